@@ -1,0 +1,1 @@
+"""Where work runs: jobs and hosts. No tensors, no widgets."""

@@ -1,0 +1,1 @@
+"""Clips, captions and latents: what a model is trained on."""

@@ -1,0 +1,48 @@
+"""Video files in and out: exact frames by index, and files that play everywhere."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import imageio.v3 as iio
+import numpy as np
+from numpy.typing import NDArray
+
+from t2v_core.errors import AskedWrongly
+from t2v_core.files import staged_file
+
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
+
+
+def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int = 18) -> None:
+    """Write frames as H.264 mp4 (yuv420p, faststart), or as an animated gif or webp by suffix; whole or not at all.
+
+    frames: (frames, height, width, 3) RGB uint8; odd sides are padded by one edge pixel, as yuv420p needs even ones
+    crf: libx264 quality, 0 (lossless) … 51; 18 is visually transparent
+    Raises AskedWrongly for another suffix or a place that cannot be written.
+    """
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise AskedWrongly(
+            f"cannot tell what kind of video {path.name} should be", hint=f"end it with {', '.join(VIDEO_SUFFIXES)}"
+        )
+    with staged_file(path) as partial:
+        if path.suffix.lower() == ".mp4":
+            _write_mp4(partial, frames, fps=fps, crf=crf)
+        else:
+            options = {"quality": 90} if path.suffix.lower() == ".webp" else {}
+            iio.imwrite(partial, frames, plugin="pillow", duration=1000 / fps, loop=0, **options)
+
+
+def _write_mp4(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int) -> None:
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        stream.options = {"crf": str(crf), "preset": "medium"}
+        stream.thread_count = 1
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())

@@ -1,0 +1,161 @@
+"""Everything lands whole or not at all: staging names, manifests, disk-space preflight.
+
+A file is written under a staging name, synced and renamed. A directory is complete when its `manifest.json` (names,
+sizes, sha256), written last, is there and fits.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
+
+MANIFEST = "manifest.json"
+STAGING = ".partial-"
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield a staging path beside `path` (same suffix); on success it is synced and renamed to `path`.
+
+    On any exception the staging file is removed and `path` stays as it was.
+    Raises AskedWrongly when the folder cannot be written, WorkFailed when the disk is full.
+    """
+    partial = path.with_name(f"{STAGING}{os.getpid()}-{path.name}")
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            sync(partial)
+            os.replace(partial, path)
+            sync(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_directory(path: Path) -> Iterator[Path]:
+    """Yield a staging directory; on success write its manifest, sync everything and rename it to `path`.
+
+    A directory that is already at `path` is replaced only after the new one is whole. Raises as `staged_file`.
+    """
+    partial = path.with_name(f"{STAGING}{os.getpid()}-{path.name}")
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.mkdir()
+            yield partial
+            seal(partial)
+            _replace_directory(partial, path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_directory(new: Path, path: Path) -> None:
+    """`rename` cannot replace a directory that holds files, so the old one steps aside first."""
+    if path.exists():
+        old = path.with_name(f"{STAGING}old-{os.getpid()}-{path.name}")
+        os.replace(path, old)
+        os.replace(new, path)
+        shutil.rmtree(old)
+    else:
+        os.replace(new, path)
+
+
+def seal(directory: Path) -> None:
+    """Write `manifest.json` for the files of `directory`, last, after they are all on disk."""
+    names = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
+    files = {
+        name: {"size_bytes": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
+        for name in names
+        if name != MANIFEST
+    }
+    for name in files:
+        sync(directory / name)
+    write_json(directory / MANIFEST, {"files": files})
+
+
+def incompleteness(directory: Path, *, checksums: bool = False) -> str | None:
+    """Why `directory` is not complete, in a few words; None when it is.
+
+    checksums: also read every file and compare its sha256 (about 1 GB/s)
+    """
+    try:
+        files = json.loads((directory / MANIFEST).read_text())["files"]
+    except FileNotFoundError:
+        return f"no {MANIFEST}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{MANIFEST} cannot be read"
+    for name, entry in files.items():
+        file = directory / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != entry["size_bytes"]:
+            return f"{name} has {file.stat().st_size} bytes instead of {entry['size_bytes']}"
+        if checksums and sha256(file) != entry["sha256"]:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as readable JSON, whole or not at all."""
+    with staged_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a directory's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_space(path: Path, size_bytes: int, what: str) -> None:
+    """Raise WorkFailed before the work starts when `size_bytes` will not fit where `path` lies."""
+    existing = next(p for p in (path, *path.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < size_bytes:
+        raise WorkFailed(
+            f"{what} needs {size_bytes / 1e6:,.0f} MB at {existing}, and {free / 1e6:,.0f} MB are free",
+            hint="free some space, or use a workspace on a larger disk (--workspace)",
+        )
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's word about the disk into one of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+
+
+def describe_os_error(error: OSError, path: Path) -> EngineError:
+    """The typed error for an OSError met while writing `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkFailed(
+            f"the disk is full: {path} was not written; what was there before is untouched",
+            hint="free some space and run the same command again",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT):
+        return AskedWrongly(
+            f"cannot write {path}: {error.strerror}", hint="choose another place, or mend its permissions"
+        )
+    return WorkFailed(f"writing {path} failed: {error.strerror or error}", hint="check the disk, then run again")

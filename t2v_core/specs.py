@@ -1,0 +1,232 @@
+"""What can be asked of the engine: one pydantic model per verb, and the presets.
+
+A spec crosses every boundary as JSON. Paths are absolute or relative to the workspace. A field that depends on the
+preset is filled in when the spec is made, so that the `spec.json` of a job says everything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from t2v_core.errors import AskedWrongly
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Attention = Literal["frame", "temporal", "joint", "joint+temporal"]
+Objective = Literal["epsilon", "v", "flow"]
+
+DATA = Path("data/msr-vtt")
+SD_VAE = "stabilityai/sd-vae-ft-mse"
+CLIP_B32 = "openai/clip-vit-base-patch32"
+
+
+class Spec(BaseModel):
+    """What one verb is asked to do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShapesSpec(Spec):
+    """Make the built-in world: a captioned video set of moving coloured shapes."""
+
+    data: Path = Field(Path("data/shapes"), description="folder of the data set to make")
+    clips: int = Field(2160, ge=1, description="training clips")
+    test_clips: int = Field(216, ge=1, description="test clips; half of them show combinations kept out of training")
+    frames: int = Field(8, ge=2, le=64, description="frames a clip")
+    size: int = Field(64, ge=32, le=512, multiple_of=8, description="height and width in pixels")
+    fps: float = Field(8.0, gt=0, description="frames a second")
+    seed: int = Field(0, ge=0, description="places, sizes and tints follow from it")
+
+
+class PreprocessSpec(Spec):
+    """Turn clips into VAE latents and captions into CLIP text embeddings, once."""
+
+    data: Path = Field(DATA, description="data set: videos/ and annotations/ inside")
+    vae: str = Field(SD_VAE, description="hub id, local folder, or 'embedded'")
+    text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
+    frames: int = Field(16, ge=1, le=512, description="frames a clip, evenly spaced over it")
+    size: int | None = Field(
+        None, ge=16, le=1024, multiple_of=8, description="height and width in pixels (default: what the VAE was made for)"
+    )
+    dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
+    batch_frames: int = Field(32, ge=1, description="frames through the VAE at a time")
+    shard_clips: int = Field(250, ge=1, description="clips a shard file")
+    limit: int | None = Field(None, ge=1, description="only the first N clips of each split")
+    precision: Precision = Field("auto", description="arithmetic of the encoders; the VAE never runs in fp16")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+# What a preset says of the model …
+PRESET_MODELS: dict[str, dict[str, Any]] = {
+    "seed": {"block": "seed", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "mlp_ratio": 4, "patch_size": 1},
+    "base": {"block": "adaln", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "mlp_ratio": 4, "patch_size": 2},
+    "tiny": {"block": "adaln", "hidden_size": 96, "num_layers": 4, "num_heads": 4, "mlp_ratio": 2, "patch_size": 2},
+}
+# … and of the training; what it leaves out is TrainSpec's own default, which is the `seed` preset's.
+PRESET_TRAINING: dict[str, dict[str, Any]] = {
+    "seed": {},
+    "base": {"objective": "flow", "attention": "temporal", "warmup_steps": 1000},
+    "tiny": {
+        "objective": "flow",
+        "attention": "joint+temporal",
+        "epochs": 40,
+        "batch_size": 16,
+        "gradient_accumulation": 1,
+        "learning_rate": 2e-3,
+        "adam_beta2": 0.99,
+        "lr_schedule": "one-cycle",
+        "warmup_steps": None,
+        "ema_decay": 0.995,
+        "checkpoint_every": 5,
+    },
+}
+
+
+class TrainSpec(Spec):
+    """Train a video diffusion model on precomputed latents."""
+
+    preset: Literal["seed", "base", "tiny"] = Field(
+        "base", description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M)"
+    )
+    data: Path = Field(DATA, description="data set, preprocessed")
+    checkpoints: Path = Field(Path("checkpoints"), description="folder of the checkpoints")
+    resume: bool = Field(False, description="go on from the latest complete checkpoint")
+    epochs: int = Field(100, ge=1, description="times through the data")
+    max_steps: int | None = Field(None, ge=1, description="stop after this many optimiser steps, whatever the epochs")
+    batch_size: int = Field(2, ge=1, description="clips a forward pass, on each device")
+    gradient_accumulation: int = Field(4, ge=1, description="forward passes an optimiser step")
+    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, at its highest")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
+    lr_schedule: Literal["constant", "cosine", "one-cycle"] = Field("constant", description="after the warm-up")
+    warmup_steps: int | None = Field(0, ge=0, description="steps of linear warm-up (default: 8 % for one-cycle)")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="of the averaged weights that generation uses")
+    caption_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the null prompt")
+    objective: Objective = Field("epsilon", description="what the model predicts: epsilon, v or flow")
+    attention: Attention = Field("frame", description="over time: frame (none), temporal, joint, joint+temporal")
+    precision: Precision = Field("auto", description="auto takes bf16 or fp16 where the hardware has it, else fp32")
+    gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
+    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
+    keep_last: int = Field(2, ge=1, description="checkpoints kept, newest first")
+    keep_best: int = Field(1, ge=0, description="checkpoints kept beside them, lowest held-out loss first")
+    held_out_clips: int = Field(64, ge=0, description="clips kept out of training for the held-out loss")
+    samples: int = Field(2, ge=0, description="videos generated at each checkpoint")
+    latents_in_memory: Literal["auto", "yes", "no"] = Field("auto", description="hold the data set in memory")
+    seed: int = Field(0, ge=0, description="initial weights, data order, noise and samples follow from it")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_defaults(cls, values: Any) -> Any:
+        """Fill in what the preset says and the asker did not."""
+        if isinstance(values, dict):
+            preset = values.get("preset", cls.model_fields["preset"].default)
+            return PRESET_TRAINING.get(preset, {}) | values
+        return values
+
+
+class SamplingSpec(Spec):
+    """What every verb that draws samples can be told."""
+
+    checkpoint: Path | None = Field(None, description="checkpoint folder (default: the latest complete one)")
+    guidance_scale: float = Field(2.0, ge=1, le=30, description="pull towards the prompt; 1 is none, and twice as fast")
+    seed: int = Field(0, ge=0, description="of the initial noise; the same seed gives the same video")
+    weights: Literal["ema", "raw"] = Field("ema", description="averaged weights, or those of the last step")
+    precision: Precision = Field("auto", description="arithmetic of the denoiser")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+
+
+class GenerateSpec(SamplingSpec):
+    """Make a video from a prompt."""
+
+    prompt: str = Field(min_length=1, description="what the video shows")
+    output: Path | None = Field(None, description="mp4, gif or webp (default: outputs/, named after the prompt)")
+    steps: int = Field(20, ge=1, le=1000, description="denoising steps")
+    frames: int | None = Field(None, ge=1, description="frames (default, and at most: what the model was trained on)")
+    fps: float | None = Field(None, gt=0, le=120, description="frames a second (default: the data set's)")
+
+
+class AddNoiseSpec(Spec):
+    """Mix noise into a video."""
+
+    input: Path = Field(description="video to read")
+    output: Path = Field(description="video to write: mp4, gif or webp")
+    strength: float = Field(0.3, ge=0, le=1, description="0 leaves it as it is, 1 is pure noise")
+    seed: int = Field(0, ge=0, description="of the noise")
+
+
+class RefineSpec(SamplingSpec):
+    """Clean up or change a video: noise it by `strength`, then denoise it towards the prompt."""
+
+    input: Path = Field(description="video to read")
+    output: Path = Field(description="video to write: mp4, gif or webp")
+    prompt: str = Field(min_length=1, description="what the video should show")
+    strength: float = Field(0.3, ge=0, le=1, description="about 0.3 cleans up, more changes; 1 ignores the input")
+    steps: int = Field(50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken")
+    overlap: int | None = Field(None, ge=0, description="frames that neighbouring windows share (default: half a window)")
+
+
+class EvaluateSpec(SamplingSpec):
+    """Score a model: CLIP score with ceiling and floor, and on the built-in world whether prompts are obeyed."""
+
+    data: Path = Field(DATA, description="data set whose test captions are the prompts")
+    prompts: int = Field(48, ge=2, description="how many test captions")
+    seeds: int = Field(2, ge=1, description="videos a prompt, with seeds seed, seed + 1, …")
+    steps: int = Field(20, ge=1, le=1000, description="denoising steps")
+    scorer: str | None = Field(None, description="CLIP that scores: hub id, folder or 'embedded' (default: the model's)")
+    prefix: str = Field("", description='put before each caption, as CLIPScore\'s "A photo depicts "')
+
+
+SPECS: dict[str, type[Spec]] = {
+    "shapes": ShapesSpec,
+    "preprocess": PreprocessSpec,
+    "train": TrainSpec,
+    "generate": GenerateSpec,
+    "add-noise": AddNoiseSpec,
+    "refine": RefineSpec,
+    "evaluate": EvaluateSpec,
+}
+
+
+def make_spec(verb: str, values: dict[str, Any]) -> Spec:
+    """Validate what was asked; raise AskedWrongly with one sentence for the first thing that is wrong."""
+    try:
+        return SPECS[verb].model_validate(values)
+    except ValidationError as error:
+        raise AskedWrongly(*_in_words(SPECS[verb], error)) from error
+
+
+def read_spec(verb: str, path: Path) -> Spec:
+    """The spec of a job. Raises AskedWrongly when it is missing or wrong."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise AskedWrongly(f"{path} cannot be read: {error}") from error
+    return make_spec(verb, values)
+
+
+def _in_words(model: type[Spec], error: ValidationError) -> tuple[str, str]:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or model.__name__
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        return f"there is no setting '{name}' here", f"did you mean '{near[0]}'?" if near else ""
+    described = model.model_fields.get(name)
+    hint = f"{name}: {described.description}" if described else ""
+    if first["type"] == "missing":
+        return f"{name} is missing", hint
+    return f"{name} = {first['input']!r}: {_lower_first(first['msg'])}", hint
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def as_asked(spec: Spec) -> dict[str, Any]:
+    """The spec as JSON-ready values, complete."""
+    return spec.model_dump(mode="json")

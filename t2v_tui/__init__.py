@@ -1,0 +1,1 @@
+"""What people see: the `t2v` command line and the terminal UI."""
