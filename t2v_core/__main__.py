@@ -7,6 +7,7 @@ Reads `JOBDIR/spec.json`, does the work, appends to `JOBDIR/events.jsonl`, and e
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 import traceback
@@ -23,7 +24,7 @@ from t2v_core.workspace import Workspace
 
 # verb → the function `(spec, job)` that does it and returns the fields of the `done` event
 VERBS = {
-    "shapes": "t2v_core.data.shapes:make_set",
+    "shapes": "t2v_core.data.shapes_set:make_set",
     "preprocess": "t2v_core.preprocess:preprocess",
     "train": "t2v_core.train:train",
     "generate": "t2v_core.generate:generate",
@@ -31,6 +32,10 @@ VERBS = {
     "refine": "t2v_core.vid2vid:refine",
     "evaluate": "t2v_core.evaluate:evaluate",
 }
+
+
+# The log is for what matters: no bars of libraries that load weights, no notes on how they could be loaded otherwise.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     events = EventWriter(directory / "events.jsonl")
     job = Job(directory, Workspace.of_job(directory), events)
     started = time.monotonic()
+    os.environ.update(QUIET)
+    os.chdir(job.workspace.root)  # a relative path in a spec is relative to the workspace
     try:
         with job.stoppable():
             result = _load(verb)(read_spec(verb, directory / "spec.json"), job)

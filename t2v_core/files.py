@@ -35,7 +35,7 @@ def staged_file(path: Path) -> Iterator[Path]:
         try:
             yield partial
             sync(partial)
-            os.replace(partial, path)
+            partial.replace(path)
             sync(path.parent)
         finally:
             partial.unlink(missing_ok=True)
@@ -64,11 +64,11 @@ def _replace_directory(new: Path, path: Path) -> None:
     """`rename` cannot replace a directory that holds files, so the old one steps aside first."""
     if path.exists():
         old = path.with_name(f"{STAGING}old-{os.getpid()}-{path.name}")
-        os.replace(path, old)
-        os.replace(new, path)
+        path.replace(old)
+        new.replace(path)
         shutil.rmtree(old)
     else:
-        os.replace(new, path)
+        new.replace(path)
 
 
 def seal(directory: Path) -> None:
@@ -125,6 +125,15 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` and a file in it, and take the file away. Raises AskedWrongly when that cannot be done."""
+    probe = folder / f"{STAGING}{os.getpid()}-probe"
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
 
 
 def require_space(path: Path, size_bytes: int, what: str) -> None:

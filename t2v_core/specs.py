@@ -1,7 +1,7 @@
 """What can be asked of the engine: one pydantic model per verb, and the presets.
 
-A spec crosses every boundary as JSON. Paths are absolute or relative to the workspace. A field that depends on the
-preset is filled in when the spec is made, so that the `spec.json` of a job says everything.
+A spec crosses every boundary as JSON. Paths are absolute or relative to the workspace. `model_fields_set` says what was
+asked; the rest are defaults, the preset's where it has its own.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from t2v_core.errors import AskedWrongly
 
@@ -50,7 +50,7 @@ class PreprocessSpec(Spec):
     text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
     frames: int = Field(16, ge=1, le=512, description="frames a clip, evenly spaced over it")
     size: int | None = Field(
-        None, ge=16, le=1024, multiple_of=8, description="height and width in pixels (default: what the VAE was made for)"
+        None, ge=16, le=1024, multiple_of=8, description="height and width in pixels (default: the VAE's own)"
     )
     dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
     batch_frames: int = Field(32, ge=1, description="frames through the VAE at a time")
@@ -114,20 +114,22 @@ class TrainSpec(Spec):
     checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
     keep_last: int = Field(2, ge=1, description="checkpoints kept, newest first")
     keep_best: int = Field(1, ge=0, description="checkpoints kept beside them, lowest held-out loss first")
-    held_out_clips: int = Field(64, ge=0, description="clips kept out of training for the held-out loss")
+    held_out_clips: int = Field(64, ge=0, description="clips kept out for the held-out loss")
     samples: int = Field(2, ge=0, description="videos generated at each checkpoint")
     latents_in_memory: Literal["auto", "yes", "no"] = Field("auto", description="hold the data set in memory")
     seed: int = Field(0, ge=0, description="initial weights, data order, noise and samples follow from it")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _preset_defaults(cls, values: Any) -> Any:
-        """Fill in what the preset says and the asker did not."""
-        if isinstance(values, dict):
-            preset = values.get("preset", cls.model_fields["preset"].default)
-            return PRESET_TRAINING.get(preset, {}) | values
-        return values
+    def _preset_defaults(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Fill in what the preset says and the asker did not; `model_fields_set` stays what was asked."""
+        if not isinstance(values, dict):
+            return handler(values)
+        preset = values.get("preset", cls.model_fields["preset"].default)
+        spec = handler(PRESET_TRAINING.get(preset, {}) | values)
+        spec.model_fields_set.intersection_update(values)
+        return spec
 
 
 class SamplingSpec(Spec):
@@ -168,7 +170,7 @@ class RefineSpec(SamplingSpec):
     prompt: str = Field(min_length=1, description="what the video should show")
     strength: float = Field(0.3, ge=0, le=1, description="about 0.3 cleans up, more changes; 1 ignores the input")
     steps: int = Field(50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken")
-    overlap: int | None = Field(None, ge=0, description="frames that neighbouring windows share (default: half a window)")
+    overlap: int | None = Field(None, ge=0, description="frames that windows share (default: half a window)")
 
 
 class EvaluateSpec(SamplingSpec):
@@ -178,7 +180,10 @@ class EvaluateSpec(SamplingSpec):
     prompts: int = Field(48, ge=2, description="how many test captions")
     seeds: int = Field(2, ge=1, description="videos a prompt, with seeds seed, seed + 1, …")
     steps: int = Field(20, ge=1, le=1000, description="denoising steps")
-    scorer: str | None = Field(None, description="CLIP that scores: hub id, folder or 'embedded' (default: the model's)")
+    combinations: Literal["all", "seen", "unseen"] = Field(
+        "all", description="on the built-in world: only combinations that training saw, or never saw"
+    )
+    scorer: str | None = Field(None, description="CLIP that scores: hub id, folder, embedded (default: the model's)")
     prefix: str = Field("", description='put before each caption, as CLIPScore\'s "A photo depicts "')
 
 

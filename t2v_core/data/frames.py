@@ -1,9 +1,10 @@
-"""Video files in and out: exact frames by index, and files that play everywhere."""
+"""Video files written so that they play everywhere; `decode` reads them back."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import imageio.v3 as iio
@@ -11,9 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2v_core.errors import AskedWrongly
-from t2v_core.files import staged_file
+from t2v_core.files import require_writable, staged_file
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
+
+
+def require_video_target(path: Path) -> Path:
+    """`path`, when a video can be written there; known before the work that makes the video.
+
+    Raises AskedWrongly for another suffix than VIDEO_SUFFIXES or a folder that cannot be written.
+    """
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise AskedWrongly(
+            f"cannot tell what kind of video {path.name} should be", hint=f"end it with {', '.join(VIDEO_SUFFIXES)}"
+        )
+    if path.is_dir():
+        raise AskedWrongly(f"{path} is a folder", hint="name a file, such as video.mp4")
+    require_writable(path.parent)
+    return path
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int = 18) -> None:
@@ -23,15 +39,12 @@ def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int =
     crf: libx264 quality, 0 (lossless) … 51; 18 is visually transparent
     Raises AskedWrongly for another suffix or a place that cannot be written.
     """
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise AskedWrongly(
-            f"cannot tell what kind of video {path.name} should be", hint=f"end it with {', '.join(VIDEO_SUFFIXES)}"
-        )
+    require_video_target(path)
     with staged_file(path) as partial:
         if path.suffix.lower() == ".mp4":
             _write_mp4(partial, frames, fps=fps, crf=crf)
         else:
-            options = {"quality": 90} if path.suffix.lower() == ".webp" else {}
+            options: dict[str, Any] = {"quality": 90} if path.suffix.lower() == ".webp" else {}
             iio.imwrite(partial, frames, plugin="pillow", duration=1000 / fps, loop=0, **options)
 
 

@@ -55,9 +55,7 @@ class Scene:
     def is_held_out(self) -> bool:
         """True for the 12 of 108 combinations that training never shows (a Latin square: every colour, shape and
         motion stays in training many times)."""
-        indices = (
-            list(COLOURS).index(self.colour) + 2 * SHAPES.index(self.shape) + 3 * MOTIONS.index(self.motion)
-        )
+        indices = list(COLOURS).index(self.colour) + 2 * SHAPES.index(self.shape) + 3 * MOTIONS.index(self.motion)
         return indices % 9 == 0
 
 
@@ -100,9 +98,7 @@ def _path(
     return np.tile(middle, (frames, 1)), radii
 
 
-def shape_coverage(
-    shape: str, centre: NDArray[np.float64], radius: float, size: int
-) -> NDArray[np.float64]:
+def shape_coverage(shape: str, centre: NDArray[np.float64], radius: float, size: int) -> NDArray[np.float64]:
     """How much of each pixel the shape covers: (size, size) in 0 … 1, from a signed distance with a one-pixel ramp."""
     y, x = np.mgrid[0:size, 0:size] + 0.5
     dx, dy = x - centre[0], y - centre[1]
@@ -115,4 +111,5 @@ def shape_coverage(
         half_width = radius * (dy / height + 2 / 3)
         slanted_side = (np.abs(dx) - half_width) * height / np.hypot(height, radius)
         distance = np.maximum(slanted_side, dy - height / 3)
-    return np.clip(0.5 - distance, 0, 1)
+    coverage: NDArray[np.float64] = np.clip(0.5 - distance, 0, 1)
+    return coverage

@@ -95,6 +95,4 @@ def psnr(vae: AutoencoderKL, frames: Tensor) -> Tensor:
 def _record_latent_statistics(vae: AutoencoderKL, frames: Tensor) -> None:
     """One scalar does not normalise these latents (deviations differ five-fold), so keep mean and std per channel."""
     latents = torch.cat([vae.encode(part).latent_dist.mode() for part in frames[::4].split(64)])
-    vae.register_to_config(
-        latents_mean=latents.mean((0, 2, 3)).tolist(), latents_std=latents.std((0, 2, 3)).tolist()
-    )
+    vae.register_to_config(latents_mean=latents.mean((0, 2, 3)).tolist(), latents_std=latents.std((0, 2, 3)).tolist())

@@ -1,0 +1,149 @@
+"""A folder of shards that grows until it is whole, whatever interrupts it.
+
+Rows go into numbered shards in the order they come, and `manifest.json`, written last, says which row is which clip.
+Work that is done is what stands in whole shards of the same settings; nothing else is remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from t2v_core.data.shards import Shard, TornShard, write_shard
+from t2v_core.files import MANIFEST, STAGING, sha256, write_json
+
+FORMAT_VERSION = 1
+
+# One row's description, as JSON: always "video_id"; the rest is its maker's.
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row lies: file name and number of the clip within it."""
+
+    shard: str
+    row: int
+    entry: Entry
+
+
+class ShardSet:
+    """One split's latents, or its text embeddings, while they are being made.
+
+    settings: everything that changes the values of a row; shards made with other settings are removed on opening
+    changed: which settings differ from the shards that were found, such as "frames 8 → 16"; empty when none do
+    torn: names of files that were not whole shards, and are gone
+    """
+
+    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
+        self.directory = directory
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings | {"version": FORMAT_VERSION}))
+        self.places: dict[str, Place] = {}
+        self.changed: list[str] = []
+        self.torn: list[str] = []
+        self._next = 0
+        self._written: set[str] = set()
+        self._sweep()
+        for path in sorted(directory.glob("shard-*.safetensors")):
+            self._adopt(path)
+
+    @property
+    def fingerprint(self) -> str:
+        """The settings in twelve letters."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _sweep(self) -> None:
+        """Remove what a killed run was in the middle of; nobody else writes here (see `preprocess`)."""
+        for partial in self.directory.glob(f"{STAGING}*"):
+            partial.unlink(missing_ok=True)
+
+    def _adopt(self, path: Path) -> None:
+        try:
+            shard = Shard(path)
+        except TornShard:
+            self.torn.append(path.name)
+            path.unlink()
+            return
+        if shard.metadata["settings"] != self.settings:
+            self.changed = self.changed or _differences(shard.metadata["settings"], self.settings)
+            (self.directory / MANIFEST).unlink(missing_ok=True)
+            path.unlink()
+            return
+        self._next = int(path.stem.removeprefix("shard-")) + 1
+        self._note(path.name, shard.metadata["rows"])
+
+    def _note(self, name: str, entries: list[Entry]) -> None:
+        self.places |= {entry["video_id"]: Place(name, row, entry) for row, entry in enumerate(entries)}
+
+    def keep(self, is_current: Callable[[Entry], bool]) -> list[str]:
+        """Forget rows whose source has changed since; returns their ids."""
+        stale = [name for name, place in self.places.items() if not is_current(place.entry)]
+        for name in stale:
+            del self.places[name]
+        return stale
+
+    def append(self, tensors: dict[str, Tensor], entries: list[Entry], **facts: Any) -> None:
+        """Write the next shard. facts: what else to say in its header, such as the arithmetic it was made with."""
+        name = f"shard-{self._next:05}.safetensors"
+        metadata = {"settings": self.settings, "rows": entries} | facts
+        write_shard(self.directory / name, tensors, metadata)
+        self._next += 1
+        self._written.add(name)
+        self._note(name, json.loads(json.dumps(entries, sort_keys=True)))  # as a reader of the header has them
+
+    def seal(self, video_ids: list[str], about: dict[str, Any], extra_files: tuple[str, ...] = ()) -> None:
+        """Write the manifest over the rows of `video_ids` (those that are there), unless it says just that already.
+
+        about: what readers need to know of the whole set
+        """
+        rows = [self.places[name] for name in video_ids if name in self.places]
+        names = sorted({place.shard for place in rows}) + list(extra_files)
+        clips = [place.entry | {"shard": place.shard, "row": place.row} for place in rows]
+        known = read_manifest(self.directory)
+        manifest = about | {"settings": self.settings, "clips": clips, "files": self._files(names, known)}
+        if json.loads(json.dumps(manifest)) != known:
+            write_json(self.directory / MANIFEST, manifest)
+        self._remove_unused()
+
+    def _files(self, names: list[str], known: dict[str, Any]) -> dict[str, Any]:
+        """Sizes and checksums. A shard is never changed once it is there, so a known checksum is not reckoned again."""
+        files = {}
+        for name in names:
+            path = self.directory / name
+            size, before = path.stat().st_size, known.get("files", {}).get(name, {})
+            is_known = before.get("size_bytes") == size and name.startswith("shard-") and name not in self._written
+            files[name] = {"size_bytes": size, "sha256": before["sha256"] if is_known else sha256(path)}
+        return files
+
+    def _remove_unused(self) -> None:
+        """Shards none of whose rows are valid any more."""
+        used = {place.shard for place in self.places.values()}
+        for path in self.directory.glob("shard-*.safetensors"):
+            if path.name not in used:
+                path.unlink()
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest as it stands; empty when there is none or it cannot be read."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """`frames 8 → 16` for each setting that differs; hashes and tables only by name."""
+    changed = [key for key in after | before if before.get(key) != after.get(key)]
+    return [
+        f"{key} {before.get(key)} → {after.get(key)}"
+        if all(len(str(side.get(key))) <= 12 for side in (before, after))
+        else f"another {key.replace('_', ' ')}"
+        for key in changed
+    ]

@@ -1,0 +1,52 @@
+"""Multi-head attention on the fast kernels, with the parameter names of torch's MultiheadAttention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    """`nn.MultiheadAttention` without its weights output, which keeps it off `scaled_dot_product_attention`.
+
+    Packed `in_proj_weight`, `in_proj_bias` and `out_proj` have the same names, shapes and initial values, so that its
+    state dicts load here.
+
+    qk_norm: RMS-normalise queries and keys per head, so that their product cannot overflow in half precision
+    (Dehghani et al. 2023, §2)
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, qk_norm: bool = False) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        self.norm_q = nn.RMSNorm(dim // num_heads, eps=1e-6) if qk_norm else nn.Identity()
+        self.norm_k = nn.RMSNorm(dim // num_heads, eps=1e-6) if qk_norm else nn.Identity()
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Self-attention over x, or cross-attention from x to context.
+
+        x: (batch, queries, dim); context: (batch, keys, dim); mask: (batch, keys) bool, True where a key is real
+        """
+        batch, length, dim = x.shape
+        if context is None:
+            query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        else:
+            query = functional.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
+            key, value = functional.linear(context, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+        mixed = functional.scaled_dot_product_attention(
+            self.norm_q(self._heads(query)),
+            self.norm_k(self._heads(key)),
+            self._heads(value),
+            attn_mask=None if mask is None else mask[:, None, None, :],
+        )
+        return self.out_proj(mixed.transpose(1, 2).reshape(batch, length, dim))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(batch, length, dim) → (batch, heads, length, dim / heads)"""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

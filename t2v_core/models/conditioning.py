@@ -1,0 +1,40 @@
+"""Prompts as a model takes them: padded to the longest of the batch, with a mask over the real tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from t2v_core.models.encoders import TextEmbedding
+from t2v_core.models.video_transformer import VideoTransformer
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """A batch of prompts.
+
+    tokens: (batch, length, dim); mask: (batch, length) bool, True where real; pooled: (batch, pooled_dim)
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+    @classmethod
+    def of(cls, prompts: Sequence[TextEmbedding]) -> Conditioning:
+        """Pad with zeros, which the mask keeps out of every attention."""
+        tokens = torch.nn.utils.rnn.pad_sequence([p.tokens.float() for p in prompts], batch_first=True)
+        lengths = torch.tensor([len(p.tokens) for p in prompts])
+        mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        return cls(tokens, mask, torch.stack([p.pooled.float() for p in prompts]))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
+        return Conditioning(self.tokens.to(device, dtype), self.mask.to(device), self.pooled.to(device, dtype))
+
+
+def null_prompt(model: VideoTransformer) -> TextEmbedding:
+    """The prompt that says nothing: in training what a dropped caption becomes, in sampling where guidance starts."""
+    return TextEmbedding(model.null_tokens.float().cpu(), model.null_pooled.float().cpu())

@@ -1,0 +1,153 @@
+"""The two encoders a latent text-to-video model stands on: a VAE for frames and CLIP for prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from t2v_core import embedded
+from t2v_core.errors import AskedWrongly
+from t2v_core.models.loading import EncoderIdentity, find_model, identity, pick_device, pick_dtype, quiet
+
+VAE_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+CLIP_FILES = ("*.json", "*.txt", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class TextEmbedding:
+    """What a prompt becomes.
+
+    tokens: (length, dim) last hidden states, unpadded, start and end tokens included
+    pooled: (pooled_dim,) the projected end token, as CLIP compares it with images
+    is_truncated: the prompt was longer than the encoder reads
+    """
+
+    tokens: Tensor
+    pooled: Tensor
+    is_truncated: bool = False
+
+
+class VideoAutoencoder:
+    """A diffusers AutoencoderKL, frame by frame, with its latents normalised.
+
+    z = (mode of the posterior − mean) / std · scaling_factor, with mean and std per channel where the configuration has
+    them (ours) and 0 and 1 where it has not (Stable Diffusion's). Source: Rombach et al. 2022, §G.
+    """
+
+    def __init__(self, model: AutoencoderKL, source: EncoderIdentity) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.identity = source
+        config: Any = model.config
+        self.latent_channels: int = config.latent_channels
+        self.downsampling: int = 2 ** (len(config.block_out_channels) - 1)
+        self.default_size: int = config.sample_size
+        self.scaling_factor: float = getattr(config, "scaling_factor", None) or 0.18215
+        shape = (1, self.latent_channels, 1, 1)
+        mean = config.latents_mean or [getattr(config, "shift_factor", None) or 0.0] * self.latent_channels
+        std = config.latents_std or [1.0] * self.latent_channels
+        self._mean = torch.tensor(mean, device=model.device).reshape(shape)
+        self._std = torch.tensor(std, device=model.device).reshape(shape)
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """(n, height, width, 3) uint8 → (n, channels, height / 8, width / 8) float32, normalised, on the CPU."""
+        images = frames.to(self.model.device).movedim(-1, 1).to(self.model.dtype).div(127.5).sub(1)
+        mode = self.model.encode(images).latent_dist.mode().float()
+        return ((mode - self._mean) / self._std * self.scaling_factor).cpu()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """(n, channels, h, w) normalised → (n, 8 h, 8 w, 3) uint8 on the CPU."""
+        z = latents.to(self.model.device, torch.float32) / self.scaling_factor * self._std + self._mean
+        images = self.model.decode(z.to(self.model.dtype)).sample.float()
+        return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(1, -1).cpu()
+
+    def statistics(self) -> dict[str, Any]:
+        """How latents were normalised, for a manifest."""
+        return {
+            "scaling_factor": self.scaling_factor,
+            "mean": self._mean.flatten().tolist(),
+            "std": self._std.flatten().tolist(),
+        }
+
+
+class PromptEncoder:
+    """The text tower of a transformers CLIP. Prompts go through at their own length: the tower is causal, so padding
+    changes nothing before it, and no padding is stored."""
+
+    def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer, source: EncoderIdentity) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.identity = source
+        config: Any = model.config
+        self.max_length: int = min(config.max_position_embeddings, tokenizer.model_max_length)
+        self.dim: int = config.hidden_size
+        self.pooled_dim: int = config.projection_dim
+
+    def count_tokens(self, prompt: str) -> int:
+        """Tokens of the whole prompt, start and end included, before any is cut off."""
+        return len(self.tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> list[TextEmbedding]:
+        """One embedding a prompt; what lies beyond `max_length` tokens is cut off and said in `is_truncated`."""
+        batch = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        ).to(self.model.device)
+        output = self.model(**batch)
+        lengths = batch["attention_mask"].sum(1).tolist()
+        return [
+            TextEmbedding(
+                output.last_hidden_state[row, :length].float().cpu().clone(),
+                output.text_embeds[row].float().cpu().clone(),
+                is_truncated=length == self.max_length and self.count_tokens(prompts[row]) > self.max_length,
+            )
+            for row, length in enumerate(lengths)
+        ]
+
+
+def load_vae(source: str, *, device: str = "cpu", precision: str = "fp32") -> VideoAutoencoder:
+    """Load a VAE from a hub id, a folder or `embedded`. It runs in fp32 or bf16: in fp16 SD's overflows to green.
+
+    Raises AskedWrongly when it cannot be found or is not a VAE.
+    """
+    folder = find_model(source, embedded=embedded.VAE, files=VAE_FILES, what="VAE")
+    place = pick_device(device)
+    dtype = pick_dtype(precision, place)
+    dtype = torch.float32 if dtype is torch.float16 else dtype
+    try:
+        with quiet():
+            model = AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise not_a_model("VAE", folder, error) from error
+    return VideoAutoencoder(model.to(place), identity(source, folder))
+
+
+def load_prompt_encoder(source: str, *, device: str = "cpu", precision: str = "fp32") -> PromptEncoder:
+    """Load CLIP's text tower and tokenizer from a hub id, a folder or `embedded`. Raises as `load_vae`."""
+    folder = find_model(source, embedded=embedded.CLIP, files=CLIP_FILES, what="text encoder")
+    place = pick_device(device)
+    try:
+        with quiet():
+            model = CLIPTextModelWithProjection.from_pretrained(
+                folder, dtype=pick_dtype(precision, place), local_files_only=True
+            )
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise not_a_model("text encoder", folder, error) from error
+    return PromptEncoder(model.to(place), tokenizer, identity(source, folder))
+
+
+def not_a_model(what: str, folder: Path, error: Exception) -> AskedWrongly:
+    """The typed error for a folder whose files a library could not load."""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return AskedWrongly(
+        f"{folder} holds no {what} that can be loaded: {first_line}", hint="name another --vae or --text-encoder"
+    )

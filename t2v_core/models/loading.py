@@ -1,0 +1,130 @@
+"""Where model weights come from: the hub, a local folder, or this package; always with one sentence when they do not."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from t2v_core.errors import AskedWrongly
+
+# huggingface_hub waits and retries for minutes without a network.
+HUB_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """Which weights: what was asked for, and a hash of what was found."""
+
+    source: str
+    sha256: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def find_model(source: str, *, embedded: Path, files: tuple[str, ...], what: str) -> Path:
+    """The local folder that holds `source`: 'embedded', a folder, or a hub id (cached, else fetched).
+
+    files: patterns of the files that are needed
+    what: names the model in an error, such as "VAE"
+    Raises AskedWrongly with the way out when there is no such folder, or no network and nothing cached.
+    """
+    if source == "embedded":
+        return embedded
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise AskedWrongly(
+                f"{folder} holds no {what}: config.json is missing", hint="name a folder that save_pretrained wrote"
+            )
+        return folder
+    if folder.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
+        raise AskedWrongly(
+            f"there is no {what} at {source}", hint="name a folder, a hub id such as owner/name, or 'embedded'"
+        )
+    return _from_hub(source, files, what)
+
+
+def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
+    """What is cached is enough; only what is not makes a connection."""
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - 0.3 s that local folders need not pay
+    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
+
+    patterns = list(files)
+    try:
+        return Path(snapshot_download(source, allow_patterns=patterns, local_files_only=True))
+    except LocalEntryNotFoundError:
+        logging.getLogger(__name__).info("%s is not cached, asking the hub", source)
+    try:
+        return Path(snapshot_download(source, allow_patterns=patterns, etag_timeout=HUB_TIMEOUT_S))
+    except Exception as error:
+        raise AskedWrongly(
+            f"the {what} {source} is not on this machine and cannot be fetched ({_reason(error)})",
+            hint=f"connect and run again, copy the model here and name its folder, or use 'embedded' ({what})",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The hub's errors run over several lines; people need to know which of three things it was."""
+    name = type(error).__name__
+    if "RepositoryNotFound" in name or "GatedRepo" in name or "RevisionNotFound" in name:
+        return "the hub does not know it, or it needs a login"
+    return "the hub cannot be reached"
+
+
+def identity(source: str, folder: Path) -> EncoderIdentity:
+    """Hash the weights and configuration that were loaded, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".json", ".txt")):
+        digest.update(file.name.encode())
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return EncoderIdentity(source, digest.hexdigest())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Loading one tower of a CLIP prints a page of keys that were not used, and a bar."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers", "transformers.modeling_utils")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def pick_device(asked: str) -> torch.device:
+    """`auto` is the first accelerator, else the CPU. Raises AskedWrongly for one that is not there."""
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise AskedWrongly(f"there is no device '{asked}' here", hint="use auto or cpu") from error
+    return device
+
+
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The arithmetic for `precision`: auto is bf16 where the GPU has it, fp16 on older GPUs, fp32 elsewhere."""
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

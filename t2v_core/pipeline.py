@@ -1,0 +1,183 @@
+"""TextToVideoPipeline: prompts, or a video and a prompt, to video."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from t2v_core.models.conditioning import Conditioning, null_prompt
+from t2v_core.models.encoders import PromptEncoder, TextEmbedding, VideoAutoencoder
+from t2v_core.models.loading import EncoderIdentity
+from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.samplers import DDIMSampler, FlowEulerSampler, randn
+from t2v_core.windows import blend, windows_over
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class TextToVideoOutput(BaseOutput):  # type: ignore[misc]  # diffusers ships no types
+    """frames: (videos, frames, height, width, 3) uint8 RGB"""
+
+    frames: Tensor
+
+
+class TextToVideoPipeline(DiffusionPipeline):
+    """A video autoencoder, a CLIP text tower, a denoiser and the sampler it was trained for.
+
+    Saves to and loads from a directory: `pipeline.save_pretrained(DIR)`, `TextToVideoPipeline.from_pretrained(DIR)`.
+    """
+
+    model_cpu_offload_seq = "text_encoder->denoiser->vae"
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        denoiser: VideoTransformer,
+        scheduler: DDIMSampler | FlowEulerSampler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, denoiser=denoiser, scheduler=scheduler
+        )
+        unnamed = EncoderIdentity("pipeline", "")
+        self.autoencoder = VideoAutoencoder(vae, unnamed)
+        self.prompt_encoder = PromptEncoder(text_encoder, tokenizer, unnamed)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(frames, channels, height, width) of the clips the denoiser was trained on."""
+        config: Any = self.denoiser.config
+        return (config.num_frames, config.in_channels, config.sample_size, config.sample_size)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        num_frames: int | None = None,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 2.0,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> TextToVideoOutput:
+        """Make one video a prompt; video i starts from the noise of `seed + i`.
+
+        num_frames: at most, and by default, what the denoiser was trained on
+        guidance_scale: 1 follows the prompt without a pull and takes half the time
+        progress: called with (steps done, steps) after each step; what it raises ends the run
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        shape = (num_frames or self.latent_shape[0], *self.latent_shape[1:])
+        noise = torch.stack([randn(shape, seed + i) for i in range(len(prompts))])
+        self.scheduler.set_timesteps(num_inference_steps)
+        latents = self.denoise(noise, prompts, 0, guidance_scale, progress)
+        return TextToVideoOutput(frames=self.decode(latents))
+
+    @torch.no_grad()
+    def refine(
+        self,
+        frames: Tensor,
+        prompt: str,
+        *,
+        strength: float,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 2.0,
+        seed: int = 0,
+        overlap: int | None = None,
+        progress: Progress | None = None,
+    ) -> TextToVideoOutput:
+        """Noise a video to `strength` and denoise it towards the prompt, whatever its length.
+
+        frames: (frames, height, width, 3) uint8, already of the model's height and width
+        overlap: frames that neighbouring windows share, where their predictions are blended at every step
+        Raises AskedWrongly when strength and steps leave no step. Source: Meng et al. 2021, algorithm 1.
+        """
+        self.scheduler.set_timesteps(num_inference_steps)
+        first = self.scheduler.skip_to(strength)
+        clean = self.encode(frames)
+        noise = randn(tuple(clean.shape), seed)
+        noisy = self.scheduler.add_noise(clean[None], noise[None], self.scheduler.timesteps[first : first + 1])
+        latents = self.denoise(noisy, [prompt], first, guidance_scale, progress, overlap=overlap)
+        return TextToVideoOutput(frames=self.decode(latents))
+
+    def denoise(
+        self,
+        latents: Tensor,
+        prompts: Sequence[str],
+        first: int,
+        guidance_scale: float,
+        progress: Progress | None = None,
+        *,
+        overlap: int | None = None,
+    ) -> Tensor:
+        """Run the sampler from step `first` of its list; latents (batch, frames, channels, height, width), float32.
+
+        A clip longer than the denoiser's goes through it in windows, all at once, blended at every step
+        (Bar-Tal et al. 2023, MultiDiffusion, eq. 5).
+        """
+        windows = windows_over(latents.shape[1], self.latent_shape[0], overlap)
+        conditioning = self._conditioning(prompts, guidance_scale)
+        steps = len(self.scheduler.timesteps)
+        for index in range(first, steps):
+            timestep = self.scheduler.timesteps[index]
+            parts = [self._predict(latents[:, a:b], timestep, conditioning, guidance_scale) for a, b in windows]
+            latents = self.scheduler.step(blend(parts, windows, latents.shape[1]), index, latents)
+            if progress is not None:
+                progress(index - first + 1, steps - first)
+        return latents
+
+    def _conditioning(self, prompts: Sequence[str], guidance_scale: float) -> Conditioning:
+        """The prompts, and after them the null prompt as often when there is guidance."""
+        embeddings = self.prompt_encoder.encode(prompts)
+        if guidance_scale != 1:
+            embeddings += [null_prompt(self.denoiser)] * len(embeddings)
+        if not self.denoiser.config.pooled_dim:
+            embeddings = [TextEmbedding(e.tokens, e.pooled[:0]) for e in embeddings]
+        return Conditioning.of(embeddings).to(self.denoiser.device, self.denoiser.dtype)
+
+    def _predict(self, latents: Tensor, timestep: Tensor, prompts: Conditioning, guidance_scale: float) -> Tensor:
+        """The denoiser's answer with classifier-free guidance, in float32 on the CPU (Ho & Salimans 2022, eq. 6)."""
+        repeats = len(prompts.tokens) // len(latents)
+        batch = latents.repeat(repeats, 1, 1, 1, 1).to(self.denoiser.device, self.denoiser.dtype)
+        timesteps = timestep.to(batch.device).expand(len(batch))
+        answer = self.denoiser(batch, timesteps, prompts.tokens, prompts.mask, prompts.pooled).float().cpu()
+        if repeats == 1:
+            return answer
+        conditional, unconditional = answer.chunk(2)
+        return unconditional + guidance_scale * (conditional - unconditional)
+
+    def encode(self, frames: Tensor, *, batch: int = 32) -> Tensor:
+        """(frames, height, width, 3) uint8 → (frames, channels, h, w) float32 latents."""
+        return torch.cat([self.autoencoder.encode(part) for part in frames.split(batch)])
+
+    def decode(self, latents: Tensor, *, batch: int = 32) -> Tensor:
+        """(videos, frames, channels, h, w) → (videos, frames, height, width, 3) uint8, a few frames at a time."""
+        flat = latents.flatten(0, 1)
+        frames = torch.cat([self.autoencoder.decode(part) for part in flat.split(batch)])
+        return frames.unflatten(0, latents.shape[:2])
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, **_options: Any) -> TextToVideoPipeline:
+        """Load what `save_pretrained` wrote. (diffusers' own loader imports only classes of its own package.)"""
+        root = Path(directory)
+        sampler = json.loads((root / "model_index.json").read_text())["scheduler"][1]
+        scheduler = {"DDIMSampler": DDIMSampler, "FlowEulerSampler": FlowEulerSampler}[sampler]
+        return cls(
+            vae=AutoencoderKL.from_pretrained(root / "vae"),
+            text_encoder=CLIPTextModelWithProjection.from_pretrained(root / "text_encoder"),
+            tokenizer=CLIPTokenizer.from_pretrained(root / "tokenizer"),
+            denoiser=VideoTransformer.from_pretrained(root / "denoiser"),
+            scheduler=scheduler.from_pretrained(root / "scheduler"),
+        )

@@ -1,0 +1,79 @@
+"""Turns clips and captions into what training reads: `latents/<split>/` and `text_embeddings/<split>/`."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from t2v_core.data.msrvtt import Annotations, join_annotations, present_splits, report
+from t2v_core.data.quarantine import Quarantine
+from t2v_core.errors import AskedWrongly
+from t2v_core.files import describe_os_error
+from t2v_core.job import Job
+from t2v_core.specs import PreprocessSpec
+from t2v_core.workspace import Dataset
+
+LOCK_FILE = ".preprocess.lock"
+
+
+def preprocess(spec: PreprocessSpec, job: Job) -> dict[str, Any]:
+    """Encode every split that has captions; what whole shards hold already is not made again.
+
+    Unreadable clips go into `quarantine.csv` and the work goes on. Returns counts, bytes and paths.
+    Raises AskedWrongly for a data set or encoder that is not there, WorkFailed when no clip can be used, Stopped.
+    """
+    dataset = Dataset(job.workspace.resolve(spec.data))
+    splits = [_limited(part, spec.limit) for part in _read_splits(dataset, job)]
+    with _alone(dataset):
+        job.events.stage("encoders", f"{spec.vae}, {spec.text_encoder}")
+        from t2v_core.data.encode_splits import encode_splits  # noqa: PLC0415 - 9 s that a wrong path need not pay
+
+        skipped = encode_splits(spec, splits, job)
+    return _result(dataset, splits, skipped, job)
+
+
+def _read_splits(dataset: Dataset, job: Job) -> list[Annotations]:
+    """Every split that is there, its oddities said. Raises AskedWrongly as `join_annotations`."""
+    splits = [join_annotations(dataset, split) for split in present_splits(dataset) or ["train"]]
+    for sentence in report(dataset, splits):
+        job.events.warning(sentence)
+    return splits
+
+
+def _limited(part: Annotations, limit: int | None) -> Annotations:
+    return Annotations(part.split, part.clips[:limit], part.without_file, part.without_caption)
+
+
+@contextmanager
+def _alone(dataset: Dataset) -> Iterator[None]:
+    """Two runs on one data set would number their shards alike; the lock ends with the process, however it ends."""
+    path = dataset.root / LOCK_FILE
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise describe_os_error(error, path) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AskedWrongly(
+                f"{dataset.root} is being preprocessed already", hint="wait for that job, or end it: t2v jobs, t2v stop"
+            ) from error
+        yield
+
+
+def _result(dataset: Dataset, splits: list[Annotations], skipped: int, job: Job) -> dict[str, Any]:
+    folders = [folder / part.split for part in splits for folder in (dataset.latents, dataset.text_embeddings)]
+    listed = {clip.video_id for part in splits for clip in part.clips}
+    quarantined = listed & Quarantine(dataset.quarantine).entries.keys()
+    return {
+        "clips": len(listed) - len(quarantined),
+        "captions": sum(len(clip.captions) for part in splits for clip in part.clips),
+        "quarantined": len(quarantined),
+        "skipped": skipped,
+        "bytes": sum(file.stat().st_size for folder in folders for file in folder.glob("*.*")),
+        "data": str(job.workspace.relative(dataset.root)),
+        "paths": [str(job.workspace.relative(folder)) for folder in folders],
+    }

@@ -1,0 +1,205 @@
+"""What a verb is given: flag > `T2V_*` environment > `t2v.toml` > the spec's default.
+
+`t2v.toml`: a key at the top applies to every verb that has such a setting; a section per verb overrides it.
+
+    device = "cuda"
+    [train]
+    epochs = 10
+
+Environment: `T2V_DEVICE` as the key at the top, `T2V_TRAIN_EPOCHS` as the key in its section. An empty variable counts
+as unset. Paths from either are relative to the workspace.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from t2v_core.errors import AskedWrongly
+from t2v_core.specs import SPECS
+from t2v_core.workspace import Workspace
+
+PREFIX = "T2V_"
+# Variables with that prefix that are no verb's setting.
+RESERVED_VARIABLES = frozenset({"T2V_WORKSPACE"})
+
+FIELDS = frozenset(name for spec in SPECS.values() for name in spec.model_fields)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value and the words for where it came from."""
+
+    value: Any
+    origin: str
+
+
+def values_for(
+    verb: str,
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any],
+    *,
+    flag_names: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Everything that was asked of `verb`, by whatever way, ready for `make_spec`.
+
+    flags:      setting → value, only those actually given
+    flag_names: setting → how it was typed, where that is not `--its-name` (a positional argument)
+    Returns setting → value. Raises AskedWrongly that names the flag, the variable, or the file and line.
+    """
+    names = flag_names or {}
+    given = _from_file(verb, workspace.settings_file) | _from_environment(verb, environ)
+    given |= {name: _Given(value, names.get(name, flag_name(name))) for name, value in flags.items()}
+    _check(verb, given)
+    return {name: entry.value for name, entry in given.items()}
+
+
+def flag_name(field: str) -> str:
+    """`batch_size` as it is typed: `--batch-size`."""
+    return "--" + field.replace("_", "-")
+
+
+def _from_environment(verb: str, environ: Mapping[str, str]) -> dict[str, _Given]:
+    known = {variable_name(None, field) for field in FIELDS}
+    known |= {variable_name(other, field) for other, spec in SPECS.items() for field in spec.model_fields}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known | RESERVED_VARIABLES:
+            raise AskedWrongly(f"there is no setting for the environment variable {name}", _nearest(name, known))
+    given = {}
+    for field in SPECS[verb].model_fields:
+        for name in (variable_name(None, field), variable_name(verb, field)):
+            if environ.get(name):
+                given[field] = _Given(environ[name], name)
+    return given
+
+
+def variable_name(verb: str | None, field: str) -> str:
+    """`T2V_TRAIN_EPOCHS`, or `T2V_EPOCHS` for every verb that has it."""
+    return PREFIX + "_".join(part for part in (verb, field) if part).upper().replace("-", "_")
+
+
+def _from_file(verb: str, file: Path) -> dict[str, _Given]:
+    text, values = _read(file)
+    fields = SPECS[verb].model_fields
+    top: dict[str, _Given] = {}
+    for key, value in values.items():
+        where = f"{file} line {_line_of(text, None, key)}"
+        if key in SPECS:
+            if not isinstance(value, dict):
+                raise AskedWrongly(f"{where}: '{key}' is a section, not a value", hint=f"write [{key}] on its own line")
+            _check_section(key, value, file, text)
+        elif isinstance(value, dict):
+            raise AskedWrongly(f"{where}: there is no section [{key}]", _nearest(key, SPECS))
+        elif key not in FIELDS:
+            raise AskedWrongly(f"{where}: there is no setting '{key}'", _nearest(key, {*FIELDS, *SPECS}))
+        elif key in fields:
+            top[key] = _Given(value, f"{where}: {key}")
+    section: dict[str, Any] = values.get(verb, {})
+    lines = {key: _line_of(text, verb, key) for key in section}
+    return top | {key: _Given(value, f"{file} line {lines[key]}: {key}") for key, value in section.items()}
+
+
+def _check_section(verb: str, section: Mapping[str, Any], file: Path, text: str) -> None:
+    for key in section:
+        if key not in SPECS[verb].model_fields:
+            where = f"{file} line {_line_of(text, verb, key)}"
+            raise AskedWrongly(f"{where}: [{verb}] has no setting '{key}'", _nearest(key, SPECS[verb].model_fields))
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return "", {}
+    except OSError as error:
+        raise AskedWrongly(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise AskedWrongly(f"{file} line {line}: not UTF-8 text", hint="save it as UTF-8") from error
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, _, place = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", place)
+        line = int(number.group(1)) if number else max(1, len(text.splitlines()))
+        hint = 'text goes in quotes: device = "cuda"' if message == "Invalid value" else ""
+        raise AskedWrongly(f"{file} line {line}: not valid TOML: {message[:1].lower()}{message[1:]}", hint) from error
+
+
+_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
+_KEY = re.compile(r"\s*([^=#\[\]]+?)\s*=")
+
+
+def _line_of(text: str, section: str | None, key: str) -> int:
+    """The line on which `key` of `section` is set (tomllib does not tell); for a section, its header's line."""
+    wanted = key if section is None else f"{section}.{key}"
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            current = _bare(header.group(1))
+            name = current
+        elif assignment := _KEY.match(line):
+            name = ".".join(part for part in (current, _bare(assignment.group(1))) if part)
+        else:
+            continue
+        if name == wanted or name.startswith(wanted + "."):
+            return number
+    return 1
+
+
+def _bare(dotted: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _check(verb: str, given: Mapping[str, _Given]) -> None:
+    """Raise AskedWrongly for the first value that does not fit; what is missing is for `make_spec` to say."""
+    fields = SPECS[verb].model_fields
+    for name, entry in given.items():
+        if isinstance(entry.value, bool) and name in fields and fields[name].annotation is not bool:
+            message = f"{entry.origin} = {_shown(entry.value)}: true or false does not fit here"
+            raise AskedWrongly(message, _about(fields[name]))
+        if not isinstance(entry.value, str | int | float | Path):
+            message = f"{entry.origin}: one value is expected, not {_kind(entry.value)}"
+            raise AskedWrongly(message, _about(fields.get(name)))
+    try:
+        SPECS[verb].model_validate({name: entry.value for name, entry in given.items()})
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = str(wrong["loc"][0]) if wrong["loc"] else ""
+            if name in given and wrong["type"] != "extra_forbidden":
+                message = wrong["msg"][:1].lower() + wrong["msg"][1:]
+                hint = _nearest_choice(fields[name], given[name].value) or _about(fields[name])
+                raise AskedWrongly(f"{given[name].origin} = {_shown(wrong['input'])}: {message}", hint) from error
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(str(value)) if isinstance(value, Path) else repr(value)
+
+
+def _kind(value: object) -> str:
+    return {"list": "a list", "dict": "a section"}.get(type(value).__name__, "a date")
+
+
+def _about(field: FieldInfo | None) -> str:
+    return f"it is: {field.description}" if field and field.description else ""
+
+
+def _nearest_choice(field: FieldInfo, value: object) -> str:
+    choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return _nearest(str(value), choices) if choices else ""
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,214 @@
+"""`t2v train`: a loop that knows an objective, a plan of batches, checkpoints and an event writer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from t2v_core.checkpoints import Checkpoint
+from t2v_core.data.batches import Batch, drop_captions, generator_for, load_batch
+from t2v_core.errors import Stopped, WorkFailed
+from t2v_core.job import Job
+from t2v_core.models.conditioning import Conditioning, null_prompt
+from t2v_core.specs import TrainSpec
+from t2v_core.training.resume import restore
+from t2v_core.training.run import TrainingRun
+from t2v_core.training.samples import write_samples
+from t2v_core.training.setup import start
+
+HELD_OUT_QUANTILES = 4
+
+
+def train(spec: TrainSpec, job: Job) -> dict[str, Any]:
+    """Train, or go on training, and return where the last checkpoint lies.
+
+    Raises AskedWrongly when data, preset or checkpoint do not fit together, WorkFailed on a loss that is not finite,
+    Stopped (after saving a checkpoint) when asked to end.
+    """
+    run = restore(spec, job) if spec.resume else start(spec, job)
+    return Trainer(run, job).train()
+
+
+class Trainer:
+    """Optimiser steps, and at the end of epochs held-out loss, checkpoint and samples."""
+
+    def __init__(self, run: TrainingRun, job: Job) -> None:
+        self.run, self.job, self.spec = run, job, run.spec
+        self.accelerator: Accelerator = run.accelerator
+        self.null = null_prompt(run.model)
+        self.held_out_loss: float | None = None
+        self.last_loss = math.nan
+
+    def train(self) -> dict[str, Any]:
+        run, steps_per_epoch = self.run, self.run.plan.steps_per_epoch
+        self.job.events.stage("train", run.describe())
+        checkpoint: Checkpoint | None = None
+        saved_step = -1
+        try:
+            for micro_batches in self._batches():
+                self.job.check_stop()
+                self._step(micro_batches)
+                run.step += 1
+                if run.step % steps_per_epoch == 0 or run.step == run.total_steps:
+                    self.held_out_loss = self._held_out()
+                if self._checkpoint_is_due():
+                    checkpoint, saved_step = self._save("due"), run.step
+                    self._sample(checkpoint)
+        except Stopped as stopped:
+            raise self._saved_before_stopping(stopped, saved_step) from None
+        if checkpoint is None:
+            checkpoint = self._save("end")
+        if self.accelerator.is_main_process:
+            run.tracker.close()
+        return {
+            "checkpoint": checkpoint.path,
+            "steps": run.step,
+            "loss": self.last_loss,
+            "held_out_loss": self.held_out_loss,
+        }
+
+    def _checkpoint_is_due(self) -> bool:
+        epochs, place = divmod(self.run.step, self.run.plan.steps_per_epoch)
+        return self.run.step == self.run.total_steps or (place == 0 and epochs % self.spec.checkpoint_every == 0)
+
+    def _saved_before_stopping(self, stopped: Stopped, saved_step: int) -> Stopped:
+        if self.run.step == 0:
+            return Stopped(f"{stopped.message} before the first step", exit_code=stopped.exit_code)
+        if self.run.step != saved_step:
+            self._save("stopped")
+        return Stopped(
+            f"{stopped.message} after step {self.run.step} of {self.run.total_steps}; "
+            f"saved {self.job.workspace.relative(self.run.checkpoint_path())}",
+            hint="go on with: t2v train --resume",
+            exit_code=stopped.exit_code,
+        )
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """The forward passes of each remaining step; the next step's are read while this one computes."""
+        run = self.run
+
+        def read(step: int) -> list[Batch]:
+            rank, epoch = self.accelerator.process_index, run.plan.epoch_of(step)
+            return [
+                load_batch(run.store, run.plan.rows(step, micro, rank), self.spec.seed, epoch)
+                for micro in range(self.spec.gradient_accumulation)
+            ]
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(read, run.step)
+            for step in range(run.step, run.total_steps):
+                waiting_since = time.perf_counter()
+                batches = ahead.result()
+                run.clock.waited(time.perf_counter() - waiting_since)
+                if step + 1 < run.total_steps:
+                    ahead = reader.submit(read, step + 1)
+                yield batches
+
+    def _step(self, micro_batches: list[Batch]) -> None:
+        """One optimiser step. The loss stays on the device until all its forward passes are done."""
+        run, began = self.run, time.perf_counter()
+        for group in run.optimizer.param_groups:
+            group["lr"] = run.learning_rate(run.step)
+        losses = []
+        for micro, batch in enumerate(micro_batches):
+            is_last = micro + 1 == len(micro_batches)
+            with nullcontext() if is_last else self.accelerator.no_sync(run.model):
+                loss = self._loss(batch, micro)
+                self.accelerator.backward(loss / len(micro_batches))
+            losses.append(loss.detach())
+        self.last_loss = float(self.accelerator.reduce(torch.stack(losses).mean(), "mean"))
+        norm = float(self.accelerator.clip_grad_norm_(run.model.parameters(), self.spec.max_grad_norm))
+        self._require_finite(norm, micro_batches)
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+        run.ema.update(self.accelerator.unwrap_model(run.model), run.step)
+        run.clock.stepped(time.perf_counter() - began)
+        self._report_step(norm)
+
+    def _loss(self, batch: Batch, micro_step: int) -> Tensor:
+        rank = self.accelerator.process_index
+        generator = generator_for(self.spec.seed, "noise", self.run.step, micro_step, rank)
+        count = len(batch.latents)
+        noise = torch.randn(batch.latents.shape, generator=generator)
+        timesteps = self.run.objective.draw_timesteps(count, generator)
+        dropped = torch.rand(count, generator=generator) < self.spec.caption_dropout
+        prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
+        return self._error(batch.latents, noise, timesteps, prompts)
+
+    def _error(self, latents: Tensor, noise: Tensor, timesteps: Tensor, prompts: Conditioning) -> Tensor:
+        """Mean squared error of the prediction; everything comes in on the CPU."""
+        run, device = self.run, self.accelerator.device
+        latents, noise, timesteps = latents.to(device), noise.to(device), timesteps.to(device)
+        prompts = prompts.to(device, torch.float32)
+        noisy = run.objective.sampler.add_noise(latents, noise, timesteps)
+        prediction = run.model(noisy, timesteps, prompts.tokens, prompts.mask, prompts.pooled)
+        return (prediction.float() - run.objective.target(latents, noise, timesteps)).square().mean()
+
+    def _require_finite(self, norm: float, batches: list[Batch]) -> None:
+        """Stop before the optimiser spoils the weights. With fp16 the scaler skips steps of infinite gradients."""
+        if math.isfinite(self.last_loss) and (math.isfinite(norm) or self.accelerator.scaler is not None):
+            return
+        ids = ", ".join(name for batch in batches for name in batch.video_ids)
+        what = "loss" if not math.isfinite(self.last_loss) else "gradient"
+        raise WorkFailed(
+            f"the {what} is not finite at step {self.run.step + 1}, on clips {ids}",
+            hint="the weights are as they were before this step and the checkpoints are untouched; look at these clips, "
+            "then lower --learning-rate or use --precision fp32, and go on with --resume",
+        )
+
+    def _report_step(self, norm: float) -> None:
+        run = self.run
+        fields = {
+            "step": run.step + 1,
+            "total": run.total_steps,
+            "epoch": run.plan.epoch_of(run.step) + 1,
+            "loss": round(self.last_loss, 6),
+            "learning_rate": run.learning_rate(run.step),
+            "grad_norm": round(norm, 4),
+            **run.clock.rates(run.plan.clips_per_step),
+        }
+        if self.accelerator.is_main_process:
+            self.job.events.emit("step", **fields)
+            run.tracker.step(run.step + 1, fields)
+
+    @torch.no_grad()
+    def _held_out(self) -> float | None:
+        """Mean error of the averaged weights on clips kept out of training, at fixed timesteps and with fixed noise."""
+        run = self.run
+        if not run.held_out or not self.accelerator.is_main_process:
+            return None
+        size, total, quantiles = self.spec.batch_size, 0.0, run.objective.quantile_timesteps(HELD_OUT_QUANTILES)
+        with run.ema.swapped_in(self.accelerator.unwrap_model(run.model)):
+            for begin in range(0, len(run.held_out), size):
+                self.job.check_stop()
+                batch = load_batch(run.store, run.held_out[begin : begin + size], self.spec.seed, 0)
+                for number, timestep in enumerate(quantiles):
+                    generator = generator_for(self.spec.seed, "held-out", begin, number)
+                    noise = torch.randn(batch.latents.shape, generator=generator)
+                    at = timestep.expand(len(batch.latents))
+                    error = self._error(batch.latents, noise, at, self.run.fit(batch.prompts))
+                    total += float(error) * len(batch.latents)
+        loss = total / (len(run.held_out) * len(quantiles))
+        self.job.events.emit("score", name="held_out_loss", value=round(loss, 6), step=run.step)
+        run.tracker.step(run.step, {"held_out_loss": loss})
+        return loss
+
+    def _save(self, reason: str) -> Checkpoint:
+        checkpoint = self.run.save(self.held_out_loss)
+        if self.accelerator.is_main_process:
+            path = self.job.workspace.relative(checkpoint.path)
+            epoch = self.run.step // self.run.plan.steps_per_epoch
+            self.job.events.emit("checkpoint", path=path, epoch=epoch, step=self.run.step, reason=reason)
+        return checkpoint
+
+    def _sample(self, checkpoint: Checkpoint) -> None:
+        if self.spec.samples and self.accelerator.is_main_process:
+            write_samples(self.run, checkpoint, self.job)

@@ -1,0 +1,58 @@
+"""How fast training goes, and what it waits for."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+
+# Dense matrix products in bf16 (fp16 where the card has no bf16), from the makers' data sheets, FLOP/s.
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "T4": 65e12,
+    "V100": 125e12,
+}
+WINDOW = 20
+
+
+class StepClock:
+    """Rates over the last steps.
+
+    flops_per_clip: of one forward and backward pass; with it, on a GPU of the table, `rates` has the share of peak (MFU,
+    Chowdhery et al. 2022, appendix B)
+    """
+
+    def __init__(self, device: torch.device, flops_per_clip: float | None = None) -> None:
+        self.flops_per_clip = flops_per_clip
+        self.peak = _peak(device)
+        self._waits: deque[float] = deque(maxlen=WINDOW)
+        self._steps: deque[float] = deque(maxlen=WINDOW)
+
+    def waited(self, seconds: float) -> None:
+        """Time the step stood still for its data."""
+        self._waits.append(seconds)
+
+    def stepped(self, seconds: float) -> None:
+        """Time the step computed."""
+        self._steps.append(seconds)
+
+    def rates(self, clips_per_step: int) -> dict[str, float]:
+        """samples_per_s, and data_wait as a share of the time; mfu where it can be known."""
+        waited, stepped = sum(self._waits), sum(self._steps)
+        rate = clips_per_step * len(self._steps) / (waited + stepped)
+        rates = {"samples_per_s": round(rate, 2), "data_wait": round(waited / (waited + stepped), 4)}
+        if self.peak and self.flops_per_clip:
+            rates["mfu"] = round(rate * self.flops_per_clip / self.peak, 4)
+        return rates
+
+
+def _peak(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)

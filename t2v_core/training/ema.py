@@ -1,0 +1,50 @@
+"""Exponential moving average of a model's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """Averaged copies of the parameters, on the parameters' device, float32.
+
+    decay: of the average; early on it is lower, (1 + step) / (10 + step), so that the start is forgotten
+    Source: Polyak & Juditsky 1992; the warm-up is TensorFlow's ExponentialMovingAverage's.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.names = [name for name, _ in model.named_parameters()]
+        self.averages = [p.detach().float().clone() for p in model.parameters()]
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards the weights after optimiser step number `step`, counted from 0."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        current = [p.detach().float() for p in model.parameters()]
+        torch._foreach_lerp_(self.averages, current, 1 - decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(zip(self.names, self.averages, strict=True))
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, average in zip(self.names, self.averages, strict=True):
+            average.copy_(state[name])
+
+    @contextmanager
+    def swapped_in(self, model: nn.Module) -> Iterator[None]:
+        """While inside, the model computes with the averages; afterwards it has its own weights again."""
+        originals = [p.detach().clone() for p in model.parameters()]
+        with torch.no_grad():
+            for parameter, average in zip(model.parameters(), self.averages, strict=True):
+                parameter.copy_(average)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, original in zip(model.parameters(), originals, strict=True):
+                    parameter.copy_(original)

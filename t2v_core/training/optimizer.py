@@ -1,0 +1,28 @@
+"""Adam's state as named tensors, so that it can lie in a safetensors file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from t2v_core.models.video_transformer import VideoTransformer
+
+
+def optimizer_tensors(model: VideoTransformer, optimizer: Any) -> dict[str, Tensor]:
+    """Adam's state by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`."""
+    state = optimizer.state
+    return {
+        f"{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(model: VideoTransformer, optimizer: Any, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`."""
+    for name, parameter in model.named_parameters():
+        keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in tensors]
+        optimizer.state[parameter] = {
+            key: tensors[f"{name}.{key}"].clone().to("cpu" if key == "step" else parameter.device) for key in keys
+        }

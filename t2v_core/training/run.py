@@ -1,0 +1,145 @@
+"""What a training run is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from accelerate import Accelerator
+
+from t2v_core import __version__
+from t2v_core.checkpoints import EMA as EMA_FILE
+from t2v_core.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded, save_checkpoint
+from t2v_core.data.batches import BatchPlan
+from t2v_core.data.latents import LatentStore
+from t2v_core.diffusion import Objective
+from t2v_core.models.conditioning import Conditioning
+from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.specs import TrainSpec, as_asked
+from t2v_core.training.clock import StepClock
+from t2v_core.training.ema import EMA
+from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.tracker import Tracker
+
+
+@dataclass
+class TrainingRun:
+    """Everything a step touches.
+
+    step: optimiser steps done; held_out: rows of the store that training never sees
+    """
+
+    spec: TrainSpec
+    accelerator: Accelerator
+    store: LatentStore
+    plan: BatchPlan
+    held_out: list[int]
+    model: Any  # a VideoTransformer, perhaps wrapped by Accelerate
+    optimizer: Any  # an AdamW, wrapped by Accelerate
+    ema: EMA
+    objective: Objective
+    tracker: Tracker
+    clock: StepClock
+    folder: Path
+    step: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        steps = self.spec.epochs * self.plan.steps_per_epoch
+        return steps if self.spec.max_steps is None else min(steps, self.spec.max_steps)
+
+    @property
+    def fps(self) -> float:
+        """A rate people can watch: evenly spaced frames of a long clip are about one a second, shown at eight."""
+        return min(max(float(self.store.clip(0)["effective_fps"]), 8.0), 30.0)
+
+    def describe(self) -> str:
+        """One line for people: what is trained, on what, for how long."""
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return (
+            f"{self.spec.preset}, {parameters / 1e6:.2f} M parameters, {self.spec.objective}, attention "
+            f"{self.spec.attention}, {len(self.plan.clips)} clips, steps {self.step} → {self.total_steps} "
+            f"({self.plan.steps_per_epoch} an epoch), {self.accelerator.device}, {self.accelerator.mixed_precision}"
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then constant or a half cosine to zero; one-cycle starts at 1/25 of the peak and rises by a
+        half cosine (Smith & Topin 2018, as torch's OneCycleLR has it)."""
+        spec, total = self.spec, self.total_steps
+        is_one_cycle = spec.lr_schedule == "one-cycle"
+        warmup = spec.warmup_steps if spec.warmup_steps is not None else (round(0.08 * total) if is_one_cycle else 0)
+        if step < warmup:
+            rise = (step + 1) / warmup
+            return spec.learning_rate * (1 / 25 + (1 - 1 / 25) * _half_cosine(1 - rise) if is_one_cycle else rise)
+        if spec.lr_schedule == "constant":
+            return spec.learning_rate
+        return spec.learning_rate * _half_cosine((step - warmup) / max(1, total - warmup))
+
+    def fit(self, prompts: Conditioning) -> Conditioning:
+        """Leave the pooled embedding out for a model that does not take it."""
+        size = self.plain_model.null_pooled.numel()
+        return prompts if size else Conditioning(prompts.tokens, prompts.mask, prompts.pooled[:, :0])
+
+    @property
+    def plain_model(self) -> VideoTransformer:
+        """The model without Accelerate's wrapping."""
+        model: VideoTransformer = self.accelerator.unwrap_model(self.model)
+        return model
+
+    def checkpoint_path(self) -> Path:
+        """`checkpoint_epoch_N` at the end of an epoch, `checkpoint_step_N` within one."""
+        epoch, place = divmod(self.step, self.plan.steps_per_epoch)
+        return self.folder / (f"checkpoint_step_{self.step}" if place else f"checkpoint_epoch_{epoch}")
+
+    def save(self, held_out_loss: float | None) -> Checkpoint:
+        """Write a checkpoint and remove those it supersedes."""
+        path = self.checkpoint_path()
+        info = self._info(held_out_loss)
+        if not self.accelerator.is_main_process:
+            return Checkpoint(path, info)
+        model = self.plain_model
+        buffers = dict(model.named_buffers())
+        files = {
+            MODEL: model.state_dict(),
+            EMA_FILE: self.ema.state_dict() | buffers,
+            OPTIMIZER: optimizer_tensors(model, self.optimizer),
+        }
+        checkpoint = save_checkpoint(path, files, info)
+        remove_superseded(self.folder, keep_last=self.spec.keep_last, keep_best=self.spec.keep_best)
+        return checkpoint
+
+    def _info(self, held_out_loss: float | None) -> dict[str, Any]:
+        sampler = self.objective.sampler
+        model = self.plain_model
+        scaler = self.accelerator.scaler
+        return {
+            "format": 1,
+            "step": self.step,
+            "epoch": self.step // self.plan.steps_per_epoch,
+            "steps_per_epoch": self.plan.steps_per_epoch,
+            "held_out_loss": held_out_loss,
+            "fps": self.fps,
+            "spec": as_asked(self.spec),
+            "model": {k: v for k, v in model.config.items() if not k.startswith("_")},
+            "sampler": {"class": type(sampler).__name__} | {k: v for k, v in sampler.config.items() if k[0] != "_"},
+            "latents": {k: v for k, v in self.store.manifest.items() if k not in ("clips", "files")},
+            "text": {k: v for k, v in self.store.text_manifest.items() if k not in ("clips", "files")},
+            "video_ids": fingerprint(self.store.video_ids),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
+        }
+
+
+def _half_cosine(progress: float) -> float:
+    """1 at 0, 0 at 1."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def fingerprint(video_ids: list[str]) -> str:
+    """One line that says which clips, and in which order."""
+    return hashlib.sha256("\n".join(video_ids).encode()).hexdigest()

@@ -1,0 +1,31 @@
+"""Videos made while training, to look at: held-out captions, the same noise at every checkpoint."""
+
+from __future__ import annotations
+
+from t2v_core.assemble import load_pipeline
+from t2v_core.checkpoints import Checkpoint
+from t2v_core.data.frames import write_video
+from t2v_core.job import Job
+from t2v_core.training.run import TrainingRun
+
+STEPS, GUIDANCE = 20, 2.0
+
+
+def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job) -> None:
+    """Write `spec.samples` videos to outputs/samples/CHECKPOINT/ from the averaged weights just saved.
+
+    The checkpoint is read back on the CPU first and the pipeline goes away afterwards, so that training's own memory
+    never holds both for longer than the samples take.
+    """
+    rows = (run.held_out or list(run.plan.clips))[: run.spec.samples]
+    prompts = [run.store.texts(row)[0] for row in rows]
+    pipeline = load_pipeline(checkpoint, device=run.spec.device, precision=run.spec.precision)
+    for number, prompt in enumerate(prompts):
+        job.check_stop()
+        output = pipeline(
+            prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, seed=run.spec.seed + number,
+            progress=lambda _done, _total: job.check_stop(),
+        )  # fmt: skip
+        path = job.workspace.outputs / "samples" / checkpoint.path.name / f"{number}.mp4"
+        write_video(path, output.frames[0].numpy(), fps=run.fps)
+        job.events.emit("sample", video=job.workspace.relative(path), prompt=prompt, step=run.step)

@@ -1,0 +1,116 @@
+"""Building a run from a spec: model, data, optimiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from t2v_core.checkpoints import latest_checkpoint
+from t2v_core.data.batches import BatchPlan, split_held_out
+from t2v_core.data.latents import LatentStore
+from t2v_core.diffusion import make_objective
+from t2v_core.errors import AskedWrongly
+from t2v_core.job import Job
+from t2v_core.models.loading import pick_device, pick_dtype
+from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.specs import PRESET_MODELS, TrainSpec
+from t2v_core.training.clock import StepClock
+from t2v_core.training.ema import EMA
+from t2v_core.training.run import TrainingRun
+from t2v_core.training.tracker import Tracker
+from t2v_core.workspace import Dataset
+
+# Latents up to this share of the free memory are held in it.
+MEMORY_SHARE = 0.5
+MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+def start(spec: TrainSpec, job: Job) -> TrainingRun:
+    """A fresh run. Raises AskedWrongly when the folder holds a run already."""
+    folder = job.workspace.resolve(spec.checkpoints)
+    existing = latest_checkpoint(folder)
+    if existing is not None:
+        raise AskedWrongly(
+            f"{job.workspace.relative(folder)} already holds a run, at step {existing.step}",
+            hint="go on with it: --resume; or start another one: --checkpoints OTHER-FOLDER",
+        )
+    return build(spec, job, folder)
+
+
+def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
+    """Everything at step 0; checkpoints go to `folder`."""
+    device = pick_device(spec.device)
+    dtype = pick_dtype(spec.precision, device)
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype])
+    store = _open_store(spec, job)
+    training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
+    plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, accelerator.num_processes, spec.seed)
+    torch.manual_seed(spec.seed)
+    model = VideoTransformer(**model_config(spec, store))
+    model.set_null_prompt(store.null_prompt.tokens, store.null_prompt.pooled)
+    if spec.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    model.to(accelerator.device)
+    ema = EMA(model, spec.ema_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=spec.learning_rate, betas=(0.9, spec.adam_beta2), weight_decay=spec.weight_decay
+    )
+    wrapped_model, wrapped_optimizer = accelerator.prepare(model, optimizer)
+    return TrainingRun(
+        spec=spec,
+        accelerator=accelerator,
+        store=store,
+        plan=plan,
+        held_out=held_out,
+        model=wrapped_model,
+        optimizer=wrapped_optimizer,
+        ema=ema,
+        objective=make_objective(spec.objective),
+        tracker=Tracker(job.directory / "tensorboard"),
+        clock=StepClock(accelerator.device),
+        folder=folder,
+    )
+
+
+def _open_store(spec: TrainSpec, job: Job) -> LatentStore:
+    dataset = Dataset(job.workspace.resolve(spec.data))
+    store = LatentStore.open(dataset, "train")
+    fits = store.size_bytes < MEMORY_SHARE * _free_memory()
+    if spec.latents_in_memory == "yes" or (spec.latents_in_memory == "auto" and fits):
+        store = LatentStore.open(dataset, "train", in_memory=True)
+    return store
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping; 0 where the system does not say."""
+    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def model_config(spec: TrainSpec, store: LatentStore) -> dict[str, Any]:
+    """A preset, fitted to the shapes of the data."""
+    frames, channels, height, _ = store.shape
+    preset = PRESET_MODELS[spec.preset]
+    if height % preset["patch_size"]:
+        raise AskedWrongly(
+            f"latents of {height}×{height} do not divide into the {spec.preset} preset's patches of "
+            f"{preset['patch_size']}×{preset['patch_size']}",
+            hint="preprocess at another --size",
+        )
+    if preset["block"] == "seed" and spec.attention != "frame":
+        raise AskedWrongly("the seed preset has no attention over time", hint="use --preset base")
+    null = store.null_prompt
+    return preset | {
+        "in_channels": channels,
+        "sample_size": height,
+        "num_frames": frames,
+        "text_dim": null.tokens.shape[1],
+        "pooled_dim": 0 if preset["block"] == "seed" else null.pooled.numel(),
+        "attention": spec.attention,
+        "null_length": len(null.tokens),
+    }

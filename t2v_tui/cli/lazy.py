@@ -1,0 +1,69 @@
+"""Command groups that know each command's name and one line of help, and import it only when it is asked for.
+
+`t2v --help` is typed often and must be quick: pydantic and the specs alone would cost more than all the rest of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+# Typer's own is 80 columns, on the widest terminal.
+WIDTH = {"max_content_width": 100}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a command lies, `module:function`, and its line in the list."""
+
+    target: str
+    summary: str
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands stand in `entries`; those that were added in the usual way come after them.
+
+    Typer keeps the type of its own contexts private, hence Any.
+    """
+
+    entries: ClassVar[dict[str, Entry]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*self.entries, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with name and summary, which is all that a list of commands shows."""
+        if cmd_name in self.entries:
+            return TyperCommand(cmd_name, help=self.entries[cmd_name].summary)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, imported now."""
+        name = args[0]
+        if name in self.entries:
+            return name, load(name, self.entries[name]), args[1:]
+        if super().get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            ask = f"did you mean '{near[0]}'?" if near else f"see {ctx.command_path} --help"
+            raise UnknownCommand(f"there is no command '{name}'; {ask}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class UnknownCommand(typer.BadParameter):
+    """A command that does not exist."""
+
+    def format_message(self) -> str:
+        return self.message
+
+
+def load(name: str, entry: Entry) -> Any:
+    """Import `module:function` and make a command of it."""
+    module, _, function = entry.target.partition(":")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, context_settings=WIDTH)(getattr(importlib.import_module(module), function))
+    return typer.main.get_command(app)

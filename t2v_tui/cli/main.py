@@ -1,0 +1,143 @@
+"""`t2v`: the command line. stdout carries data, stderr narration; exit codes 0, 1, 2, 4 and 130 as in `--help`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, cast
+
+import typer
+
+from t2v_core import __version__
+from t2v_tui.cli.lazy import WIDTH, Entry, LazyGroup
+
+ABOUT = """Train, run and look after your own text-to-video model.
+
+\b
+New here?             t2v demo
+With your own clips:  t2v init, t2v preprocess, t2v train, t2v generate "a dog running"
+About one command:    t2v COMMAND --help
+
+Settings come from flags, then T2V_* variables (T2V_DEVICE, T2V_TRAIN_EPOCHS), then t2v.toml in the workspace.
+Results go to stdout, one path a line; everything else to stderr.
+
+\b
+Exit codes: 0 done, 1 the work failed, 2 asked wrongly, 4 stopped, 130 interrupted (Ctrl-C).
+"""
+
+
+class _Commands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "init": Entry("t2v_tui.cli.init:init", "Make a workspace: folders and a commented t2v.toml."),
+        "demo": Entry("t2v_tui.cli.demo:demo", "The whole job on the built-in world, in a few minutes."),
+        "preprocess": Entry("t2v_tui.cli.verbs:preprocess", "Turn clips and captions into what training reads."),
+        "train": Entry("t2v_tui.cli.verbs:train", "Train a model, or go on training it."),
+        "generate": Entry("t2v_tui.cli.verbs:generate", "Make a video from a prompt."),
+        "add-noise": Entry("t2v_tui.cli.verbs:add_noise", "Mix noise into a video."),
+        "refine": Entry("t2v_tui.cli.verbs:refine", "Clean up or change a video, towards a prompt."),
+        "evaluate": Entry("t2v_tui.cli.verbs:evaluate", "Score a model on test captions."),
+    }
+
+
+class _DataCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "shapes": Entry("t2v_tui.cli.verbs:shapes", "Make the built-in world: captioned clips of moving shapes."),
+    }
+
+
+@dataclass(frozen=True)
+class Common:
+    """What was said before the command's name."""
+
+    workspace: Path | None
+    as_json: bool
+
+
+app = typer.Typer(cls=_Commands, help=ABOUT, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
+data = typer.Typer(cls=_DataCommands, add_completion=False, rich_markup_mode=None)
+app.add_typer(data, name="data", help="Make and examine data sets.")
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"t2v {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    ctx: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            metavar="DIR",
+            help="Where data, checkpoints and outputs lie. [default: T2V_WORKSPACE, or the nearest folder at or above "
+            "this one with a t2v.toml, or this one]",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Keep what is common to all commands."""
+    ctx.obj = Common(workspace, as_json)
+
+
+@data.callback()
+def _data() -> None:
+    """A group needs one."""
+
+
+# Typer keeps the base of its usage errors in a private module that has moved between releases; its child is public.
+_UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every failure is a sentence, never a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments in ([], ["data"]):
+        arguments = [*arguments, "--help"]
+    try:
+        return int(app(args=arguments, prog_name="t2v", standalone_mode=False) or 0)
+    except _UsageError as error:
+        path = error.ctx.command_path if error.ctx else "t2v"
+        return _fail(in_words(error.format_message()), f"see {path} --help", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", "", 130)
+    except Exception as error:  # noqa: BLE001  a person at a terminal cannot use a traceback
+        return _unexpected(error)
+
+
+def in_words(message: str) -> str:
+    """The parser's English as one sentence of ours."""
+    message = re.sub(r"^No such option: (\S+?)\.?(?=\s|$)", r"there is no option \1", message)
+    message = re.sub(r"^Missing (?:argument|option|parameter) '?([^'.]+)'?\.?", r"\1 is missing", message.strip())
+    message = re.sub(r"\(Possible options: ([^)]+)\)", r"(there is: \1)", message)
+    return (message if message[:2].isupper() else message[:1].lower() + message[1:]).rstrip(".")
+
+
+def _unexpected(error: Exception) -> int:
+    """An error of ours carries its sentence, hint and code; of any other, say what and where."""
+    message = getattr(error, "message", None)
+    if isinstance(message, str):
+        return _fail(message, str(getattr(error, "hint", "")), int(getattr(error, "exit_code", 1)))
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+    return _fail(f"t2v itself failed: {type(error).__name__}: {error}", f"a bug, at {place}; please report it", 1)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    print(f"error: {message}" + (f"\nhint:  {hint}" if hint else ""), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Flags and arguments from a spec's fields: one definition of name, meaning, default and range."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from t2v_core.settings import flag_name
+from t2v_core.specs import PRESET_TRAINING, SPECS
+
+# More ways to type a flag.
+ALIASES: dict[str, tuple[str, ...]] = {"output": ("-o",), "guidance_scale": ("--guidance",)}
+_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
+_METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+
+
+def parameters(verb: str, positional: tuple[str, ...]) -> list[inspect.Parameter]:
+    """The spec's fields as parameters of a Typer command, those of `positional` first and in that order.
+
+    Values stay text: pydantic parses them, wherever they come from, and says what is wrong in one way.
+    """
+    fields = SPECS[verb].model_fields
+    names = [*positional, *(name for name in fields if name not in positional)]
+    return [_parameter(verb, name, fields[name], is_positional=name in positional) for name in names]
+
+
+def _parameter(verb: str, name: str, field: FieldInfo, *, is_positional: bool) -> inspect.Parameter:
+    default: Any
+    if is_positional:
+        annotation: Any = str if field.is_required() else str | None
+        default = typer.Argument(
+            ... if field.is_required() else None,
+            metavar=name.upper(),
+            help=_help(verb, name, field),
+            show_default=False,
+        )
+    elif field.annotation is bool:
+        annotation = bool | None
+        switch = flag_name(name)
+        default = typer.Option(None, f"{switch}/--no-{switch[2:]}", help=_help(verb, name, field), show_default=False)
+    else:
+        annotation = str | None
+        default = typer.Option(
+            None,
+            flag_name(name),
+            *ALIASES.get(name, ()),
+            metavar=_metavar(field),
+            help=_help(verb, name, field),
+            show_default=False,
+        )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def with_signature(function: Callable[..., int], extra: list[inspect.Parameter]) -> Callable[..., int]:
+    """Give `function(ctx, **values)` the parameters that Typer shall read, in place of `**values`."""
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    listed = [context, *extra]
+    function.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in listed}
+    return function
+
+
+def as_meant_here(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, with paths that hold wherever the engine runs.
+
+    A relative path means the folder the command was typed in; 'embedded' and hub ids are no paths.
+    """
+    fields = SPECS[verb].model_fields
+    return {name: _absolute(fields[name], value) for name, value in values.items() if value is not None}
+
+
+def _absolute(field: FieldInfo, value: Any) -> Any:
+    if not isinstance(value, str) or value == "embedded":
+        return value
+    is_path = Path in _types(field)
+    is_encoder = "local folder" in (field.description or "") or "folder or" in (field.description or "")
+    # A folder of ours beats a hub id of the same name only when it is there, or is written as a path.
+    if is_path or (is_encoder and (value.startswith((".", "~")) or Path(value).is_dir())):
+        return os.path.abspath(Path(value).expanduser())  # noqa: PTH100  resolve() would follow links
+    return value
+
+
+def _types(field: FieldInfo) -> tuple[Any, ...]:
+    return (field.annotation, *get_args(field.annotation))
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    return [str(choice) for choice in get_args(field.annotation)] if get_origin(field.annotation) is Literal else []
+
+
+def _metavar(field: FieldInfo) -> str:
+    if choices := _choices(field):
+        return "|".join(choices)
+    return next((_METAVARS[kind] for kind in _types(field) if kind in _METAVARS), "TEXT")
+
+
+def _help(verb: str, name: str, field: FieldInfo) -> str:
+    facts = [text for text in (_range(field), _default(verb, name, field)) if text]
+    return " ".join([field.description or "", *(f"[{fact}]" for fact in facts)]).strip()
+
+
+def _range(field: FieldInfo) -> str:
+    limits = {key: getattr(limit, key) for limit in field.metadata for key in _BOUNDS if hasattr(limit, key)}
+    numbers = [value for key, value in limits.items() if key in ("ge", "le")]
+    if len(numbers) == 2:
+        step = f", {_BOUNDS['multiple_of']} {limits['multiple_of']}" if "multiple_of" in limits else ""
+        return _unbroken(f"{limits['ge']} … {limits['le']}{step}")
+    return _unbroken(", ".join(f"{_BOUNDS[key]} {value}" for key, value in limits.items()))
+
+
+def _unbroken(text: str) -> str:
+    """With no-break spaces, so that `0 … 1` stays on one line of the help."""
+    return text.replace(" ", "\u00a0")
+
+
+def _default(verb: str, name: str, field: FieldInfo) -> str:
+    """The default as typed; a field whose default is None says in its description what then happens."""
+    if field.is_required():
+        return ""
+    by_preset = PRESET_TRAINING if verb == "train" else {}
+    special = [f"{preset}: {_typed(own[name])}" for preset, own in by_preset.items() if own.get(name) is not None]
+    general = [] if field.default in (None, "") else [f"default: {_typed(field.default)}"]
+    return "; ".join([*general, *special])
+
+
+def _typed(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,186 @@
+"""One verb from flags to exit code: settings, spec, job, narration, result."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from remote.jobs import Exit, JobHandle, Run, create, forwarding_signals, run_here
+from t2v_core.errors import AskedWrongly
+from t2v_core.events import Event
+from t2v_core.settings import values_for
+from t2v_core.specs import make_spec
+from t2v_core.workspace import Workspace
+from t2v_tui.cli.narrate import LogTail, Narrator, narrator
+from t2v_tui.cli.scores import print_scores
+
+INTERRUPTED, STOPPED = 130, 4
+
+
+def find_workspace(asked: Path | None, environ: Mapping[str, str]) -> Workspace:
+    """The workspace that was named, by flag or T2V_WORKSPACE, or the one around the current folder."""
+    named = asked or (Path(environ["T2V_WORKSPACE"]) if environ.get("T2V_WORKSPACE") else None)
+    if named is None:
+        return Workspace.find(Path.cwd())
+    root = named.expanduser().resolve()
+    if not root.is_dir():
+        origin = "--workspace" if asked else "T2V_WORKSPACE"
+        raise AskedWrongly(f"{origin}: there is no folder {root}", hint=f"t2v init {shlex.quote(str(named))} makes one")
+    return Workspace(root)
+
+
+def prepare(
+    verb: str, workspace: Workspace, flags: Mapping[str, Any], flag_names: Mapping[str, str] | None = None
+) -> JobHandle:
+    """Make the job for what was asked. Raises AskedWrongly in words of the flag, variable or file that is wrong."""
+    values = values_for(verb, workspace, os.environ, flags, flag_names=flag_names)
+    return create(workspace, verb, make_spec(verb, values))
+
+
+@dataclass
+class Followed:
+    """What a run said, as far as what comes after it needs it."""
+
+    run: Run
+    checkpoints: list[str] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+
+    @property
+    def exit(self) -> Exit:
+        if self.run.exit is None:
+            raise RuntimeError("the run has not ended")
+        return self.run.exit
+
+    def note(self, event: Event) -> None:
+        match event.kind:
+            case "checkpoint":
+                self.checkpoints.append(str(event.fields.get("path")))
+            case "score":
+                self.scores.append(event.fields)
+            case "done":
+                self.result = event.fields
+
+
+def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:
+    """Start the run, show what it says until it ends, and pass the terminal's signals on to it."""
+    followed = Followed(run)
+    noticed: list[signal.Signals] = []
+    tail = LogTail(run.job.log)
+    try:
+        with forwarding_signals(run, lambda number: _notice(number, noticed)), run:
+            run.start()
+            for batch in run.batches():
+                for line in tail.lines() if is_verbose else []:
+                    teller.say(f"  │ {line}", "dim")
+                for event in batch:
+                    followed.note(event)
+                    if event.kind != "score":  # told together, as a table, at the end
+                        teller.show(event)
+                while noticed:
+                    teller.say(_acknowledge(noticed.pop(0), run.kill_was_asked))
+    finally:
+        teller.close()
+    return followed
+
+
+def _notice(number: signal.Signals, noticed: list[signal.Signals]) -> None:
+    if (
+        number is signal.SIGHUP
+    ):  # the terminal is gone: writing to it would fail, and the child must still be waited for
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    noticed.append(number)
+
+
+def _acknowledge(number: signal.Signals, is_killed: bool) -> str:
+    if is_killed:
+        return "ending at once"
+    how = "; Ctrl-C again ends it at once" if number is signal.SIGINT else ""
+    return f"stopping after this step{how}"
+
+
+def run_verb(
+    verb: str,
+    flags: Mapping[str, Any],
+    *,
+    workspace: Workspace,
+    flag_names: Mapping[str, str],
+    as_json: bool,
+    is_verbose: bool,
+) -> int:
+    """Do one verb here, and say on stderr how it went and on stdout where the result lies."""
+    job = prepare(verb, workspace, flags, flag_names)
+    teller = narrator()
+    if is_verbose:
+        teller.say(f"job {job.directory}", "dim")
+    followed = follow(run_here(job), teller, is_verbose=is_verbose)
+    if followed.exit.code:
+        tell_failure(followed, teller, command_to_go_on(verb, sys.argv[1:], followed.checkpoints))
+    elif followed.result is not None:
+        tell_result(followed, workspace, teller, as_json=as_json)
+    return followed.exit.code
+
+
+def tell_result(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:
+    """Figures to stderr; paths, or everything as JSON, to stdout."""
+    result = followed.result or {}
+    if followed.scores:
+        print_scores(followed.scores)
+    figures = [f"{key.replace('_', ' ')} {value}" for key, value in result.items() if isinstance(value, int | float)]
+    teller.say("done: " + ", ".join(figures) if figures else "done", "green")
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        for path in result_paths(result, workspace):
+            print(path)
+    sys.stdout.flush()
+
+
+# What a person asked for stands in one of these fields of a result; the others tell about it.
+RESULT_FIELDS = ("video", "checkpoint", "scores", "paths", "data")
+
+
+def named_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
+    """What was asked for: the paths of a result, absolute."""
+    value: Any = next((result[name] for name in RESULT_FIELDS if name in result), [])
+    return [workspace.resolve(Path(item)) for item in (value if isinstance(value, list) else [value])]
+
+
+def result_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
+    """The same as they can be used from the current folder."""
+    here = Path.cwd()
+    return [path.relative_to(here) if path.is_relative_to(here) else path for path in named_paths(result, workspace)]
+
+
+def tell_failure(followed: Followed, teller: Narrator, go_on: str) -> None:
+    """A sentence, a next step, and where the log lies; for a stop, what is kept and how to go on."""
+    ended, job = followed.exit, followed.run.job
+    if ended.code in (INTERRUPTED, STOPPED):
+        teller.say(ended.reason)
+        if followed.checkpoints:
+            teller.say(f"kept:    {followed.checkpoints[-1]}")
+        teller.say(f"go on:   {go_on}")
+        return
+    teller.say(f"error: {ended.reason}", "red")
+    if ended.hint:
+        teller.say(f"hint:  {ended.hint}")
+    if ended.code == 1:
+        teller.say(f"log:   {job.log}")
+
+
+def command_to_go_on(verb: str, arguments: Sequence[str], checkpoints: Sequence[str]) -> str:
+    """The same command again; training goes on from its last checkpoint, if there is one."""
+    if verb == "train" and checkpoints:
+        arguments = [argument for argument in arguments if argument not in ("--resume", "--no-resume")]
+        arguments = [*arguments, "--resume"]
+    return shlex.join(["t2v", *arguments])

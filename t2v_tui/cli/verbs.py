@@ -1,0 +1,172 @@
+"""The engine's verbs as commands: flags come from the spec's fields, the words around them stand here."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from t2v_tui.cli.main import Common
+from t2v_tui.cli.options import as_meant_here, parameters, with_signature
+from t2v_tui.cli.run import find_workspace, run_verb
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a spec does not say of a command.
+
+    name:       the engine's
+    about:      what it does
+    examples:   commands to copy
+    result:     where the result goes
+    positional: fields that are arguments, in order
+    """
+
+    name: str
+    about: str
+    examples: tuple[str, ...]
+    result: str
+    positional: tuple[str, ...] = ()
+
+    @property
+    def help(self) -> str:
+        examples = "\n".join(f"  {example}" for example in self.examples)
+        return f"{self.about}\n\n\b\nExamples:\n{examples}\n\n{self.result}"
+
+
+_COMMON = (
+    inspect.Parameter(
+        "workspace_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Path | None,
+        default=typer.Option(None, "--workspace", metavar="DIR", help="Workspace to use.", show_default=False),
+    ),
+    inspect.Parameter(
+        "json_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=bool,
+        default=typer.Option(False, "--json", help="Write the result to stdout as JSON."),
+    ),
+    inspect.Parameter(
+        "verbose_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=bool,
+        default=typer.Option(False, "--verbose", help="Show the engine's log as well."),
+    ),
+)
+
+
+def command(verb: Verb) -> Callable[..., int]:
+    """A function that Typer can read, for one verb."""
+
+    def run(ctx: typer.Context, **given: Any) -> int:
+        common: Common = ctx.obj
+        asked_workspace, as_json, is_verbose = (given.pop(parameter.name) for parameter in _COMMON)
+        return run_verb(
+            verb.name,
+            as_meant_here(verb.name, given),
+            workspace=find_workspace(asked_workspace or common.workspace, os.environ),
+            flag_names={name: name.upper() for name in verb.positional},
+            as_json=as_json or common.as_json,
+            is_verbose=is_verbose,
+        )
+
+    run.__doc__ = verb.help
+    return with_signature(run, [*parameters(verb.name, verb.positional), *_COMMON])
+
+
+shapes = command(
+    Verb(
+        "shapes",
+        "Make the built-in world: small clips of coloured shapes that move, with captions, laid out as MSR-VTT is. "
+        "It needs no download, and a model learns it in minutes on a CPU. Some combinations of colour, shape and "
+        "motion are kept for the test set, so that a model can be asked for what it never saw.",
+        ("t2v data shapes", "t2v data shapes --clips 500 --data data/small"),
+        "The clips go to data/shapes/videos, the captions to data/shapes/annotations.",
+    )
+)
+
+preprocess = command(
+    Verb(
+        "preprocess",
+        "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training need not. What is "
+        "already done is kept: the same command goes on after an interruption. Clips that cannot be read are "
+        "listed in quarantine.csv and left out.",
+        (
+            "t2v preprocess --data data/msr-vtt --device cuda",
+            "t2v preprocess --data data/shapes --vae embedded --text-encoder embedded --frames 8 --size 64",
+            "t2v preprocess --limit 100          a first try on 100 clips",
+        ),
+        "The results go to latents/ and text_embeddings/ in the data set's folder.",
+    )
+)
+
+train = command(
+    Verb(
+        "train",
+        "Train a video diffusion model on what preprocess made. Ctrl-C ends it after the step and keeps a "
+        "checkpoint; --resume goes on from there as if nothing had been.",
+        (
+            "t2v train --preset tiny --data data/shapes     minutes on a CPU",
+            "t2v train --preset base --device cuda",
+            "t2v train --resume",
+        ),
+        "Checkpoints go to checkpoints/; the newest complete one is what generate uses.",
+    )
+)
+
+generate = command(
+    Verb(
+        "generate",
+        "Make a video from a prompt, with the latest complete checkpoint unless --checkpoint names another. "
+        "'--checkpoint embedded' is the small model that comes with t2v and knows the built-in world.",
+        (
+            't2v generate "a dog running in the grass"',
+            't2v generate "a red circle moving right" --checkpoint embedded -o red.gif',
+            't2v generate "a man talking" --steps 50 --guidance 5 --seed 7',
+        ),
+        "The video goes to outputs/, or where -o says, with a .json beside it that tells how it was made.",
+        ("prompt",),
+    )
+)
+
+add_noise = command(
+    Verb(
+        "add-noise",
+        "Mix noise into a video: STRENGTH 0.1 is a little, 1 leaves nothing of it. With refine it makes a "
+        "before-and-after.",
+        ("t2v add-noise input.mp4 noisy.mp4 0.3", "t2v add-noise input.mp4 noisy.gif 0.5 --seed 1"),
+        "The noisy video goes to OUTPUT.",
+        ("input", "output", "strength"),
+    )
+)
+
+refine = command(
+    Verb(
+        "refine",
+        "Clean up or change a video: it is noised by STRENGTH and then denoised towards the prompt. About 0.3 "
+        "cleans up and keeps what is there; more follows the prompt and forgets the video.",
+        (
+            't2v refine noisy.mp4 clean.mp4 "dog running on the grass"',
+            't2v refine input.mp4 other.mp4 "a cat running on the grass" 0.7',
+        ),
+        "The new video goes to OUTPUT, with a .json beside it that tells how it was made.",
+        ("input", "output", "prompt", "strength"),
+    )
+)
+
+evaluate = command(
+    Verb(
+        "evaluate",
+        "Score a model on captions of the test set: the CLIP score between prompt and video, beside what the real "
+        "clips reach (ceiling) and what wrong captions reach (floor). On the built-in world it also tells how often "
+        "colour, shape and motion are as the prompt asked.",
+        ("t2v evaluate", "t2v evaluate --prompts 200 --seeds 4", "t2v evaluate --checkpoint embedded --json"),
+        "The scores are shown as a table and written to a JSON file, whose path goes to stdout.",
+    )
+)
