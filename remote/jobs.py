@@ -22,7 +22,7 @@ from remote.errors import CannotStart
 from t2v_core.errors import EngineError
 from t2v_core.events import Event, EventReader, read_events
 from t2v_core.files import write_json
-from t2v_core.specs import Spec, as_asked
+from t2v_core.specs import Spec, asked_values
 from t2v_core.workspace import Workspace, create_job_directory
 
 POLL_INTERVAL_S = 0.05
@@ -79,7 +79,7 @@ def create(workspace: Workspace, verb: str, spec: Spec) -> JobHandle:
         raise CannotStart(
             f"cannot make a job in {workspace.jobs}: {error.strerror}", hint="choose another --workspace"
         ) from error
-    write_json(directory / "spec.json", as_asked(spec))
+    write_json(directory / "spec.json", asked_values(spec))
     return JobHandle(directory, verb)
 
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with job.stoppable():
             result = _load(verb)(read_spec(verb, directory / "spec.json"), job)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever happened, the job's events say so
         return _report(error, events)
     events.emit("done", seconds=round(time.monotonic() - started, 3), **result)
     return 0

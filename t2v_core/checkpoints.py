@@ -10,8 +10,8 @@ checkpoint_epoch_5/   model.safetensors   weights of the last step
 from __future__ import annotations
 
 import json
+import math
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from t2v_core import embedded
 from t2v_core.errors import AskedWrongly
-from t2v_core.files import incompleteness, require_space, staged_directory, write_json
+from t2v_core.files import incompleteness, remove_directory, require_space, staged_directory, write_json
 
 MODEL, EMA, OPTIMIZER, TRAINER = "model.safetensors", "ema.safetensors", "optimizer.safetensors", "trainer.json"
 NAME = re.compile(r"checkpoint_(epoch|step)_(\d+)$")
@@ -88,7 +88,20 @@ def open_checkpoint(path: Path) -> Checkpoint:
     reason = incompleteness(path)
     if reason:
         raise AskedWrongly(f"checkpoint {path} is not complete: {reason}", hint="use another checkpoint")
-    return Checkpoint(path, json.loads((path / TRAINER).read_text()))
+    try:
+        return _read(path)
+    except ValueError as error:
+        raise AskedWrongly(
+            f"checkpoint {path} is damaged: {TRAINER} cannot be read", "use another checkpoint"
+        ) from error
+
+
+def _read(path: Path) -> Checkpoint:
+    """A complete checkpoint's own word. Raises ValueError when its bytes are not what was written."""
+    info = json.loads((path / TRAINER).read_text())
+    if not isinstance(info, dict) or not isinstance(info.get("step"), int):
+        raise ValueError(f"{TRAINER} says no step")
+    return Checkpoint(path, info)
 
 
 def list_checkpoints(folder: Path, *, on_incomplete: Callable[[str], None] | None = None) -> list[Checkpoint]:
@@ -97,10 +110,14 @@ def list_checkpoints(folder: Path, *, on_incomplete: Callable[[str], None] | Non
     for path in folder.glob("checkpoint_*"):
         if not NAME.match(path.name) or not path.is_dir():
             continue
-        reason = incompleteness(path)
-        if reason is None:
-            complete.append(Checkpoint(path, json.loads((path / TRAINER).read_text())))
-        elif on_incomplete is not None:
+        try:
+            reason = incompleteness(path)
+            complete += [] if reason else [_read(path)]
+        except FileNotFoundError:  # a training that runs has just removed it
+            continue
+        except (OSError, ValueError):
+            reason = f"{TRAINER} cannot be read"
+        if reason and on_incomplete is not None:
             on_incomplete(f"{path.name} is not complete ({reason}) and is passed over")
     return sorted(complete, key=lambda checkpoint: checkpoint.step)
 
@@ -113,11 +130,10 @@ def latest_checkpoint(folder: Path, *, on_incomplete: Callable[[str], None] | No
 def remove_superseded(folder: Path, *, keep_last: int, keep_best: int) -> list[Path]:
     """Remove what is neither among the newest nor among the best by held-out loss; return what went."""
     checkpoints = list_checkpoints(folder)
-    scored = [c for c in checkpoints if c.held_out_loss is not None]
+    scored = [c for c in checkpoints if c.held_out_loss is not None and math.isfinite(c.held_out_loss)]
     best = sorted(scored, key=lambda c: c.held_out_loss or 0.0)[:keep_best]
     keep = {c.path for c in [*checkpoints[-keep_last:], *best]}
     removed = [c.path for c in checkpoints if c.path not in keep]
     for path in removed:
-        (path / "manifest.json").unlink()  # first, so that a half-removed one is never taken for complete
-        shutil.rmtree(path)
+        remove_directory(path)
     return removed

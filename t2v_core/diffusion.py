@@ -16,7 +16,9 @@ Sampler = DDIMSampler | FlowEulerSampler
 class Objective(Protocol):
     """One way to noise a clip and to say what the model should answer. `sampler` is its way back."""
 
-    sampler: Sampler
+    @property
+    def sampler(self) -> Sampler:
+        """The noise schedule, and the way back along it."""
 
     def draw_timesteps(self, count: int, generator: Generator) -> Tensor:
         """(count,) float timesteps in 0 … 1000, on the generator's device."""

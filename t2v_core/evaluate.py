@@ -21,7 +21,7 @@ from t2v_core.files import write_json
 from t2v_core.job import Job
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
 from t2v_core.pipeline import TextToVideoPipeline
-from t2v_core.specs import EvaluateSpec, as_asked
+from t2v_core.specs import EvaluateSpec, all_values
 from t2v_core.workspace import Dataset
 
 # Prompts that are sampled together; more takes more memory and, on a CPU, no less time.
@@ -56,7 +56,7 @@ def evaluate(spec: EvaluateSpec, job: Job) -> dict[str, Any]:
         job.events.emit("score", name=name, **value)
     path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
     write_json(
-        path, {"spec": as_asked(spec), "checkpoint": str(checkpoint.path), "step": checkpoint.step, "scores": scores}
+        path, {"spec": all_values(spec), "checkpoint": str(checkpoint.path), "step": checkpoint.step, "scores": scores}
     )
     return {"scores": path, "clips": len(samples), "videos": len(samples) * spec.seeds}
 
@@ -82,6 +82,11 @@ def choose_clips(clips: list[Clip], scenes: dict[str, tuple[Scene, bool]], spec:
                 hint="leave --combinations out",
             )
         clips = [c for c in clips if scenes[c.video_id][1] == (spec.combinations == "unseen")]
+        if not clips:
+            raise AskedWrongly(
+                f"no test clip of {spec.data} shows a combination that training has {spec.combinations}",
+                hint="make a set with more --test-clips, or leave --combinations out",
+            )
     count = min(spec.prompts, len(clips))
     return [clips[i * len(clips) // count] for i in range(count)]
 

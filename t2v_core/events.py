@@ -108,6 +108,11 @@ class EventWriter:
     def warning(self, message: str, hint: str = "") -> None:
         self.emit("warning", message=message, hint=hint)
 
+    def mute(self) -> None:
+        """From now on write nothing: of several processes that share a job, one speaks."""
+        self.close()
+        self._descriptor = os.open(os.devnull, os.O_RDWR)
+
     def close(self) -> None:
         os.close(self._descriptor)
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,19 @@ from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
 
 MANIFEST = "manifest.json"
 STAGING = ".partial-"
+# What the asker can mend by naming another place.
+UNWRITABLE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+# The place was chosen wrongly, the disk is fine; EEXIST is what mkdir says of a file where a folder should be.
+WRONG_PLACE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ELOOP,
+)  # fmt: skip
+LEFT_BEHIND = re.compile(rf"{re.escape(STAGING)}(?P<pid>\d+)-(?P<aside>old-|gone-)?(?P<name>.+)")
+# safetensors has its own error type and says the operating system's number in its text only.
+OS_ERROR = re.compile(r"\(os error (\d+)\)$")
 
 
 @contextmanager
@@ -63,12 +77,46 @@ def staged_directory(path: Path) -> Iterator[Path]:
 def _replace_directory(new: Path, path: Path) -> None:
     """`rename` cannot replace a directory that holds files, so the old one steps aside first."""
     if path.exists():
-        old = path.with_name(f"{STAGING}old-{os.getpid()}-{path.name}")
+        old = path.with_name(f"{STAGING}{os.getpid()}-old-{path.name}")
         path.replace(old)
         new.replace(path)
         shutil.rmtree(old)
     else:
         new.replace(path)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory so that a kill on the way never leaves half of it under its name."""
+    gone = path.with_name(f"{STAGING}{os.getpid()}-gone-{path.name}")
+    path.replace(gone)
+    shutil.rmtree(gone)
+
+
+def sweep_staging(folder: Path) -> None:
+    """Clear away what killed processes left under staging names; what is of one that still runs here stays.
+
+    A directory that had just stepped aside for its successor, when that did not get there any more, comes back.
+    """
+    for path in folder.glob(f"{STAGING}*"):
+        parts = LEFT_BEHIND.match(path.name)
+        if parts is None or _is_running(int(parts["pid"])):
+            continue
+        if parts["aside"] == "old-" and not path.with_name(parts["name"]).exists():
+            path.replace(path.with_name(parts["name"]))
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def seal(directory: Path) -> None:
@@ -154,6 +202,11 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise describe_os_error(error, path) from error
+    except Exception as error:
+        if number := OS_ERROR.search(str(error)):
+            code = int(number[1])
+            raise describe_os_error(OSError(code, os.strerror(code)), path) from error
+        raise
 
 
 def describe_os_error(error: OSError, path: Path) -> EngineError:
@@ -163,7 +216,7 @@ def describe_os_error(error: OSError, path: Path) -> EngineError:
             f"the disk is full: {path} was not written; what was there before is untouched",
             hint="free some space and run the same command again",
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT):
+    if error.errno in WRONG_PLACE:
         return AskedWrongly(
             f"cannot write {path}: {error.strerror}", hint="choose another place, or mend its permissions"
         )

@@ -16,7 +16,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.files import write_json
 from t2v_core.job import Job
 from t2v_core.pipeline import Progress, TextToVideoPipeline
-from t2v_core.specs import GenerateSpec, SamplingSpec, as_asked
+from t2v_core.specs import GenerateSpec, SamplingSpec, all_values
 from t2v_core.workspace import Workspace
 
 
@@ -91,7 +91,7 @@ def write_result(
         settings,
         {
             "verb": verb,
-            "spec": as_asked(spec) | {"checkpoint": str(checkpoint.path)},
+            "spec": all_values(spec) | {"checkpoint": str(checkpoint.path)},
             "video": {"file": target.name, "frames": len(frames), "size": list(frames.shape[1:3]), "fps": fps},
             "checkpoint": {
                 "path": str(checkpoint.path),

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from t2v_core.models.conditioning import Conditioning, null_prompt
-from t2v_core.models.encoders import PromptEncoder, TextEmbedding, VideoAutoencoder
+from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder
 from t2v_core.models.loading import EncoderIdentity
+from t2v_core.models.text import TextEmbedding
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.samplers import DDIMSampler, FlowEulerSampler, randn
 from t2v_core.windows import blend, windows_over
@@ -25,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class TextToVideoOutput(BaseOutput):  # type: ignore[misc]  # diffusers ships no types
+class TextToVideoOutput(BaseOutput):
     """frames: (videos, frames, height, width, 3) uint8 RGB"""
 
     frames: Tensor

@@ -24,6 +24,12 @@ class _Sampler(SchedulerMixin, ConfigMixin):
 
     timesteps: Tensor
 
+    @staticmethod
+    def _require_possible(steps: int) -> None:
+        """There are 1000 timesteps to choose from. Raises AskedWrongly for none, and for more."""
+        if not 1 <= steps <= TRAIN_TIMESTEPS:
+            raise AskedWrongly(f"{steps} steps were asked for, and there can be between 1 and {TRAIN_TIMESTEPS}")
+
     def skip_to(self, strength: float) -> int:
         """Index of the first step when only the last `strength` share of the steps is taken (SDEdit).
 
@@ -56,7 +62,7 @@ class DDIMSampler(_Sampler):
         prediction: str = "epsilon",
         beta_start: float = 0.00085,
         beta_end: float = 0.012,
-        spacing: str = "trailing",
+        spacing: str = "trailing",  # noqa: ARG002 - kept in `config`
     ) -> None:
         self.prediction = prediction
         betas = torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float64) ** 2
@@ -64,7 +70,8 @@ class DDIMSampler(_Sampler):
         self.timesteps = torch.empty(0)
 
     def set_timesteps(self, steps: int) -> None:
-        """Choose `steps` of the 1000 timesteps, from the noisiest down."""
+        """Choose `steps` of the 1000 timesteps, from the noisiest down. Raises AskedWrongly outside 1 … 1000."""
+        self._require_possible(steps)
         config: Any = self.config
         if config.spacing == "trailing":
             chosen = torch.arange(TRAIN_TIMESTEPS, 0, -TRAIN_TIMESTEPS / steps, dtype=torch.float64).round() - 1
@@ -110,7 +117,8 @@ class FlowEulerSampler(_Sampler):
         self.timesteps = torch.empty(0)
 
     def set_timesteps(self, steps: int) -> None:
-        """Even steps of σ from 1 down to 1 / steps; the last step goes to 0."""
+        """Even steps of σ from 1 down to 1 / steps; the last step goes to 0. Raises AskedWrongly outside 1 … 1000."""
+        self._require_possible(steps)
         self.timesteps = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1].float() * TRAIN_TIMESTEPS
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

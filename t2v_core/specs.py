@@ -232,6 +232,11 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def as_asked(spec: Spec) -> dict[str, Any]:
-    """The spec as JSON-ready values, complete."""
+def all_values(spec: Spec) -> dict[str, Any]:
+    """The spec as JSON-ready values, defaults included: what a result is stamped with."""
     return spec.model_dump(mode="json")
+
+
+def asked_values(spec: Spec) -> dict[str, Any]:
+    """Only what was asked: what `spec.json` holds, so that a resumed training knows what is wanted otherwise."""
+    return spec.model_dump(mode="json", exclude_unset=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from t2v_core.checkpoints import Checkpoint
@@ -43,46 +44,79 @@ class Trainer:
     def __init__(self, run: TrainingRun, job: Job) -> None:
         self.run, self.job, self.spec = run, job, run.spec
         self.accelerator: Accelerator = run.accelerator
-        self.null = null_prompt(run.model)
+        self.null = null_prompt(run.plain_model)
         self.held_out_loss: float | None = None
         self.last_loss = math.nan
 
     def train(self) -> dict[str, Any]:
-        run, steps_per_epoch = self.run, self.run.plan.steps_per_epoch
+        run = self.run
         self.job.events.stage("train", run.describe())
-        checkpoint: Checkpoint | None = None
-        saved_step = -1
+        if run.checkpoint is not None and run.step >= run.total_steps:
+            return self._nothing_left_to_do(run.checkpoint)
         try:
-            for micro_batches in self._batches():
-                self.job.check_stop()
-                self._step(micro_batches)
-                run.step += 1
-                if run.step % steps_per_epoch == 0 or run.step == run.total_steps:
-                    self.held_out_loss = self._held_out()
-                if self._checkpoint_is_due():
-                    checkpoint, saved_step = self._save("due"), run.step
-                    self._sample(checkpoint)
+            self._all_steps()
         except Stopped as stopped:
-            raise self._saved_before_stopping(stopped, saved_step) from None
-        if checkpoint is None:
-            checkpoint = self._save("end")
-        if self.accelerator.is_main_process:
+            raise self._saved_before_stopping(stopped) from None
+        finally:
             run.tracker.close()
         return {
-            "checkpoint": checkpoint.path,
+            "checkpoint": run.checkpoint_path(),
             "steps": run.step,
             "loss": self.last_loss,
             "held_out_loss": self.held_out_loss,
         }
 
+    def _all_steps(self) -> None:
+        run = self.run
+        for micro_batches in self._batches():
+            self._check_stop()
+            self._step(micro_batches)
+            run.step += 1
+            self.held_out_loss = None  # a checkpoint within an epoch must not be ranked by the loss of an earlier one
+            if run.step % run.plan.steps_per_epoch == 0 or run.step == run.total_steps:
+                self.held_out_loss = self._held_out()
+            if self._checkpoint_is_due():
+                self._sample(self._save("due"))
+
+    def _nothing_left_to_do(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """A resumed run that is already as long as it was asked to be keeps its checkpoint as it is."""
+        self.job.events.warning(
+            f"the run is finished already: {checkpoint.path.name} is at step {self.run.step} of {self.run.total_steps}",
+            hint=f"to train on, ask for more: --resume --{'max-steps' if self.spec.max_steps else 'epochs'} N",
+        )
+        return {
+            "checkpoint": checkpoint.path, "steps": self.run.step, "held_out_loss": checkpoint.held_out_loss,
+        }  # fmt: skip
+
+    def _check_stop(self) -> None:
+        """Between steps. Processes that share a step stop at the same one; the others would wait for it for ever."""
+        wish: Stopped | None = None
+        try:
+            self.job.check_stop()
+        except Stopped as stopped:
+            wish = stopped
+        if self.accelerator.num_processes > 1:
+            codes = self.accelerator.gather(
+                torch.tensor([wish.exit_code if wish else 0], device=self.accelerator.device)
+            )
+            if wish is None and (code := int(codes.max())):
+                wish = Stopped("stopped with the other processes of this run", exit_code=code)
+        if wish is not None:
+            raise wish
+
+    def _check_stop_alone(self) -> None:
+        """Where one process works while the others wait at the next step, which answers the request then."""
+        if self.accelerator.num_processes == 1:
+            self.job.check_stop()
+
     def _checkpoint_is_due(self) -> bool:
         epochs, place = divmod(self.run.step, self.run.plan.steps_per_epoch)
         return self.run.step == self.run.total_steps or (place == 0 and epochs % self.spec.checkpoint_every == 0)
 
-    def _saved_before_stopping(self, stopped: Stopped, saved_step: int) -> Stopped:
+    def _saved_before_stopping(self, stopped: Stopped) -> Stopped:
         if self.run.step == 0:
             return Stopped(f"{stopped.message} before the first step", exit_code=stopped.exit_code)
-        if self.run.step != saved_step:
+        if self.run.checkpoint is None or self.run.checkpoint.step != self.run.step:
             self._save("stopped")
         return Stopped(
             f"{stopped.message} after step {self.run.step} of {self.run.total_steps}; "
@@ -141,26 +175,29 @@ class Trainer:
         timesteps = self.run.objective.draw_timesteps(count, generator)
         dropped = torch.rand(count, generator=generator) < self.spec.caption_dropout
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
-        return self._error(batch.latents, noise, timesteps, prompts)
+        return self._error(self.run.model, batch.latents, noise, timesteps, prompts)
 
-    def _error(self, latents: Tensor, noise: Tensor, timesteps: Tensor, prompts: Conditioning) -> Tensor:
-        """Mean squared error of the prediction; everything comes in on the CPU."""
+    def _error(self, model: Any, latents: Tensor, noise: Tensor, timesteps: Tensor, prompts: Conditioning) -> Tensor:
+        """Mean squared error of the model's prediction; everything else comes in on the CPU."""
         run, device = self.run, self.accelerator.device
         latents, noise, timesteps = latents.to(device), noise.to(device), timesteps.to(device)
         prompts = prompts.to(device, torch.float32)
         noisy = run.objective.sampler.add_noise(latents, noise, timesteps)
-        prediction = run.model(noisy, timesteps, prompts.tokens, prompts.mask, prompts.pooled)
+        prediction = model(noisy, timesteps, prompts.tokens, prompts.mask, prompts.pooled)
         return (prediction.float() - run.objective.target(latents, noise, timesteps)).square().mean()
 
     def _require_finite(self, norm: float, batches: list[Batch]) -> None:
         """Stop before the optimiser spoils the weights. With fp16 the scaler skips steps of infinite gradients."""
         if math.isfinite(self.last_loss) and (math.isfinite(norm) or self.accelerator.scaler is not None):
             return
-        ids = ", ".join(name for batch in batches for name in batch.video_ids)
+        names = [name for batch in batches for name in batch.video_ids]
+        if self.accelerator.num_processes > 1:
+            names = gather_object(names)
+        ids = ", ".join(sorted(set(names)))
         what = "loss" if not math.isfinite(self.last_loss) else "gradient"
         raise WorkFailed(
             f"the {what} is not finite at step {self.run.step + 1}, on clips {ids}",
-            hint="the weights are as they were before this step and the checkpoints are untouched; look at these clips, "
+            hint="the weights are as they were before this step and the checkpoints are untouched; look at the clips, "
             "then lower --learning-rate or use --precision fp32, and go on with --resume",
         )
 
@@ -181,22 +218,28 @@ class Trainer:
 
     @torch.no_grad()
     def _held_out(self) -> float | None:
-        """Mean error of the averaged weights on clips kept out of training, at fixed timesteps and with fixed noise."""
+        """Mean error of the averaged weights on clips kept out of training, at fixed timesteps with fixed noise."""
         run = self.run
         if not run.held_out or not self.accelerator.is_main_process:
             return None
         size, total, quantiles = self.spec.batch_size, 0.0, run.objective.quantile_timesteps(HELD_OUT_QUANTILES)
-        with run.ema.swapped_in(self.accelerator.unwrap_model(run.model)):
+        model = run.plain_model  # the wrapped one would wait for the other processes
+        with run.ema.swapped_in(model):
             for begin in range(0, len(run.held_out), size):
-                self.job.check_stop()
+                self._check_stop_alone()
                 batch = load_batch(run.store, run.held_out[begin : begin + size], self.spec.seed, 0)
                 for number, timestep in enumerate(quantiles):
                     generator = generator_for(self.spec.seed, "held-out", begin, number)
                     noise = torch.randn(batch.latents.shape, generator=generator)
                     at = timestep.expand(len(batch.latents))
-                    error = self._error(batch.latents, noise, at, self.run.fit(batch.prompts))
+                    error = self._error(model, batch.latents, noise, at, run.fit(batch.prompts))
                     total += float(error) * len(batch.latents)
         loss = total / (len(run.held_out) * len(quantiles))
+        if not math.isfinite(loss):  # it would rank as the best of all checkpoints
+            self.job.events.warning(
+                f"the held-out loss is not finite at step {run.step}", hint="look at the held-out clips"
+            )
+            return None
         self.job.events.emit("score", name="held_out_loss", value=round(loss, 6), step=run.step)
         run.tracker.step(run.step, {"held_out_loss": loss})
         return loss
@@ -211,4 +254,4 @@ class Trainer:
 
     def _sample(self, checkpoint: Checkpoint) -> None:
         if self.spec.samples and self.accelerator.is_main_process:
-            write_samples(self.run, checkpoint, self.job)
+            write_samples(self.run, checkpoint, self.job, check_stop=self._check_stop_alone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,7 +95,7 @@ def create_job_directory(workspace: Workspace, verb: str) -> Path:
     while True:
         directory = workspace.jobs / new_job_id(verb)
         try:
-            os.makedirs(directory)
+            directory.mkdir(parents=True)
         except FileExistsError:
             continue
         return directory

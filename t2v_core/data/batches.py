@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from t2v_core.data.latents import LatentStore
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.models.encoders import TextEmbedding
+from t2v_core.models.text import TextEmbedding
 
 
 @dataclass(frozen=True)

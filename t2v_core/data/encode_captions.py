@@ -16,7 +16,8 @@ from t2v_core.data.shards import Shard, TornShard, write_shard
 from t2v_core.errors import WorkFailed
 from t2v_core.files import require_space
 from t2v_core.job import Job
-from t2v_core.models.encoders import PromptEncoder, TextEmbedding
+from t2v_core.models.encoders import PromptEncoder
+from t2v_core.models.text import TextEmbedding
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from t2v_core.data.encode_captions import CaptionEncoder
 from t2v_core.data.encode_clips import ClipEncoder
 from t2v_core.data.msrvtt import Annotations
@@ -13,7 +11,7 @@ from t2v_core.files import MANIFEST
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.specs import PreprocessSpec
-from t2v_core.workspace import Dataset, Workspace
+from t2v_core.workspace import Dataset
 
 
 def encode_splits(spec: PreprocessSpec, splits: list[Annotations], job: Job) -> int:
@@ -21,9 +19,8 @@ def encode_splits(spec: PreprocessSpec, splits: list[Annotations], job: Job) -> 
 
     Raises AskedWrongly when an encoder cannot be loaded, before any work; WorkFailed when no clip can be used; Stopped.
     """
-    vae = load_vae(encoder_source(spec.vae, job.workspace), device=spec.device, precision=spec.precision)
-    source = encoder_source(spec.text_encoder, job.workspace)
-    encoder = load_prompt_encoder(source, device=spec.device, precision=spec.precision)
+    vae = load_vae(spec.vae, device=spec.device, precision=spec.precision)
+    encoder = load_prompt_encoder(spec.text_encoder, device=spec.device, precision=spec.precision)
     _check_size(spec.size or vae.default_size, vae)
     dataset = Dataset(job.workspace.resolve(spec.data))
     quarantine = Quarantine(dataset.quarantine)
@@ -42,12 +39,6 @@ def encode_splits(spec: PreprocessSpec, splits: list[Annotations], job: Job) -> 
     for part in splits:
         CaptionEncoder(spec, encoder, dataset, part.split, job).run(part.clips)
     return skipped
-
-
-def encoder_source(source: str, workspace: Workspace) -> str:
-    """What to load an encoder from: a folder named from the workspace becomes absolute, anything else stays."""
-    inside = workspace.resolve(Path(source))
-    return str(inside) if source != "embedded" and inside.is_dir() else source
 
 
 def _check_size(size: int, vae: VideoAutoencoder) -> None:

@@ -16,7 +16,7 @@ from t2v_core.data.shard_set import Entry, read_manifest
 from t2v_core.data.shards import Shard, TornShard
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import incompleteness
-from t2v_core.models.encoders import TextEmbedding
+from t2v_core.models.text import TextEmbedding
 from t2v_core.workspace import Dataset
 
 NULL_PROMPT_FILE = "null_prompt.safetensors"

@@ -1,6 +1,7 @@
-"""Train what this folder ships: `python -m t2v_core.embedded.make vae|clip [--steps N] [--output DIR]`.
+"""Train what this folder ships: `python -m t2v_core.embedded.make vae|clip|denoiser`.
 
-The denoiser comes out of the ordinary trainer; `docs/embedded.md` has its three commands.
+`vae` and `clip` train on freshly rendered clips. The denoiser comes out of the ordinary trainer; `denoiser --checkpoint
+DIR` takes from one of its checkpoints what generation needs. docs/embedded.md has every command.
 """
 
 from __future__ import annotations
@@ -9,21 +10,34 @@ import argparse
 from pathlib import Path
 
 from t2v_core import embedded
+from t2v_core.checkpoints import EMA, open_checkpoint, save_checkpoint
 from t2v_core.embedded import clip_recipe, vae_recipe
 
 
 def main() -> None:
-    """Train one part on freshly rendered clips and write it where it ships from (or to --output)."""
+    """Make one part and write it where it ships from (or to --output)."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("vae", "clip"))
+    parser.add_argument("part", choices=("vae", "clip", "denoiser"))
     parser.add_argument("--steps", type=int, help="optimiser steps (vae 2600, clip 1200)")
     parser.add_argument("--clips", type=int, default=1296, help="clips to render")
+    parser.add_argument("--checkpoint", type=Path, help="denoiser: the checkpoint to take")
     parser.add_argument("--output", type=Path, help="where to save (default: this package)")
     arguments = parser.parse_args()
     if arguments.part == "vae":
         vae_recipe.train(arguments.output or embedded.VAE, steps=arguments.steps or 2600, clips=arguments.clips)
-    else:
+    elif arguments.part == "clip":
         clip_recipe.train(arguments.output or embedded.CLIP, steps=arguments.steps or 1200, clips=arguments.clips)
+    elif arguments.checkpoint is None:
+        parser.error("denoiser needs --checkpoint DIR")
+    else:
+        ship(arguments.checkpoint, arguments.output or embedded.DENOISER)
+
+
+def ship(checkpoint: Path, output: Path) -> None:
+    """Copy the averaged weights and `trainer.json` of a checkpoint: a quarter of it, and all that generation needs."""
+    source = open_checkpoint(checkpoint)
+    save_checkpoint(output, {EMA: source.weights("ema")}, source.info)
+    print(f"{output}: step {source.step}, held-out loss {source.held_out_loss}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class SeedSelfBlock(nn.Module):
 
 
 class SeedCrossBlock(nn.Module):
-    """The previous system's cross-attention layer, which norms twice with the same `norm1`, and the text with `norm2`."""
+    """The previous system's cross-attention layer: `norm1` serves twice, and `norm2` is the text's."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -55,7 +55,10 @@ class AdaLNBlock(nn.Module):
     def __init__(self, dim: int, num_heads: int, mlp_ratio: int, *, attention: str, qk_norm: bool) -> None:
         super().__init__()
         self.is_joint = attention.startswith("joint")
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        modulation = nn.Linear(dim, 6 * dim)
+        nn.init.zeros_(modulation.weight)
+        nn.init.zeros_(modulation.bias)
+        self.modulation = nn.Sequential(nn.SiLU(), modulation)
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False)
         self.attn = Attention(dim, num_heads, qk_norm=qk_norm)
         self.norm_temporal: nn.LayerNorm | None = None
@@ -67,8 +70,6 @@ class AdaLNBlock(nn.Module):
         self.cross_attn = Attention(dim, num_heads, qk_norm=qk_norm)
         self.norm2 = nn.LayerNorm(dim, elementwise_affine=False)
         self.ff = feed_forward(dim, mlp_ratio)
-        nn.init.zeros_(self.modulation[1].weight)
-        nn.init.zeros_(self.modulation[1].bias)
 
     def forward(self, x: Tensor, conditioning: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
         modulation = self.modulation(conditioning)[:, None, None, :]

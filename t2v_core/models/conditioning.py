@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from t2v_core.models.encoders import TextEmbedding
+from t2v_core.models.text import TextEmbedding
 from t2v_core.models.video_transformer import VideoTransformer
 
 

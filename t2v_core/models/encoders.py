@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,11 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from t2v_core import embedded
 from t2v_core.errors import AskedWrongly
-from t2v_core.models.loading import EncoderIdentity, find_model, identity, pick_device, pick_dtype, quiet
+from t2v_core.models.loading import UNLOADABLE, EncoderIdentity, find_model, identity, pick_device, pick_dtype, quiet
+from t2v_core.models.text import TextEmbedding
 
 VAE_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 CLIP_FILES = ("*.json", "*.txt", "model.safetensors")
-
-
-@dataclass(frozen=True)
-class TextEmbedding:
-    """What a prompt becomes.
-
-    tokens: (length, dim) last hidden states, unpadded, start and end tokens included
-    pooled: (pooled_dim,) the projected end token, as CLIP compares it with images
-    is_truncated: the prompt was longer than the encoder reads
-    """
-
-    tokens: Tensor
-    pooled: Tensor
-    is_truncated: bool = False
 
 
 class VideoAutoencoder:
@@ -125,7 +111,7 @@ def load_vae(source: str, *, device: str = "cpu", precision: str = "fp32") -> Vi
     try:
         with quiet():
             model = AutoencoderKL.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except UNLOADABLE as error:
         raise not_a_model("VAE", folder, error) from error
     return VideoAutoencoder(model.to(place), identity(source, folder))
 
@@ -140,7 +126,7 @@ def load_prompt_encoder(source: str, *, device: str = "cpu", precision: str = "f
                 folder, dtype=pick_dtype(precision, place), local_files_only=True
             )
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except UNLOADABLE as error:
         raise not_a_model("text encoder", folder, error) from error
     return PromptEncoder(model.to(place), tokenizer, identity(source, folder))
 

@@ -1,4 +1,4 @@
-"""Where model weights come from: the hub, a local folder, or this package; always with one sentence when they do not."""
+"""Where weights come from: the hub, a local folder or this package, and one sentence when they do not."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from t2v_core.errors import AskedWrongly
 
 # huggingface_hub waits and retries for minutes without a network.
 HUB_TIMEOUT_S = 10
+
+# Weights as safetensors, and the file that older models have instead.
+PICKLED = {
+    "model.safetensors": "pytorch_model.bin",
+    "diffusion_pytorch_model.safetensors": "diffusion_pytorch_model.bin",
+}
+
+# What the libraries raise for files that are not a model, not this kind of model, or damaged.
+UNLOADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -47,29 +57,53 @@ def find_model(source: str, *, embedded: Path, files: tuple[str, ...], what: str
             )
         return folder
     if folder.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
-        raise AskedWrongly(
-            f"there is no {what} at {source}", hint="name a folder, a hub id such as owner/name, or 'embedded'"
-        )
+        raise _not_found(source, what)
     return _from_hub(source, files, what)
 
 
 def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
-    """What is cached is enough; only what is not makes a connection."""
+    """What is cached whole is enough; only what is not makes a connection."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - 0.3 s that local folders need not pay
-    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 
-    patterns = list(files)
+    patterns = [*files]
     try:
-        return Path(snapshot_download(source, allow_patterns=patterns, local_files_only=True))
+        cached = Path(snapshot_download(source, allow_patterns=patterns, local_files_only=True))
+        if _has_weights(cached, files):
+            return cached
+    except HFValidationError as error:
+        raise _not_found(source, what) from error
     except LocalEntryNotFoundError:
         logging.getLogger(__name__).info("%s is not cached, asking the hub", source)
     try:
-        return Path(snapshot_download(source, allow_patterns=patterns, etag_timeout=HUB_TIMEOUT_S))
+        _require_answer()
+        fetched = Path(snapshot_download(source, allow_patterns=patterns))
+        if not _has_weights(fetched, files):  # models of the hub's first years may have no other form
+            fetched = Path(snapshot_download(source, allow_patterns=[PICKLED.get(name, name) for name in files]))
     except Exception as error:
         raise AskedWrongly(
             f"the {what} {source} is not on this machine and cannot be fetched ({_reason(error)})",
             hint=f"connect and run again, copy the model here and name its folder, or use 'embedded' ({what})",
         ) from error
+    return fetched
+
+
+def _require_answer() -> None:
+    """One plain request with a deadline: without it, `snapshot_download` tries a silent hub again for minutes."""
+    from huggingface_hub import constants, get_session  # noqa: PLC0415
+
+    get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
+
+
+def _has_weights(folder: Path, files: tuple[str, ...]) -> bool:
+    """A download that broke off leaves a folder with the small files only."""
+    return any((folder / name).is_file() for file in files if file in PICKLED for name in (file, PICKLED[file]))
+
+
+def _not_found(source: str, what: str) -> AskedWrongly:
+    return AskedWrongly(
+        f"there is no {what} at {source}", hint="name a folder, a hub id such as owner/name, or 'embedded'"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from t2v_core import embedded
 from t2v_core.models.encoders import CLIP_FILES, not_a_model
-from t2v_core.models.loading import EncoderIdentity, find_model, identity, pick_device, quiet
+from t2v_core.models.loading import UNLOADABLE, EncoderIdentity, find_model, identity, pick_device, quiet
 from t2v_core.models.storyboard import storyboards
 
 
@@ -66,6 +66,6 @@ def load_clip_scorer(source: str, *, device: str = "cpu") -> ClipScorer:
             model = CLIPModel.from_pretrained(folder, local_files_only=True)
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
             processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except UNLOADABLE as error:
         raise not_a_model("CLIP", folder, error) from error
     return ClipScorer(model.to(pick_device(device)), tokenizer, processor, identity(source, folder))

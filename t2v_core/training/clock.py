@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import torch
 
@@ -23,13 +24,13 @@ WINDOW = 20
 class StepClock:
     """Rates over the last steps.
 
-    flops_per_clip: of one forward and backward pass; with it, on a GPU of the table, `rates` has the share of peak (MFU,
-    Chowdhery et al. 2022, appendix B)
+    count_flops: gives those of one clip, forward and backward; asked only on a GPU of the table, where `rates` has the
+    share of its peak (MFU, Chowdhery et al. 2022, appendix B)
     """
 
-    def __init__(self, device: torch.device, flops_per_clip: float | None = None) -> None:
-        self.flops_per_clip = flops_per_clip
+    def __init__(self, device: torch.device, count_flops: Callable[[], float]) -> None:
         self.peak = _peak(device)
+        self.flops_per_clip = count_flops() if self.peak else 0.0
         self._waits: deque[float] = deque(maxlen=WINDOW)
         self._steps: deque[float] = deque(maxlen=WINDOW)
 
@@ -46,7 +47,7 @@ class StepClock:
         waited, stepped = sum(self._waits), sum(self._steps)
         rate = clips_per_step * len(self._steps) / (waited + stepped)
         rates = {"samples_per_s": round(rate, 2), "data_wait": round(waited / (waited + stepped), 4)}
-        if self.peak and self.flops_per_clip:
+        if self.peak:
             rates["mfu"] = round(rate * self.flops_per_clip / self.peak, 4)
         return rates
 

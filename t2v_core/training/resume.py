@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from t2v_core.checkpoints import OPTIMIZER, Checkpoint, latest_checkpoint
@@ -38,7 +39,9 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
         raise AskedWrongly(f"{checkpoint.path} is damaged: {damage}", hint="remove it to go on from the one before it")
     run = build(_merged(spec, checkpoint), job, folder)
     _require_same_data(run, checkpoint)
+    _require_same_division(run, checkpoint)
     load_into(run, checkpoint)
+    _warn_of_another_schedule(run, checkpoint, job)
     return run
 
 
@@ -74,6 +77,27 @@ def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
         )
 
 
+def _require_same_division(run: TrainingRun, checkpoint: Checkpoint) -> None:
+    """Which clips make a step depends on how many processes share it."""
+    then, now = checkpoint.info.get("processes", run.plan.world_size), run.plan.world_size
+    if then != now:
+        raise AskedWrongly(
+            f"{checkpoint.path.name} belongs to a run of {then} processes, and this one has {now}",
+            hint="launch as many, or start anew with --checkpoints OTHER-FOLDER",
+        )
+
+
+def _warn_of_another_schedule(run: TrainingRun, checkpoint: Checkpoint, job: Job) -> None:
+    """A schedule that falls towards the last step rises again when that step moves."""
+    before = replace(run, spec=TrainSpec.model_validate(checkpoint.info["spec"]))
+    then, now = before.learning_rate(run.step), run.learning_rate(run.step)
+    if then != now and run.step < run.total_steps:
+        job.events.warning(
+            f"the {run.spec.lr_schedule} schedule now spans {run.total_steps} steps instead of {before.total_steps}: "
+            f"the learning rate at step {run.step} is {now:.2g} instead of {then:.2g}"
+        )
+
+
 def load_into(run: TrainingRun, checkpoint: Checkpoint) -> None:
     """Weights, averages, moments and position. Order and noise follow from seed and step, so there is no generator."""
     model = run.plain_model
@@ -82,4 +106,4 @@ def load_into(run: TrainingRun, checkpoint: Checkpoint) -> None:
     restore_optimizer(model, run.optimizer, checkpoint.tensors(OPTIMIZER))
     if run.accelerator.scaler is not None and checkpoint.info["scaler"] is not None:
         run.accelerator.scaler.load_state_dict(checkpoint.info["scaler"])
-    run.step = checkpoint.step
+    run.step, run.checkpoint = checkpoint.step, checkpoint

@@ -20,7 +20,7 @@ from t2v_core.data.latents import LatentStore
 from t2v_core.diffusion import Objective
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.video_transformer import VideoTransformer
-from t2v_core.specs import TrainSpec, as_asked
+from t2v_core.specs import TrainSpec, all_values
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
@@ -32,6 +32,7 @@ class TrainingRun:
     """Everything a step touches.
 
     step: optimiser steps done; held_out: rows of the store that training never sees
+    checkpoint: the newest one of this run, saved or resumed from
     """
 
     spec: TrainSpec
@@ -47,6 +48,7 @@ class TrainingRun:
     clock: StepClock
     folder: Path
     step: int = 0
+    checkpoint: Checkpoint | None = None
 
     @property
     def total_steps(self) -> int:
@@ -68,14 +70,14 @@ class TrainingRun:
         )
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then constant or a half cosine to zero; one-cycle starts at 1/25 of the peak and rises by a
-        half cosine (Smith & Topin 2018, as torch's OneCycleLR has it)."""
+        """Linear warm-up, then constant or a half cosine to zero; or one cycle."""
         spec, total = self.spec, self.total_steps
-        is_one_cycle = spec.lr_schedule == "one-cycle"
-        warmup = spec.warmup_steps if spec.warmup_steps is not None else (round(0.08 * total) if is_one_cycle else 0)
+        if spec.lr_schedule == "one-cycle":
+            warmup = round(0.08 * total) if spec.warmup_steps is None else spec.warmup_steps
+            return spec.learning_rate * _one_cycle(step, warmup, total)
+        warmup = spec.warmup_steps or 0
         if step < warmup:
-            rise = (step + 1) / warmup
-            return spec.learning_rate * (1 / 25 + (1 - 1 / 25) * _half_cosine(1 - rise) if is_one_cycle else rise)
+            return spec.learning_rate * (step + 1) / warmup
         if spec.lr_schedule == "constant":
             return spec.learning_rate
         return spec.learning_rate * _half_cosine((step - warmup) / max(1, total - warmup))
@@ -101,7 +103,8 @@ class TrainingRun:
         path = self.checkpoint_path()
         info = self._info(held_out_loss)
         if not self.accelerator.is_main_process:
-            return Checkpoint(path, info)
+            self.checkpoint = Checkpoint(path, info)
+            return self.checkpoint
         model = self.plain_model
         buffers = dict(model.named_buffers())
         files = {
@@ -109,9 +112,9 @@ class TrainingRun:
             EMA_FILE: self.ema.state_dict() | buffers,
             OPTIMIZER: optimizer_tensors(model, self.optimizer),
         }
-        checkpoint = save_checkpoint(path, files, info)
+        self.checkpoint = save_checkpoint(path, files, info)
         remove_superseded(self.folder, keep_last=self.spec.keep_last, keep_best=self.spec.keep_best)
-        return checkpoint
+        return self.checkpoint
 
     def _info(self, held_out_loss: float | None) -> dict[str, Any]:
         sampler = self.objective.sampler
@@ -122,9 +125,10 @@ class TrainingRun:
             "step": self.step,
             "epoch": self.step // self.plan.steps_per_epoch,
             "steps_per_epoch": self.plan.steps_per_epoch,
+            "processes": self.plan.world_size,
             "held_out_loss": held_out_loss,
             "fps": self.fps,
-            "spec": as_asked(self.spec),
+            "spec": all_values(self.spec),
             "model": {k: v for k, v in model.config.items() if not k.startswith("_")},
             "sampler": {"class": type(sampler).__name__} | {k: v for k, v in sampler.config.items() if k[0] != "_"},
             "latents": {k: v for k, v in self.store.manifest.items() if k not in ("clips", "files")},
@@ -133,6 +137,17 @@ class TrainingRun:
             "scaler": scaler.state_dict() if scaler is not None else None,
             "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
         }
+
+
+def _one_cycle(step: int, warmup: int, total: int) -> float:
+    """Share of the peak: half a cosine from 1/25 up to 1 at step `warmup - 1`, another down to 1/250,000 at the last.
+
+    Source: Smith & Topin 2018; the same values as torch's OneCycleLR.
+    """
+    first, last, top = 1 / 25, 1 / 25 / 1e4, max(0, warmup - 1)
+    if step < top:
+        return 1 + (first - 1) * _half_cosine(step / top)
+    return last + (1 - last) * _half_cosine((step - top) / max(1, total - 1 - top))
 
 
 def _half_cosine(progress: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints import Checkpoint
 from t2v_core.data.frames import write_video
@@ -11,7 +13,7 @@ from t2v_core.training.run import TrainingRun
 STEPS, GUIDANCE = 20, 2.0
 
 
-def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job) -> None:
+def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_stop: Callable[[], None]) -> None:
     """Write `spec.samples` videos to outputs/samples/CHECKPOINT/ from the averaged weights just saved.
 
     The checkpoint is read back on the CPU first and the pipeline goes away afterwards, so that training's own memory
@@ -21,10 +23,10 @@ def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job) -> None:
     prompts = [run.store.texts(row)[0] for row in rows]
     pipeline = load_pipeline(checkpoint, device=run.spec.device, precision=run.spec.precision)
     for number, prompt in enumerate(prompts):
-        job.check_stop()
+        check_stop()
         output = pipeline(
             prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, seed=run.spec.seed + number,
-            progress=lambda _done, _total: job.check_stop(),
+            progress=lambda _done, _total: check_stop(),
         )  # fmt: skip
         path = job.workspace.outputs / "samples" / checkpoint.path.name / f"{number}.mp4"
         write_video(path, output.frames[0].numpy(), fps=run.fps)

@@ -7,18 +7,21 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 
 from t2v_core.checkpoints import latest_checkpoint
 from t2v_core.data.batches import BatchPlan, split_held_out
 from t2v_core.data.latents import LatentStore
 from t2v_core.diffusion import make_objective
 from t2v_core.errors import AskedWrongly
+from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.specs import PRESET_MODELS, TrainSpec
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
+from t2v_core.training.flops import flops_per_clip
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.tracker import Tracker
 from t2v_core.workspace import Dataset
@@ -44,12 +47,22 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     """Everything at step 0; checkpoints go to `folder`."""
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype])
+    # Without attention over time no gradient reaches the frame embedding; several processes must know to wait for none.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame")
+    accelerator = Accelerator(
+        cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel]
+    )
+    if not accelerator.is_main_process:
+        job.events.mute()
     store = _open_store(spec, job)
+    if accelerator.is_main_process:
+        require_writable(folder)  # now, not after an epoch
+        sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
     plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, accelerator.num_processes, spec.seed)
     torch.manual_seed(spec.seed)
-    model = VideoTransformer(**model_config(spec, store))
+    config = model_config(spec, store)
+    model = VideoTransformer(**config)
     model.set_null_prompt(store.null_prompt.tokens, store.null_prompt.pooled)
     if spec.gradient_checkpointing:
         model.enable_gradient_checkpointing()
@@ -70,7 +83,7 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         ema=ema,
         objective=make_objective(spec.objective),
         tracker=Tracker(job.directory / "tensorboard"),
-        clock=StepClock(accelerator.device),
+        clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,
     )
 

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from remote.jobs import JobHandle, run_here
+from t2v_core.errors import AskedWrongly
 from t2v_core.events import read_events
 from t2v_core.files import incompleteness
-from t2v_core.specs import as_asked, make_spec
+from t2v_core.specs import all_values, make_spec, read_spec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.curve import curve
 from t2v_tui.cli.init import make_workspace
@@ -47,7 +48,7 @@ class Step:
 
     def finished_in(self, workspace: Workspace) -> JobHandle | None:
         """The newest job that did just this and whose results still lie there."""
-        wanted = _comparable(as_asked(make_spec(self.verb, dict(self.values))))
+        wanted = _comparable(all_values(make_spec(self.verb, dict(self.values))))
         for directory in sorted(workspace.jobs.glob(f"*-{self.verb}-*"), reverse=True):
             job = JobHandle(directory, self.verb)
             done = job.result()
@@ -150,11 +151,11 @@ def _has_checkpoint(workspace: Workspace) -> bool:
 
 
 def _spec_of(job: JobHandle) -> dict[str, Any]:
+    """What the job did, defaults included; nothing when an earlier version's spec says it no longer."""
     try:
-        spec = json.loads((job.directory / "spec.json").read_text())
-    except (OSError, ValueError):
+        return all_values(read_spec(job.verb, job.directory / "spec.json"))
+    except AskedWrongly:
         return {}
-    return spec if isinstance(spec, dict) else {}
 
 
 def _comparable(spec: dict[str, Any]) -> dict[str, Any]:

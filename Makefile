@@ -1,0 +1,46 @@
+# Two commands: `make demo` and `make test`. Both set up what they need, once.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports tests clean
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+demo: .venv/engine ## run the whole job on the built-in world, in ./demo
+	@$(BIN)/t2v demo
+
+test: lint types imports tests ## run lint, type check, import contracts and all tests
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+imports: .venv/dev
+	$(BIN)/lint-imports
+
+# One thread a process: the tests start engines of their own, on every core.
+tests: .venv/dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "t2v needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/engine: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing t2v and its engine into .venv (once, a few minutes)"
+	$(INSTALL) '.[engine]'
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt .venv/engine
+	@echo "installing the test tools into .venv (once)"
+	$(INSTALL) '.[engine,dev]'
+	@touch $@
+
+clean: ## remove .venv, caches and the demo
+	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
