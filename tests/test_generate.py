@@ -110,13 +110,7 @@ def test_more_frames_than_the_model_knows_are_refused(workspace: Path) -> None:
         ("video.avi", "cannot tell what kind of video video.avi should be"),
         ("video", "cannot tell what kind of video video should be"),
         ("file/deeper/video.mp4", "cannot write"),
-        pytest.param(
-            "file/video.mp4",
-            "cannot write",
-            marks=pytest.mark.xfail(
-                strict=True, reason="files.describe_os_error takes EEXIST for failed work (exit 1)"
-            ),
-        ),
+        ("file/video.mp4", "cannot write"),
         ("folder.mp4", "folder.mp4 is a folder"),
     ],
 )
