@@ -63,10 +63,15 @@ class Followed:
         match event.kind:
             case "checkpoint":
                 self.checkpoints.append(str(event.fields.get("path")))
-            case "score":
+            case "score" if not is_passing(event):
                 self.scores.append(event.fields)
             case "done":
                 self.result = event.fields
+
+
+def is_passing(event: Event) -> bool:
+    """A score on the way, as training's held-out loss: it says at which step."""
+    return "step" in event.fields
 
 
 def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:
@@ -82,7 +87,7 @@ def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:
                     teller.say(f"  │ {line}", "dim")
                 for event in batch:
                     followed.note(event)
-                    if event.kind != "score":  # told together, as a table, at the end
+                    if event.kind != "score" or is_passing(event):  # results are told together, as a table, at the end
                         teller.show(event)
                 while noticed:
                     teller.say(_acknowledge(noticed.pop(0), run.kill_was_asked))
