@@ -75,8 +75,11 @@ def _midpoints(count: int) -> Tensor:
     return (torch.arange(count) + 0.5) / count
 
 
-def make_objective(name: str) -> Objective:
-    """`epsilon`, `v` or `flow`, each with the sampler that undoes it."""
+def make_objective(name: str, *, timestep_logit_mean: float = 0.0) -> Objective:
+    """`epsilon`, `v` or `flow`, each with the sampler that undoes it.
+
+    timestep_logit_mean: of the timesteps that flow draws
+    """
     if name == "flow":
-        return FlowObjective(FlowEulerSampler())
+        return FlowObjective(FlowEulerSampler(), timestep_logit_mean)
     return DDPMObjective(DDIMSampler(prediction=name))

@@ -108,6 +108,9 @@ class TrainSpec(Spec):
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="of the averaged weights that generation uses")
     caption_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the null prompt")
     objective: Objective = Field("epsilon", description="what the model predicts: epsilon, v or flow")
+    timestep_logit_mean: float = Field(
+        0.0, ge=-3, le=3, description="of flow's timesteps; above 0 trains more on noise: layout and colour come first"
+    )
     attention: Attention = Field("frame", description="over time: frame (none), temporal, joint, joint+temporal")
     precision: Precision = Field("auto", description="auto takes bf16 or fp16 where the hardware has it, else fp32")
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")

@@ -9,7 +9,7 @@ from t2v_core.checkpoints import OPTIMIZER, Checkpoint, latest_checkpoint
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import incompleteness
 from t2v_core.job import Job
-from t2v_core.specs import TrainSpec, make_spec
+from t2v_core.specs import TrainSpec, all_values, make_spec
 from t2v_core.training.optimizer import restore_optimizer
 from t2v_core.training.run import TrainingRun, fingerprint
 from t2v_core.training.setup import build
@@ -18,7 +18,7 @@ from t2v_core.training.setup import build
 TRAJECTORY = (
     "preset", "objective", "attention", "batch_size", "gradient_accumulation", "learning_rate", "weight_decay",
     "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout", "held_out_clips",
-    "seed",
+    "timestep_logit_mean", "seed",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
 
 def _merged(spec: TrainSpec, checkpoint: Checkpoint) -> TrainSpec:
     saved: dict[str, Any] = checkpoint.info["spec"]
+    saved = all_values(make_spec("train", {"preset": saved["preset"]})) | saved  # it may be of an earlier version
     asked = spec.model_dump(mode="json", include=spec.model_fields_set)
     differences = [f"{k} was {saved[k]}, asked {asked[k]}" for k in TRAJECTORY if k in asked and asked[k] != saved[k]]
     if differences:

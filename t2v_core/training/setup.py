@@ -81,7 +81,7 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         model=wrapped_model,
         optimizer=wrapped_optimizer,
         ema=ema,
-        objective=make_objective(spec.objective),
+        objective=make_objective(spec.objective, timestep_logit_mean=spec.timestep_logit_mean),
         tracker=Tracker(job.directory / "tensorboard"),
         clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,

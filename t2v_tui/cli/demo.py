@@ -26,9 +26,12 @@ from t2v_tui.cli.run import follow, named_paths, prepare, tell_failure
 from t2v_tui.cli.scores import print_scores
 
 CLIPS, TEST_CLIPS = 648, 108
-# About 800 optimiser steps of 16 clips.
+# 800 steps of 16 clips. Frames by themselves and noisy timesteps teach colour soonest: after 125 CPU s .88 to .92 obey
+# it, with attention over time .60 to .75. Motion and shape take attention over time and about 40 minutes.
 EPOCHS = 22
-CHECKPOINT_EVERY = 11
+CHECKPOINT_EVERY = 22
+QUICKEST = {"attention": "frame", "timestep_logit_mean": 1.0}
+GUIDANCE = 4.0
 SEED = 7
 PROMPTS_SCORED, SEEDS_SCORED = 24, 1
 STRENGTH = 0.3
@@ -64,6 +67,7 @@ class Step:
 ENCODERS = {"vae": "embedded", "text_encoder": "embedded"}
 TRAIN = {
     "data": DATA, "preset": "tiny", "epochs": EPOCHS, "checkpoint_every": CHECKPOINT_EVERY, "samples": 0, "seed": SEED,
+    **QUICKEST,
 }  # fmt: skip
 STEPS = (
     Step(
@@ -71,7 +75,11 @@ STEPS = (
     ),
     Step("Encode clips and captions", "preprocess", {"data": DATA, **ENCODERS, "frames": 8, "size": 64}),
     Step("Train a model from nothing", "train", TRAIN),
-    Step(f"Generate “{PROMPT}” with it", "generate", {"prompt": PROMPT, "output": FRESH, "seed": SEED}),
+    Step(
+        f"Generate “{PROMPT}” with it",
+        "generate",
+        {"prompt": PROMPT, "output": FRESH, "seed": SEED, "guidance_scale": GUIDANCE},
+    ),
     Step(
         "The same with the model that comes with t2v, which trained longer",
         "generate",
@@ -86,7 +94,7 @@ STEPS = (
     Step(
         "Score the fresh model on test captions",
         "evaluate",
-        {"data": DATA, "prompts": PROMPTS_SCORED, "seeds": SEEDS_SCORED},
+        {"data": DATA, "prompts": PROMPTS_SCORED, "seeds": SEEDS_SCORED, "guidance_scale": GUIDANCE},
     ),
 )
 
