@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,19 @@ def add_noise(spec: AddNoiseSpec, job: Job) -> dict[str, Any]:
     """
     target = require_video_target(job.workspace.resolve(spec.output))
     clip = read_input(job.workspace.resolve(spec.input), job)
-    rng = np.random.default_rng(spec.seed)
-    noisy = np.empty_like(clip.frames)
-    for index, frame in enumerate(clip.frames):
-        job.check_stop()
-        noisy[index] = noised(frame, spec.strength, rng)
-        job.events.progress(index + 1, len(noisy), "frames")
-    write_video(target, noisy, fps=clip.source_fps)
+    write_video(target, _noised_frames(clip.frames, spec, job), fps=clip.source_fps)
     job.events.emit("sample", video=target, prompt="")
-    return {"video": target, "frames": len(noisy), "fps": clip.source_fps, "strength": spec.strength}
+    return {"video": target, "frames": len(clip.frames), "fps": clip.source_fps, "strength": spec.strength}
+
+
+def _noised_frames(frames: NDArray[np.uint8], spec: AddNoiseSpec, job: Job) -> Iterator[NDArray[np.uint8]]:
+    """One by one, as the writer takes them: encoding noise is what takes the time."""
+    rng = np.random.default_rng(spec.seed)
+    job.events.stage("noise", f"strength {spec.strength:g}, seed {spec.seed}")
+    for index, frame in enumerate(frames):
+        job.check_stop()
+        yield noised(frame, spec.strength, rng)
+        job.events.progress(index + 1, len(frames), "frames")
 
 
 def noised(frame: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:

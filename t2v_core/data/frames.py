@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.files import require_writable, staged_file
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
+SMALL_FRAME_BYTES = 512 * 512 * 3
 
 
 def require_video_target(path: Path) -> Path:
@@ -32,10 +34,11 @@ def require_video_target(path: Path) -> Path:
     return path
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int = 18) -> None:
+def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float, crf: int = 18) -> None:
     """Write frames as H.264 mp4 (yuv420p, faststart), or as an animated gif or webp by suffix; whole or not at all.
 
-    frames: (frames, height, width, 3) RGB uint8; odd sides are padded by one edge pixel, as yuv420p needs even ones
+    frames: (frames, height, width, 3) RGB uint8, or frames one by one; odd sides are padded by one edge pixel, as
+            yuv420p needs even ones
     crf: libx264 quality, 0 (lossless) … 51; 18 is visually transparent
     Raises AskedWrongly for another suffix or a place that cannot be written.
     """
@@ -45,17 +48,18 @@ def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int =
             _write_mp4(partial, frames, fps=fps, crf=crf)
         else:
             options: dict[str, Any] = {"quality": 90} if path.suffix.lower() == ".webp" else {}
-            iio.imwrite(partial, frames, plugin="pillow", duration=1000 / fps, loop=0, **options)
+            iio.imwrite(partial, np.stack(list(frames)), plugin="pillow", duration=1000 / fps, loop=0, **options)
 
 
-def _write_mp4(path: Path, frames: NDArray[np.uint8], *, fps: float, crf: int) -> None:
-    height, width = frames.shape[1:3]
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+def _write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float, crf: int) -> None:
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "medium"}
-        stream.thread_count = 1
-        for image in frames:
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "medium"}
+        for index, frame in enumerate(frames):
+            image = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
+                # Threads cost more than they give on small frames; 0 is one a core.
+                stream.thread_count = 1 if image.size < SMALL_FRAME_BYTES else 0
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())

@@ -96,7 +96,8 @@ def sentence(event: Event) -> tuple[str, str] | None:
             detail = fields.get("detail")
             return f"▸ {fields.get('name')}" + (f"  {detail}" if detail else ""), "bold"
         case "sample":
-            return f"  sample {fields.get('video')}  “{fields.get('prompt', '')}”", ""
+            prompt = fields.get("prompt")
+            return f"  sample {fields.get('video')}" + (f"  “{prompt}”" if prompt else ""), ""
         case "checkpoint":
             return f"  checkpoint {fields.get('path')}", "green"
         case "score":
