@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t2v_core.events import EventWriter, read_events
 from t2v_core.job import Job
+from t2v_core.specs import Spec
 from t2v_core.workspace import Workspace, create_job_directory
 
 TIMEOUT_S = 120
@@ -66,3 +69,9 @@ def job_here(workspace: Path, verb: str = "test") -> Job:
     """A job for calling a verb's function within this process."""
     directory = create_job_directory(Workspace(workspace.resolve()), verb)
     return Job(directory, Workspace(workspace.resolve()), EventWriter(directory / "events.jsonl"))
+
+
+def in_workspace(verb: Callable[[Any, Job], Any], spec: Spec, job: Job) -> Any:
+    """Call a verb's function as the door does: its workspace is the current folder."""
+    with contextlib.chdir(job.workspace.root):
+        return verb(spec, job)

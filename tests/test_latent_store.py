@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine import events_of, job_here, start
+from engine import events_of, in_workspace, job_here, start
 from tiny_models import save_clip, save_vae
 
 from t2v_core.data.ahead import decode_ahead
@@ -51,7 +51,7 @@ def done(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, preprocessed without interruption."""
     root = tmp_path_factory.mktemp("done") / "workspace"
     shutil.copytree(raw, root)
-    preprocess(PreprocessSpec.model_validate(SPEC), job_here(root))
+    in_workspace(preprocess, PreprocessSpec.model_validate(SPEC), job_here(root))
     return root
 
 
@@ -62,7 +62,7 @@ def workspace(done: Path, tmp_path: Path) -> Path:
 
 
 def again(root: Path, **values: Any) -> dict[str, Any]:
-    return preprocess(PreprocessSpec.model_validate(SPEC | values), job_here(root))
+    return in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | values), job_here(root))
 
 
 def made(root: Path) -> dict[str, bytes]:
@@ -228,7 +228,9 @@ def test_a_stop_keeps_what_is_encoded_and_the_rest_follows(raw: Path, done: Path
     root = Path(shutil.copytree(raw, tmp_path / "workspace"))
     job = job_here(root)
     with pytest.raises(Stopped):
-        preprocess(PreprocessSpec.model_validate(SPEC), StopsAfter(job.directory, job.workspace, job.events))
+        in_workspace(
+            preprocess, PreprocessSpec.model_validate(SPEC), StopsAfter(job.directory, job.workspace, job.events)
+        )
     assert len(list((root / "data/latents/train").glob("shard-*"))) == 1
     assert again(root)["skipped"] == 4
     assert made(root) == made(done)
@@ -248,7 +250,7 @@ def test_another_vae_makes_only_the_latents_again(workspace: Path, done: Path) -
 
 def test_other_frames_make_only_the_latents_again_and_it_is_said(workspace: Path, done: Path) -> None:
     job = job_here(workspace)
-    preprocess(PreprocessSpec.model_validate(SPEC | {"frames": 2}), job)
+    in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | {"frames": 2}), job)
     warnings = [event["message"] for event in events_of(job.directory) if event["kind"] == "warning"]
     assert warnings == [f"the latents of {split} are made again: frames 4 → 2" for split in ("train", "test")]
     assert kept(made(done), made(workspace), "text_embeddings")

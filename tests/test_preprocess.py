@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import events_of, job_here, run
+from engine import events_of, in_workspace, job_here, run
 from tiny_models import save_clip, save_overflowing_vae, save_vae
 
 from t2v_core.data.latents import LatentStore
@@ -37,7 +37,7 @@ def workspace(tmp_path: Path) -> Path:
 
 def prepare(root: Path, **values: Any) -> tuple[dict[str, Any], Job]:
     job = job_here(root)
-    return preprocess(PreprocessSpec.model_validate(SPEC | values), job), job
+    return in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | values), job), job
 
 
 def warnings(job: Job) -> list[str]:
@@ -185,4 +185,4 @@ def test_an_encoder_that_is_not_there_is_said_before_any_work(workspace: Path, s
 def test_a_size_the_vae_cannot_halve_evenly_is_refused(workspace: Path) -> None:
     spec = PreprocessSpec.model_construct(**(PreprocessSpec().model_dump() | SPEC | {"size": 36, "data": Path("data")}))
     with pytest.raises(AskedWrongly, match="not a multiple of 8"):
-        preprocess(spec, job_here(workspace))
+        in_workspace(preprocess, spec, job_here(workspace))
