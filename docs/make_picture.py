@@ -20,12 +20,12 @@ PROMPTS = (
     "a purple square moving left",
     "a yellow triangle moving down",
 )
-TILE, GAP, LABEL = 96, 4, 250
+TILE, GAP, LABEL = 96, 4, 270
 
 
 def main() -> None:
     pipeline = load_pipeline(open_checkpoint(Path("embedded")), device="cpu", precision="auto")
-    videos = pipeline(PROMPTS, seed=20).frames.numpy()
+    videos = pipeline(PROMPTS, seed=7).frames.numpy()
     columns = videos.shape[1]
     picture = Image.new("RGB", (LABEL + columns * (TILE + GAP), len(PROMPTS) * (TILE + GAP)), (18, 18, 22))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(17)

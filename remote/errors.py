@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
+from t2v_core.errors import EngineError
 
-class RemoteError(Exception):
-    """What went wrong, in one sentence.
 
-    message: names the thing that is wrong
-    hint: the next thing to do or to type; may be empty
-    """
-
-    exit_code = 1
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+class RemoteError(EngineError):
+    """Something about hosts, jobs or the way to them went wrong; the work itself may be fine."""
 
 
 class CannotStart(RemoteError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from engine import job_here
+from small_disk import mounted
 from training_set import asked, contents, data_set
 from warm_engine import run_warm
 
@@ -120,16 +121,11 @@ def test_a_wrong_t2v_toml_stops_every_verb_before_it_starts(arguments: tuple[str
 
 def test_a_disk_without_room_for_the_checkpoint(tmp_path: Path) -> None:
     """A file system of 4 MB under `checkpoints`, through the command line."""
-    place = tmp_path / "checkpoints"
-    place.mkdir()
     values = {"preset": "tiny", "data": str(data_set()), "max-steps": "1", "samples": "0", "device": "cpu"}
     flags = [part for name, value in values.items() for part in (f"--{name}", value)]
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True, timeout=10)
-    try:
+    with mounted(tmp_path / "checkpoints", "4m") as place:
         said = refusal(t2v("train", *flags, cwd=tmp_path), 1)
         left = list(place.iterdir())
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True, timeout=10)
     assert said.startswith("checkpoint checkpoint_epoch_1 needs ")
     assert left == []
     assert json.loads(next(tmp_path.glob("jobs/*/exit.json")).read_text())["code"] == 1

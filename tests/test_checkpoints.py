@@ -17,6 +17,7 @@ import pytest
 import torch
 from engine import job_here
 from safetensors.torch import save_file
+from small_disk import mounted
 from training_set import SPEC, STEPS_AN_EPOCH, asked, contents
 from warm_engine import WARM, run_warm
 
@@ -53,11 +54,8 @@ def workspace(run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 40 MB: one or two checkpoints of the small set's model."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(place)], check=True, timeout=10)
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True, timeout=10)
+    with mounted(tmp_path / "disk", "40m") as place:
+        yield place
 
 
 def save(folder: Path, step: int, *, loss: float | None = None, size: int = 4) -> Path:
