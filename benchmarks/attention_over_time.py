@@ -1,6 +1,6 @@
 """Attention over time on against off: the same data, steps and seed; how often the motion is obeyed, and the jitter.
 
-python benchmarks/attention_over_time.py [--clips 2160] [--steps 4000]
+python benchmarks/attention_over_time.py [--clips 2160] [--epochs 61]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHOWN = ("colour_obeyed_seen", "shape_obeyed_seen", "motion_obeyed_seen", "all_o
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=2160)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--epochs", type=int, default=61, help="131 steps each with 2160 clips")
     parser.add_argument("--workspace", type=Path, help="keep the work here (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -25,10 +25,10 @@ def main() -> None:
         make_world(workspace, clips=arguments.clips, test_clips=216)
         print(f"{'attention':16}" + "".join(f"{name.removesuffix('_seen'):>16}" for name in SHOWN))
         for attention in ("joint+temporal", "frame"):
-            print_row(workspace, attention, arguments.steps)
+            print_row(workspace, attention, arguments.epochs)
 
 
-def print_row(workspace: Path, attention: str, steps: int) -> None:
+def print_row(workspace: Path, attention: str, epochs: int) -> None:
     """Train, score 48 prompts with 2 seeds, and print the line."""
     folder = f"checkpoints-{attention}"
     run(
@@ -37,10 +37,8 @@ def print_row(workspace: Path, attention: str, steps: int) -> None:
         **SHAPES,
         preset="tiny",
         attention=attention,
-        epochs=1000,
-        max_steps=steps,
-        checkpoint_every=1000,
-        held_out_clips=0,
+        epochs=epochs,
+        checkpoint_every=epochs,
         samples=0,
         checkpoints=folder,
     )
