@@ -1,5 +1,8 @@
 # Two commands: `make demo` and `make test`. Both set up what they need, once.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is new enough: a name on the PATH may be a shim for a version that is not there.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
@@ -29,7 +32,7 @@ tests: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "t2v needs Python 3.11 or newer: make PYTHON=...")'
+	@test -n "$(PYTHON)" || { echo "t2v needs Python 3.11 or newer; name one: make demo PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 
 .venv/engine: pyproject.toml constraints.txt | .venv/bin/python

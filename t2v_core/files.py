@@ -21,11 +21,6 @@ from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
 
 MANIFEST = "manifest.json"
 STAGING = ".partial-"
-# What the asker can mend by naming another place.
-UNWRITABLE = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST,
-    errno.ENAMETOOLONG,
-)  # fmt: skip
 # The place was chosen wrongly, the disk is fine; EEXIST is what mkdir says of a file where a folder should be.
 WRONG_PLACE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG,
