@@ -45,6 +45,8 @@ def start(spec: TrainSpec, job: Job) -> TrainingRun:
 
 def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     """Everything at step 0; checkpoints go to `folder`."""
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)
     # Without attention over time no gradient reaches the frame embedding; several processes must know to wait for none.
