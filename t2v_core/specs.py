@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from t2v_core.errors import AskedWrongly
+from t2v_core.presets import PRESET_TRAINING
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["frame", "temporal", "joint", "joint+temporal"]
@@ -58,34 +59,6 @@ class PreprocessSpec(Spec):
     limit: int | None = Field(None, ge=1, description="only the first N clips of each split")
     precision: Precision = Field("auto", description="arithmetic of the encoders; the VAE never runs in fp16")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-
-
-# What a preset says of the model …
-PRESET_MODELS: dict[str, dict[str, Any]] = {
-    "seed": {"block": "seed", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "mlp_ratio": 4, "patch_size": 1},
-    "base": {"block": "adaln", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "mlp_ratio": 4, "patch_size": 2},
-    "tiny": {"block": "adaln", "hidden_size": 96, "num_layers": 4, "num_heads": 4, "mlp_ratio": 2, "patch_size": 2},
-}
-# … and of the training; what it leaves out is TrainSpec's own default, which is the `seed` preset's.
-PRESET_TRAINING: dict[str, dict[str, Any]] = {
-    "seed": {},
-    "base": {"objective": "flow", "attention": "temporal", "warmup_steps": 1000},
-    "tiny": {
-        "objective": "flow",
-        "attention": "joint+temporal",
-        "epochs": 40,
-        "batch_size": 16,
-        "gradient_accumulation": 1,
-        "learning_rate": 2e-3,
-        "adam_beta2": 0.99,
-        "lr_schedule": "one-cycle",
-        "warmup_steps": None,
-        "ema_decay": 0.995,
-        # Its operations are too small to share: on 2 cores 2 threads gave 62 samples/s, one 86 to 117.
-        "threads": 1,
-        "checkpoint_every": 5,
-    },
-}
 
 
 class TrainSpec(Spec):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from t2v_core.models.attention import Attention
 from t2v_core.models.video_transformer import VideoTransformer
-from t2v_core.specs import PRESET_MODELS
+from t2v_core.presets import PRESET_MODELS
 
 SMALL = {
     "sample_size": 4,

@@ -18,7 +18,8 @@ from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.models.video_transformer import VideoTransformer
-from t2v_core.specs import PRESET_MODELS, TrainSpec
+from t2v_core.presets import PRESET_MODELS
+from t2v_core.specs import TrainSpec
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.flops import flops_per_clip

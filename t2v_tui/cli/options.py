@@ -11,8 +11,9 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from t2v_core.presets import PRESET_TRAINING
 from t2v_core.settings import flag_name
-from t2v_core.specs import PRESET_TRAINING, SPECS
+from t2v_core.specs import SPECS
 
 # More ways to type a flag.
 ALIASES: dict[str, tuple[str, ...]] = {"output": ("-o",), "guidance_scale": ("--guidance",)}
