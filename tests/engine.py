@@ -75,3 +75,16 @@ def in_workspace(verb: Callable[[Any, Job], Any], spec: Spec, job: Job) -> Any:
     """Call a verb's function as the door does: its workspace is the current folder."""
     with contextlib.chdir(job.workspace.root):
         return verb(spec, job)
+
+
+@dataclass
+class StopsAfter(Job):
+    """A job that is asked to stop when it has been asked for the nth time whether it should."""
+
+    questions: int = 6
+
+    def check_stop(self) -> None:
+        self.questions -= 1
+        if self.questions == 0:
+            (self.directory / "stop").touch()
+        super().check_stop()

@@ -10,13 +10,12 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from engine import events_of, in_workspace, job_here, start
+from engine import StopsAfter, events_of, in_workspace, job_here, start
 from tiny_models import save_clip, save_vae
 
 from t2v_core.data.ahead import decode_ahead
@@ -25,7 +24,6 @@ from t2v_core.data.msrvtt import read_annotations
 from t2v_core.data.shapes_set import make_set
 from t2v_core.data.shards import Shard, TornShard, write_shard
 from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
-from t2v_core.job import Job
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
 from t2v_core.preprocess import preprocess
 from t2v_core.specs import PreprocessSpec, ShapesSpec
@@ -209,19 +207,6 @@ def test_killed_at_random_moments_it_ends_up_the_same_byte_for_byte(raw: Path, d
         kill_at(root, chance.uniform(0.0, 0.3))
     again(root)
     assert made(root) == made(done)
-
-
-@dataclass
-class StopsAfter(Job):
-    """A job that is asked to stop when it has been asked for the nth time whether it should."""
-
-    questions: int = 6
-
-    def check_stop(self) -> None:
-        self.questions -= 1
-        if self.questions == 0:
-            (self.directory / "stop").touch()
-        super().check_stop()
 
 
 def test_a_stop_keeps_what_is_encoded_and_the_rest_follows(raw: Path, done: Path, tmp_path: Path) -> None:
