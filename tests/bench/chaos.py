@@ -1,0 +1,151 @@
+"""A TCP proxy on loopback that delays, stalls, cuts, half-closes or corrupts what passes, when it is told to."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+CHUNK = 65536
+POLL_S = 0.05
+
+
+@dataclass
+class Rules:
+    """What happens to bytes; changed while connections are open.
+
+    delay_s:    held back this long, each way; order and rate stay
+    is_stalled: nothing passes and nothing is closed, as when a cable is pulled
+    cut_after:  bytes towards the client until the connection is reset; None: never
+    corrupt_at: number of the byte towards the client that is flipped; None: none
+    """
+
+    delay_s: float = 0.0
+    is_stalled: bool = False
+    cut_after: int | None = None
+    corrupt_at: int | None = None
+
+
+@dataclass
+class ChaosProxy:
+    """Listens on its own port and passes on to `target`; a context manager.
+
+    passed: bytes that went to clients, over all connections
+    """
+
+    target: tuple[str, int]
+    rules: Rules = field(default_factory=Rules)
+    passed: int = 0
+    _pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list, init=False)
+
+    def __enter__(self) -> ChaosProxy:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self.target, timeout=10)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._pairs.append((client, server))
+            for source, sink, is_down in ((client, server, False), (server, client, True)):
+                _Pump(self, source, sink, is_down=is_down).start()
+
+    def cut(self) -> None:
+        """Reset every open connection, both ways."""
+        for pair in self._pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        self._pairs.clear()
+
+    def half_close(self) -> None:
+        """End the stream towards every client, and go on listening to it."""
+        for client, _ in self._pairs:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
+
+    def hold(self) -> bool:
+        return self.rules.is_stalled
+
+
+class _Pump:
+    """One direction of one connection: a thread that reads and stamps, and one that lets go when its time has come."""
+
+    def __init__(self, proxy: ChaosProxy, source: socket.socket, sink: socket.socket, *, is_down: bool) -> None:
+        self.proxy, self.source, self.sink, self.is_down = proxy, source, sink, is_down
+        self.waiting: deque[tuple[float, bytes]] = deque()
+        self.arrived = threading.Condition()
+
+    def start(self) -> None:
+        for work in (self._read, self._write):
+            threading.Thread(target=work, daemon=True).start()
+
+    def _read(self) -> None:
+        data = b"?"
+        while data:
+            try:
+                data = self.source.recv(CHUNK)
+            except OSError:
+                data = b""
+            with self.arrived:
+                self.waiting.append((time.monotonic() + self.proxy.rules.delay_s, data))
+                self.arrived.notify()
+
+    def _write(self) -> None:
+        with suppress(OSError):
+            while data := self._next():
+                self.sink.sendall(self._treated(data))
+                if self._is_cut():
+                    self.proxy.cut()
+                    return
+            self.sink.shutdown(socket.SHUT_WR)
+
+    def _next(self) -> bytes:
+        with self.arrived:
+            while not self.waiting:
+                self.arrived.wait()
+            due, data = self.waiting.popleft()
+        while (wait_s := due - time.monotonic()) > 0 or self.proxy.hold():
+            time.sleep(wait_s if wait_s > 0 else POLL_S)
+        return data
+
+    def _treated(self, data: bytes) -> bytes:
+        if not self.is_down:
+            return data
+        rules, begin = self.proxy.rules, self.proxy.passed
+        if rules.corrupt_at is not None and begin <= rules.corrupt_at < begin + len(data):
+            place = rules.corrupt_at - begin
+            data = data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+            rules.corrupt_at = None
+        if rules.cut_after is not None:
+            data = data[: max(0, rules.cut_after - begin)]
+        self.proxy.passed += len(data)
+        return data
+
+    def _is_cut(self) -> bool:
+        after = self.proxy.rules.cut_after
+        if self.is_down and after is not None and self.proxy.passed >= after:
+            self.proxy.rules.cut_after = None
+            return True
+        return False

@@ -1,0 +1,130 @@
+"""A private OpenSSH server on loopback: own port, throw-away keys, one folder; nothing of the system's is touched."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+START_TIMEOUT_S = 10.0
+
+# The account's login shell reads its rc files before any command; a test must not depend on what they do.
+CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/{host_key}
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile {folder}/sshd.pid
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+UsePAM no
+StrictModes no
+MaxSessions 10
+MaxStartups 100
+PrintMotd no
+SetEnv HOME={home}
+Subsystem sftp internal-sftp
+"""
+
+
+@dataclass
+class Sshd:
+    """A server that accepts one key for the current user, whose home there is `home`.
+
+    folder: keys, configuration and the server's log
+    """
+
+    folder: Path
+    port: int = 0
+    host_key: str = "host_ed25519"
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(exist_ok=True)
+        for name in (self.host_key, "client"):
+            make_key(self.folder / name)
+        shutil.copy(self.folder / "client.pub", self.folder / "authorized_keys")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # sshd's own demand when it runs as root
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def user(self) -> str:
+        return getpass.getuser()
+
+    @property
+    def client_key(self) -> Path:
+        return self.folder / "client"
+
+    @property
+    def public_host_key(self) -> str:
+        """Type and base64, as in a known_hosts line."""
+        return " ".join((self.folder / f"{self.host_key}.pub").read_text().split()[:2])
+
+    def start(self) -> None:
+        """Listen, on the same port as before when it was started before."""
+        self.port = self.port or free_port()
+        text = CONFIG.format(port=self.port, folder=self.folder, host_key=self.host_key, home=self.home)
+        (self.folder / "sshd_config").write_text(text)
+        with (self.folder / "sshd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")], stdout=log, stderr=log
+            )
+        self._await_banner()
+
+    def _await_banner(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                if probe.recv(4) == b"SSH-":
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"sshd did not start: {(self.folder / 'sshd.log').read_text()}")
+
+    def sessions(self) -> list[int]:
+        """Process ids of the connections' own servers, whose parent is the listener."""
+        if self._process is None:
+            return []
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        with suppress(OSError):
+            return [int(pid) for pid in children.read_text().split()]
+        return []
+
+    def kill(self) -> None:
+        """SIGKILL to the listener and to every session, as a machine's fault would."""
+        for pid in self.sessions():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.stop(signal.SIGKILL)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=10)
+            self._process = None
+
+
+def make_key(path: Path) -> None:
+    """An ed25519 key pair without a passphrase, once."""
+    if not path.exists():
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", str(path)]
+        subprocess.run(command, check=True, timeout=20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
