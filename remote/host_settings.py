@@ -1,0 +1,80 @@
+"""`[host.NAME]` sections of t2v.toml: where a host is, and where the workspace and its Python are there."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import Workspace
+
+LOCAL = "local"
+
+
+class HostSettings(BaseModel):
+    """One host. What is left out, ~/.ssh/config says for the address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str = Field("", description="name or IP, or a Host of ~/.ssh/config (default: the section's name)")
+    user: str | None = Field(None, description="who logs in")
+    port: int | None = Field(None, ge=1, le=65535, description="of its SSH server")
+    identity: Path | None = Field(None, description="private key file")
+    jump: str | None = Field(None, description="host to go through, as for ssh -J")
+    proxy_command: str | None = Field(None, description="program whose stdin and stdout are the connection")
+    key_name: str | None = Field(None, description="name its key is pinned under (default: its address)")
+    workdir: str = Field("~/text2video", description="the workspace there")
+    python: str | None = Field(None, description="Python that has the engine (default: WORKDIR/venv/bin/python)")
+
+    @property
+    def engine_python(self) -> str:
+        return self.python or f"{self.workdir}/venv/bin/python"
+
+
+def read_hosts(workspace: Workspace) -> dict[str, HostSettings]:
+    """Every host that t2v.toml names. Raises AskedWrongly with file and section for one that is wrong."""
+    file = workspace.settings_file
+    if not file.exists():
+        return {}
+    try:
+        sections = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("host", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AskedWrongly(f"{file} is not valid TOML: {error}", hint="t2v doctor shows the line") from error
+    if not isinstance(sections, dict):
+        raise AskedWrongly(f"{file}: 'host' is a section for each host", hint="write [host.NAME] on its own line")
+    return {name: _settings(file, name, values) for name, values in sections.items()}
+
+
+def _settings(file: Path, name: str, values: object) -> HostSettings:
+    if not isinstance(values, dict):
+        raise AskedWrongly(f"{file}: 'host.{name}' is a section, not a value", hint=f"write [host.{name}] on its line")
+    try:
+        return HostSettings.model_validate({"address": name} | values)
+    except ValidationError as error:
+        raise AskedWrongly(*_in_words(file, name, error.errors()[0])) from error
+
+
+def _in_words(file: Path, name: str, wrong: Any) -> tuple[str, str]:
+    key = str(wrong["loc"][0])
+    if wrong["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, HostSettings.model_fields, n=1)
+        return f"{file}: [host.{name}] has no setting '{key}'", f"did you mean '{near[0]}'?" if near else ""
+    message = wrong["msg"][:1].lower() + wrong["msg"][1:]
+    return (
+        f"{file}: [host.{name}] {key} = {wrong['input']!r}: {message}",
+        HostSettings.model_fields[key].description or "",
+    )
+
+
+def settings_of(name: str, workspace: Workspace) -> HostSettings:
+    """The host of that name. Raises AskedWrongly for one that t2v.toml does not know."""
+    hosts = read_hosts(workspace)
+    if name not in hosts:
+        near = difflib.get_close_matches(name, [*hosts, LOCAL], n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f'add to t2v.toml: [host.{name}] and address = "…"'
+        raise AskedWrongly(f"{workspace.settings_file} has no host '{name}'", hint=hint)
+    return hosts[name]

@@ -1,0 +1,188 @@
+"""A verified SSH connection that notices when the other side is gone: Fabric's, with what Fabric leaves out."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import paramiko
+from fabric import Config, Connection
+from paramiko.ssh_exception import BadHostKeyException, PasswordRequiredException
+
+from remote.dial import Route, Way, dial
+from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable
+from remote.host_keys import KnownHosts, fingerprint
+
+# What it says of a socket that was closed under it would stand on the terminal; we say it in our own words.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+# The socket is connected before Fabric hears of it, so the name it knows is only what the pinned keys stand under.
+STAND_IN = "host"
+BANNER_TIMEOUT_S = 10.0
+# From a cut link to LinkLost: at most a pause and the patience, 13 s. A keepalive whose answer nobody counts, which is
+# what paramiko's own is, was not noticed in 45 s.
+PAUSE_S, PATIENCE_S = 4.0, 9.0
+# paramiko's own rekey can wait for itself and then drop the connection; the server asks for one when it is due.
+NEVER = 2**40
+WINDOW_BYTES = 8 * 2**20  # one stream at 50 ms stops at 2 MiB / RTT; 64 MiB makes every read slower
+
+
+class _Transport(paramiko.Transport):
+    """AES-GCM first: a tenth less CPU a byte here than the default, and never a rekey from this side."""
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        super().__init__(sock, default_window_size=WINDOW_BYTES, **options)
+        self.get_security_options().ciphers = ["aes128-gcm@openssh.com", *self.get_security_options().ciphers]
+        self.packetizer.REKEY_BYTES = self.packetizer.REKEY_PACKETS = NEVER
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):
+    """No key is pinned: say which one is shown, and go no further."""
+
+    def __init__(self, name: str, revoked: set[str]) -> None:
+        self.name, self.revoked = name, revoked
+
+    def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
+        shown = key_line(key)
+        if shown in self.revoked:
+            raise _revoked(self.name, shown)
+        raise HostKeyUnknown(
+            f"{self.name} shows a key that nobody has pinned: {fingerprint(shown)}",
+            hint="compare it with the machine's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), "
+            "then: t2v host trust",
+            name=self.name, shown=shown, fingerprint=fingerprint(shown),
+        )  # fmt: skip
+
+
+class Link:
+    """One SSH connection to one host, under a name that its key is pinned for.
+
+    name: in the known_hosts file; the address may change, as a cloud VM's does
+    """
+
+    def __init__(self, route: Route, *, name: str, user: str, known_hosts: KnownHosts, identity: str | None) -> None:
+        self.route, self.name = route, name
+        self.lost_because = ""
+        self._way: Way = dial(route)
+        options: dict[str, Any] = {
+            "sock": self._way.sock,
+            "banner_timeout": BANNER_TIMEOUT_S,
+            "auth_timeout": BANNER_TIMEOUT_S,
+            "channel_timeout": BANNER_TIMEOUT_S,
+            "transport_factory": _Transport,
+        }
+        if identity is not None:
+            options |= {"key_filename": identity, "look_for_keys": False}
+        self._connection = Connection(STAND_IN, user, 22, config=_no_ssh_config(), connect_kwargs=options)
+        client = self._connection.client
+        client.set_missing_host_key_policy(_Refuse(name, known_hosts.revoked()))
+        for line in known_hosts.pinned(name):
+            kind, _, text = line.partition(" ")
+            client.get_host_keys().add(STAND_IN, kind, paramiko.PKey.from_type_string(kind, base64.b64decode(text)))
+        self._open(user)
+        threading.Thread(target=self._watch, name=f"watch {name}", daemon=True).start()
+
+    def _open(self, user: str) -> None:
+        try:
+            with _in_words(self.route, self.name, user):
+                self._connection.open()
+        except HostUnreachable:
+            self.close()
+            raise
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        return self._connection.transport
+
+    @property
+    def is_up(self) -> bool:
+        return self.transport is not None and self.transport.is_active()
+
+    def _watch(self) -> None:
+        """Ask for an answer now and then, and close the connection when none comes: its readers learn it at once."""
+        while self.is_up:
+            answered = threading.Thread(target=self._ask, daemon=True)
+            answered.start()
+            answered.join(PATIENCE_S)
+            if answered.is_alive() and self.is_up:
+                self.lost_because = f"{self.route} has not answered for {PATIENCE_S:.0f} s"
+                self.close()
+                return
+            time.sleep(PAUSE_S)
+
+    def _ask(self) -> None:
+        with suppress(Exception):  # the connection ended while we asked: `is_up` says so
+            self.transport.global_request("keepalive@openssh.com", wait=True)
+
+    def close(self) -> None:
+        with suppress(Exception):  # half-open connections raise this and that; the socket goes either way
+            self._connection.close()
+        self._way.close()
+
+
+def _no_ssh_config() -> Config:
+    """`~/.ssh/config` was read already, for the address; Fabric would look the pinned name up in it."""
+    return Config(overrides={"load_ssh_configs": False}, lazy=True)
+
+
+class _in_words:  # noqa: N801 - reads as a statement
+    """Turns what paramiko raises while connecting into our errors."""
+
+    def __init__(self, route: Route, name: str, user: str) -> None:
+        self.route, self.name, self.user = route, name, user
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None or isinstance(error, HostUnreachable):
+            return
+        if isinstance(error, BadHostKeyException):
+            raise _changed(self.name, error) from error
+        if isinstance(error, PasswordRequiredException):
+            raise AuthFailed(f"the key for {self.route} has a passphrase", "ssh-add it first") from error
+        if isinstance(error, paramiko.AuthenticationException):
+            raise AuthFailed(
+                f"{self.route} does not let {self.user} in", "check user and identity in t2v.toml, or ssh-add the key"
+            ) from error
+        if isinstance(error, paramiko.SSHException | OSError | EOFError):
+            said = str(error) or type(error).__name__
+            raise HostUnreachable(
+                f"{self.route} does not speak SSH as it should: {said}", "is its SSH server up?"
+            ) from error
+
+
+def _changed(name: str, error: BadHostKeyException) -> HostKeyChanged:
+    return HostKeyChanged(
+        f"{name} shows key {fingerprint(key_line(error.key))}, but {fingerprint(key_line(error.expected_key))} is "
+        "pinned for it",
+        hint="if the machine was made anew: t2v host trust; if not, do not connect",
+    )
+
+
+def _revoked(name: str, shown: str) -> HostKeyChanged:
+    return HostKeyChanged(f"{name} shows {fingerprint(shown)}, a key that is revoked", hint="do not connect")
+
+
+def key_line(key: paramiko.PKey) -> str:
+    """`type base64`, as in known_hosts."""
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+def shown_key(route: Route, *, dialled: Callable[[Route], Way] = dial) -> str:
+    """The key a host shows, without logging in: `type base64`. Raises HostUnreachable."""
+    way = dialled(route)
+    transport = _Transport(way.sock)
+    try:
+        transport.banner_timeout = BANNER_TIMEOUT_S
+        with _in_words(route, str(route), ""):
+            transport.start_client(timeout=BANNER_TIMEOUT_S)
+        return key_line(transport.get_remote_server_key())
+    finally:
+        transport.close()
+        way.close()
