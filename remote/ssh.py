@@ -65,6 +65,14 @@ class SSHHost:
         return self.settings.key_name or str(self._config.get("hostkeyalias") or plain)
 
     @property
+    def workdir(self) -> str:
+        return self.settings.workdir
+
+    @property
+    def engine_python(self) -> str:
+        return self.settings.engine_python
+
+    @property
     def user(self) -> str:
         return self.settings.user or str(self._config.get("user") or getpass.getuser())
 

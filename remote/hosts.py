@@ -1,0 +1,57 @@
+"""A host: a place that can run the agent. This machine and one over SSH differ in how the bytes get there, only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from remote.agent_client import Channel, ProcessChannel, agent_argv
+from remote.host_settings import LOCAL, settings_of
+from t2v_core.workspace import Workspace
+
+
+class Host(Protocol):
+    """name: as in `[host.NAME]`, or `local`"""
+
+    name: str
+
+    @property
+    def workdir(self) -> str:
+        """The workspace there; `~` is the home folder there."""
+
+    @property
+    def engine_python(self) -> str:
+        """The Python there that has the engine."""
+
+    def open(self, arguments: Sequence[str]) -> Channel:
+        """Start the agent with constant words. Raises HostUnreachable or a kind of it, RemoteError."""
+
+    def close(self) -> None:
+        """End every conversation; jobs go on."""
+
+
+class LocalHost:
+    """This machine: the agent is a child process."""
+
+    name = LOCAL
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workdir = str(workspace.root)
+        self.engine_python = sys.executable
+
+    def open(self, arguments: Sequence[str]) -> ProcessChannel:
+        return ProcessChannel(agent_argv(arguments, sys.executable))
+
+    def close(self) -> None:
+        """Nothing is held: each conversation is a child that ends with its channel."""
+
+
+def host_named(name: str, workspace: Workspace) -> Host:
+    """`local`, or a host of t2v.toml. Raises AskedWrongly for one that is not known."""
+    if name == LOCAL:
+        return LocalHost(workspace)
+    settings = settings_of(name, workspace)
+    from remote.ssh import SSHHost  # noqa: PLC0415 - local work needs no SSH
+
+    return SSHHost(name, settings)

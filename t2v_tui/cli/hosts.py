@@ -1,0 +1,106 @@
+"""`t2v host`: which hosts there are, and whose keys we trust."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from remote.errors import HostKeyRefused
+from remote.host_keys import KnownHosts, fingerprint, known_hosts_file
+from remote.host_settings import read_hosts, settings_of
+from t2v_core.errors import AskedWrongly
+from t2v_tui.cli.main import Common
+from t2v_tui.cli.run import find_workspace
+
+
+def list_hosts(ctx: typer.Context) -> int:
+    """The hosts that t2v.toml names, with the fingerprints that are pinned for them.
+
+    \b
+    A host in t2v.toml:
+      [host.a100-golden]
+      address = "34.1.2.3"          # or a Host of ~/.ssh/config
+      user = "me"
+      workdir = "~/text2video"      # the workspace there
+    """
+    from remote.ssh import SSHHost  # noqa: PLC0415 - only a host's settings are needed to show --help
+
+    common: Common = ctx.obj
+    hosts = read_hosts(find_workspace(common.workspace, os.environ))
+    rows = []
+    for name, settings in hosts.items():
+        host = SSHHost(name, settings)
+        pinned = [fingerprint(key) for key in host.known_hosts.pinned(host.key_name)]
+        rows.append({"host": name, "route": str(host.route), "user": host.user, "pinned": pinned})
+    if common.as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        print("no host yet; `t2v host list --help` shows how to name one", file=sys.stderr)
+    for row in rows:
+        print(f"{row['host']}\t{row['user']}@{row['route']}\t{' '.join(row['pinned']) or 'no key pinned'}")
+    return 0
+
+
+def trust(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="HOST", help="Name in t2v.toml.")],
+    print_: Annotated[
+        str | None,
+        typer.Option(
+            "--fingerprint", metavar="SHA256:…", help="Trust only this one, without asking.", show_default=False
+        ),
+    ] = None,
+) -> int:
+    """Look at a host's key, compare, and pin it. From then on only that key is accepted.
+
+    The fingerprint has to come from somewhere you trust already, as the machine's console or your provider's page:
+    on the host, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub prints it.
+
+    \b
+    Examples:
+      t2v host trust a100-golden
+      t2v host trust a100-golden --fingerprint SHA256:47DEQpj8HBSa…
+    """
+    from remote.link import shown_key  # noqa: PLC0415 - paramiko, 0.3 s
+    from remote.ssh import SSHHost  # noqa: PLC0415
+
+    common: Common = ctx.obj
+    host = SSHHost(name, settings_of(name, find_workspace(common.workspace, os.environ)))
+    known = KnownHosts(known_hosts_file())
+    shown = shown_key(host.route)
+    seen, pinned = fingerprint(shown), known.pinned(host.key_name)
+    if shown in known.revoked():
+        raise HostKeyRefused(f"{name} shows {seen}, a key that is revoked", "do not connect")
+    if shown in pinned:
+        print(f"{name}: {seen} is pinned already", file=sys.stderr)
+        return 0
+    if print_ is not None and print_ != seen:
+        raise HostKeyRefused(f"{name} shows {seen}, and not {print_}", "do not connect before you know why")
+    if print_ is None and not _agreed(name, seen, [fingerprint(key) for key in pinned]):
+        print("nothing is pinned", file=sys.stderr)
+        return 2
+    known.pin(host.key_name, [shown])
+    print(f"{name}: {seen} is pinned in {_short(known.path)}", file=sys.stderr)
+    return 0
+
+
+def _agreed(name: str, seen: str, pinned: list[str]) -> bool:
+    if not sys.stdin.isatty():
+        raise AskedWrongly(
+            f"{name} shows {seen}, and there is nobody here to say that it is the right one",
+            hint=f"compare it, then: t2v host trust {name} --fingerprint {seen}",
+        )
+    for old in pinned:
+        print(f"{name} had   {old}", file=sys.stderr)
+    print(f"{name} shows {seen}", file=sys.stderr)
+    return typer.confirm("Is that what its console says?", default=False, err=True)
+
+
+def _short(path: Path) -> str:
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
