@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from t2v_core.data.msrvtt import Annotations, join_annotations, present_splits, report
+from t2v_core.data.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import describe_os_error
 from t2v_core.job import Job
-from t2v_core.specs import PreprocessSpec
+from t2v_core.process_group import joined
+from t2v_core.specs import OnOverlap, PreprocessSpec
 from t2v_core.workspace import Dataset
 
 LOCK_FILE = ".preprocess.lock"
@@ -21,22 +22,25 @@ LOCK_FILE = ".preprocess.lock"
 def preprocess(spec: PreprocessSpec, job: Job) -> dict[str, Any]:
     """Encode every split that has captions; what whole shards hold already is not made again.
 
-    Unreadable clips go into `quarantine.csv` and the work goes on. Returns counts, bytes and paths.
+    Unreadable clips go into `quarantine.csv` and the work goes on. Several processes of one run share the shards among
+    them and make the same files as one; the first returns counts, bytes and paths.
     Raises AskedWrongly for a data set or encoder that is not there, WorkFailed when no clip can be used, Stopped.
     """
     dataset = Dataset(job.workspace.resolve(spec.data))
-    splits = [_limited(part, spec.limit) for part in _read_splits(dataset, job)]
-    with _alone(dataset):
-        job.events.stage("encoders", f"{spec.vae}, {spec.text_encoder}")
-        from t2v_core.data.encode_splits import encode_splits  # noqa: PLC0415 - 9 s that a wrong path need not pay
+    with joined(job) as group:
+        splits = [_limited(part, spec.limit) for part in _read_splits(dataset, spec.on_overlap, job)]
+        with alone(dataset) if group.is_first else nullcontext():
+            job.events.stage("encoders", f"{spec.vae}, {spec.text_encoder}")
+            from t2v_core.data.encode_splits import encode_splits  # noqa: PLC0415 - 9 s that a wrong path need not pay
 
-        skipped = encode_splits(spec, splits, job)
-    return _result(dataset, splits, skipped, job)
+            skipped = encode_splits(spec, splits, group, job)
+            return _result(dataset, splits, skipped, job) if group.is_first else {}
 
 
-def _read_splits(dataset: Dataset, job: Job) -> list[Annotations]:
-    """Every split that is there, its oddities said. Raises AskedWrongly as `join_annotations`."""
-    splits = [join_annotations(dataset, split) for split in present_splits(dataset) or ["train"]]
+def _read_splits(dataset: Dataset, on_overlap: OnOverlap, job: Job) -> list[Annotations]:
+    """Every split that is there, its files and its oddities said. Raises AskedWrongly as `join_splits`."""
+    splits = join_splits(dataset, on_overlap)
+    job.events.stage("captions", "; ".join(f"{part.split}: {part.source}" for part in splits))
     for sentence in report(dataset, splits):
         job.events.warning(sentence)
     return splits
@@ -47,7 +51,7 @@ def _limited(part: Annotations, limit: int | None) -> Annotations:
 
 
 @contextmanager
-def _alone(dataset: Dataset) -> Iterator[None]:
+def alone(dataset: Dataset) -> Iterator[None]:
     """Two runs on one data set would number their shards alike; the lock ends with the process, however it ends."""
     path = dataset.root / LOCK_FILE
     try:

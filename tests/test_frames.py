@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from t2v_core.data.decode import UnreadableClip, evenly_spaced, read_all_frames, read_frames
+from t2v_core.data.decode import UnreadableClip, read_all_frames, read_frames
+from t2v_core.data.frame_rule import evenly_spaced
 from t2v_core.data.frames import write_video
 from t2v_core.data.resize import resize_and_crop
 from t2v_core.errors import AskedWrongly
@@ -177,7 +178,7 @@ def test_each_kind_of_unusable_file_has_its_reason(tmp_path: Path, plain: Path) 
     no_index = tmp_path / "no-index.mp4"
     no_index.write_bytes(plain.read_bytes()[: plain.stat().st_size // 2])
     assert reason_of(tmp_path / "gone.mp4") == "missing"
-    assert reason_of(folder) == "missing"
+    assert reason_of(folder) == "not-a-file"
     assert reason_of(empty) == "empty-file"
     assert reason_of(page) == "not-a-video"
     assert reason_of(sound) == "no-video-stream"

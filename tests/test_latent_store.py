@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import random
 import shutil
@@ -24,7 +25,7 @@ from t2v_core.data.msrvtt import read_annotations
 from t2v_core.data.shapes_set import make_set
 from t2v_core.data.shards import Shard, TornShard, write_shard
 from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
-from t2v_core.models.encoders import load_prompt_encoder, load_vae
+from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.preprocess import preprocess
 from t2v_core.specs import PreprocessSpec, ShapesSpec
 from t2v_core.workspace import Dataset
@@ -168,10 +169,9 @@ def test_a_shard_cut_at_any_byte_is_not_a_shard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.999])
 @pytest.mark.parametrize("folder", ["latents", "text_embeddings"])
-def test_a_torn_shard_is_made_again_exactly(workspace: Path, done: Path, folder: str, share: float) -> None:
-    last = sorted((workspace / "data" / folder / "train").glob("shard-*"))[-1]
-    with last.open("r+b") as file:
-        file.truncate(int(last.stat().st_size * share))
+def test_torn_shards_are_made_again_exactly(workspace: Path, done: Path, folder: str, share: float) -> None:
+    for shard in sorted((workspace / "data" / folder / "train").glob("shard-*"))[::2]:
+        os.truncate(shard, int(shard.stat().st_size * share))
     again(workspace)
     assert made(workspace) == made(done)
 
@@ -219,6 +219,26 @@ def test_a_stop_keeps_what_is_encoded_and_the_rest_follows(raw: Path, done: Path
     assert len(list((root / "data/latents/train").glob("shard-*"))) == 1
     assert again(root)["skipped"] == 4
     assert made(root) == made(done)
+
+
+def test_a_stop_within_a_shard_keeps_its_rows_too(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clips a batch and four a shard: after six, half of the second shard is encoded."""
+    whole, root = (Path(shutil.copytree(raw, tmp_path / name)) for name in ("whole", "stopped"))
+    again(whole, batch_frames=8)
+    job = job_here(root)
+    stopping = StopsAfter(job.directory, job.workspace, job.events, questions=7)
+    with pytest.raises(Stopped):
+        in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | {"batch_frames": 8}), stopping)
+    encode, encoded = VideoAutoencoder.encode, []
+
+    def counted(vae: VideoAutoencoder, frames: torch.Tensor) -> torch.Tensor:
+        encoded.append(len(frames) // 4)
+        return encode(vae, frames)
+
+    monkeypatch.setattr(VideoAutoencoder, "encode", counted)
+    again(root, batch_frames=8)
+    assert sum(encoded) == CLIPS + TEST_CLIPS - 6
+    assert made(root) == made(whole)
 
 
 def kept(before: dict[str, bytes], after: dict[str, bytes], folder: str) -> bool:

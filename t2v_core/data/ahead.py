@@ -33,20 +33,22 @@ class ReadyClip:
 
 
 def decode_ahead(
-    clips: Iterable[Clip], *, frames: int, size: int, ahead: int
+    clips: Iterable[Clip], *, frames: int, size: int, ahead: int, stride: int | None = None, processes: int = 1
 ) -> Iterator[tuple[Clip, ReadyClip | UnreadableClip]]:
     """Yield each clip in the order given with its frames, or why it cannot be read; about `ahead` clips wait ready.
 
+    stride: frames between the picked ones; None spreads them evenly
+    processes: how many of this machine do the same
     Closing the iterator ends the background work.
     """
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) // processes))
     ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size * size * 3)))
     remaining = iter(clips)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     waiting: deque[tuple[Clip, Future[ReadyClip | UnreadableClip]]] = deque()
 
     def begin(count: int) -> None:
-        waiting.extend((clip, pool.submit(_prepare, clip, frames, size)) for clip in islice(remaining, count))
+        waiting.extend((clip, pool.submit(_prepare, clip, frames, stride, size)) for clip in islice(remaining, count))
 
     try:
         begin(ahead)
@@ -59,9 +61,9 @@ def decode_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(clip: Clip, frames: int, size: int) -> ReadyClip | UnreadableClip:
+def _prepare(clip: Clip, frames: int, stride: int | None, size: int) -> ReadyClip | UnreadableClip:
     try:
-        decoded = read_frames(clip.path, frames)
+        decoded = read_frames(clip.path, frames, stride)
         source = _describe_source(clip)
     except UnreadableClip as error:
         return error

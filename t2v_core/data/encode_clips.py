@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from statistics import median
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from t2v_core.data.ahead import ReadyClip, decode_ahead, is_same_source
-from t2v_core.data.decode import FRAME_RULE
-from t2v_core.data.msrvtt import Clip, Split
-from t2v_core.data.quarantine import Quarantine
+from t2v_core.data.ahead import ReadyClip, decode_ahead
+from t2v_core.data.begun_shard import BegunShard
+from t2v_core.data.decode import UnreadableClip
+from t2v_core.data.frame_rule import frame_rule
+from t2v_core.data.msrvtt import Annotations, Clip
 from t2v_core.data.resize import RESIZE_RULE
-from t2v_core.data.shard_set import Entry, ShardSet
-from t2v_core.errors import Stopped, WorkFailed
-from t2v_core.files import MANIFEST, require_space
-from t2v_core.job import Job
+from t2v_core.data.shared_shards import SharedShards
+from t2v_core.errors import EngineError, WorkFailed
 from t2v_core.models.encoders import VideoAutoencoder
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
@@ -31,7 +31,7 @@ def latent_settings(spec: PreprocessSpec, vae: VideoAutoencoder) -> dict[str, An
         "vae": vae.identity.sha256,
         "posterior": "mode",
         "frames": spec.frames,
-        "frame_rule": FRAME_RULE,
+        "frame_rule": frame_rule(spec.stride),
         "size": spec.size or vae.default_size,
         "resize": RESIZE_RULE,
         "dtype": spec.dtype,
@@ -40,72 +40,70 @@ def latent_settings(spec: PreprocessSpec, vae: VideoAutoencoder) -> dict[str, An
 
 
 class ClipEncoder:
-    """Encodes one split. What goes through the VAE together depends on the clips alone, not on interruptions."""
+    """Encodes one split's clips, shard by shard, in each process of the run.
 
-    def __init__(
-        self,
-        spec: PreprocessSpec,
-        vae: VideoAutoencoder,
-        dataset: Dataset,
-        split: Split,
-        *,
-        quarantine: Quarantine,
-        job: Job,
-    ) -> None:
-        self.spec, self.vae, self.split, self.quarantine, self.job = spec, vae, split, quarantine, job
+    What goes through the VAE together depends on a shard's clips alone, not on interruptions.
+    """
+
+    unit = "clips"
+
+    def __init__(self, spec: PreprocessSpec, vae: VideoAutoencoder, dataset: Dataset, part: Annotations) -> None:
+        self.spec, self.vae = spec, vae
+        self.name = f"latents {part.split}"
+        self.clips = {clip.video_id: clip for clip in part.clips}
+        self.directory = dataset.latents / part.split
         self.size = spec.size or vae.default_size
-        self.shards = ShardSet(dataset.latents / split, latent_settings(spec, vae))
-        self._batch: list[tuple[Clip, ReadyClip]] = []
-        self._rows: list[Tensor] = []
-        self._entries: list[Entry] = []
+        self.batch_clips = max(1, spec.batch_frames // spec.frames)
 
-    def run(self, clips: list[Clip]) -> int:
-        """Encode the clips that are not in whole shards yet and seal the set; returns how many were there already.
+    def encode(self, work: SharedShards) -> None:
+        """Make the shards that fall to this process.
 
-        Raises Stopped between clips (what is encoded by then is kept) and WorkFailed when the disk will not hold it.
+        Raises Stopped between clips, and WorkFailed; what is encoded by then is kept.
         """
-        by_id = {clip.video_id: clip for clip in clips}
-        stale = self.shards.keep(lambda e: e["video_id"] not in by_id or is_same_source(by_id[e["video_id"]], e))
-        report_changes(self.job, self.shards, f"latents of {self.split}", stale)
-        ready = sum(clip.video_id in self.shards.places for clip in clips)
-        todo = [c for c in clips if c.video_id not in self.shards.places and not self._is_known_bad(c)]
-        require_space(self.shards.directory, len(todo) * self._clip_bytes(), f"latents of {len(todo)} clips")
-        self.job.events.stage(f"latents {self.split}", f"{len(todo)} clips to encode, {ready} already there")
+        begun: deque[BegunShard] = deque()
+        ahead = decode_ahead(
+            self._remaining_clips(work, begun),
+            frames=self.spec.frames,
+            stride=self.spec.stride,
+            size=self.size,
+            ahead=2 * self.batch_clips,
+            processes=work.group.local_size,
+        )
         try:
-            self._encode_all(todo, done=len(clips) - len(todo), total=len(clips))
-        except Stopped:
-            self._land()
+            for clip, result in ahead:
+                work.group.check_stop()
+                self._take_in(clip, result, begun[0], work)
+                work.advance(1)
+                if begun[0].is_whole:
+                    _land(begun.popleft(), work)
+        except EngineError:
+            if begun:
+                with suppress(EngineError):  # a disk that is full takes no more
+                    begun[0].keep()
             raise
-        wanted = [clip.video_id for clip in clips]
-        if any(name in self.shards.places for name in wanted):
-            self.shards.seal(wanted, self._about(wanted))
-        else:
-            (self.shards.directory / MANIFEST).unlink(missing_ok=True)
-        return ready
 
-    def _encode_all(self, todo: list[Clip], done: int, total: int) -> None:
-        batch_clips = max(1, self.spec.batch_frames // self.spec.frames)
-        ahead = decode_ahead(todo, frames=self.spec.frames, size=self.size, ahead=2 * batch_clips)
-        for position, (clip, result) in enumerate(ahead, start=done):
-            self.job.check_stop()
-            self.job.events.progress(position, total, "clips")
-            if isinstance(result, ReadyClip):
-                self._batch.append((clip, result))
+    def _remaining_clips(self, work: SharedShards, begun: deque[BegunShard]) -> Iterator[Clip]:
+        """Clips to decode; the next shard is taken as soon as the decoder has got so far."""
+        for planned in work.take():
+            shard = BegunShard(self.directory, work.plan.settings, planned, self.clips)
+            work.advance(len(shard))
+            if shard.is_whole:
+                _land(shard, work)
             else:
-                self._set_aside(clip, result.reason, result.detail)
-            room = self.spec.shard_clips - len(self._rows)
-            if len(self._batch) >= min(batch_clips, room):
-                self._encode_batch()
-            if len(self._rows) == self.spec.shard_clips:
-                self._land()
-        self._encode_batch()
-        self._land()
-        self.job.events.progress(total, total, "clips")
+                begun.append(shard)
+                yield from shard.remaining
 
-    def _encode_batch(self) -> None:
-        if not self._batch:
-            return
-        frames = torch.cat([ready.frames for _, ready in self._batch])
+    def _take_in(self, clip: Clip, result: ReadyClip | UnreadableClip, shard: BegunShard, work: SharedShards) -> None:
+        shard.decoded()
+        if isinstance(result, ReadyClip):
+            shard.waiting.append(result)
+        else:
+            work.report({"video_id": clip.video_id, "reason": result.reason, "detail": result.detail})
+        if shard.waiting and (len(shard.waiting) == self.batch_clips or shard.is_whole):
+            self._encode_batch(shard, work)
+
+    def _encode_batch(self, shard: BegunShard, work: SharedShards) -> None:
+        frames = torch.cat([ready.frames for ready in shard.waiting])
         try:
             latents = torch.cat([self.vae.encode(part) for part in torch.split(frames, self.spec.batch_frames)])
         except torch.OutOfMemoryError as error:
@@ -113,55 +111,16 @@ class ClipEncoder:
                 f"{self.spec.batch_frames} frames of {self.size} × {self.size} do not fit into the GPU's memory",
                 hint=f"--batch-frames {max(1, self.spec.batch_frames // 2)}",
             ) from error
-        stored = latents.to(DTYPES[self.spec.dtype]).reshape(len(self._batch), self.spec.frames, *latents.shape[1:])
-        for (clip, ready), row in zip(self._batch, stored, strict=True):
-            if not row.isfinite().all():
+        stored = latents.to(DTYPES[self.spec.dtype]).reshape(len(shard.waiting), self.spec.frames, *latents.shape[1:])
+        for ready, row in zip(shard.waiting, stored, strict=True):
+            if row.isfinite().all():
+                shard.add(row, ready.entry)
+            else:
                 what = f"the VAE gives values that {self.spec.dtype} cannot hold"
-                self._set_aside(clip, NON_FINITE, what, self.shards.fingerprint)
-                continue
-            self.quarantine.release(clip.video_id)
-            self._rows.append(row)
-            self._entries.append(ready.entry)
-        self._batch = []
-
-    def _land(self) -> None:
-        if self._rows:
-            self.shards.append({"latents": torch.stack(self._rows)}, self._entries)
-        self._rows, self._entries = [], []
-
-    def _is_known_bad(self, clip: Clip) -> bool:
-        return self.quarantine.holds(clip, self.shards.fingerprint)
-
-    def _set_aside(self, clip: Clip, reason: str, detail: str, settings: str = "") -> None:
-        self.quarantine.add(clip, reason, detail, settings)
-        self.job.events.warning(
-            f"{clip.video_id} is left out: {detail} ({reason})", hint=f"listed in {self.quarantine.path.name}"
-        )
-
-    def _clip_bytes(self) -> int:
-        side = self.size // self.vae.downsampling
-        values = self.spec.frames * self.vae.latent_channels * side * side
-        return int(values * DTYPES[self.spec.dtype].itemsize * 1.02)
-
-    def _about(self, wanted: list[str]) -> dict[str, Any]:
-        entries = [self.shards.places[name].entry for name in wanted if name in self.shards.places]
-        side = self.size // self.vae.downsampling
-        return {
-            "format": "t2v-latents",
-            "split": self.split,
-            "encoder": {"source": self.spec.vae, "sha256": self.vae.identity.sha256},
-            "statistics": self.vae.statistics(),
-            "is_scaled": True,
-            "shape": [self.spec.frames, self.vae.latent_channels, side, side],
-            "fps": median(entry["effective_fps"] for entry in entries),
-        }
+                work.report({"video_id": ready.entry["video_id"], "reason": NON_FINITE, "detail": what})
+        shard.waiting = []
 
 
-def report_changes(job: Job, shards: ShardSet, what: str, stale: list[str]) -> None:
-    """Say why rows that were there are made again."""
-    if shards.changed:
-        job.events.warning(f"the {what} are made again: {', '.join(shards.changed)}")
-    if shards.torn:
-        job.events.warning(f"{len(shards.torn)} shards of the {what} were not whole and are made again")
-    if stale:
-        job.events.warning(f"{len(stale)} clips changed since the {what} were made ({', '.join(sorted(stale)[:5])})")
+def _land(shard: BegunShard, work: SharedShards) -> None:
+    shard.land()
+    work.finish()

@@ -17,6 +17,8 @@ from t2v_core.files import require_writable, staged_file
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SMALL_FRAME_BYTES = 512 * 512 * 3
+# x264's AVX-512 code gives other bytes from run to run (4 kinds in 10), what this chooses always the same ones.
+REPRODUCIBLE = "cpu-independent=1"
 
 
 def require_video_target(path: Path) -> Path:
@@ -54,7 +56,7 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float, 
 def _write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float, crf: int) -> None:
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "medium"}
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "medium", "x264-params": REPRODUCIBLE}
         for index, frame in enumerate(frames):
             image = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
             if index == 0:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
+from t2v_core.data.annotation_forms import ANNOTATION_FILES, Source, find_source
+from t2v_core.data.annotation_rows import Split
+from t2v_core.data.overlap import ids_to_drop, in_words, shared_ids
 from t2v_core.errors import AskedWrongly
+from t2v_core.specs import OnOverlap
 from t2v_core.workspace import Dataset
 
-Split = Literal["train", "test"]
+__all__ = [
+    "Annotations", "Clip", "Split", "clip_files", "join_annotations", "join_splits", "present_splits",
+    "read_annotations", "report", "require_source",
+]  # fmt: skip
 
-ANNOTATION_FILES: dict[Split, tuple[str, ...]] = {
-    "train": ("train_9k.json", "msrvtt_train_9k.json"),
-    "test": ("test_1k.json", "msrvtt_test_1k.json"),
-}
-ROW = '{"video_id": "video0", "caption": ["a man sings"]}'
 CLIP_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 
 
@@ -37,12 +37,17 @@ class Annotations:
     clips: those with a file and a caption, in the order of the annotation file
     without_file: ids that are captioned and have no file
     without_caption: ids that are listed with blank captions only
+    source: which file, in which form; note: what people should know of that form
+    left_out: how many training clips are not here because they are test clips
     """
 
     split: Split
     clips: list[Clip]
     without_file: list[str]
     without_caption: list[str]
+    source: str = ""
+    note: str = ""
+    left_out: int = 0
 
     @property
     def listed(self) -> set[str]:
@@ -55,47 +60,107 @@ def read_annotations(dataset: Dataset, split: Split) -> list[Clip]:
     return join_annotations(dataset, split).clips
 
 
+def join_splits(dataset: Dataset, on_overlap: OnOverlap) -> list[Annotations]:
+    """Every split that has annotations, joined; no clip is in both.
+
+    Raises AskedWrongly as `join_annotations`, and for clips in both unless they are to be left out of training.
+    """
+    found = {split: find_source(dataset, split) for split in ANNOTATION_FILES}  # looked for once: 1 s for all sentences
+    splits = [_joined(dataset, split, source) for split, source in found.items() if source is not None]
+    if not splits:
+        return [join_annotations(dataset, "train")]
+    if len(splits) == 2 and splits[0].clips and not splits[1].clips:
+        what = f"none of the {len(splits[1].listed)} test clips of {splits[1].source} has a video file: no test split"
+        splits = [replace(splits[0], note=what)]
+    splits = [_with_clips(part, dataset) for part in splits]
+    if len(splits) == 1:
+        return splits
+    train, test = splits
+    dropped = ids_to_drop(train.listed, test.listed, on_overlap, (train.source, test.source))
+    kept = replace(
+        train,
+        clips=[clip for clip in train.clips if clip.video_id not in dropped],
+        without_file=[name for name in train.without_file if name not in dropped],
+        without_caption=[name for name in train.without_caption if name not in dropped],
+        left_out=len(dropped),
+    )
+    if not kept.clips:
+        raise AskedWrongly(f"every training clip of {train.source} is a test clip too", hint="bring other annotations")
+    return [kept, test]
+
+
 def join_annotations(dataset: Dataset, split: Split) -> Annotations:
-    """Read a split's annotation file and find each row's video by its id, never by its position.
+    """Read a split's captions and find each clip's video by its id, never by its position.
 
     Raises AskedWrongly when a folder or file is missing, the file is not what it should be, or no caption has a video.
     """
+    return _with_clips(_joined(dataset, split, require_source(dataset, split)), dataset)
+
+
+def _with_clips(part: Annotations, dataset: Dataset) -> Annotations:
+    if part.clips:
+        return part
+    raise AskedWrongly(
+        f"none of the {len(part.listed)} captioned clips of {part.source} is in {dataset.videos}",
+        hint="video_id names the file: video7 is videos/video7.mp4",
+    )
+
+
+def _joined(dataset: Dataset, split: Split, source: Source) -> Annotations:
+    listed = source.read()
+    files = clip_files(dataset)
+    by_name = {path.name: path for path in files.values()}
+    clips, without_file = [], []
+    for row in listed:
+        path = by_name.get(row.file or "") or files.get(row.video_id)
+        if path is None:
+            without_file.append(row.video_id)
+        elif row.captions:
+            clips.append(Clip(row.video_id, path, row.captions))
+    lost = set(without_file)
+    silent = [row.video_id for row in listed if not row.captions and row.video_id not in lost]
+    return Annotations(split, clips, without_file, silent, source.describe(), source.note)
+
+
+def present_splits(dataset: Dataset) -> list[Split]:
+    """The splits that have an annotation file. Raises AskedWrongly as `find_source`."""
+    return [split for split in ANNOTATION_FILES if find_source(dataset, split) is not None]
+
+
+def require_source(dataset: Dataset, split: Split, *, skip_manifest: bool = False) -> Source:
+    """The files a split is read from. Raises AskedWrongly when there are none."""
     if not dataset.root.is_dir():
         raise AskedWrongly(
             f"there is no data set at {dataset.root}", hint="name another with --data, or make one: t2v data shapes"
         )
-    file = _annotation_file(dataset, split)
-    captions, named = _captions_by_id(file, _rows(file))
-    files = clip_files(dataset)
-    by_name = {path.name: path for path in files.values()}
-    clips, without_file = [], []
-    for video_id, said in captions.items():
-        path = by_name.get(named.get(video_id, "")) or files.get(video_id)
-        if path is None:
-            without_file.append(video_id)
-        elif said:
-            clips.append(Clip(video_id, path, said))
-    if not clips:
+    source = find_source(dataset, split, skip_manifest=skip_manifest)
+    if source is not None:
+        return source
+    if not dataset.annotations.is_dir():
         raise AskedWrongly(
-            f"none of the {len(captions)} captioned clips of {file} is in {dataset.videos}",
-            hint="video_id names the file: video7 is videos/video7.mp4",
+            f"{dataset.annotations} is missing", hint=f"put {ANNOTATION_FILES[split][0]} there, or name another --data"
         )
-    silent = [video_id for video_id, said in captions.items() if not said and video_id not in without_file]
-    return Annotations(split, clips, without_file, silent)
-
-
-def present_splits(dataset: Dataset) -> list[Split]:
-    """The splits that have an annotation file."""
-    return [split for split in ANNOTATION_FILES if _find(dataset, split) is not None]
+    names = " or ".join((ANNOTATION_FILES[split][0], f"msrvtt_{ANNOTATION_FILES[split][0]}"))
+    raise AskedWrongly(
+        f"{dataset.annotations} holds no {split} captions",
+        hint=f"put {names} there, or MSR-VTT's annotations in another form: TERMINAL_COMMANDS.md lists them",
+    )
 
 
 def clip_files(dataset: Dataset) -> dict[str, Path]:
-    """Every video file of the data set by its name without suffix. Raises AskedWrongly without a videos folder."""
+    """Every video file of the data set by its name without suffix. Raises AskedWrongly without a videos folder.
+
+    Clips lie in `videos/`, or in `videos/all/` as Frozen in Time's archive has them.
+    """
     if not dataset.videos.is_dir():
         raise AskedWrongly(f"{dataset.videos} is missing", hint="put the clips there: video0.mp4, video1.mp4, …")
+    return _clips_in(dataset.videos) or _clips_in(dataset.videos / "all")
+
+
+def _clips_in(folder: Path) -> dict[str, Path]:
     return {
         path.stem: path
-        for path in sorted(dataset.videos.iterdir())
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
         if path.suffix.lower() in CLIP_SUFFIXES and not path.name.startswith(".")
     }
 
@@ -105,6 +170,10 @@ def report(dataset: Dataset, splits: Iterable[Annotations]) -> list[str]:
     splits = list(splits)
     sentences = []
     for part in splits:
+        if part.note:
+            sentences.append(part.note)
+        if part.left_out:
+            sentences.append(f"{part.left_out} clips are left out of {part.split}: they are test clips")
         if part.without_file:
             sentences.append(f"{_some(part.without_file, f'captioned {part.split} clip')} without a video file")
         if part.without_caption:
@@ -112,76 +181,11 @@ def report(dataset: Dataset, splits: Iterable[Annotations]) -> list[str]:
     listed = [part.listed for part in splits]
     if uncaptioned := [name for name in clip_files(dataset) if not any(name in ids for ids in listed)]:
         sentences.append(f"{_some(uncaptioned, 'video file')} without a caption")
-    if len(listed) == 2 and (shared := sorted(listed[0] & listed[1])):
+    if len(listed) == 2 and (shared := shared_ids(*listed)):
         sentences.append(f"{_some(shared, 'clip')} in both train and test: test scores will look too good")
     return sentences
 
 
 def _some(ids: list[str], noun: str) -> str:
     """`3 video files (video7, video9, video12)`, with the first five ids at most."""
-    shown = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
-    return f"{len(ids)} {noun}{'s' if len(ids) > 1 else ''} ({shown})"
-
-
-def _find(dataset: Dataset, split: Split) -> Path | None:
-    candidates = (dataset.annotations / name for name in ANNOTATION_FILES[split])
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _annotation_file(dataset: Dataset, split: Split) -> Path:
-    if not dataset.annotations.is_dir():
-        raise AskedWrongly(
-            f"{dataset.annotations} is missing", hint=f"put {ANNOTATION_FILES[split][0]} there, or name another --data"
-        )
-    found = _find(dataset, split)
-    if found is None:
-        names = " or ".join(ANNOTATION_FILES[split])
-        raise AskedWrongly(f"{dataset.annotations} holds no {split} captions", hint=f"put {names} there")
-    return found
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    """The rows of the flat list form. Raises AskedWrongly for anything else."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        rows = json.loads(text) if text.strip() else []
-    except OSError as error:
-        raise AskedWrongly(f"{file} cannot be read: {error.strerror}", hint="mend its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise AskedWrongly(f"{file} is not JSON: {error}", hint="fetch it again, whole") from error
-    if rows in ([], {}):
-        raise AskedWrongly(f"{file} is empty", hint="fetch it again, whole")
-    if not isinstance(rows, list):
-        raise AskedWrongly(
-            f"{file} should be a list of rows, and is not",
-            hint=f"it looks like this: [{ROW}, …]",
-        )
-    return rows
-
-
-def _captions_by_id(file: Path, rows: list[dict[str, Any]]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Captions (blank ones dropped; rows of one id merged) and, where a row names it, the video file's name."""
-    captions: dict[str, list[str]] = {}
-    named: dict[str, str] = {}
-    for number, row in enumerate(rows, start=1):
-        if wrong := _what_is_wrong(row):
-            raise AskedWrongly(f"row {number} of {file}: {wrong}", hint=f"rows look like this: {ROW}")
-        said = [row["caption"]] if isinstance(row["caption"], str) else row["caption"]
-        captions.setdefault(row["video_id"], []).extend(text.strip() for text in said if text.strip())
-        if isinstance(row.get("video"), str):
-            named[row["video_id"]] = Path(row["video"]).name
-    return captions, named
-
-
-def _what_is_wrong(row: object) -> str | None:
-    if not isinstance(row, dict):
-        return "it should be an object with video_id and caption"
-    video_id, caption = row.get("video_id"), row.get("caption")
-    if not isinstance(video_id, str) or not video_id:
-        return "video_id is missing or not a text"
-    if "caption" not in row:
-        return "caption is missing"
-    texts = [caption] if isinstance(caption, str) else caption
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        return "caption should be a text or a list of texts"
-    return None
+    return f"{len(ids)} {noun}{'s' if len(ids) > 1 else ''} ({in_words(ids)})"

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from t2v_core.data.msrvtt import Clip
 from t2v_core.files import staged_file
 
+# Reasons that another number of frames, stride or VAE may do away with; all others are the file's own.
+OF_SETTINGS = frozenset({"non-finite-latents", "too-short"})
+LOCK_FILE = ".quarantine.lock"
+
 
 @dataclass(frozen=True)
 class Quarantined:
     """One line of the file. size_bytes and mtime_ns tell whether the clip was replaced since; −1 when it is not there.
 
-    reason: a slug, as `UnreadableClip.reason`, or non-finite-latents
+    reason: a slug: `UnreadableClip.reason`, timeout and decoder-crash (`t2v data check`), or non-finite-latents
     settings: the fingerprint under which it was so; empty when the file itself is bad
     """
 
@@ -27,7 +34,7 @@ class Quarantined:
 
 
 class Quarantine:
-    """The entries of one data set. Every change is written at once, whole."""
+    """The entries of one data set. Every change is written at once, whole, and keeps what others have written since."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,13 +48,29 @@ class Quarantine:
         return (entry.size_bytes, entry.mtime_ns) == file_state(clip.path)
 
     def add(self, clip: Clip, reason: str, detail: str, settings: str = "") -> None:
-        self.entries[clip.video_id] = Quarantined(clip.video_id, reason, detail, *file_state(clip.path), settings)
-        self._write()
+        self.update([Quarantined(clip.video_id, reason, detail, *file_state(clip.path), settings)])
 
     def release(self, video_id: str) -> None:
         """The clip has been replaced by one that can be used."""
-        if self.entries.pop(video_id, None) is not None:
-            self._write()
+        if video_id in self.entries:
+            self.update(released=[video_id])
+
+    def update(self, added: Iterable[Quarantined] = (), released: Iterable[str] = ()) -> None:
+        """Several changes in one write, or none when nothing changes."""
+        with self._locked():
+            before = _read(self.path)
+            after = {name: entry for name, entry in before.items() if name not in set(released)}
+            after |= {entry.id: entry for entry in added}
+            self.entries = after
+            if after != before or not self.path.is_file():
+                self._write()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """`t2v data check` and `t2v preprocess` may run at the same time; the lock ends with the process."""
+        with self.path.with_name(LOCK_FILE).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _write(self) -> None:
         with staged_file(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from t2v_core.data.annotation_forms import ANNOTATION_FILES
+from t2v_core.data.clip_manifest import MANIFEST_FILES
 from t2v_core.data.frames import write_video
-from t2v_core.data.msrvtt import ANNOTATION_FILES
 from t2v_core.data.shapes import CLIP_CRF, MOTIONS, Scene, all_scenes, render
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import require_space, write_json
@@ -93,7 +94,8 @@ def _claim(dataset: Dataset, spec: ShapesSpec, job: Job) -> None:
 
 def _clear(dataset: Dataset) -> None:
     """What says that the set is whole goes first, so that a kill in between leaves nothing that looks whole."""
-    words = [dataset.root / TRUTH_FILE, *(dataset.annotations / names[0] for names in ANNOTATION_FILES.values())]
+    names = [*(names[0] for names in ANNOTATION_FILES.values()), *MANIFEST_FILES.values()]
+    words = [dataset.root / TRUTH_FILE, *(dataset.annotations / name for name in names)]
     for path in (*words, *dataset.videos.glob("video*.mp4")):
         path.unlink(missing_ok=True)
 

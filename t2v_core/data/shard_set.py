@@ -1,6 +1,6 @@
 """A folder of shards that grows until it is whole, whatever interrupts it.
 
-Rows go into numbered shards in the order they come, and `manifest.json`, written last, says which row is which clip.
+Rows go into numbered shards as `shard_plan` has it, and `manifest.json`, written last, says which row is which clip.
 Work that is done is what stands in whole shards of the same settings; nothing else is remembered.
 """
 
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from t2v_core.data.shards import Shard, TornShard, write_shard
+from t2v_core.data.shard_plan import PlannedShard, plan_shards
+from t2v_core.data.shards import Shard, TornShard
+from t2v_core.errors import WorkFailed
 from t2v_core.files import MANIFEST, STAGING, sha256, write_json
+from t2v_core.job import Job
 
 FORMAT_VERSION = 1
 
@@ -47,7 +48,6 @@ class ShardSet:
         self.places: dict[str, Place] = {}
         self.changed: list[str] = []
         self.torn: list[str] = []
-        self._next = 0
         self._written: set[str] = set()
         self._sweep()
         for path in sorted(directory.glob("shard-*.safetensors")):
@@ -59,7 +59,7 @@ class ShardSet:
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
 
     def _sweep(self) -> None:
-        """Remove what a killed run was in the middle of; nobody else writes here (see `preprocess`)."""
+        """Remove what a killed run was in the middle of; nobody else writes here yet (see `preprocess`)."""
         for partial in self.directory.glob(f"{STAGING}*"):
             partial.unlink(missing_ok=True)
 
@@ -75,7 +75,6 @@ class ShardSet:
             (self.directory / MANIFEST).unlink(missing_ok=True)
             path.unlink()
             return
-        self._next = int(path.stem.removeprefix("shard-")) + 1
         self._note(path.name, shard.metadata["rows"])
 
     def _note(self, name: str, entries: list[Entry]) -> None:
@@ -88,14 +87,28 @@ class ShardSet:
             del self.places[name]
         return stale
 
-    def append(self, tensors: dict[str, Tensor], entries: list[Entry], **facts: Any) -> None:
-        """Write the next shard. facts: what else to say in its header, such as the arithmetic it was made with."""
-        name = f"shard-{self._next:05}.safetensors"
-        metadata = {"settings": self.settings, "rows": entries} | facts
-        write_shard(self.directory / name, tensors, metadata)
-        self._next += 1
-        self._written.add(name)
-        self._note(name, json.loads(json.dumps(entries, sort_keys=True)))  # as a reader of the header has them
+    def plan(self, video_ids: Sequence[str], missing: Collection[str], shard_clips: int) -> list[PlannedShard]:
+        """The shards that are to be made; whoever makes them, `adopt` brings them in."""
+        standing = {int(path.stem.removeprefix("shard-")) for path in self.directory.glob("shard-*.safetensors")}
+        planned = plan_shards(video_ids, missing, standing, shard_clips)
+        if {shard.name for shard in planned} & read_manifest(self.directory).get("files", {}).keys():
+            (self.directory / MANIFEST).unlink()  # its checksums are those of lost shards
+        return planned
+
+    def adopt(self, planned: Iterable[PlannedShard]) -> None:
+        """Take in shards that were made since; one without a usable clip was not written."""
+        for shard in planned:
+            if (self.directory / shard.name).is_file():
+                self._written.add(shard.name)
+                self._adopt(self.directory / shard.name)
+
+    def require(self, video_ids: Iterable[str]) -> None:
+        """Raise WorkFailed when a row is not there although it was made."""
+        if lost := [name for name in video_ids if name not in self.places]:
+            raise WorkFailed(
+                f"{len(lost)} clips ({', '.join(lost[:5])}) were encoded and are gone from {self.directory}",
+                hint="run again, with nothing else at work on this data set",
+            )
 
     def seal(self, video_ids: list[str], about: dict[str, Any], extra_files: tuple[str, ...] = ()) -> None:
         """Write the manifest over the rows of `video_ids` (those that are there), unless it says just that already.
@@ -122,9 +135,9 @@ class ShardSet:
         return files
 
     def _remove_unused(self) -> None:
-        """Shards none of whose rows are valid any more."""
+        """Shards none of whose rows are valid any more, and what was put by of shards that a stop broke off."""
         used = {place.shard for place in self.places.values()}
-        for path in self.directory.glob("shard-*.safetensors"):
+        for path in self.directory.glob("*shard-*.safetensors"):
             if path.name not in used:
                 path.unlink()
 
@@ -136,6 +149,16 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
+
+
+def report_changes(job: Job, shards: ShardSet, what: str, stale: list[str]) -> None:
+    """Say why rows that were there are made again."""
+    if shards.changed:
+        job.events.warning(f"the {what} are made again: {', '.join(shards.changed)}")
+    if shards.torn:
+        job.events.warning(f"{len(shards.torn)} shards of the {what} were not whole and are made again")
+    if stale:
+        job.events.warning(f"{len(stale)} clips changed since the {what} were made ({', '.join(sorted(stale)[:5])})")
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from t2v_core.errors import WorkFailed
 from t2v_core.files import staged_file
+from t2v_core.tensor_file import bytes_of
 
 METADATA_KEY = "t2v"
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
@@ -39,6 +40,7 @@ class _Layout:
     dtype: torch.dtype
     shape: tuple[int, ...]
     offset: int  # of the first byte, in the file
+    row_bytes: int
 
 
 def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -51,22 +53,29 @@ def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]
 class Shard:
     """An open shard. The header is parsed once; the file is opened at the first read of rows, in each process anew.
 
-    metadata: what `write_shard` was given
+    keeps_open: hold the file open between reads; otherwise each read opens it, as a set of very many shards has to
     Raises TornShard when the header cannot be read or the file is shorter or longer than it says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps_open: bool = True) -> None:
         self.path = path
+        self._keeps_open = keeps_open
         self._descriptor: tuple[int, int] | None = None  # (process, file descriptor)
         try:
             header, data_at = _read_header(path)
-            self.metadata: dict[str, Any] = json.loads(header.pop("__metadata__")[METADATA_KEY])
+            json.loads(header.pop("__metadata__")[METADATA_KEY])
             self._layouts = {name: _layout(entry, data_at) for name, entry in header.items()}
             end = data_at + max(entry["data_offsets"][1] for entry in header.values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise TornShard(f"{path}: {error}") from error
         if path.stat().st_size != end:
             raise TornShard(f"{path} has {path.stat().st_size} bytes instead of {end}")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What `write_shard` was given; read again each time, since it is larger than all else kept of a shard."""
+        metadata: dict[str, Any] = json.loads(_read_header(self.path)[0]["__metadata__"][METADATA_KEY])
+        return metadata
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._layouts[name].shape
@@ -83,19 +92,25 @@ class Shard:
 
     def read_into(self, rows: Tensor, name: str, start: int) -> None:
         """Fill a contiguous tensor with rows from `start` on. A short read would be silent garbage, so it raises."""
+        self.fill(bytes_of(rows), name, start, len(rows))
+
+    def fill(self, buffer: memoryview, name: str, start: int, count: int) -> None:
+        """Fill bytes with `count` rows from `start` on; they must be as many as the rows have."""
         layout = self._layouts[name]
-        if not 0 <= start <= start + len(rows) <= layout.shape[0]:
-            raise IndexError(f"rows {start} … {start + len(rows)} of {layout.shape[0]}")
-        buffer = rows.view(-1).view(torch.uint8).numpy().data.cast("B") if rows.numel() else memoryview(b"")
-        offset = layout.offset + start * prod(layout.shape[1:]) * layout.dtype.itemsize
-        done = 0
-        while done < len(buffer):
-            count = os.preadv(self._open(), [buffer[done:]], offset + done)
-            if count == 0:
-                raise WorkFailed(f"{self.path} ends in the middle of a row", hint="make it again: t2v preprocess")
-            done += count
+        if not 0 <= start <= start + count <= layout.shape[0]:
+            raise IndexError(f"rows {start} … {start + count} of {layout.shape[0]}")
+        if len(buffer) != count * layout.row_bytes:
+            raise ValueError(f"{count} rows of {layout.row_bytes} bytes into {len(buffer)}")
+        descriptor = self._open()
+        try:
+            _read_at(descriptor, buffer, layout.offset + start * layout.row_bytes, self.path)
+        finally:
+            if not self._keeps_open:
+                os.close(descriptor)
 
     def _open(self) -> int:
+        if not self._keeps_open:
+            return os.open(self.path, os.O_RDONLY)
         if self._descriptor is None or self._descriptor[0] != os.getpid():
             self._descriptor = (os.getpid(), os.open(self.path, os.O_RDONLY))
         return self._descriptor[1]
@@ -123,4 +138,14 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _layout(entry: dict[str, Any], data_at: int) -> _Layout:
-    return _Layout(DTYPES[entry["dtype"]], tuple(entry["shape"]), data_at + entry["data_offsets"][0])
+    dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
+    return _Layout(dtype, shape, data_at + entry["data_offsets"][0], prod(shape[1:]) * dtype.itemsize)
+
+
+def _read_at(descriptor: int, buffer: memoryview, offset: int, path: Path) -> None:
+    done = 0
+    while done < len(buffer):
+        count = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if count == 0:
+            raise WorkFailed(f"{path} ends in the middle of a row", hint="make it again: t2v preprocess")
+        done += count
