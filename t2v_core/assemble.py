@@ -10,11 +10,12 @@ from torch import Tensor
 from t2v_core.checkpoints import Checkpoint, latest_checkpoint, open_checkpoint
 from t2v_core.errors import AskedWrongly
 from t2v_core.job import Job
+from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers import make_denoiser
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
 from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
-from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.pipeline import TextToVideoPipeline
-from t2v_core.samplers import SAMPLERS
+from t2v_core.samplers import SAMPLERS, choose_sampler
 from t2v_core.specs import SamplingSpec
 
 
@@ -33,40 +34,57 @@ def find_checkpoint(spec: SamplingSpec, job: Job) -> Checkpoint:
     return checkpoint
 
 
-def load_pipeline(checkpoint: Checkpoint, *, device: str, precision: str, weights: str = "ema") -> TextToVideoPipeline:
+def sampler_name(spec: SamplingSpec, checkpoint: Checkpoint) -> str:
+    """What `auto` means for this checkpoint, else what was asked: `ddim`, `euler` or `dpm++`."""
+    return SAMPLERS[checkpoint.info["sampler"]["class"]].name if spec.sampler == "auto" else spec.sampler
+
+
+def load_pipeline(
+    checkpoint: Checkpoint, *, device: str, precision: str, weights: str = "ema", sampler: str = "auto"
+) -> TextToVideoPipeline:
     """Build the pipeline of a checkpoint.
 
     weights: `ema` or `raw`
-    Raises AskedWrongly when weights and configuration do not fit, or an encoder is not the one the data was made with.
+    sampler: `auto`, `ddim`, `euler` or `dpm++`
+    Raises AskedWrongly when weights and configuration or sampler and objective do not fit, or an encoder is not the one
+    the data was made with.
     """
+    trained = dict(checkpoint.info["sampler"])
+    scheduler = choose_sampler(SAMPLERS[trained.pop("class")](**trained), sampler)
     place = pick_device(device)
     vae = load_vae(checkpoint.info["latents"]["encoder"]["source"], device=device, precision=precision)
     prompt_encoder = load_prompt_encoder(checkpoint.info["text"]["encoder"]["source"], device=device)
     _require_same(vae.identity, checkpoint.info["latents"]["encoder"], "VAE")
     _require_same(prompt_encoder.identity, checkpoint.info["text"]["encoder"], "text encoder")
     denoiser = build_denoiser(checkpoint.info["model"], checkpoint.weights(weights), str(checkpoint.path))
-    sampler = dict(checkpoint.info["sampler"])
     return TextToVideoPipeline(
         vae.model,
         prompt_encoder.model,
         prompt_encoder.tokenizer,
         denoiser.to(place, pick_dtype(precision, place)).eval(),
-        SAMPLERS[sampler.pop("class")](**sampler),
+        scheduler,
     )
 
 
-def build_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> VideoTransformer:
-    """A VideoTransformer with these weights. Raises AskedWrongly with the shapes that differ."""
-    with torch.device("meta"):
-        model = VideoTransformer(**config)
+def build_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> Denoiser:
+    """The denoiser of a configuration, with these weights. Raises AskedWrongly with what differs."""
+    try:
+        with torch.device("meta"):
+            model = make_denoiser(config)
+    except ValueError as error:
+        raise _of_another_architecture(where, str(error)) from error
     differences = shape_differences({k: v.shape for k, v in model.state_dict().items()}, weights)
     if differences:
         shown = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
-        raise AskedWrongly(
-            f"{where} is of another architecture: {shown}", hint="name the checkpoint of this model, or train one"
-        )
+        raise _of_another_architecture(where, shown)
     model.load_state_dict(weights, assign=True)
     return model
+
+
+def _of_another_architecture(where: str, difference: str) -> AskedWrongly:
+    return AskedWrongly(
+        f"{where} is of another architecture: {difference}", hint="name the checkpoint of this model, or train one"
+    )
 
 
 def shape_differences(expected: dict[str, torch.Size], weights: dict[str, Tensor]) -> list[str]:

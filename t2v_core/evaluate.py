@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2v_core.assemble import find_checkpoint, load_pipeline
+from t2v_core.assemble import find_checkpoint, load_pipeline, sampler_name
 from t2v_core.data.decode import read_frames
 from t2v_core.data.judge import Obeyed, Verdict, judge, obeys
 from t2v_core.data.msrvtt import Clip, read_annotations
@@ -46,18 +46,19 @@ def evaluate(spec: EvaluateSpec, job: Job) -> dict[str, Any]:
     scenes = read_scenes(dataset)
     clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
     checkpoint = find_checkpoint(spec, job)
-    pipeline = load_pipeline(checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights)
+    pipeline = load_pipeline(
+        checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights, sampler=spec.sampler
+    )
     scorer = load_clip_scorer(spec.scorer or checkpoint.info["text"]["encoder"]["source"], device=spec.device)
     samples = draw_samples(pipeline, clips, spec, job)
-    scores = clip_scores(scorer, samples, pipeline, spec, job)
+    scores = clip_scores(scorer, samples, pipeline, spec, job, stride=checkpoint.info["latents"].get("stride"))
     if scenes:
         scores |= obedience(samples, scenes)
     for name, value in scores.items():
         job.events.emit("score", name=name, **value)
     path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
-    write_json(
-        path, {"spec": all_values(spec), "checkpoint": str(checkpoint.path), "step": checkpoint.step, "scores": scores}
-    )
+    settings = all_values(spec) | {"sampler": sampler_name(spec, checkpoint)}
+    write_json(path, {"spec": settings, "checkpoint": str(checkpoint.path), "step": checkpoint.step, "scores": scores})
     return {"scores": path, "clips": len(samples), "videos": len(samples) * spec.seeds}
 
 
@@ -94,7 +95,9 @@ def choose_clips(clips: list[Clip], scenes: dict[str, tuple[Scene, bool]], spec:
 def draw_samples(pipeline: TextToVideoPipeline, clips: list[Clip], spec: EvaluateSpec, job: Job) -> list[Sample]:
     """Videos of every clip's first caption, with noise that depends on its place and the seed alone."""
     total = len(clips) * spec.seeds
-    job.events.stage("sample", f"{len(clips)} prompts, {spec.seeds} seeds, {spec.steps} steps")
+    job.events.stage(
+        "sample", f"{len(clips)} prompts, {spec.seeds} seeds, {spec.steps} {pipeline.scheduler.name} steps"
+    )
     drawn: list[list[Tensor]] = [[] for _ in clips]
     done = 0
     for seed in range(spec.seeds):
@@ -104,6 +107,7 @@ def draw_samples(pipeline: TextToVideoPipeline, clips: list[Clip], spec: Evaluat
                 [clip.captions[0] for clip in part],
                 num_inference_steps=spec.steps,
                 guidance_scale=spec.guidance_scale,
+                guidance_rescale=spec.guidance_rescale,
                 seed=spec.seed + seed * 100_003 + begin,
                 progress=lambda _done, _total: job.check_stop(),
             )
@@ -115,10 +119,19 @@ def draw_samples(pipeline: TextToVideoPipeline, clips: list[Clip], spec: Evaluat
 
 
 def clip_scores(
-    scorer: ClipScorer, samples: Sequence[Sample], pipeline: TextToVideoPipeline, spec: EvaluateSpec, job: Job
+    scorer: ClipScorer,
+    samples: Sequence[Sample],
+    pipeline: TextToVideoPipeline,
+    spec: EvaluateSpec,
+    job: Job,
+    *,
+    stride: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The mean cosine of generated clips with their captions, of the real clips (ceiling), and of generated clips with
-    another clip's caption (floor), each in three scales (Hessel et al. 2021, eq. 1; torchmetrics; GODIVA's CLIPSIM)."""
+    another clip's caption (floor), each in three scales (Hessel et al. 2021, eq. 1; torchmetrics; GODIVA's CLIPSIM).
+
+    stride: of the real clips' frames, as the model saw them in training; None: evenly spaced
+    """
     job.events.stage("score", f"{scorer.identity.source}, {scorer.protocol}")
     captions = scorer.embed_captions([spec.prefix + sample.prompt for sample in samples])
     size = pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
@@ -128,7 +141,7 @@ def clip_scores(
         images = torch.cat([scorer.embed_clip(video) for video in sample.videos])
         generated.append((images @ captions[index]).mean())
         shuffled.append((images @ captions[_another(samples, index)]).mean())
-        frames = read_frames(sample.clip.path, pipeline.latent_shape[0]).frames
+        frames = read_frames(sample.clip.path, pipeline.latent_shape[0], stride).frames
         real.append((scorer.embed_clip(resize_and_crop(torch.from_numpy(frames), size)) @ captions[index]).mean())
         job.events.progress(index + 1, len(samples), "clips")
     stamp = {"model": scorer.identity.source, "images": scorer.protocol, "prefix": spec.prefix}

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from t2v_core import __version__
-from t2v_core.assemble import find_checkpoint, load_pipeline
+from t2v_core.assemble import find_checkpoint, load_pipeline, sampler_name
 from t2v_core.checkpoints import Checkpoint
 from t2v_core.data.frames import require_video_target, write_video
 from t2v_core.errors import AskedWrongly
@@ -28,15 +28,20 @@ def generate(spec: GenerateSpec, job: Job) -> dict[str, Any]:
     target = require_video_target(_target(spec, job.workspace))
     checkpoint = find_checkpoint(spec, job)
     job.events.stage("load", f"{job.workspace.relative(checkpoint.path)}, step {checkpoint.step}")
-    pipeline = load_pipeline(checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights)
+    pipeline = load_pipeline(
+        checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights, sampler=spec.sampler
+    )
     frames = frame_count(pipeline, spec.frames)
     warn_if_truncated(pipeline, spec.prompt, job)
-    job.events.stage("sample", f"{spec.steps} steps, guidance {spec.guidance_scale:g}, seed {spec.seed}")
+    job.events.stage(
+        "sample", f"{spec.steps} {pipeline.scheduler.name} steps, guidance {spec.guidance_scale:g}, seed {spec.seed}"
+    )
     output = pipeline(
         spec.prompt,
         num_frames=frames,
         num_inference_steps=spec.steps,
         guidance_scale=spec.guidance_scale,
+        guidance_rescale=spec.guidance_rescale,
         seed=spec.seed,
         progress=step_progress(job),
     )
@@ -91,7 +96,7 @@ def write_result(
         settings,
         {
             "verb": verb,
-            "spec": all_values(spec) | {"checkpoint": str(checkpoint.path)},
+            "spec": all_values(spec) | {"checkpoint": str(checkpoint.path), "sampler": sampler_name(spec, checkpoint)},
             "video": {"file": target.name, "frames": len(frames), "size": list(frames.shape[1:3]), "fps": fps},
             "checkpoint": {
                 "path": str(checkpoint.path),

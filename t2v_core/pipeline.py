@@ -14,12 +14,15 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from t2v_core.guidance import Guidance
 from t2v_core.models.conditioning import Conditioning, null_prompt
+from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers import DENOISERS
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder
 from t2v_core.models.loading import EncoderIdentity
 from t2v_core.models.text import TextEmbedding
-from t2v_core.models.video_transformer import VideoTransformer
-from t2v_core.samplers import DDIMSampler, FlowEulerSampler, randn
+from t2v_core.samplers import SAMPLERS, randn
+from t2v_core.schedules import Sampler
 from t2v_core.windows import blend, windows_over
 
 Progress = Callable[[int, int], None]
@@ -45,8 +48,8 @@ class TextToVideoPipeline(DiffusionPipeline):
         vae: AutoencoderKL,
         text_encoder: CLIPTextModelWithProjection,
         tokenizer: CLIPTokenizer,
-        denoiser: VideoTransformer,
-        scheduler: DDIMSampler | FlowEulerSampler,
+        denoiser: Denoiser,
+        scheduler: Sampler,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -70,20 +73,21 @@ class TextToVideoPipeline(DiffusionPipeline):
         num_frames: int | None = None,
         num_inference_steps: int = 20,
         guidance_scale: float = 2.0,
+        guidance_rescale: float = 0.0,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> TextToVideoOutput:
         """Make one video a prompt; video i starts from the noise of `seed + i`.
 
         num_frames: at most, and by default, what the denoiser was trained on
-        guidance_scale: 1 follows the prompt without a pull and takes half the time
+        guidance_scale: 1 follows the prompt without a pull and takes half the time; guidance_rescale: see Guidance
         progress: called with (steps done, steps) after each step; what it raises ends the run
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         shape = (num_frames or self.latent_shape[0], *self.latent_shape[1:])
         noise = torch.stack([randn(shape, seed + i) for i in range(len(prompts))])
         self.scheduler.set_timesteps(num_inference_steps)
-        latents = self.denoise(noise, prompts, 0, guidance_scale, progress)
+        latents = self.denoise(noise, prompts, 0, Guidance(guidance_scale, guidance_rescale), progress)
         return TextToVideoOutput(frames=self.decode(latents))
 
     @torch.no_grad()
@@ -95,6 +99,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         strength: float,
         num_inference_steps: int = 50,
         guidance_scale: float = 2.0,
+        guidance_rescale: float = 0.0,
         seed: int = 0,
         overlap: int | None = None,
         progress: Progress | None = None,
@@ -110,7 +115,8 @@ class TextToVideoPipeline(DiffusionPipeline):
         clean = self.encode(frames)
         noise = randn(tuple(clean.shape), seed)
         noisy = self.scheduler.add_noise(clean[None], noise[None], self.scheduler.timesteps[first : first + 1])
-        latents = self.denoise(noisy, [prompt], first, guidance_scale, progress, overlap=overlap)
+        guidance = Guidance(guidance_scale, guidance_rescale)
+        latents = self.denoise(noisy, [prompt], first, guidance, progress, overlap=overlap)
         return TextToVideoOutput(frames=self.decode(latents))
 
     def denoise(
@@ -118,7 +124,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         latents: Tensor,
         prompts: Sequence[str],
         first: int,
-        guidance_scale: float,
+        guidance: Guidance,
         progress: Progress | None = None,
         *,
         overlap: int | None = None,
@@ -129,27 +135,28 @@ class TextToVideoPipeline(DiffusionPipeline):
         (Bar-Tal et al. 2023, MultiDiffusion, eq. 5).
         """
         windows = windows_over(latents.shape[1], self.latent_shape[0], overlap)
-        conditioning = self._conditioning(prompts, guidance_scale)
+        conditioning = self._conditioning(prompts, guidance)
         steps = len(self.scheduler.timesteps)
+        self.scheduler.restart()
         for index in range(first, steps):
             timestep = self.scheduler.timesteps[index]
-            parts = [self._predict(latents[:, a:b], timestep, conditioning, guidance_scale) for a, b in windows]
+            parts = [self._predict(latents[:, a:b], timestep, conditioning, guidance) for a, b in windows]
             latents = self.scheduler.step(blend(parts, windows, latents.shape[1]), index, latents)
             if progress is not None:
                 progress(index - first + 1, steps - first)
         return latents
 
-    def _conditioning(self, prompts: Sequence[str], guidance_scale: float) -> Conditioning:
+    def _conditioning(self, prompts: Sequence[str], guidance: Guidance) -> Conditioning:
         """The prompts, and after them the null prompt as often when there is guidance."""
         embeddings = self.prompt_encoder.encode(prompts)
-        if guidance_scale != 1:
+        if guidance.scale != 1:
             embeddings += [null_prompt(self.denoiser)] * len(embeddings)
         if not self.denoiser.config.pooled_dim:
             embeddings = [TextEmbedding(e.tokens, e.pooled[:0]) for e in embeddings]
         return Conditioning.of(embeddings).to(self.denoiser.device, self.denoiser.dtype)
 
-    def _predict(self, latents: Tensor, timestep: Tensor, prompts: Conditioning, guidance_scale: float) -> Tensor:
-        """The denoiser's answer with classifier-free guidance, in float32 on the CPU (Ho & Salimans 2022, eq. 6)."""
+    def _predict(self, latents: Tensor, timestep: Tensor, prompts: Conditioning, guidance: Guidance) -> Tensor:
+        """The denoiser's answer, guided, in float32 on the CPU."""
         repeats = len(prompts.tokens) // len(latents)
         batch = latents.repeat(repeats, 1, 1, 1, 1).to(self.denoiser.device, self.denoiser.dtype)
         timesteps = timestep.to(batch.device).expand(len(batch))
@@ -157,7 +164,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         if repeats == 1:
             return answer
         conditional, unconditional = answer.chunk(2)
-        return unconditional + guidance_scale * (conditional - unconditional)
+        return guidance.combine(conditional, unconditional)
 
     def encode(self, frames: Tensor, *, batch: int = 32) -> Tensor:
         """(frames, height, width, 3) uint8 → (frames, channels, h, w) float32 latents."""
@@ -173,12 +180,11 @@ class TextToVideoPipeline(DiffusionPipeline):
     def from_pretrained(cls, directory: str | Path, **_options: Any) -> TextToVideoPipeline:
         """Load what `save_pretrained` wrote. (diffusers' own loader imports only classes of its own package.)"""
         root = Path(directory)
-        sampler = json.loads((root / "model_index.json").read_text())["scheduler"][1]
-        scheduler = {"DDIMSampler": DDIMSampler, "FlowEulerSampler": FlowEulerSampler}[sampler]
+        index = json.loads((root / "model_index.json").read_text())
         return cls(
             vae=AutoencoderKL.from_pretrained(root / "vae"),
             text_encoder=CLIPTextModelWithProjection.from_pretrained(root / "text_encoder"),
             tokenizer=CLIPTokenizer.from_pretrained(root / "tokenizer"),
-            denoiser=VideoTransformer.from_pretrained(root / "denoiser"),
-            scheduler=scheduler.from_pretrained(root / "scheduler"),
+            denoiser=DENOISERS[index["denoiser"][1]].from_pretrained(root / "denoiser"),
+            scheduler=SAMPLERS[index["scheduler"][1]].from_pretrained(root / "scheduler"),
         )

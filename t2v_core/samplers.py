@@ -1,141 +1,126 @@
-"""From noise to latents: DDIM and Euler. Each is the schedule that training used, saved with the checkpoint.
-
-A sampler is prepared for a number of steps and then stepped by the *index* into its list of timesteps. diffusers' DDIM
-computes the previous timestep as t − 1000 // N instead, which is another list for linspace spacing and, with trailing
-spacing, for every N that does not divide 1000.
-"""
+"""From noise to latents: DDIM, Euler and DPM-Solver++. The schedule is training's, saved with the checkpoint."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Generator, Tensor
 
 from t2v_core.errors import AskedWrongly
-
-TRAIN_TIMESTEPS = 1000
-
-
-class _Sampler(SchedulerMixin, ConfigMixin):
-    """What both samplers share: a list of timesteps, and where a partial run enters it."""
-
-    timesteps: Tensor
-
-    @staticmethod
-    def _require_possible(steps: int) -> None:
-        """There are 1000 timesteps to choose from. Raises AskedWrongly for none, and for more."""
-        if not 1 <= steps <= TRAIN_TIMESTEPS:
-            raise AskedWrongly(f"{steps} steps were asked for, and there can be between 1 and {TRAIN_TIMESTEPS}")
-
-    def skip_to(self, strength: float) -> int:
-        """Index of the first step when only the last `strength` share of the steps is taken (SDEdit).
-
-        strength 0.3 of 50 steps takes 15. Source: Meng et al. 2021, algorithm 1.
-        Raises AskedWrongly outside 0 … 1, and when not one step is left.
-        """
-        if not 0 <= strength <= 1:
-            raise AskedWrongly(f"strength is {strength:g}, and must lie between 0 and 1")
-        total = len(self.timesteps)
-        taken = min(int(round(total * strength, 9)), total)  # 100 · 0.29 is 28.999999999999996
-        if taken == 0:
-            raise AskedWrongly(
-                f"strength {strength:g} of {total} steps is less than one step",
-                hint=f"use a strength of at least {1 / total:.2g}, or more steps",
-            )
-        return total - taken
+from t2v_core.schedules import TRAIN_TIMESTEPS, DDPMSchedule, FlowSchedule, Sampler
 
 
-class DDIMSampler(_Sampler):
-    """Deterministic DDIM on DDPM's noise schedule; x̂₀ is never clipped, as latents have no bounds.
+class DDIMSampler(DDPMSchedule):
+    """Deterministic DDIM. Source: Song et al. 2021, eq. 12 with σ = 0."""
 
-    prediction: `epsilon` or `v`, what the model answers
-    spacing: `trailing` (999 first), `leading` or `linspace`: Lin et al. 2023, table 2
-    Source: Song et al. 2021, eq. 12 with σ = 0. Defaults are Stable Diffusion's (scaled_linear).
-    """
-
-    @register_to_config
-    def __init__(
-        self,
-        prediction: str = "epsilon",
-        beta_start: float = 0.00085,
-        beta_end: float = 0.012,
-        spacing: str = "trailing",  # noqa: ARG002 - kept in `config`
-    ) -> None:
-        self.prediction = prediction
-        betas = torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float64) ** 2
-        self.alphas_cumprod = torch.cumprod(1 - betas, 0)
-        self.timesteps = torch.empty(0)
-
-    def set_timesteps(self, steps: int) -> None:
-        """Choose `steps` of the 1000 timesteps, from the noisiest down. Raises AskedWrongly outside 1 … 1000."""
-        self._require_possible(steps)
-        config: Any = self.config
-        if config.spacing == "trailing":
-            chosen = torch.arange(TRAIN_TIMESTEPS, 0, -TRAIN_TIMESTEPS / steps, dtype=torch.float64).round() - 1
-        elif config.spacing == "leading":
-            chosen = (torch.arange(steps) * (TRAIN_TIMESTEPS // steps)).flip(0)
-        else:
-            chosen = torch.linspace(TRAIN_TIMESTEPS - 1, 0, steps, dtype=torch.float64).round()
-        self.timesteps = chosen[:steps].float()
-
-    def signal_and_sigma(self, timesteps: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
-        """√ᾱ and √(1−ᾱ) at (batch,) timesteps, shaped and typed to multiply `like`."""
-        alphas = self.alphas_cumprod[timesteps.long().cpu()].reshape(-1, *[1] * (like.dim() - 1))
-        return alphas.sqrt().to(like), (1 - alphas).sqrt().to(like)
-
-    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """√ᾱ·latents + √(1−ᾱ)·noise. latents, noise: (batch, …); timesteps: (batch,). Source: Ho et al. 2020, eq. 4."""
-        signal, sigma = self.signal_and_sigma(timesteps, like=latents)
-        return signal * latents + sigma * noise
+    name = "ddim"
 
     def step(self, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
-        """From the noise level of timestep `index` of the list to the next one; after the last there is no noise."""
-        signal, sigma = self.signal_and_sigma(self.timesteps[index : index + 1], like=sample)
-        if self.prediction == "epsilon":
-            clean, noise = (sample - sigma * prediction) / signal, prediction
-        else:
-            clean, noise = signal * sample - sigma * prediction, sigma * sample + signal * prediction
-        if index + 1 == len(self.timesteps):
-            return clean
-        signal, sigma = self.signal_and_sigma(self.timesteps[index + 1 : index + 2], like=sample)
+        clean, noise = self.clean_and_noise(prediction, index, sample)
+        signal, sigma = self.level(index + 1)
         return signal * clean + sigma * noise
 
 
-class FlowEulerSampler(_Sampler):
-    """Euler's method on the straight path from noise to latents; the timestep is 1000 · σ.
+class FlowEulerSampler(FlowSchedule):
+    """Euler's method on the straight path. Source: Esser et al. 2024, eq. 13; Liu et al. 2022, algorithm 1."""
 
-    Source: Esser et al. 2024, eq. 13; Liu et al. 2022, algorithm 1.
-    """
-
-    prediction = "flow"
-
-    @register_to_config
-    def __init__(self) -> None:
-        self.timesteps = torch.empty(0)
-
-    def set_timesteps(self, steps: int) -> None:
-        """Even steps of σ from 1 down to 1 / steps; the last step goes to 0. Raises AskedWrongly outside 1 … 1000."""
-        self._require_possible(steps)
-        self.timesteps = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1].float() * TRAIN_TIMESTEPS
-
-    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """(1 − σ)·latents + σ·noise. latents, noise: (batch, …); timesteps: (batch,)."""
-        sigma = (timesteps / TRAIN_TIMESTEPS).reshape(-1, *[1] * (latents.dim() - 1)).to(latents)
-        return (1 - sigma) * latents + sigma * noise
+    name = "euler"
 
     def step(self, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
-        """From σ of timestep `index` of the list to the next one, along the predicted velocity."""
         following = self.timesteps[index + 1] if index + 1 < len(self.timesteps) else self.timesteps.new_zeros(())
         change = (following - self.timesteps[index]) / TRAIN_TIMESTEPS
         return sample + change.to(sample) * prediction
 
 
-SAMPLERS = {"DDIMSampler": DDIMSampler, "FlowEulerSampler": FlowEulerSampler}
+class _DPMSolver2M(Sampler):
+    """The second-order multistep method: x̂₀ is extrapolated over λ = log(signal / σ) from this step and the one before.
+
+    The first step of a run has none before it, and the last one goes to λ = ∞: both are DDIM's, of first order.
+    Source: Lu et al. 2022 (DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Models), algorithm 2.
+    """
+
+    name = "dpm++"
+    _before: tuple[int, Tensor] | None = None
+
+    def restart(self) -> None:
+        self._before = None
+
+    def step(self, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
+        clean, _ = self.clean_and_noise(prediction, index, sample)
+        extrapolated = clean
+        if self._before is not None and self._before[0] == index - 1 and index + 1 < len(self.timesteps):
+            extrapolated = clean + self._half_step_ratio(index) * (clean - self._before[1])
+        self._before = (index, clean)
+        signal, sigma = self.level(index)
+        next_signal, next_sigma = self.level(index + 1)
+        # Algorithm 2's −α(e^(−h) − 1), without the logarithms that are infinite where there is only noise, or none.
+        ratio = next_sigma / sigma
+        return ratio * sample + (next_signal - ratio * signal) * extrapolated
+
+    def _half_step_ratio(self, index: int) -> float:
+        """1 / 2r of algorithm 2: half of this step's length in λ over the length of the one before.
+
+        It is 0 where the one before came from pure noise, λ = −∞.
+        """
+        before, here, following = (_log_snr(*self.level(index + offset)) for offset in (-1, 0, 1))
+        return (following - here) / (2 * (here - before))
+
+
+class DPMSolverSampler(_DPMSolver2M, DDPMSchedule):
+    """DPM-Solver++ (2M) on DDPM's schedule, for epsilon and v."""
+
+
+class FlowDPMSolverSampler(_DPMSolver2M, FlowSchedule):
+    """DPM-Solver++ (2M) on the straight path, whose signal is 1 − σ, with steps that are shorter towards both ends.
+
+    Even steps of σ are endless in λ at both ends, and the method is then no better than Euler's: 8 of them leave the
+    shipped model's latents 0.093 (root mean square) from the converged ones, Euler's 0.099, these 0.058.
+    """
+
+    def set_timesteps(self, steps: int) -> None:
+        """σ = u² / (u² + (1 − u)²), so that λ = 2 · log((1 − u) / u), for even steps of u from 1 to 0."""
+        super().set_timesteps(steps)
+        even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
+        self.timesteps = (even**2 / (even**2 + (1 - even) ** 2)).float() * TRAIN_TIMESTEPS
+
+    def skip_to(self, strength: float) -> int:
+        """Index of the timestep nearest to 1000 · strength, so that a strength means the same noise with every sampler.
+
+        strength 0.3 of 50 steps takes 20, from timestep 308. Raises AskedWrongly as the others do.
+        """
+        super().skip_to(strength)
+        return int((self.timesteps - strength * TRAIN_TIMESTEPS).abs().argmin())
+
+
+# By the class's name, as checkpoints and saved pipelines have it.
+SAMPLERS: dict[str, type[DDPMSchedule | FlowSchedule]] = {
+    kind.__name__: kind for kind in (DDIMSampler, FlowEulerSampler, DPMSolverSampler, FlowDPMSolverSampler)
+}
+
+
+def choose_sampler(trained: Sampler, name: str) -> Sampler:
+    """Another way back along the schedule of `trained`: `ddim`, `euler` or `dpm++`; `auto` is the one it has.
+
+    Raises AskedWrongly for one that does not fit what the model predicts.
+    """
+    if name in ("auto", trained.name):
+        return trained
+    schedule = FlowSchedule if isinstance(trained, FlowSchedule) else DDPMSchedule
+    fitting = {kind.name: kind for kind in SAMPLERS.values() if issubclass(kind, schedule)}
+    if name not in fitting:
+        raise AskedWrongly(
+            f"the sampler {name} does not fit this model, which predicts {trained.prediction}",
+            hint=f"use --sampler {' or '.join(sorted(fitting))}, or leave it out",
+        )
+    return fitting[name](**{key: value for key, value in trained.config.items() if key[0] != "_"})
 
 
 def randn(shape: tuple[int, ...], seed: int) -> Tensor:
     """Noise that is the same on every device: drawn on the CPU, float32."""
     return torch.randn(shape, generator=Generator().manual_seed(seed))
+
+
+def _log_snr(signal: float, sigma: float) -> float:
+    """λ of DPM-Solver, half the logarithm of the signal-to-noise ratio; −∞ where there is only noise."""
+    return math.log(signal / sigma) if signal > 0 else -math.inf

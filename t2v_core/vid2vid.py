@@ -64,7 +64,9 @@ def refine(spec: RefineSpec, job: Job) -> dict[str, Any]:
     target = require_video_target(job.workspace.resolve(spec.output))
     clip = read_input(job.workspace.resolve(spec.input), job)
     checkpoint = find_checkpoint(spec, job)
-    pipeline = load_pipeline(checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights)
+    pipeline = load_pipeline(
+        checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights, sampler=spec.sampler
+    )
     warn_if_truncated(pipeline, spec.prompt, job)
     job.events.stage("refine", describe_strength(pipeline, spec))
     output = pipeline.refine(
@@ -73,6 +75,7 @@ def refine(spec: RefineSpec, job: Job) -> dict[str, Any]:
         strength=spec.strength,
         num_inference_steps=spec.steps,
         guidance_scale=spec.guidance_scale,
+        guidance_rescale=spec.guidance_rescale,
         seed=spec.seed,
         overlap=spec.overlap,
         progress=step_progress(job),

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from small_checkpoint import small_pipeline
 from torch import Tensor
 
 from t2v_core.errors import AskedWrongly, Stopped
+from t2v_core.guidance import Guidance
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.text import TextEmbedding
 from t2v_core.pipeline import TextToVideoPipeline
-from t2v_core.samplers import randn
+from t2v_core.samplers import choose_sampler, randn
 from t2v_core.windows import blend, windows_over
 
 PROMPTS = ["a red circle moving left", "the blue square is growing"]
@@ -90,7 +92,7 @@ def test_guidance_goes_from_the_null_prompts_answer_through_the_prompts(pipeline
     noise = randn((2, 8, 4, 8, 8), 5)
     pipeline.scheduler.set_timesteps(1)
     with watched(pipeline) as calls, torch.no_grad():
-        latents = pipeline.denoise(noise, PROMPTS, 0, 3.5)
+        latents = pipeline.denoise(noise, PROMPTS, 0, Guidance(3.5))
     conditional, unconditional = calls[0][1].chunk(2)
     assert (conditional - unconditional).abs().max() > 1e-4
     velocity = unconditional + 3.5 * (conditional - unconditional)
@@ -101,10 +103,37 @@ def test_the_prompts_halves_are_what_the_denoiser_says_of_each_alone(pipeline: T
     noise = randn((1, 8, 4, 8, 8), 5)
     pipeline.scheduler.set_timesteps(1)
     with watched(pipeline) as guided, torch.no_grad():
-        pipeline.denoise(noise, PROMPTS[:1], 0, 2.0)
+        pipeline.denoise(noise, PROMPTS[:1], 0, Guidance(2.0))
     with watched(pipeline) as plain, torch.no_grad():
-        pipeline.denoise(noise, PROMPTS[:1], 0, 1.0)
+        pipeline.denoise(noise, PROMPTS[:1], 0, Guidance(1.0))
     torch.testing.assert_close(guided[0][1][:1], plain[0][1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rescale", [0.0, 0.7, 1.0])
+def test_rescaling_brings_the_spread_back_to_the_prompts_answer(rescale: float) -> None:
+    conditional, unconditional = 0.5 + 2 * randn((3, 8, 4, 8, 8), 1), randn((3, 8, 4, 8, 8), 2)
+    pulled = Guidance(6.0).combine(conditional, unconditional)
+    guided = Guidance(6.0, rescale).combine(conditional, unconditional)
+    expected = rescale_noise_cfg(pulled, conditional, guidance_rescale=rescale)
+    torch.testing.assert_close(guided, expected)
+    for video in range(3):
+        wanted = rescale * conditional[video].std() + (1 - rescale) * pulled[video].std()
+        torch.testing.assert_close(guided[video].std(), wanted)
+
+
+def test_rescaling_an_answer_that_is_the_same_everywhere_gives_numbers() -> None:
+    flat = torch.zeros(1, 2, 4, 3, 3)
+    assert torch.equal(Guidance(3.0, 1.0).combine(flat, flat), flat)
+
+
+def test_each_video_of_a_batch_is_rescaled_by_itself(pipeline: TextToVideoPipeline) -> None:
+    options = {"num_inference_steps": 3, "guidance_scale": 8.0, "guidance_rescale": 0.7}
+    batch = pipeline(PROMPTS, seed=40, **options).frames
+    for index, prompt in enumerate(PROMPTS):
+        alone = pipeline(prompt, seed=40 + index, **options).frames[0]
+        assert (batch[index].int() - alone.int()).abs().max() <= 1
+    without = pipeline(PROMPTS, seed=40, **options | {"guidance_rescale": 0.0}).frames
+    assert not torch.equal(batch, without)
 
 
 def test_guidance_starts_from_the_null_prompt_kept_with_the_weights() -> None:
@@ -183,6 +212,44 @@ def test_blending_goes_smoothly_from_one_part_to_the_next() -> None:
     assert mixed[8:].tolist() == [1] * 4
     assert mixed.tolist() == sorted(mixed.tolist())
     assert mixed.diff().max() < 0.35
+
+
+def with_sampler(objective: str, sampler: str) -> TextToVideoPipeline:
+    pipeline = small_pipeline(objective)
+    pipeline.register_modules(scheduler=choose_sampler(pipeline.scheduler, sampler))
+    return pipeline
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "v", "flow"])
+def test_dpm_solver_is_saved_and_loaded_and_makes_another_video_from_the_same_noise(
+    tmp_path: Path, objective: str
+) -> None:
+    pipeline = with_sampler(objective, "dpm++")
+    pipeline.save_pretrained(tmp_path)
+    loaded = TextToVideoPipeline.from_pretrained(tmp_path)
+    before = pipeline(PROMPTS[0], num_inference_steps=4, seed=7).frames
+    after = loaded(PROMPTS[0], num_inference_steps=4, seed=7).frames
+    assert loaded.scheduler.name == "dpm++"
+    assert (before.int() - after.int()).abs().max() <= 1
+    assert not torch.equal(before, small_pipeline(objective)(PROMPTS[0], num_inference_steps=4, seed=7).frames)
+
+
+@pytest.mark.parametrize("objective", ["v", "flow"])
+def test_a_refinement_takes_nothing_from_a_run_that_was_ended_just_before_its_first_step(objective: str) -> None:
+    def stop(done: int, _total: int) -> None:
+        if done == 4:
+            raise Stopped("stopped on request")
+
+    pipeline = with_sampler(objective, "dpm++")
+    noise = randn((1, 8, 4, 8, 8), 1)
+    pipeline.scheduler.set_timesteps(8)
+    with torch.no_grad():
+        alone = pipeline.denoise(noise, PROMPTS[:1], 4, Guidance())
+    with pytest.raises(Stopped):
+        pipeline(PROMPTS[1], num_inference_steps=8, progress=stop)
+    with torch.no_grad():
+        again = pipeline.denoise(noise, PROMPTS[:1], 4, Guidance())
+    torch.testing.assert_close(again, alone, atol=1e-6, rtol=1e-6)
 
 
 def test_progress_counts_the_steps_that_are_taken(pipeline: TextToVideoPipeline) -> None:

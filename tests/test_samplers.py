@@ -1,108 +1,33 @@
-"""Samplers against closed forms: for Gaussian data the right answer, and the right path, are known."""
+"""Samplers: which timesteps they take, where they begin, what they remember, and which model they fit."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
-from torch import Tensor
+from gaussian import ddpm_levels, levels_of, on_the_path, walk
 
 from t2v_core.errors import AskedWrongly
-from t2v_core.samplers import DDIMSampler, FlowEulerSampler, randn
+from t2v_core.samplers import (
+    SAMPLERS,
+    DDIMSampler,
+    DPMSolverSampler,
+    FlowDPMSolverSampler,
+    FlowEulerSampler,
+    choose_sampler,
+    randn,
+)
 
-MEAN, STD = 1.7, 0.4
 SPACINGS = ("trailing", "leading", "linspace")
-STEP_COUNTS = (7, 30, 50, 75, 1000)
-
-
-def ddpm_schedule() -> list[tuple[float, float]]:
-    """√ᾱ and √(1−ᾱ) of Stable Diffusion's 1000 timesteps, multiplied up one by one."""
-    low, high, product, levels = math.sqrt(0.00085), math.sqrt(0.012), 1.0, []
-    for t in range(1000):
-        product *= 1 - (low + (high - low) * t / 999) ** 2
-        levels.append((math.sqrt(product), math.sqrt(1 - product)))
-    return levels
-
-
-def exact_prediction(kind: str, x: Tensor, signal: float, sigma: float) -> Tensor:
-    """What a perfect model says of data N(MEAN, STD²) at x = signal · data + sigma · noise."""
-    variance = (signal * STD) ** 2 + sigma**2
-    noise = sigma * (x - signal * MEAN) / variance
-    clean = MEAN + signal * STD**2 * (x - signal * MEAN) / variance
-    return {"epsilon": noise, "v": signal * noise - sigma * clean, "flow": noise - clean}[kind]
-
-
-def on_the_path(z: Tensor, signal: float, sigma: float) -> Tensor:
-    """Where the probability-flow ODE through MEAN + STD · z stands at this noise level."""
-    return signal * MEAN + math.sqrt((signal * STD) ** 2 + sigma**2) * z
-
-
-def sample_ddim(steps: int, spacing: str, prediction: str, z: Tensor) -> Tensor:
-    levels = ddpm_schedule()
-    sampler = DDIMSampler(prediction=prediction, spacing=spacing)
-    sampler.set_timesteps(steps)
-    x = on_the_path(z, *levels[int(sampler.timesteps[0])])
-    for index, timestep in enumerate(sampler.timesteps.tolist()):
-        x = sampler.step(exact_prediction(prediction, x, *levels[int(timestep)]), index, x)
-    return x
-
-
-def sample_flow(steps: int, z: Tensor) -> Tensor:
-    sampler = FlowEulerSampler()
-    sampler.set_timesteps(steps)
-    x = on_the_path(z, 0.0, 1.0)
-    for index, timestep in enumerate(sampler.timesteps.tolist()):
-        sigma = timestep / 1000
-        x = sampler.step(exact_prediction("flow", x, 1 - sigma, sigma), index, x)
-    return x
-
-
-def error_of(samples: Tensor, z: Tensor) -> float:
-    return float((samples - (MEAN + STD * z)).abs().mean())
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v"])
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_ddim_follows_the_exact_path_closer_with_more_steps(spacing: str, prediction: str) -> None:
-    z = randn((4000,), 1).double()
-    errors = [error_of(sample_ddim(steps, spacing, prediction, z), z) for steps in STEP_COUNTS]
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 0.003
-    assert errors[1] < 0.1
-
-
-@pytest.mark.parametrize("steps", [30, 75, 400, 1000])
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_ddim_samples_have_the_datas_mean_and_deviation(spacing: str, steps: int) -> None:
-    z = randn((4000,), 2).double()
-    samples = sample_ddim(steps, spacing, "epsilon", (z - z.mean()) / z.std())
-    assert float(samples.mean()) == pytest.approx(MEAN, abs=0.01)
-    assert float(samples.std()) == pytest.approx(STD, abs=4 / steps + 0.002)
-
-
-def test_euler_follows_the_exact_path_closer_with_more_steps() -> None:
-    z = randn((4000,), 3).double()
-    errors = [error_of(sample_flow(steps, z), z) for steps in STEP_COUNTS]
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 0.003
-
-
-def test_euler_samples_have_the_datas_mean_and_deviation() -> None:
-    z = randn((4000,), 4).double()
-    samples = sample_flow(400, (z - z.mean()) / z.std())
-    assert float(samples.mean()) == pytest.approx(MEAN, abs=0.01)
-    assert float(samples.std()) == pytest.approx(STD, abs=0.01)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("steps", [7, 30, 50, 75])
 def test_every_ddim_step_goes_to_the_next_timestep_of_its_list(steps: int, spacing: str, prediction: str) -> None:
-    levels = ddpm_schedule()
+    levels = ddpm_levels()
     sampler = DDIMSampler(prediction=prediction, spacing=spacing)
     sampler.set_timesteps(steps)
     timesteps = [int(t) for t in sampler.timesteps]
@@ -129,9 +54,10 @@ def test_timesteps_fall_from_the_noisiest_and_never_repeat(steps: int) -> None:
 
 @pytest.mark.parametrize("steps", [1, 7, 50])
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
-def test_a_perfect_model_of_one_point_leads_to_it(prediction: str, steps: int) -> None:
+@pytest.mark.parametrize("kind", [DDIMSampler, DPMSolverSampler])
+def test_a_perfect_model_of_one_point_leads_to_it(kind: Any, prediction: str, steps: int) -> None:
     point, noise = randn((2, 3), 7).double(), randn((2, 3), 8).double()
-    sampler = DDIMSampler(prediction=prediction)
+    sampler = kind(prediction=prediction)
     sampler.set_timesteps(steps)
     x = sampler.add_noise(point, noise, sampler.timesteps[:1].expand(2))
     for index, timestep in enumerate(sampler.timesteps):
@@ -142,9 +68,10 @@ def test_a_perfect_model_of_one_point_leads_to_it(prediction: str, steps: int) -
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_a_perfect_velocity_of_one_point_leads_to_it(steps: int) -> None:
+@pytest.mark.parametrize("kind", [FlowEulerSampler, FlowDPMSolverSampler])
+def test_a_perfect_velocity_of_one_point_leads_to_it(kind: Any, steps: int) -> None:
     point, x = randn((2, 3), 7).double(), randn((2, 3), 8).double()
-    sampler = FlowEulerSampler()
+    sampler = kind()
     sampler.set_timesteps(steps)
     for index, timestep in enumerate(sampler.timesteps):
         x = sampler.step((x - point) / (timestep / 1000), index, x)
@@ -157,7 +84,7 @@ def test_noise_is_added_as_ddpm_and_flow_matching_say() -> None:
     ddim = DDIMSampler().add_noise(latents, noise, timesteps)
     flow = FlowEulerSampler().add_noise(latents, noise, timesteps)
     for row, timestep in enumerate((0, 500, 999)):
-        signal, sigma = ddpm_schedule()[timestep]
+        signal, sigma = ddpm_levels()[timestep]
         torch.testing.assert_close(ddim[row], signal * latents[row] + sigma * noise[row])
         mixed = (1 - timestep / 1000) * latents[row] + timestep / 1000 * noise[row]
         torch.testing.assert_close(flow[row], mixed, atol=1e-6, rtol=1e-6)
@@ -205,7 +132,13 @@ def test_a_number_of_steps_that_cannot_be_is_refused(sampler: Any, steps: int) -
 
 
 @pytest.mark.parametrize(
-    "sampler", [DDIMSampler(prediction="v", spacing="linspace", beta_end=0.02), FlowEulerSampler()]
+    "sampler",
+    [
+        DDIMSampler(prediction="v", spacing="linspace", beta_end=0.02),
+        DPMSolverSampler(prediction="v", zero_terminal_snr=True),
+        FlowEulerSampler(),
+        FlowDPMSolverSampler(),
+    ],
 )
 def test_a_sampler_is_the_same_after_its_configuration_went_through_a_file(tmp_path: Path, sampler: Any) -> None:
     sampler.save_config(tmp_path)
@@ -220,46 +153,84 @@ def test_a_sampler_is_the_same_after_its_configuration_went_through_a_file(tmp_p
         assert torch.equal(other.step(answer, 3, x), sampler.step(answer, 3, x))
 
 
-@pytest.mark.parametrize("steps", [30, 50, 75])
-@pytest.mark.parametrize(("prediction", "theirs"), [("epsilon", "epsilon"), ("v", "v_prediction")])
-def test_ddim_agrees_with_diffusers_where_that_is_right(prediction: str, theirs: str, steps: int) -> None:
-    reference = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        timestep_spacing="leading",
-        prediction_type=theirs,
-    )
-    sampler = DDIMSampler(prediction=prediction, spacing="leading")
-    reference.set_timesteps(steps)
-    sampler.set_timesteps(steps)
-    assert sampler.timesteps.tolist() == reference.timesteps.tolist()
-    x = randn((1, 4, 4, 4), 13)
-    ours, expected = x, x
-    for index, timestep in enumerate(reference.timesteps):
-        answer = randn((1, 4, 4, 4), index)
-        ours = sampler.step(answer, index, ours)
-        expected = reference.step(answer, timestep, expected).prev_sample
-    torch.testing.assert_close(ours, expected, atol=2e-3, rtol=1e-3)
-
-
-@pytest.mark.parametrize("steps", [7, 50])
-def test_euler_agrees_with_diffusers(steps: int) -> None:
-    reference, sampler = FlowMatchEulerDiscreteScheduler(), FlowEulerSampler()
-    reference.set_timesteps(steps, sigmas=[1 - i / steps for i in range(steps)])
-    sampler.set_timesteps(steps)
-    torch.testing.assert_close(sampler.timesteps, reference.timesteps, atol=1e-3, rtol=1e-5)
-    x = randn((1, 4, 4, 4), 14)
-    ours, expected = x, x
-    for index, timestep in enumerate(reference.timesteps):
-        answer = randn((1, 4, 4, 4), index)
-        ours = sampler.step(answer, index, ours)
-        expected = reference.step(answer, timestep, expected).prev_sample
-    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
-
-
 def test_noise_depends_on_its_seed_alone() -> None:
     assert torch.equal(randn((3, 2), 7), randn((3, 2), 7))
     assert not torch.equal(randn((3, 2), 7), randn((3, 2), 8))
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm++"])
+def test_an_answer_at_zero_snr_leads_on_with_finite_numbers(name: str) -> None:
+    sampler = choose_sampler(DDIMSampler(prediction="v", zero_terminal_snr=True), name)
+    for steps in (1, 2, 30):
+        sampler.set_timesteps(steps)
+        assert sampler.level(0) == (0.0, 1.0)
+        assert levels_of(sampler)[0] == (0.0, 1.0)
+        places = walk(sampler, on_the_path(randn((50,), 1), 0.0, 1.0))
+        assert all(bool(place.isfinite().all()) for place in places)
+
+
+def test_zero_terminal_snr_keeps_the_first_level_and_takes_all_signal_from_the_last() -> None:
+    plain, zero = DDIMSampler(prediction="v"), DDIMSampler(prediction="v", zero_terminal_snr=True)
+    assert float(zero.alphas_cumprod[-1]) == 0
+    assert float(zero.alphas_cumprod[0]) == pytest.approx(float(plain.alphas_cumprod[0]), rel=1e-12)
+    assert zero.alphas_cumprod.tolist() == sorted(zero.alphas_cumprod.tolist(), reverse=True)
+    expected = torch.tensor([signal for signal, _ in ddpm_levels(ends_in_noise=True)], dtype=torch.float64)
+    torch.testing.assert_close(zero.alphas_cumprod.sqrt(), expected)
+
+
+@pytest.mark.parametrize("kind", [DDIMSampler, DPMSolverSampler])
+def test_zero_terminal_snr_is_refused_with_epsilon(kind: Any) -> None:
+    with pytest.raises(AskedWrongly, match="zero terminal SNR cannot be had with epsilon") as caught:
+        kind(prediction="epsilon", zero_terminal_snr=True)
+    assert "--objective v" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("trained", "name", "kind"),
+    [
+        (DDIMSampler(), "auto", DDIMSampler),
+        (DDIMSampler(), "dpm++", DPMSolverSampler),
+        (DPMSolverSampler(), "ddim", DDIMSampler),
+        (FlowEulerSampler(), "auto", FlowEulerSampler),
+        (FlowEulerSampler(), "euler", FlowEulerSampler),
+        (FlowEulerSampler(), "dpm++", FlowDPMSolverSampler),
+    ],
+)
+def test_another_way_back_is_chosen_by_name(trained: Any, name: str, kind: Any) -> None:
+    assert type(choose_sampler(trained, name)) is kind
+
+
+def test_another_way_back_keeps_the_schedule() -> None:
+    trained = DDIMSampler(prediction="v", beta_end=0.02, spacing="linspace", zero_terminal_snr=True)
+    chosen = choose_sampler(trained, "dpm++")
+    assert {k: v for k, v in chosen.config.items() if k[0] != "_"} == {
+        k: v for k, v in trained.config.items() if k[0] != "_"
+    }
+    for each in (trained, chosen):
+        each.set_timesteps(30)
+    assert torch.equal(chosen.timesteps, trained.timesteps)
+    assert chosen.level(7) == trained.level(7)
+
+
+@pytest.mark.parametrize(
+    ("trained", "name", "fitting"),
+    [
+        (DDIMSampler(prediction="v"), "euler", "ddim or dpm++"),
+        (FlowEulerSampler(), "ddim", "dpm++ or euler"),
+        (FlowDPMSolverSampler(), "ddim", "dpm++ or euler"),
+    ],
+)
+def test_a_way_back_that_does_not_fit_is_refused_with_those_that_do(trained: Any, name: str, fitting: str) -> None:
+    with pytest.raises(AskedWrongly, match=f"the sampler {name} does not fit this model") as caught:
+        choose_sampler(trained, name)
+    assert caught.value.message.endswith(f"which predicts {trained.prediction}")
+    assert fitting in caught.value.hint
+
+
+def test_samplers_are_found_by_the_names_that_checkpoints_have() -> None:
+    assert {name: kind.name for name, kind in SAMPLERS.items()} == {
+        "DDIMSampler": "ddim",
+        "FlowEulerSampler": "euler",
+        "DPMSolverSampler": "dpm++",
+        "FlowDPMSolverSampler": "dpm++",
+    }

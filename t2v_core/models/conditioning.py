@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.text import TextEmbedding
-from t2v_core.models.video_transformer import VideoTransformer
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,6 @@ class Conditioning:
         return Conditioning(self.tokens.to(device, dtype), self.mask.to(device), self.pooled.to(device, dtype))
 
 
-def null_prompt(model: VideoTransformer) -> TextEmbedding:
+def null_prompt(model: Denoiser) -> TextEmbedding:
     """The prompt that says nothing: in training what a dropped caption becomes, in sampling where guidance starts."""
     return TextEmbedding(model.null_tokens.float().cpu(), model.null_pooled.float().cpu())

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
+from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from t2v_core.errors import AskedWrongly
 from t2v_core.models.blocks import AdaLNBlock, SeedCrossBlock, SeedSelfBlock
+from t2v_core.models.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
 
-TIME_FREQUENCIES = 160
 
+class VideoTransformer(Denoiser):
+    """Tokens of all frames through layers of attention.
 
-class VideoTransformer(ModelMixin, ConfigMixin):
-    """Predicts what an objective asks for (noise, velocity) from noisy latents, a timestep and a prompt.
-
-    in_channels, sample_size, num_frames: shape of a latent clip (frames, channels, height = width)
     patch_size: latent pixels on a side that make one token
-    text_dim, pooled_dim: sizes of a prompt's token and pooled embeddings; pooled_dim 0 leaves the pooled one out
     block: `seed` (the previous system's layers, pairs of them) or `adaln`
     attention: how tokens see across frames, see `AdaLNBlock`
-    null_length: tokens of the null prompt, which is kept with the weights: training drops captions to it, guidance
-    starts from it
+    The rest as for every `Denoiser`.
     """
 
-    _supports_gradient_checkpointing = True
     _no_split_modules = ["SeedSelfBlock", "SeedCrossBlock", "AdaLNBlock"]  # noqa: RUF012 - diffusers' own convention
 
     @register_to_config
@@ -48,16 +42,13 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         qk_norm: bool = False,
         null_length: int = 2,
     ) -> None:
-        super().__init__()
-        self.gradient_checkpointing = False
+        super().__init__(text_dim=text_dim, pooled_dim=pooled_dim, null_length=null_length)
         self.time_embed = nn.Sequential(
             nn.Linear(2 * TIME_FREQUENCIES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
         )
         self.input_proj = nn.Linear(in_channels * patch_size**2, hidden_size)
         self.text_proj = nn.Linear(text_dim, hidden_size)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (sample_size // patch_size) ** 2, hidden_size))
-        self.register_buffer("null_tokens", torch.zeros(null_length, text_dim))
-        self.register_buffer("null_pooled", torch.zeros(pooled_dim))
         blocks: list[nn.Module] = []
         if block == "seed":
             for _ in range(num_layers):
@@ -80,13 +71,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     def forward(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, mask: Tensor | None, pooled: Tensor | None
     ) -> Tensor:
-        """Returns the prediction, of the latents' shape and dtype.
-
-        latents: (batch, frames, channels, height, width), noisy; frames may be fewer than in training
-        timesteps: (batch,) in 0 … 1000
-        text: (batch, length, text_dim) with mask (batch, length), True where a token is real; None: all are
-        pooled: (batch, pooled_dim); used when the model has a pooled_dim
-        """
         config: Any = self.config
         side = latents.shape[-1] // config.patch_size
         x = self.input_proj(_to_patches(latents, config.patch_size))
@@ -109,20 +93,25 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             x = self.norm_out(x) * (1 + scale) + shift
         return _from_patches(self.output_proj(x), config.patch_size, side)
 
-    def set_null_prompt(self, tokens: Tensor, pooled: Tensor) -> None:
-        """Keep the encoded empty prompt with the weights. tokens: (null_length, text_dim), pooled: (pooled_dim,)"""
-        self.null_tokens.copy_(tokens)
-        self.null_pooled.copy_(pooled[: self.null_pooled.numel()])
+    @classmethod
+    def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
+        side, patch = config["sample_size"], config["patch_size"]
+        if side % patch:
+            raise AskedWrongly(
+                f"latents of {side}×{side} do not divide into the {preset} preset's patches of {patch}×{patch}",
+                hint="preprocess at another --size",
+            )
+        if config["block"] == "seed" and attention != "frame":
+            raise AskedWrongly(f"the {preset} preset has no attention over time", hint="use --preset base")
+        return config | {
+            "pooled_dim": 0 if config["block"] == "seed" else config["pooled_dim"],
+            "attention": attention,
+        }
 
-
-def timestep_embedding(timesteps: Tensor) -> Tensor:
-    """Sines, then cosines, of 160 frequencies from 1 down to 1/10000: (batch,) → (batch, 320) float32.
-
-    Source: Vaswani et al. 2017, §3.5, with the last frequency exactly 1/10000 as the previous system had it.
-    """
-    exponents = torch.arange(TIME_FREQUENCIES, device=timesteps.device, dtype=torch.float32) / (TIME_FREQUENCIES - 1)
-    angles = timesteps.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    @property
+    def over_time(self) -> str:
+        config: Any = self.config
+        return f"attention {config.attention}"
 
 
 def _to_patches(latents: Tensor, patch: int) -> Tensor:

@@ -1,0 +1,78 @@
+"""What every denoiser has, whatever it is built of: its inputs, its null prompt, its sense of time."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor
+
+TIME_FREQUENCIES = 160
+
+
+class Denoiser(ModelMixin, ConfigMixin, ABC):
+    """Predicts what an objective asks for (noise, velocity) from noisy latents, a timestep and a prompt.
+
+    Its configuration has at least `in_channels`, `sample_size` and `num_frames`, the shape of a latent clip (frames,
+    channels, height = width), and these:
+
+    text_dim, pooled_dim: sizes of a prompt's token and pooled embeddings; pooled_dim 0 leaves the pooled one out
+    null_length: tokens of the null prompt, which is kept with the weights: training drops captions to it, guidance
+    starts from it
+    """
+
+    _supports_gradient_checkpointing = True
+
+    null_tokens: Tensor
+    null_pooled: Tensor
+
+    def __init__(self, *, text_dim: int, pooled_dim: int, null_length: int) -> None:
+        super().__init__()
+        self.gradient_checkpointing = False
+        self.register_buffer("null_tokens", torch.zeros(null_length, text_dim))
+        self.register_buffer("null_pooled", torch.zeros(pooled_dim))
+
+    @abstractmethod
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, text: Tensor, mask: Tensor | None, pooled: Tensor | None
+    ) -> Tensor:
+        """Returns the prediction, of the latents' shape and dtype.
+
+        latents: (batch, frames, channels, height, width), noisy; frames may be fewer than in training
+        timesteps: (batch,) in 0 … 1000
+        text: (batch, length, text_dim) with mask (batch, length), True where a token is real; None: all are
+        pooled: (batch, pooled_dim); used when the model has a pooled_dim
+        """
+
+    @classmethod
+    @abstractmethod
+    def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
+        """A preset's configuration, already of the data's shapes, with what this architecture makes of the rest.
+
+        attention: over time, as asked: frame (none), temporal, joint, joint+temporal
+        Raises AskedWrongly when preset, data and attention do not fit together.
+        """
+
+    @property
+    @abstractmethod
+    def over_time(self) -> str:
+        """How frames see each other, in words."""
+
+    def set_null_prompt(self, tokens: Tensor, pooled: Tensor) -> None:
+        """Keep the encoded empty prompt with the weights. tokens: (null_length, text_dim), pooled: (pooled_dim,)"""
+        self.null_tokens.copy_(tokens)
+        self.null_pooled.copy_(pooled[: self.null_pooled.numel()])
+
+
+def timestep_embedding(timesteps: Tensor) -> Tensor:
+    """Sines, then cosines, of 160 frequencies from 1 down to 1/10000: (batch,) → (batch, 320) float32.
+
+    Source: Vaswani et al. 2017, §3.5, with the last frequency exactly 1/10000 as the previous system had it.
+    """
+    exponents = torch.arange(TIME_FREQUENCIES, device=timesteps.device, dtype=torch.float32) / (TIME_FREQUENCIES - 1)
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
