@@ -25,12 +25,17 @@ from t2v_core.workspace import Workspace
 # verb → the function `(spec, job)` that does it and returns the fields of the `done` event
 VERBS = {
     "shapes": "t2v_core.data.shapes_set:make_set",
+    "check": "t2v_core.data.check:check_data",
     "preprocess": "t2v_core.preprocess:preprocess",
+    "manifest": "t2v_core.data.write_manifests:write_manifests",
+    "import-latents": "t2v_core.data.import_latents:import_latents",
     "train": "t2v_core.train:train",
     "generate": "t2v_core.generate:generate",
     "add-noise": "t2v_core.vid2vid:add_noise",
     "refine": "t2v_core.vid2vid:refine",
     "evaluate": "t2v_core.evaluate:evaluate",
+    "estimate": "t2v_core.estimate:estimate",
+    "doctor": "t2v_core.doctor:doctor",
 }
 
 

@@ -13,17 +13,19 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from t2v_core import embedded
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import incompleteness, remove_directory, require_space, staged_directory, write_json
+from t2v_core.tensor_file import write_tensors
 
 MODEL, EMA, OPTIMIZER, TRAINER = "model.safetensors", "ema.safetensors", "optimizer.safetensors", "trainer.json"
 NAME = re.compile(r"checkpoint_(epoch|step)_(\d+)$")
@@ -68,13 +70,19 @@ def save_checkpoint(path: Path, files: Mapping[str, dict[str, Tensor]], info: di
 
     Raises WorkFailed when the disk cannot hold it; what was there before is untouched.
     """
-    size = sum(t.numel() * t.element_size() for tensors in files.values() for t in tensors.values())
-    require_space(path, int(size * 1.01) + 1_000_000, f"checkpoint {path.name}")
-    with staged_directory(path) as partial:
-        for name, tensors in files.items():
-            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, partial / name)
+    require_space(path, int(size_bytes(files) * 1.01) + 1_000_000, f"checkpoint {path.name}")
+    checksums: dict[str, str] = {}
+    # Two files at a time: hashing is what takes longest, and one thread hashes one file.
+    with staged_directory(path, sha256_of=checksums) as partial, ThreadPoolExecutor(2) as pool:
+        writing = {name: pool.submit(write_tensors, partial / name, tensors) for name, tensors in files.items()}
+        checksums.update((name, future.result()) for name, future in writing.items())
         write_json(partial / TRAINER, info)
     return Checkpoint(path, info)
+
+
+def size_bytes(files: Mapping[str, dict[str, Tensor]]) -> int:
+    """Of all tensors together."""
+    return sum(t.numel() * t.element_size() for tensors in files.values() for t in tensors.values())
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

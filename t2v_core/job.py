@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,29 +14,60 @@ from t2v_core.errors import Stopped
 from t2v_core.events import EventWriter
 from t2v_core.workspace import Workspace
 
-STOP_FILE = "stop"
+STOP_FILE, SAVE_FILE, PAUSE_FILE = "stop", "save", "pause"
+PAUSE_POLL_S = 0.2
 
 
 @dataclass
 class Job:
     """One run of one verb.
 
-    directory: `jobs/<id>/`; a file named `stop` put into it asks the work to end
+    directory: `jobs/<id>/`; a file named `stop` put into it asks the work to end, `pause` to wait until the file is
+        taken away, `save` (of training) for a checkpoint now
     """
 
     directory: Path
     workspace: Workspace
     events: EventWriter
     _signal: signal.Signals | None = field(default=None, init=False)
+    _paused_at: float | None = field(default=None, init=False)
 
     def check_stop(self) -> None:
-        """Raise Stopped when the work was asked to end. Verbs call it between steps, where everything is whole."""
+        """Raise Stopped when the work was asked to end; wait while it is asked to pause, also for that.
+
+        Verbs call it between steps, where everything is whole.
+        """
+        while True:
+            if (stopped := self.stop_request()) is not None:
+                raise stopped
+            if not self.is_paused():
+                return
+            time.sleep(PAUSE_POLL_S)
+
+    def stop_request(self) -> Stopped | None:
         if self._signal is signal.SIGINT:
-            raise Stopped("interrupted", exit_code=130)
+            return Stopped("interrupted", exit_code=130)
         if self._signal is not None:
-            raise Stopped(f"stopped by {self._signal.name}")
-        if (self.directory / STOP_FILE).exists():
-            raise Stopped("stopped on request")
+            return Stopped(f"stopped by {self._signal.name}")
+        return Stopped("stopped on request") if (self.directory / STOP_FILE).exists() else None
+
+    def is_paused(self) -> bool:
+        """True while the work is asked to wait; says so once, and how long it was when it is over."""
+        is_asked = (self.directory / PAUSE_FILE).exists()
+        if is_asked and self._paused_at is None:
+            self._paused_at = time.monotonic()
+            self.events.stage("paused", "memory stays in use; the job goes on when its file `pause` is taken away")
+        elif not is_asked and self._paused_at is not None:
+            self.events.stage("resumed", f"after {time.monotonic() - self._paused_at:.0f} s")
+            self._paused_at = None
+        return is_asked
+
+    def is_asked_to_save(self) -> bool:
+        return (self.directory / SAVE_FILE).exists()
+
+    def has_saved(self) -> None:
+        """Take the request away: there is a checkpoint."""
+        (self.directory / SAVE_FILE).unlink(missing_ok=True)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:

@@ -31,6 +31,12 @@ PREFIX = "T2V_"
 # Variables with that prefix that are no verb's setting.
 RESERVED_VARIABLES = frozenset({"T2V_WORKSPACE"})
 
+# Sections of t2v.toml that speak of no verb: where work runs is read by those who take it there.
+OTHER_SECTIONS = frozenset({"host"})
+
+# Verbs that also read other verbs' sections, the last of which that has a setting decides; their own goes before these.
+ALSO_READS: dict[str, tuple[str, ...]] = {"estimate": ("preprocess", "train")}
+
 FIELDS = frozenset(name for spec in SPECS.values() for name in spec.model_fields)
 
 
@@ -76,7 +82,8 @@ def _from_environment(verb: str, environ: Mapping[str, str]) -> dict[str, _Given
             raise AskedWrongly(f"there is no setting for the environment variable {name}", _nearest(name, known))
     given = {}
     for field in SPECS[verb].model_fields:
-        for name in (variable_name(None, field), variable_name(verb, field)):
+        sections = _sections_for(verb, field)
+        for name in (variable_name(None, field), *(variable_name(section, field) for section in sections)):
             if environ.get(name):
                 given[field] = _Given(environ[name], name)
     return given
@@ -93,19 +100,30 @@ def _from_file(verb: str, file: Path) -> dict[str, _Given]:
     top: dict[str, _Given] = {}
     for key, value in values.items():
         where = f"{file} line {_line_of(text, None, key)}"
+        if key in OTHER_SECTIONS:
+            continue
         if key in SPECS:
             if not isinstance(value, dict):
                 raise AskedWrongly(f"{where}: '{key}' is a section, not a value", hint=f"write [{key}] on its own line")
             _check_section(key, value, file, text)
         elif isinstance(value, dict):
-            raise AskedWrongly(f"{where}: there is no section [{key}]", _nearest(key, SPECS))
+            raise AskedWrongly(f"{where}: there is no section [{key}]", _nearest(key, {*SPECS, *OTHER_SECTIONS}))
         elif key not in FIELDS:
             raise AskedWrongly(f"{where}: there is no setting '{key}'", _nearest(key, {*FIELDS, *SPECS}))
         elif key in fields:
             top[key] = _Given(value, f"{where}: {key}")
-    section: dict[str, Any] = values.get(verb, {})
-    lines = {key: _line_of(text, verb, key) for key in section}
-    return top | {key: _Given(value, f"{file} line {lines[key]}: {key}") for key, value in section.items()}
+    for field in fields:
+        for section in _sections_for(verb, field):
+            if field in values.get(section, {}):
+                where = f"{file} line {_line_of(text, section, field)}: {field}"
+                top[field] = _Given(values[section][field], where)
+    return top
+
+
+def _sections_for(verb: str, field: str) -> list[str]:
+    """The sections that speak of a verb's setting, the last one goes before the others."""
+    others = [other for other in ALSO_READS.get(verb, ()) if field in SPECS[other].model_fields]
+    return [*others[-1:], verb]
 
 
 def _check_section(verb: str, section: Mapping[str, Any], file: Path, text: str) -> None:

@@ -6,7 +6,6 @@ asked; the rest are defaults, the preset's where it has its own.
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,10 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 
 from t2v_core.errors import AskedWrongly
 from t2v_core.presets import PRESET_TRAINING
+from t2v_core.validation import in_words
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["frame", "temporal", "joint", "joint+temporal"]
 Objective = Literal["epsilon", "v", "flow"]
+OnOverlap = Literal["refuse", "drop-from-train"]
+Sampler = Literal["auto", "ddim", "euler", "dpm++"]
 
 DATA = Path("data/msr-vtt")
 SD_VAE = "stabilityai/sd-vae-ft-mse"
@@ -49,7 +51,10 @@ class PreprocessSpec(Spec):
     data: Path = Field(DATA, description="data set: videos/ and annotations/ inside")
     vae: str = Field(SD_VAE, description="hub id, local folder, or 'embedded'")
     text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
-    frames: int = Field(16, ge=1, le=512, description="frames a clip, evenly spaced over it")
+    frames: int = Field(16, ge=1, le=512, description="frames a clip")
+    stride: int | None = Field(
+        None, ge=1, description="take every Nth frame around the middle (default: evenly spaced over the whole clip)"
+    )
     size: int | None = Field(
         None, ge=16, le=1024, multiple_of=8, description="height and width in pixels (default: the VAE's own)"
     )
@@ -57,15 +62,60 @@ class PreprocessSpec(Spec):
     batch_frames: int = Field(32, ge=1, description="frames through the VAE at a time")
     shard_clips: int = Field(250, ge=1, description="clips a shard file")
     limit: int | None = Field(None, ge=1, description="only the first N clips of each split")
+    max_lost: float = Field(
+        0.1, ge=0, le=1, description="stop when more than this share of a split's clips cannot be used (and 3 or more)"
+    )
+    on_overlap: OnOverlap = Field(
+        "refuse", description="clips that are in training and test: refuse, or drop-from-train"
+    )
     precision: Precision = Field("auto", description="arithmetic of the encoders; the VAE never runs in fp16")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+class DataCheckSpec(Spec):
+    """Decode every clip once, whole, and report what the data set holds."""
+
+    data: Path = Field(DATA, description="data set: videos/ and, if there are any, annotations/ inside")
+    workers: int | None = Field(None, ge=1, le=1024, description="decoding processes (default: as many as cores)")
+    timeout_s: float = Field(60.0, gt=0, description="seconds a clip may take; a longer one is set aside")
+    frames: int = Field(16, ge=1, le=512, description="frames a clip that preprocess would take, for their rate")
+    stride: int | None = Field(None, ge=1, description="frames between them (default: evenly spaced over the clip)")
+
+
+class ManifestSpec(Spec):
+    """Write annotations of any form as a manifest in JSON lines."""
+
+    data: Path = Field(DATA, description="data set: annotations/ inside")
+    on_overlap: OnOverlap = Field(
+        "refuse", description="clips that are in training and test: refuse, or drop-from-train"
+    )
+    replace: bool = Field(False, description="write over a manifest that says something else")
+
+
+class ImportLatentsSpec(Spec):
+    """Turn the previous system's folders of .pt files into a store that training reads."""
+
+    old_dir: Path = Field(description="folder with latents/VIDEO_ID.pt and text_embeddings/VIDEO_ID.pt")
+    data: Path = Field(DATA, description="data set to fill; its annotations/ give captions and splits")
+    vae: str = Field(SD_VAE, description="the VAE that made the latents: hub id or local folder")
+    text_encoder: str = Field(CLIP_B32, description="the CLIP of the old text: hub id or local folder")
+    fps: float = Field(8.0, gt=0, le=120, description="frames a second that generated videos get; the files say none")
+    dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
+    shard_clips: int = Field(250, ge=1, description="clips a shard file")
+    on_overlap: OnOverlap = Field(
+        "refuse", description="clips that are in training and test: refuse, or drop-from-train"
+    )
+    precision: Precision = Field("auto", description="arithmetic of the text encoder")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
 
 
 class TrainSpec(Spec):
     """Train a video diffusion model on precomputed latents."""
 
-    preset: Literal["seed", "base", "tiny"] = Field(
-        "base", description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M)"
+    preset: Literal["seed", "base", "tiny", "unet3d", "unet3d-tiny"] = Field(
+        "base",
+        description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "
+        "(7 M, convolutions over time), unet3d-tiny (1 M)",
     )
     data: Path = Field(DATA, description="data set, preprocessed")
     checkpoints: Path = Field(Path("checkpoints"), description="folder of the checkpoints")
@@ -85,6 +135,13 @@ class TrainSpec(Spec):
     objective: Objective = Field("epsilon", description="what the model predicts: epsilon, v or flow")
     timestep_logit_mean: float = Field(
         0.0, ge=-3, le=3, description="of flow's timesteps; above 0 trains more on noise: layout and colour come first"
+    )
+    min_snr_gamma: float | None = Field(
+        None, gt=0, description="min-SNR weights for epsilon and v, 5 in the literature (default: no weights)"
+    )
+    zero_terminal_snr: bool = Field(
+        False,
+        description="with v: the schedule ends in pure noise, where sampling starts, so videos can be dark or bright",
     )
     attention: Attention = Field("frame", description="over time: frame (none), temporal, joint, joint+temporal")
     precision: Precision = Field("auto", description="auto takes bf16 or fp16 where the hardware has it, else fp32")
@@ -111,11 +168,37 @@ class TrainSpec(Spec):
         return spec
 
 
+class EstimateSpec(TrainSpec):
+    """Say beforehand what a training takes: memory, disk and time, and whether they are there."""
+
+    gpu: str | None = Field(None, description="reckon for this GPU, as L4 or A100-80GB (default: this machine)")
+    probe: bool = Field(True, description="measure three real steps here, where --probe-seconds are enough for them")
+    probe_seconds: float = Field(120.0, gt=0, description="how long the measured steps may take, about")
+    frames: int = Field(16, ge=1, le=512, description="frames a clip, when the data is not preprocessed yet")
+    size: int = Field(
+        256, ge=16, le=1024, multiple_of=8, description="height and width in pixels, when it is not preprocessed yet"
+    )
+
+
+class DoctorSpec(Spec):
+    """Check everything: Python, packages, accelerator, encoders, data, disk, workspace, checkpoints."""
+
+    data: Path | None = Field(None, description="data set to look at (default: the one that training takes)")
+    checkpoints: Path | None = Field(None, description="folder to look at (default: the one that training takes)")
+    checksums: bool = Field(False, description="also read all data and the newest checkpoint, about 1 GB/s")
+
+
 class SamplingSpec(Spec):
     """What every verb that draws samples can be told."""
 
     checkpoint: Path | None = Field(None, description="checkpoint folder (default: the latest complete one)")
     guidance_scale: float = Field(2.0, ge=1, le=30, description="pull towards the prompt; 1 is none, and twice as fast")
+    guidance_rescale: float = Field(
+        0.0, ge=0, le=1, description="tones down what strong guidance overdoes; 0.7 for zero terminal SNR"
+    )
+    sampler: Sampler = Field(
+        "auto", description="ddim (epsilon, v), euler (flow) or dpm++ (any); auto is the one trained for"
+    )
     seed: int = Field(0, ge=0, description="of the initial noise; the same seed gives the same video")
     weights: Literal["ema", "raw"] = Field("ema", description="averaged weights, or those of the last step")
     precision: Precision = Field("auto", description="arithmetic of the denoiser")
@@ -148,7 +231,9 @@ class RefineSpec(SamplingSpec):
     output: Path = Field(description="video to write: mp4, gif or webp")
     prompt: str = Field(min_length=1, description="what the video should show")
     strength: float = Field(0.3, ge=0, le=1, description="about 0.3 cleans up, more changes; 1 ignores the input")
-    steps: int = Field(50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken")
+    steps: int = Field(
+        50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken, or more (dpm++)"
+    )
     overlap: int | None = Field(None, ge=0, description="frames that windows share (default: half a window)")
 
 
@@ -168,12 +253,17 @@ class EvaluateSpec(SamplingSpec):
 
 SPECS: dict[str, type[Spec]] = {
     "shapes": ShapesSpec,
+    "check": DataCheckSpec,
     "preprocess": PreprocessSpec,
+    "manifest": ManifestSpec,
+    "import-latents": ImportLatentsSpec,
     "train": TrainSpec,
     "generate": GenerateSpec,
     "add-noise": AddNoiseSpec,
     "refine": RefineSpec,
     "evaluate": EvaluateSpec,
+    "estimate": EstimateSpec,
+    "doctor": DoctorSpec,
 }
 
 
@@ -182,7 +272,7 @@ def make_spec(verb: str, values: dict[str, Any]) -> Spec:
     try:
         return SPECS[verb].model_validate(values)
     except ValidationError as error:
-        raise AskedWrongly(*_in_words(SPECS[verb], error)) from error
+        raise AskedWrongly(*in_words(SPECS[verb], error)) from error
 
 
 def read_spec(verb: str, path: Path) -> Spec:
@@ -192,23 +282,6 @@ def read_spec(verb: str, path: Path) -> Spec:
     except (OSError, ValueError) as error:
         raise AskedWrongly(f"{path} cannot be read: {error}") from error
     return make_spec(verb, values)
-
-
-def _in_words(model: type[Spec], error: ValidationError) -> tuple[str, str]:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or model.__name__
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, model.model_fields, n=1)
-        return f"there is no setting '{name}' here", f"did you mean '{near[0]}'?" if near else ""
-    described = model.model_fields.get(name)
-    hint = f"{name}: {described.description}" if described else ""
-    if first["type"] == "missing":
-        return f"{name} is missing", hint
-    return f"{name} = {first['input']!r}: {_lower_first(first['msg'])}", hint
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def all_values(spec: Spec) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from t2v_core.errors import Stopped, WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning, null_prompt
 from t2v_core.specs import TrainSpec
+from t2v_core.training.preflight import tell_before_training
+from t2v_core.training.requests import answer_requests
 from t2v_core.training.resume import restore
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.samples import write_samples
@@ -47,9 +49,12 @@ class Trainer:
         self.null = null_prompt(run.plain_model)
         self.held_out_loss: float | None = None
         self.last_loss = math.nan
+        self.save_reason = ""
 
     def train(self) -> dict[str, Any]:
         run = self.run
+        if self.accelerator.is_main_process:
+            tell_before_training(run, self.job)
         self.job.events.stage("train", run.describe())
         if run.checkpoint is not None and run.step >= run.total_steps:
             return self._nothing_left_to_do(run.checkpoint)
@@ -57,6 +62,9 @@ class Trainer:
             self._all_steps()
         except Stopped as stopped:
             raise self._saved_before_stopping(stopped) from None
+        except Exception:
+            self._announce_saved(wait=True)  # what was being written is whole, whatever came after it
+            raise
         finally:
             run.tracker.close()
         return {
@@ -69,14 +77,19 @@ class Trainer:
     def _all_steps(self) -> None:
         run = self.run
         for micro_batches in self._batches():
-            self._check_stop()
+            is_asked_to_save = answer_requests(self.job, self.accelerator)
+            self._sample(self._announce_saved(wait=False))
+            if is_asked_to_save:
+                self._save_on_request()
             self._step(micro_batches)
             run.step += 1
             self.held_out_loss = None  # a checkpoint within an epoch must not be ranked by the loss of an earlier one
             if run.step % run.plan.steps_per_epoch == 0 or run.step == run.total_steps:
                 self.held_out_loss = self._held_out()
             if self._checkpoint_is_due():
-                self._sample(self._save("due"))
+                self._sample(self._announce_saved(wait=True))
+                self._save("due")
+        self._sample(self._announce_saved(wait=True))
 
     def _nothing_left_to_do(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """A resumed run that is already as long as it was asked to be keeps its checkpoint as it is."""
@@ -88,22 +101,6 @@ class Trainer:
             "checkpoint": checkpoint.path, "steps": self.run.step, "held_out_loss": checkpoint.held_out_loss,
         }  # fmt: skip
 
-    def _check_stop(self) -> None:
-        """Between steps. Processes that share a step stop at the same one; the others would wait for it for ever."""
-        wish: Stopped | None = None
-        try:
-            self.job.check_stop()
-        except Stopped as stopped:
-            wish = stopped
-        if self.accelerator.num_processes > 1:
-            codes = self.accelerator.gather(
-                torch.tensor([wish.exit_code if wish else 0], device=self.accelerator.device)
-            )
-            if wish is None and (code := int(codes.max())):
-                wish = Stopped("stopped with the other processes of this run", exit_code=code)
-        if wish is not None:
-            raise wish
-
     def _check_stop_alone(self) -> None:
         """Where one process works while the others wait at the next step, which answers the request then."""
         if self.accelerator.num_processes == 1:
@@ -114,10 +111,12 @@ class Trainer:
         return self.run.step == self.run.total_steps or (place == 0 and epochs % self.spec.checkpoint_every == 0)
 
     def _saved_before_stopping(self, stopped: Stopped) -> Stopped:
+        self._announce_saved(wait=True)
         if self.run.step == 0:
             return Stopped(f"{stopped.message} before the first step", exit_code=stopped.exit_code)
         if self.run.checkpoint is None or self.run.checkpoint.step != self.run.step:
             self._save("stopped")
+            self._announce_saved(wait=True)
         return Stopped(
             f"{stopped.message} after step {self.run.step} of {self.run.total_steps}; "
             f"saved {self.job.workspace.relative(self.run.checkpoint_path())}",
@@ -175,16 +174,27 @@ class Trainer:
         timesteps = self.run.objective.draw_timesteps(count, generator)
         dropped = torch.rand(count, generator=generator) < self.spec.caption_dropout
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
-        return self._error(self.run.model, batch.latents, noise, timesteps, prompts)
+        return self._error(
+            self.run.model, batch.latents, noise, timesteps, prompts, self.run.objective.weights(timesteps)
+        )
 
-    def _error(self, model: Any, latents: Tensor, noise: Tensor, timesteps: Tensor, prompts: Conditioning) -> Tensor:
-        """Mean squared error of the model's prediction; everything else comes in on the CPU."""
+    def _error(
+        self,
+        model: Any,
+        latents: Tensor,
+        noise: Tensor,
+        timesteps: Tensor,
+        prompts: Conditioning,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Mean squared error of the model's prediction, each clip's times its weight; all else comes in on the CPU."""
         run, device = self.run, self.accelerator.device
         latents, noise, timesteps = latents.to(device), noise.to(device), timesteps.to(device)
         prompts = prompts.to(device, torch.float32)
         noisy = run.objective.sampler.add_noise(latents, noise, timesteps)
         prediction = model(noisy, timesteps, prompts.tokens, prompts.mask, prompts.pooled)
-        return (prediction.float() - run.objective.target(latents, noise, timesteps)).square().mean()
+        errors = (prediction.float() - run.objective.target(latents, noise, timesteps)).square()
+        return errors.mean() if weights is None else (errors.flatten(1).mean(1) * weights.to(device)).mean()
 
     def _require_finite(self, norm: float, batches: list[Batch]) -> None:
         """Stop before the optimiser spoils the weights. With fp16 the scaler skips steps of infinite gradients."""
@@ -218,7 +228,10 @@ class Trainer:
 
     @torch.no_grad()
     def _held_out(self) -> float | None:
-        """Mean error of the averaged weights on clips kept out of training, at fixed timesteps with fixed noise."""
+        """Mean error of the averaged weights on clips kept out of training, at fixed timesteps with fixed noise.
+
+        Timesteps weigh the same whatever training's weights are, so that runs of one objective can be compared.
+        """
         run = self.run
         if not run.held_out or not self.accelerator.is_main_process:
             return None
@@ -244,14 +257,31 @@ class Trainer:
         run.tracker.step(run.step, {"held_out_loss": loss})
         return loss
 
-    def _save(self, reason: str) -> Checkpoint:
-        checkpoint = self.run.save(self.held_out_loss)
+    def _save_on_request(self) -> None:
+        """A checkpoint of the last step, unless there is one; the request is taken away when it is complete."""
+        if self.run.step == 0:
+            return
+        self._sample(self._announce_saved(wait=True))
+        if self.run.checkpoint is None or self.run.checkpoint.step != self.run.step:
+            self._save("asked")
+            self._sample(self._announce_saved(wait=True))
         if self.accelerator.is_main_process:
+            self.job.has_saved()
+
+    def _save(self, reason: str) -> None:
+        """Begin to write a checkpoint; training goes on meanwhile."""
+        self.run.save(self.held_out_loss)
+        self.save_reason = reason
+
+    def _announce_saved(self, *, wait: bool) -> Checkpoint | None:
+        """The checkpoint that was being written, once it is complete; whoever reads the event may use it."""
+        checkpoint = self.run.saved(wait=wait)
+        if checkpoint is not None:
             path = self.job.workspace.relative(checkpoint.path)
-            epoch = self.run.step // self.run.plan.steps_per_epoch
-            self.job.events.emit("checkpoint", path=path, epoch=epoch, step=self.run.step, reason=reason)
+            epoch, step = checkpoint.info["epoch"], checkpoint.step
+            self.job.events.emit("checkpoint", path=path, epoch=epoch, step=step, reason=self.save_reason)
         return checkpoint
 
-    def _sample(self, checkpoint: Checkpoint) -> None:
-        if self.spec.samples and self.accelerator.is_main_process:
+    def _sample(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is not None and self.spec.samples:
             write_samples(self.run, checkpoint, self.job, check_stop=self._check_stop_alone)

@@ -112,12 +112,11 @@ def test_a_set_smaller_than_a_step_still_fills_it_with_every_clip() -> None:
 
 
 def test_captions_of_a_clip_follow_from_the_seed_and_all_have_their_turn() -> None:
-    captions = [embedding(1, float(number)) for number in range(4)]
-    chosen = [float(pick_caption(captions, 0, epoch, "video1").pooled[0]) for epoch in range(60)]
-    assert chosen == [float(pick_caption(captions, 0, epoch, "video1").pooled[0]) for epoch in range(60)]
-    assert set(chosen) == {0.0, 1.0, 2.0, 3.0}
-    assert chosen != [float(pick_caption(captions, 0, epoch, "video2").pooled[0]) for epoch in range(60)]
-    assert chosen != [float(pick_caption(captions, 1, epoch, "video1").pooled[0]) for epoch in range(60)]
+    chosen = [pick_caption(4, 0, epoch, "video1") for epoch in range(60)]
+    assert chosen == [pick_caption(4, 0, epoch, "video1") for epoch in range(60)]
+    assert set(chosen) == {0, 1, 2, 3}
+    assert chosen != [pick_caption(4, 0, epoch, "video2") for epoch in range(60)]
+    assert chosen != [pick_caption(4, 1, epoch, "video1") for epoch in range(60)]
 
 
 def test_a_batch_s_captions_belong_to_its_clips(store: LatentStore) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 from engine import job_here
-from safetensors.torch import save_file
 from small_disk import mounted
 from training_set import SPEC, STEPS_AN_EPOCH, asked, contents
 from warm_engine import WARM, run_warm
@@ -31,6 +30,7 @@ from t2v_core.checkpoints import (
 from t2v_core.errors import AskedWrongly, WorkFailed
 from t2v_core.files import incompleteness, staged_directory, sweep_staging
 from t2v_core.specs import TrainSpec
+from t2v_core.tensor_file import write_tensors
 from t2v_core.training.resume import restore
 
 FILES = {"model.safetensors", "ema.safetensors", "optimizer.safetensors", "trainer.json", "manifest.json"}
@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_while_saving_is_told_in_one_sentence(small_disk: P
     save(small_disk, 1, size=1000)
     before = contents(small_disk)
     with pytest.raises(WorkFailed, match="the disk is full") as caught, staged_directory(small_disk / "new") as partial:
-        save_file({"weight": torch.zeros(20 * 2**20)}, partial / "model.safetensors")
+        write_tensors(partial / "model.safetensors", {"weight": torch.zeros(20 * 2**20)})
     assert caught.value.exit_code == 1
     assert contents(small_disk) == before
     assert [path.name for path in small_disk.iterdir()] == ["checkpoint_step_1"]

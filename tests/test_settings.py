@@ -106,5 +106,5 @@ def test_an_unknown_variable_is_named_with_the_nearest(workspace: Workspace) -> 
 
 def test_a_preset_that_does_not_exist_is_told_with_the_nearest(workspace: Workspace) -> None:
     error = refusal("train", workspace, {}, {"preset": "tinny"})
-    assert error.message.startswith("--preset = 'tinny': input should be 'seed', 'base' or 'tiny'")
+    assert error.message.startswith("--preset = 'tinny': input should be 'seed', 'base', 'tiny', 'unet3d' or 'unet3d")
     assert error.hint == "did you mean 'tiny'?"

@@ -23,7 +23,7 @@ from t2v_core.data.latents import LatentStore
 from t2v_core.data.shards import Shard, write_shard
 from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
 from t2v_core.models.conditioning import null_prompt
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers import make_denoiser
 from t2v_core.specs import TrainSpec
 from t2v_core.train import Trainer, train
 from t2v_core.training.optimizer import optimizer_tensors
@@ -239,14 +239,22 @@ def test_every_objective_trains_and_its_checkpoint_says_how_to_sample(objective:
     assert all(math.isfinite(event["loss"]) for event in of(events_of(job.directory), "step"))
 
 
+def fitted(spec: TrainSpec, store: LatentStore) -> dict[str, Any]:
+    null = store.null_prompt
+    return model_config(spec, store.shape, null_length=len(null.tokens), text_dim=16, pooled_dim=null.pooled.numel())
+
+
 @pytest.mark.parametrize(
     ("preset", "attention"),
-    [("seed", "frame"), ("base", "frame"), ("base", "temporal"), ("base", "joint"), ("tiny", "joint+temporal")],
-)
+    [
+        ("seed", "frame"), ("base", "frame"), ("base", "temporal"), ("base", "joint"), ("tiny", "joint+temporal"),
+        ("unet3d", "frame"), ("unet3d-tiny", "frame"),
+    ],
+)  # fmt: skip
 def test_every_preset_fits_the_data(preset: str, attention: str, store: LatentStore) -> None:
     spec = TrainSpec.model_validate({"preset": preset, "attention": attention})
     with torch.device("meta"):
-        model = VideoTransformer(**model_config(spec, store))
+        model = make_denoiser(fitted(spec, store))
         text, mask = torch.empty(2, 5, 16), torch.ones(2, 5, dtype=torch.bool)
         answer = model(torch.empty(2, *store.shape), torch.empty(2), text, mask, torch.empty(2, 8))
     assert answer.shape == (2, *store.shape)
@@ -255,5 +263,5 @@ def test_every_preset_fits_the_data(preset: str, attention: str, store: LatentSt
 
 def test_a_preset_that_does_not_fit_is_refused_with_a_way_out(store: LatentStore) -> None:
     with pytest.raises(AskedWrongly, match="the seed preset has no attention over time") as caught:
-        model_config(TrainSpec(preset="seed", attention="temporal"), store)
+        fitted(TrainSpec(preset="seed", attention="temporal"), store)
     assert "--preset base" in caught.value.hint

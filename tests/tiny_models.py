@@ -34,8 +34,8 @@ def save_overflowing_vae(folder: Path) -> Path:
     return folder
 
 
-def save_clip(folder: Path, *, seed: int = 0, max_length: int = 40) -> Path:
-    """CLIP's text tower over single letters: 16 wide, pooled 8."""
+def save_clip(folder: Path, *, seed: int = 0, max_length: int = 40, width: int = 16) -> Path:
+    """CLIP's text tower over single letters, pooled to 8."""
     torch.manual_seed(seed)
     letters = [chr(code) for code in range(33, 127)]
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
@@ -45,7 +45,7 @@ def save_clip(folder: Path, *, seed: int = 0, max_length: int = 40) -> Path:
     CLIPTokenizer.from_pretrained(folder, model_max_length=max_length).save_pretrained(folder)
     config = CLIPTextConfig(
         vocab_size=len(pieces),
-        hidden_size=16,
+        hidden_size=width,
         intermediate_size=32,
         projection_dim=8,
         num_hidden_layers=2,

@@ -7,17 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-# Dense matrix products in bf16 (fp16 where the card has no bf16), from the makers' data sheets, FLOP/s.
-PEAK_FLOPS = {
-    "H200": 989e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10": 125e12,
-    "T4": 65e12,
-    "V100": 125e12,
-}
+from t2v_core.training.gpus import gpu_of_device
+
 WINDOW = 20
 
 
@@ -55,5 +46,5 @@ class StepClock:
 def _peak(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
+    gpu = gpu_of_device(torch.cuda.get_device_name(device))
+    return gpu.half_flops if gpu else None

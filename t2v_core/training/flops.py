@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers import make_denoiser
 
 TEXT_TOKENS = 16  # a caption's usual length; the text's share is below one percent
 
@@ -20,7 +20,7 @@ def flops_per_clip(config: dict[str, Any]) -> float:
     """
     frames, side = config["num_frames"], config["sample_size"]
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        model = VideoTransformer(**config)
+        model = make_denoiser(config)
         model(
             torch.empty(1, frames, config["in_channels"], side, side),
             torch.empty(1),

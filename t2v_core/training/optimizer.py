@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
-from t2v_core.models.video_transformer import VideoTransformer
+from torch import Tensor, nn
 
 
-def optimizer_tensors(model: VideoTransformer, optimizer: Any) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, Tensor]:
     """Adam's state by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`."""
     state = optimizer.state
     return {
@@ -19,7 +17,7 @@ def optimizer_tensors(model: VideoTransformer, optimizer: Any) -> dict[str, Tens
     }
 
 
-def restore_optimizer(model: VideoTransformer, optimizer: Any, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(model: nn.Module, optimizer: Any, tensors: dict[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`."""
     for name, parameter in model.named_parameters():
         keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in tensors]

@@ -18,7 +18,7 @@ from t2v_core.training.setup import build
 TRAJECTORY = (
     "preset", "objective", "attention", "batch_size", "gradient_accumulation", "learning_rate", "weight_decay",
     "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout", "held_out_clips",
-    "timestep_logit_mean", "seed",
+    "timestep_logit_mean", "min_snr_gamma", "zero_terminal_snr", "seed",
 )  # fmt: skip
 
 

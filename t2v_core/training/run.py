@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from accelerate import Accelerator
 
 from t2v_core import __version__
 from t2v_core.checkpoints import EMA as EMA_FILE
-from t2v_core.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded, save_checkpoint
+from t2v_core.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded
 from t2v_core.data.batches import BatchPlan
 from t2v_core.data.latents import LatentStore
 from t2v_core.diffusion import Objective
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers import denoiser_config
 from t2v_core.specs import TrainSpec, all_values
+from t2v_core.training.background_save import BackgroundSaver
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
@@ -32,7 +34,7 @@ class TrainingRun:
     """Everything a step touches.
 
     step: optimiser steps done; held_out: rows of the store that training never sees
-    checkpoint: the newest one of this run, saved or resumed from
+    checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
     """
 
     spec: TrainSpec
@@ -40,7 +42,7 @@ class TrainingRun:
     store: LatentStore
     plan: BatchPlan
     held_out: list[int]
-    model: Any  # a VideoTransformer, perhaps wrapped by Accelerate
+    model: Any  # a Denoiser, perhaps wrapped by Accelerate
     optimizer: Any  # an AdamW, wrapped by Accelerate
     ema: EMA
     objective: Objective
@@ -49,6 +51,7 @@ class TrainingRun:
     folder: Path
     step: int = 0
     checkpoint: Checkpoint | None = None
+    saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
     def total_steps(self) -> int:
@@ -64,8 +67,8 @@ class TrainingRun:
         """One line for people: what is trained, on what, for how long."""
         parameters = sum(p.numel() for p in self.model.parameters())
         return (
-            f"{self.spec.preset}, {parameters / 1e6:.2f} M parameters, {self.spec.objective}, attention "
-            f"{self.spec.attention}, {len(self.plan.clips)} clips, steps {self.step} → {self.total_steps} "
+            f"{self.spec.preset}, {parameters / 1e6:.2f} M parameters, {self.spec.objective}, "
+            f"{self.plain_model.over_time}, {len(self.plan.clips)} clips, steps {self.step} → {self.total_steps} "
             f"({self.plan.steps_per_epoch} an epoch), {self.accelerator.device}, {self.accelerator.mixed_precision}"
         )
 
@@ -88,9 +91,9 @@ class TrainingRun:
         return prompts if size else Conditioning(prompts.tokens, prompts.mask, prompts.pooled[:, :0])
 
     @property
-    def plain_model(self) -> VideoTransformer:
+    def plain_model(self) -> Denoiser:
         """The model without Accelerate's wrapping."""
-        model: VideoTransformer = self.accelerator.unwrap_model(self.model)
+        model: Denoiser = self.accelerator.unwrap_model(self.model)
         return model
 
     def checkpoint_path(self) -> Path:
@@ -98,13 +101,13 @@ class TrainingRun:
         epoch, place = divmod(self.step, self.plan.steps_per_epoch)
         return self.folder / (f"checkpoint_step_{self.step}" if place else f"checkpoint_epoch_{epoch}")
 
-    def save(self, held_out_loss: float | None) -> Checkpoint:
-        """Write a checkpoint and remove those it supersedes."""
+    def save(self, held_out_loss: float | None) -> None:
+        """Begin to write a checkpoint; those it supersedes go when it is complete. `saved` must have given the last."""
         path = self.checkpoint_path()
         info = self._info(held_out_loss)
         if not self.accelerator.is_main_process:
             self.checkpoint = Checkpoint(path, info)
-            return self.checkpoint
+            return
         model = self.plain_model
         buffers = dict(model.named_buffers())
         files = {
@@ -112,9 +115,14 @@ class TrainingRun:
             EMA_FILE: self.ema.state_dict() | buffers,
             OPTIMIZER: optimizer_tensors(model, self.optimizer),
         }
-        self.checkpoint = save_checkpoint(path, files, info)
-        remove_superseded(self.folder, keep_last=self.spec.keep_last, keep_best=self.spec.keep_best)
-        return self.checkpoint
+        keep = {"keep_last": self.spec.keep_last, "keep_best": self.spec.keep_best}
+        self.saver.begin(path, files, info, then=lambda: remove_superseded(self.folder, **keep))
+
+    def saved(self, *, wait: bool) -> Checkpoint | None:
+        """The checkpoint that `save` began, once, as soon as it is complete. Raises what writing it raised."""
+        checkpoint = self.saver.result(wait=wait)
+        self.checkpoint = checkpoint or self.checkpoint
+        return checkpoint
 
     def _info(self, held_out_loss: float | None) -> dict[str, Any]:
         sampler = self.objective.sampler
@@ -129,7 +137,7 @@ class TrainingRun:
             "held_out_loss": held_out_loss,
             "fps": self.fps,
             "spec": all_values(self.spec),
-            "model": {k: v for k, v in model.config.items() if not k.startswith("_")},
+            "model": denoiser_config(model),
             "sampler": {"class": type(sampler).__name__} | {k: v for k, v in sampler.config.items() if k[0] != "_"},
             "latents": {k: v for k, v in self.store.manifest.items() if k not in ("clips", "files")},
             "text": {k: v for k, v in self.store.text_manifest.items() if k not in ("clips", "files")},

@@ -30,4 +30,4 @@ def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_s
         )  # fmt: skip
         path = job.workspace.outputs / "samples" / checkpoint.path.name / f"{number}.mp4"
         write_video(path, output.frames[0].numpy(), fps=run.fps)
-        job.events.emit("sample", video=job.workspace.relative(path), prompt=prompt, step=run.step)
+        job.events.emit("sample", video=job.workspace.relative(path), prompt=prompt, step=checkpoint.step)

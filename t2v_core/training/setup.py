@@ -16,8 +16,9 @@ from t2v_core.diffusion import make_objective
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
+from t2v_core.memory import free_memory_bytes
+from t2v_core.models.denoisers import denoiser_class, make_denoiser
 from t2v_core.models.loading import pick_device, pick_dtype
-from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.specs import TrainSpec
 from t2v_core.training.clock import StepClock
@@ -48,6 +49,12 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     """Everything at step 0; checkpoints go to `folder`."""
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
+    objective = make_objective(
+        spec.objective,
+        timestep_logit_mean=spec.timestep_logit_mean,
+        min_snr_gamma=spec.min_snr_gamma,
+        zero_terminal_snr=spec.zero_terminal_snr,
+    )
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)
     # Without attention over time no gradient reaches the frame embedding; several processes must know to wait for none.
@@ -64,9 +71,12 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
     plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, accelerator.num_processes, spec.seed)
     torch.manual_seed(spec.seed)
-    config = model_config(spec, store)
-    model = VideoTransformer(**config)
-    model.set_null_prompt(store.null_prompt.tokens, store.null_prompt.pooled)
+    null = store.null_prompt
+    config = model_config(
+        spec, store.shape, null_length=len(null.tokens), text_dim=null.tokens.shape[1], pooled_dim=null.pooled.numel()
+    )
+    model = make_denoiser(config)
+    model.set_null_prompt(null.tokens, null.pooled)
     if spec.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     model.to(accelerator.device)
@@ -84,7 +94,7 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         model=wrapped_model,
         optimizer=wrapped_optimizer,
         ema=ema,
-        objective=make_objective(spec.objective, timestep_logit_mean=spec.timestep_logit_mean),
+        objective=objective,
         tracker=Tracker(job.directory / "tensorboard"),
         clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,
@@ -94,39 +104,34 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
 def _open_store(spec: TrainSpec, job: Job) -> LatentStore:
     dataset = Dataset(job.workspace.resolve(spec.data))
     store = LatentStore.open(dataset, "train")
-    fits = store.size_bytes < MEMORY_SHARE * _free_memory()
+    fits = store.size_bytes < MEMORY_SHARE * free_memory_bytes()
     if spec.latents_in_memory == "yes" or (spec.latents_in_memory == "auto" and fits):
         store = LatentStore.open(dataset, "train", in_memory=True)
     return store
 
 
-def _free_memory() -> int:
-    """Bytes that can be had without swapping; 0 where the system does not say."""
-    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def model_config(
+    spec: TrainSpec, shape: tuple[int, ...], *, null_length: int, text_dim: int, pooled_dim: int
+) -> dict[str, Any]:
+    """A preset, fitted to the shapes of the data: what `make_denoiser` takes.
 
-
-def model_config(spec: TrainSpec, store: LatentStore) -> dict[str, Any]:
-    """A preset, fitted to the shapes of the data."""
-    frames, channels, height, _ = store.shape
+    shape: (frames, channels, height, width) of a latent clip
+    null_length: tokens of the null prompt; text_dim, pooled_dim: sizes of token and pooled embeddings
+    Raises AskedWrongly when preset, data and attention do not fit together.
+    """
+    frames, channels, height, _ = shape
     preset = PRESET_MODELS[spec.preset]
-    if height % preset["patch_size"]:
+    if not pooled_dim and preset.get("block") != "seed":
         raise AskedWrongly(
-            f"latents of {height}×{height} do not divide into the {spec.preset} preset's patches of "
-            f"{preset['patch_size']}×{preset['patch_size']}",
-            hint="preprocess at another --size",
+            f"the text was imported without captions and has no pooled embedding, which the {spec.preset} preset needs",
+            hint="put annotations into the data set and import it again, or use --preset seed",
         )
-    if preset["block"] == "seed" and spec.attention != "frame":
-        raise AskedWrongly("the seed preset has no attention over time", hint="use --preset base")
-    null = store.null_prompt
-    return preset | {
+    config = preset | {
         "in_channels": channels,
         "sample_size": height,
         "num_frames": frames,
-        "text_dim": null.tokens.shape[1],
-        "pooled_dim": 0 if preset["block"] == "seed" else null.pooled.numel(),
-        "attention": spec.attention,
-        "null_length": len(null.tokens),
+        "text_dim": text_dim,
+        "pooled_dim": pooled_dim,
+        "null_length": null_length,
     }
+    return denoiser_class(preset).completed(config, preset=spec.preset, attention=spec.attention)

@@ -36,7 +36,7 @@ text_encoder = "openai/clip-vit-base-patch32"   # hub id, or a local folder
 # size = 256
 
 [train]
-preset = "base"                                 # seed, base or tiny
+preset = "base"                                 # seed, base, tiny, unet3d or unet3d-tiny
 # epochs = 100
 # batch_size = 2
 

@@ -76,6 +76,11 @@ def as_meant_here(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _absolute(fields[name], value) for name, value in values.items() if value is not None}
 
 
+def as_meant_there(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, for another host: a relative path is one of the workspace there."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _absolute(field: FieldInfo, value: Any) -> Any:
     if not isinstance(value, str) or value == "embedded":
         return value
@@ -124,7 +129,7 @@ def _default(verb: str, name: str, field: FieldInfo) -> str:
     """The default as typed; a field whose default is None says in its description what then happens."""
     if field.is_required():
         return ""
-    by_preset = PRESET_TRAINING if verb == "train" else {}
+    by_preset = PRESET_TRAINING if verb in ("train", "estimate") else {}
     special = [f"{preset}: {_typed(own[name])}" for preset, own in by_preset.items() if own.get(name) is not None]
     general = [] if field.default in (None, "") else [f"default: {_typed(field.default)}"]
     return "; ".join([*general, *special])

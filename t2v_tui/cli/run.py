@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from remote.jobs import Exit, JobHandle, Run, create, forwarding_signals, run_here
 from t2v_core.errors import AskedWrongly
@@ -46,18 +46,22 @@ def prepare(
 
 @dataclass
 class Followed:
-    """What a run said, as far as what comes after it needs it."""
+    """What a run said, as far as what comes after it needs it.
 
-    run: Run
+    log: where its log lies, or the command that shows it
+    """
+
+    log: str
+    ended: Exit | None = None
     checkpoints: list[str] = field(default_factory=list)
     scores: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] | None = None
 
     @property
     def exit(self) -> Exit:
-        if self.run.exit is None:
+        if self.ended is None:
             raise RuntimeError("the run has not ended")
-        return self.run.exit
+        return self.ended
 
     def note(self, event: Event) -> None:
         match event.kind:
@@ -74,9 +78,15 @@ def is_passing(event: Event) -> bool:
     return "step" in event.fields
 
 
+class Tell(Protocol):
+    """Says the result of a run that is done."""
+
+    def __call__(self, followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None: ...
+
+
 def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:
     """Start the run, show what it says until it ends, and pass the terminal's signals on to it."""
-    followed = Followed(run)
+    followed = Followed(str(run.job.log))
     noticed: list[signal.Signals] = []
     tail = LogTail(run.job.log)
     try:
@@ -86,14 +96,20 @@ def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:
                 for line in tail.lines() if is_verbose else []:
                     teller.say(f"  │ {line}", "dim")
                 for event in batch:
-                    followed.note(event)
-                    if event.kind != "score" or is_passing(event):  # results are told together, as a table, at the end
-                        teller.show(event)
+                    show(event, followed, teller)
                 while noticed:
                     teller.say(_acknowledge(noticed.pop(0), run.kill_was_asked))
+            followed.ended = run.exit
     finally:
         teller.close()
     return followed
+
+
+def show(event: Event, followed: Followed, teller: Narrator) -> None:
+    """Note it, and show what is not told together with the others at the end, as scores are in their table."""
+    followed.note(event)
+    if event.kind != "score" or is_passing(event):
+        teller.show(event)
 
 
 def _notice(number: signal.Signals, noticed: list[signal.Signals]) -> None:
@@ -122,8 +138,12 @@ def run_verb(
     flag_names: Mapping[str, str],
     as_json: bool,
     is_verbose: bool,
+    tell: Tell | None = None,
 ) -> int:
-    """Do one verb here, and say on stderr how it went and on stdout where the result lies."""
+    """Do one verb here, and say on stderr how it went and on stdout where the result lies.
+
+    tell: how to say the result, where it is more than paths and figures
+    """
     job = prepare(verb, workspace, flags, flag_names)
     teller = narrator()
     if is_verbose:
@@ -132,12 +152,17 @@ def run_verb(
     if followed.exit.code:
         tell_failure(followed, teller, command_to_go_on(verb, sys.argv[1:], followed.checkpoints))
     elif followed.result is not None:
-        tell_result(followed, workspace, teller, as_json=as_json)
+        (tell or tell_result)(followed, workspace, teller, as_json=as_json)
     return followed.exit.code
 
 
 def tell_result(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:
     """Figures to stderr; paths, or everything as JSON, to stdout."""
+    tell_figures(followed, result_paths(followed.result or {}, workspace), teller, as_json=as_json)
+
+
+def tell_figures(followed: Followed, paths: Sequence[object], teller: Narrator, *, as_json: bool) -> None:
+    """The same, with the paths in words of the place where they lie."""
     result = followed.result or {}
     if followed.scores:
         print_scores(followed.scores)
@@ -146,7 +171,7 @@ def tell_result(followed: Followed, workspace: Workspace, teller: Narrator, *, a
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        for path in result_paths(result, workspace):
+        for path in paths:
             print(path)
     sys.stdout.flush()
 
@@ -157,8 +182,13 @@ RESULT_FIELDS = ("video", "checkpoint", "scores", "paths", "data")
 
 def named_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
     """What was asked for: the paths of a result, absolute."""
+    return [workspace.resolve(Path(item)) for item in asked_for(result)]
+
+
+def asked_for(result: Mapping[str, Any]) -> list[str]:
+    """The same as the engine says them: absolute, or relative to its workspace."""
     value: Any = next((result[name] for name in RESULT_FIELDS if name in result), [])
-    return [workspace.resolve(Path(item)) for item in (value if isinstance(value, list) else [value])]
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def result_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
@@ -169,18 +199,19 @@ def result_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
 
 def tell_failure(followed: Followed, teller: Narrator, go_on: str) -> None:
     """A sentence, a next step, and where the log lies; for a stop, what is kept and how to go on."""
-    ended, job = followed.exit, followed.run.job
+    ended = followed.exit
     if ended.code in (INTERRUPTED, STOPPED):
         teller.say(ended.reason)
         if followed.checkpoints:
             teller.say(f"kept:    {followed.checkpoints[-1]}")
-        teller.say(f"go on:   {go_on}")
+        if go_on:
+            teller.say(f"go on:   {go_on}")
         return
     teller.say(f"error: {ended.reason}", "red")
     if ended.hint:
         teller.say(f"hint:  {ended.hint}")
     if ended.code == 1:
-        teller.say(f"log:   {job.log}")
+        teller.say(f"log:   {followed.log}")
 
 
 def command_to_go_on(verb: str, arguments: Sequence[str], checkpoints: Sequence[str]) -> str:

@@ -11,9 +11,11 @@ from typing import Any
 
 import typer
 
+from remote.host_settings import LOCAL
+from t2v_tui.cli.estimate import tell_estimate
 from t2v_tui.cli.main import Common
-from t2v_tui.cli.options import as_meant_here, parameters, with_signature
-from t2v_tui.cli.run import find_workspace, run_verb
+from t2v_tui.cli.options import as_meant_here, as_meant_there, parameters, with_signature
+from t2v_tui.cli.run import Tell, find_workspace, run_verb
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,59 @@ _COMMON = (
         annotation=bool,
         default=typer.Option(False, "--verbose", help="Show the engine's log as well."),
     ),
+    inspect.Parameter(
+        "host_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=str | None,
+        default=typer.Option(
+            None,
+            "--host",
+            metavar="NAME",
+            help="Do it there, as a job that outlives this terminal; paths are those of its workspace. NAME as in "
+            "t2v.toml; 'local' is this machine.",
+            show_default=False,
+        ),
+    ),
+    inspect.Parameter(
+        "detach_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=bool,
+        default=typer.Option(False, "--detach", help="Start the job and write its id to stdout, without watching it."),
+    ),
+    inspect.Parameter(
+        "after_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=str | None,
+        default=typer.Option(
+            None, "--after", metavar="JOB", help="Begin when that job has succeeded.", show_default=False
+        ),
+    ),
 )
 
 
-def command(verb: Verb) -> Callable[..., int]:
-    """A function that Typer can read, for one verb."""
+def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
+    """A function that Typer can read, for one verb.
+
+    tell: how to say its result, where it is more than paths and figures
+    """
 
     def run(ctx: typer.Context, **given: Any) -> int:
         common: Common = ctx.obj
-        asked_workspace, as_json, is_verbose = (given.pop(parameter.name) for parameter in _COMMON)
-        return run_verb(
-            verb.name,
-            as_meant_here(verb.name, given),
-            workspace=find_workspace(asked_workspace or common.workspace, os.environ),
-            flag_names={name: name.upper() for name in verb.positional},
-            as_json=as_json or common.as_json,
-            is_verbose=is_verbose,
-        )
+        asked_workspace, as_json, is_verbose, host, is_detached, after = (given.pop(one.name) for one in _COMMON)
+        host = host or (LOCAL if is_detached or after else None)
+        flags = as_meant_here(verb.name, given) if host in (None, LOCAL) else as_meant_there(given)
+        told: dict[str, Any] = {
+            "workspace": find_workspace(asked_workspace or common.workspace, os.environ),
+            "flag_names": {name: name.upper() for name in verb.positional},
+            "as_json": as_json or common.as_json,
+            "is_verbose": is_verbose,
+            "tell": tell,
+        }
+        if host is None:
+            return run_verb(verb.name, flags, **told)
+        from t2v_tui.cli.there import run_there  # noqa: PLC0415 - what runs here needs no host
+
+        return run_there(verb.name, flags, host, after=after, is_detached=is_detached, **told)
 
     run.__doc__ = verb.help
     return with_signature(run, [*parameters(verb.name, verb.positional), *_COMMON])
@@ -91,6 +129,24 @@ shapes = command(
     )
 )
 
+check = command(
+    Verb(
+        "check",
+        "Decode every clip once, whole, on all cores, before anything is spent on it: which can be used and why the "
+        "others cannot, how long, large and fast they are, which captions are missing, which clips are there twice. A "
+        "clip that hangs the decoder costs its time limit, not the run. What was decoded and has not changed is not "
+        "decoded again: the same command goes on after an interruption.",
+        (
+            "t2v data check",
+            "t2v data check --data data/mine --timeout-s 20",
+            "t2v data check --frames 16 --stride 4        which clips are too short for preprocess --stride 4",
+        ),
+        "The report goes to check/report.txt and report.json in the data set's folder, beside a contact sheet; clips "
+        "that cannot be used are listed in quarantine.csv, where preprocess passes over them. Bad clips are a finding: "
+        "the exit code is 0 unless no clip can be used.",
+    )
+)
+
 preprocess = command(
     Verb(
         "preprocess",
@@ -103,6 +159,33 @@ preprocess = command(
             "t2v preprocess --limit 100          a first try on 100 clips",
         ),
         "The results go to latents/ and text_embeddings/ in the data set's folder.",
+    )
+)
+
+manifest = command(
+    Verb(
+        "manifest",
+        "Write the annotations, in whatever form they lie there, as JSON lines: one object a clip with its id, file, "
+        "captions and split. A manifest is read before every other form, so it can be edited and kept.",
+        ("t2v data manifest", "t2v data manifest --data data/mine --replace"),
+        "The manifests go to annotations/train.manifest.jsonl and test.manifest.jsonl in the data set's folder.",
+    )
+)
+
+import_latents = command(
+    Verb(
+        "import-latents",
+        "Turn the previous system's folders, latents/VIDEO_ID.pt and text_embeddings/VIDEO_ID.pt, into the store that "
+        "training reads. Captions and splits come from the annotations of the data set or, without any there, from "
+        "those in OLD_DIR; captions are encoded anew. Without annotations the old padded text is taken as it is, and "
+        "only the seed preset trains on that. Files that cannot be used are listed in quarantine.csv and left out; "
+        "the same command goes on after an interruption.",
+        (
+            "t2v data import-latents ~/text2video/data/msr-vtt",
+            "t2v data import-latents old --data data/msr-vtt --dtype fp32",
+        ),
+        "The results go to latents/ and text_embeddings/ in the data set's folder. OLD_DIR stays as it is.",
+        ("old_dir",),
     )
 )
 
@@ -169,4 +252,21 @@ evaluate = command(
         ("t2v evaluate", "t2v evaluate --prompts 200 --seeds 4", "t2v evaluate --checkpoint embedded --json"),
         "The scores are shown as a table and written to a JSON file, whose path goes to stdout.",
     )
+)
+
+estimate = command(
+    Verb(
+        "estimate",
+        "Say before it costs anything whether a training fits and how long it takes: parameters, memory by part, disk "
+        "for latents and checkpoints, time per epoch and in all. It takes what train takes, settings included. Time "
+        "comes from three real steps on this machine, or with --gpu from that card's data sheet; it says which. "
+        "Without data it reckons for MSR-VTT.",
+        (
+            "t2v estimate                               the training that t2v train would do here",
+            "t2v estimate --preset base --gpu L4",
+            "t2v estimate --preset base --batch-size 8 --gradient-checkpointing --gpu A100-80GB --json",
+        ),
+        "The estimate goes to stdout.",
+    ),
+    tell_estimate,
 )

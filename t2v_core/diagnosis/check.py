@@ -1,0 +1,47 @@
+"""One thing that was looked at: how it is, in a sentence, and the line that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """good: as it should be; odd: works, and wants a look; bad: something will not work"""
+
+    GOOD = "good"
+    ODD = "odd"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Check:
+    """mend: the exact line to type when it is not good; empty only when no line can"""
+
+    name: str
+    state: State
+    sentence: str
+    mend: str = ""
+
+
+def good(name: str, sentence: str) -> Check:
+    return Check(name, State.GOOD, sentence)
+
+
+def odd(name: str, sentence: str, mend: str = "") -> Check:
+    return Check(name, State.ODD, sentence, mend)
+
+
+def bad(name: str, sentence: str, mend: str = "") -> Check:
+    return Check(name, State.BAD, sentence, mend)
+
+
+def gb(size_bytes: float) -> str:
+    """`0.31 GB`, `23.1 GB`, in 10⁹ bytes."""
+    value = size_bytes / 1e9
+    return f"{value:.2f} GB" if value < 10 else f"{value:,.1f} GB"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 clip`, `3 clips`"""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,108 @@
+"""The data set: clips and captions, what preprocessing made of them, and what it could not use."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from t2v_core.data.msrvtt import Annotations, join_splits, report
+from t2v_core.data.quarantine import Quarantine
+from t2v_core.diagnosis.check import Check, bad, counted, good, odd
+from t2v_core.errors import AskedWrongly
+from t2v_core.files import MANIFEST, incompleteness
+from t2v_core.specs import PreprocessSpec
+from t2v_core.workspace import Dataset
+
+
+def examine_dataset(dataset: Dataset, spec: PreprocessSpec, preprocess: str, *, checksums: bool) -> Iterator[Check]:
+    """preprocess: the line that makes latents of this data set; spec: what it would do"""
+    examine = preprocess.replace(" preprocess", " data check", 1)
+    if not dataset.root.is_dir():
+        yield _absent(dataset, spec, preprocess)
+        return
+    try:
+        splits = join_splits(dataset, spec.on_overlap)
+        oddities = report(dataset, splits)
+    except AskedWrongly as error:
+        sentence = f"{error.message}; {error.hint}" if error.hint else error.message
+        yield bad("data", sentence, _captions_line(dataset, error, preprocess, examine))
+        splits = []
+    else:
+        counts = " and ".join(f"{len(part.clips):,} {part.split}" for part in splits)
+        yield good("data", f"{counts} clips with captions in {dataset.root}")
+        for sentence in oddities:
+            yield odd("captions", sentence, examine)
+    yield from _quarantined(dataset, examine)
+    yield from _preprocessed(dataset, splits, spec, preprocess, checksums=checksums)
+
+
+def _absent(dataset: Dataset, spec: PreprocessSpec, preprocess: str) -> Check:
+    sentence = f"there is no data set at {dataset.root}"
+    if spec.vae == "embedded":  # made for the built-in world, which can be made again
+        return bad("data", sentence, preprocess.replace(" preprocess", " data shapes", 1))
+    return bad("data", f"{sentence}: clips go into videos/, captions into annotations/", _folders_line(dataset))
+
+
+def _captions_line(dataset: Dataset, error: AskedWrongly, preprocess: str, examine: str) -> str:
+    """Folders can be made and overlaps dropped; what else is wrong with captions, only their maker can mend."""
+    if "drop-from-train" in error.hint:
+        return f"{preprocess} --on-overlap drop-from-train"
+    return examine if dataset.videos.is_dir() and dataset.annotations.is_dir() else _folders_line(dataset)
+
+
+def _folders_line(dataset: Dataset) -> str:
+    return f"mkdir -p {shlex.quote(str(dataset.videos))} {shlex.quote(str(dataset.annotations))}"
+
+
+def _quarantined(dataset: Dataset, examine: str) -> Iterator[Check]:
+    entries = Quarantine(dataset.quarantine).entries.values()
+    if not entries:
+        return
+    reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(e.reason for e in entries).most_common(3))
+    yield odd("quarantine", f"{counted(len(entries), 'clip')} left out: {reasons}; bring better files", examine)
+
+
+def _preprocessed(
+    dataset: Dataset, splits: list[Annotations], spec: PreprocessSpec, preprocess: str, *, checksums: bool
+) -> Iterator[Check]:
+    wrong = False
+    for part in splits:
+        for what, folder in (("latents", dataset.latents), ("text embeddings", dataset.text_embeddings)):
+            why = incompleteness(folder / part.split, checksums=checksums)
+            if why:
+                wrong = True
+                yield bad(what, f"{part.split} is not preprocessed: {why}", preprocess)
+    manifest = manifest_of(dataset.latents / "train")
+    if wrong or not splits or not manifest:
+        return
+    made = {entry["video_id"] for entry in manifest.get("clips", [])}
+    lost = set(Quarantine(dataset.quarantine).entries)
+    train = next((part for part in splits if part.split == "train"), splits[0])
+    to_come = [clip.video_id for clip in train.clips if clip.video_id not in made | lost]
+    told = f"{len(made):,} training clips, {'×'.join(map(str, manifest.get('shape', [])))} each"
+    if changed := _changed(manifest, spec):
+        yield odd("latents", f"{told}; the settings ask for {changed} instead", preprocess)
+    elif to_come and spec.limit is None:
+        yield odd("latents", f"{told}; {counted(len(to_come), 'clip')} to come", preprocess)
+    else:
+        yield good("latents", told)
+
+
+def _changed(manifest: dict[str, Any], spec: PreprocessSpec) -> str:
+    """What was asked for in the settings and is not what the latents were made with."""
+    made = manifest.get("settings", {})
+    asked = {name: getattr(spec, name) for name in ("frames", "size", "dtype") if name in spec.model_fields_set}
+    return ", ".join(f"{name} {value}" for name, value in asked.items() if name in made and made[name] != value)
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """A split's manifest; empty when there is none or it cannot be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}

@@ -1,0 +1,114 @@
+"""What is said before every training: what it takes, and what to change when that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from t2v_core.checkpoints import list_checkpoints
+from t2v_core.data.footprint import DataFacts, facts_of_store, folder_bytes
+from t2v_core.job import Job
+from t2v_core.specs import TrainSpec
+from t2v_core.training.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine
+from t2v_core.training.memory import StepMemory, parameter_count
+from t2v_core.training.run import TrainingRun
+from t2v_core.training.setup import model_config
+from t2v_core.workspace import Dataset, Workspace
+
+
+def tell_before_training(run: TrainingRun, job: Job) -> None:
+    """One line of the memory and disk that a run takes, and a warning for what is not there."""
+    try:
+        _tell(run, job)
+    except Exception as error:  # noqa: BLE001 - a forecast that fails must not keep a run from its work
+        job.events.warning(f"memory and disk cannot be reckoned beforehand: {type(error).__name__}: {error}")
+
+
+def _tell(run: TrainingRun, job: Job) -> None:
+    spec = run.spec
+    facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
+    config = config_for(spec, facts)
+    parameters = parameter_count(config)
+    machine = this_machine(spec, built_parameters=parameters)
+    memory = memory_of(spec, config, facts, machine)
+    disk = disk_for(spec, parameters, facts, job.workspace)
+    job.events.stage("estimate", in_a_line(memory, disk, machine))
+    if memory.peak > machine.memory_bytes:
+        there = amount(max(0, machine.memory_bytes))
+        job.events.warning(
+            f"a step takes about {amount(memory.peak)} of memory, and {machine.name} has {there}",
+            hint=" or ".join(memory_advice(spec, config, facts, machine, memory)),
+        )
+    if not disk.fits:
+        job.events.warning(
+            f"checkpoints take up to {amount(disk.checkpoints)} of disk, and {amount(disk.free)} are free",
+            hint=" or ".join(disk_advice(disk)),
+        )
+
+
+def in_a_line(memory: StepMemory, disk: Disk, machine: Machine) -> str:
+    """`memory 5.3 GB at its peak (weights 749 MB, …), 22.1 GB there; checkpoints up to 12.0 GB, 79.3 GB free`"""
+    parts = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "Adam": memory.adam,
+        "EMA": memory.ema,
+        "activations": memory.activations,
+    }
+    listed = ", ".join(f"{name} {amount(value)}" for name, value in parts.items())
+    return (
+        f"memory {amount(memory.peak)} at its peak ({listed}), {amount(machine.memory_bytes)} there; "
+        f"checkpoints up to {amount(disk.checkpoints)}, {amount(disk.free)} free"
+    )
+
+
+def amount(size_bytes: float) -> str:
+    """`3.9 MB`, `748 MB`, `5.3 GB`; in powers of ten"""
+    for limit, unit, digits in ((1e7, 1e6, 1), (1e9, 1e6, 0), (1e11, 1e9, 1)):
+        if size_bytes < limit:
+            return f"{size_bytes / unit:,.{digits}f} {'MB' if unit == 1e6 else 'GB'}"
+    return f"{size_bytes / 1e9:,.0f} GB"
+
+
+def config_for(spec: TrainSpec, facts: DataFacts) -> dict[str, Any]:
+    """The denoiser's configuration. Raises AskedWrongly when preset and data do not fit together."""
+    return model_config(
+        spec, facts.shape, null_length=facts.null_length, text_dim=facts.text_dim, pooled_dim=facts.pooled_dim
+    )
+
+
+def disk_for(spec: TrainSpec, parameters: int, facts: DataFacts, workspace: Workspace) -> Disk:
+    """What the run takes on the workspace's disk; checkpoints that are there already will make room."""
+    folder = workspace.resolve(spec.checkpoints)
+    there = sum(folder_bytes(checkpoint.path) for checkpoint in list_checkpoints(folder))
+    return disk_of(spec, parameters, facts, folder, there)
+
+
+def memory_advice(
+    spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, machine: Machine, memory: StepMemory
+) -> list[str]:
+    """What to change when a step does not fit into the memory; nothing when it does."""
+    if memory.peak <= machine.memory_bytes:
+        return []
+    clips = spec.batch_size * spec.gradient_accumulation
+    found = []
+    for checkpointing in (False, True):
+        if spec.gradient_checkpointing and not checkpointing:
+            continue
+        tried = spec.model_copy(update={"gradient_checkpointing": checkpointing})
+        most = min(largest_batch(tried, config, facts, machine), spec.batch_size)
+        most = next((size for size in range(most, 0, -1) if clips % size == 0), 0)
+        if most:
+            flag = " --gradient-checkpointing" if checkpointing and not spec.gradient_checkpointing else ""
+            found.append(f"--batch-size {most} --gradient-accumulation {clips // most}{flag}")
+    return found or ["a smaller --preset, fewer --frames or a smaller --size, or a GPU with more memory (--gpu)"]
+
+
+def disk_advice(disk: Disk) -> list[str]:
+    """What to change when the disk does not hold it; nothing when it does."""
+    if disk.fits:
+        return []
+    saved = disk.checkpoints - min(disk.kept, 2) * disk.checkpoint
+    if saved and disk.expected - saved <= disk.free:
+        return ["--keep-last 1 --keep-best 0"]
+    return [f"a workspace on a disk with {amount(disk.expected)} free (--workspace)"]
