@@ -59,3 +59,13 @@ class JobNotFound(RemoteError):
     """There is no such job on the host."""
 
     exit_code = 2
+
+
+class NotAnswered(AgentError):
+    """The agent is there and did not answer in time; what was asked for may still happen."""
+
+
+class Refused(RemoteError):
+    """The agent cannot do what was asked, as it was asked."""
+
+    exit_code = 2

@@ -1,0 +1,276 @@
+"""Talking to the agent: requests with an answer, and streams of frames. The same over a child's pipes and over SSH."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import queue
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from remote.agent import RUN
+from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused, RemoteError
+
+# The agent says something every 3 s, so this is three beats missed and a second for the way.
+SILENCE_S = 10.0
+WRITE_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 5.0
+READ_BYTES = 256 * 1024
+KINDS: dict[str, type[RemoteError]] = {"asked-wrongly": Refused, "not-found": JobNotFound}
+
+
+class Channel(Protocol):
+    """Bytes both ways to one agent; what it said of itself is read already.
+
+    greeting: {"agent": its sha256, "python": its version}
+    """
+
+    greeting: dict[str, Any]
+
+    def write(self, data: bytes) -> None:
+        """All of it. Raises LinkLost."""
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        """Up to `size` bytes; b"" when the agent ended by itself. Raises TimeoutError, LinkLost."""
+
+    def close(self) -> None:
+        """Ends the agent's conversation; jobs go on."""
+
+
+def agent_argv(arguments: Sequence[str], python: str) -> list[str]:
+    """The agent on this machine. Isolated: neither its folder nor the user's settings change what it imports."""
+    return [python, "-I", "-S", "-X", "utf8", "-c", RUN, str(Path(__file__).with_name("agent.py")), *arguments]
+
+
+class ProcessChannel:
+    """Implements `Channel` over the pipes of a child process that is the agent, or leads to one."""
+
+    def __init__(self, argv: Sequence[str], *, name: str = "local", env: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=env,
+            )
+        except OSError as error:
+            raise AgentError(f"cannot start the agent on {name}: {error.strerror}") from error
+        assert self.process.stdin is not None  # noqa: S101 - for the type checker
+        assert self.process.stdout is not None  # noqa: S101
+        self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        self._ahead = b""
+        self._closing = threading.Lock()
+        try:
+            self.greeting: dict[str, Any] = self._greeting()
+        except BaseException:
+            self.close()
+            raise
+
+    def _greeting(self) -> dict[str, Any]:
+        data, deadline = b"", time.monotonic() + WRITE_TIMEOUT_S
+        while b"\n" not in data:
+            try:
+                more = self.read(4096, max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                more = b""
+            if not more:
+                raise AgentError(f"the agent does not start on {self.name}")
+            data += more
+        line, _, self._ahead = data.partition(b"\n")
+        return dict(json.loads(line))
+
+    def write(self, data: bytes) -> None:
+        """All of it. Raises LinkLost when the agent is gone, or takes nothing for 30 s."""
+        view = memoryview(data)
+        while view:
+            if not select.select([], [self._in], [], WRITE_TIMEOUT_S)[1]:
+                raise LinkLost(f"the agent on {self.name} takes no more requests", "ask again")
+            try:
+                view = view[os.write(self._in, view) :]
+            except OSError as error:
+                raise LinkLost(f"the agent on {self.name} is gone", "jobs there go on; ask again") from error
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        """Up to `size` bytes; b"" at the end. Raises TimeoutError."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        if not select.select([self._out], [], [], timeout_s)[0]:
+            raise TimeoutError
+        return os.read(self._out, size)
+
+    def close(self) -> None:
+        """Close the agent's input, by which it ends. Readers in other threads see its end."""
+        with self._closing:
+            if self.process.stdin is None or self.process.stdin.closed:
+                return
+            self.process.stdin.close()
+            try:
+                self.process.wait(END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            assert self.process.stdout is not None  # noqa: S101
+            self.process.stdout.close()
+
+
+class Lines:
+    """What an agent writes: JSON lines, some followed by bytes. Raises LinkLost on silence and at the end."""
+
+    def __init__(self, channel: Channel, *, silence_s: float = SILENCE_S) -> None:
+        self.channel, self.silence_s = channel, silence_s
+        self._ahead = bytearray()
+
+    def line(self) -> dict[str, Any]:
+        """The next object; lines that are none are passed over."""
+        searched = 0
+        while True:
+            end = self._ahead.find(b"\n", searched)
+            if end < 0:
+                searched = len(self._ahead)
+                self._more()
+                continue
+            line = bytes(self._ahead[:end])
+            del self._ahead[: end + 1]
+            searched = 0
+            with suppress(ValueError):
+                value = json.loads(line)
+                if isinstance(value, dict):
+                    return value
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, as they come: what arrived before a link broke need not be sent again."""
+        while size:
+            if not self._ahead:
+                self._more()
+            piece = bytes(self._ahead[:size])
+            del self._ahead[:size]
+            size -= len(piece)
+            yield piece
+
+    def _more(self) -> None:
+        try:
+            data = self.channel.read(READ_BYTES, self.silence_s)
+        except TimeoutError as error:
+            raise LinkLost(
+                f"nothing was heard of the agent for {self.silence_s:g} s", "jobs go on; t2v looks again by itself"
+            ) from error
+        if not data:
+            raise LinkLost("the agent ended", "jobs go on; t2v looks again by itself")
+        self._ahead += data
+
+
+class Agent:
+    """Asks the agent of a host; any thread may ask, and a slow answer holds up no other.
+
+    silence_s: without a word for so long, the link is lost
+    Once lost it stays lost: every call raises LinkLost, and whoever wants to go on opens another channel.
+    """
+
+    def __init__(self, channel: Channel, *, silence_s: float = SILENCE_S) -> None:
+        self.channel, self.greeting = channel, channel.greeting
+        self._lines = Lines(channel, silence_s=silence_s)
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | RemoteError]] = {}
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._lost: RemoteError | None = None
+        threading.Thread(target=self._listen, name="agent", daemon=True).start()
+
+    @property
+    def is_up(self) -> bool:
+        return self._lost is None
+
+    def call(self, name: str, /, *, timeout_s: float = 15.0, **parameters: Any) -> dict[str, Any]:
+        """One round trip. Raises LinkLost, NotAnswered after `timeout_s`, and what the agent says is wrong."""
+        answer: queue.SimpleQueue[dict[str, Any] | RemoteError] = queue.SimpleQueue()
+        with self._lock:
+            if self._lost is not None:
+                raise self._again()
+            number = next(self._ids)
+            self._waiting[number] = answer
+        try:
+            line = json.dumps({"id": number, "ask": name, "with": parameters}).encode() + b"\n"
+            with self._writing:
+                self.channel.write(line)
+            came = answer.get(timeout=timeout_s)
+        except queue.Empty:
+            raise NotAnswered(f"{name} was not answered within {timeout_s:g} s", "ask again") from None
+        finally:
+            with self._lock:
+                self._waiting.pop(number, None)
+        if isinstance(came, RemoteError):
+            raise came
+        if "error" in came:
+            raise error_of(came["error"])
+        return dict(came["ok"])
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                line = self._lines.line()
+                with self._lock:
+                    waiting = self._waiting.get(line.get("id", 0))
+                if waiting is not None:
+                    waiting.put(line)
+        except (RemoteError, OSError, ValueError) as error:  # the last two: closed by this side meanwhile
+            lost = error if isinstance(error, RemoteError) else LinkLost("the connection was closed", "ask again")
+            with self._lock:
+                self._lost = lost
+                waiting_now = list(self._waiting.values())
+            for one in waiting_now:
+                one.put(self._again())
+
+    def _again(self) -> RemoteError:
+        """A new one each time: several threads may raise it."""
+        assert self._lost is not None  # noqa: S101 - for the type checker
+        return type(self._lost)(self._lost.message, self._lost.hint)
+
+
+def error_of(said: dict[str, Any]) -> RemoteError:
+    """The typed error for what an agent says is wrong."""
+    return KINDS.get(said.get("kind", ""), AgentError)(str(said.get("message", "")), str(said.get("hint", "")))
+
+
+def frames(
+    channel: Channel, parameters: dict[str, Any], *, silence_s: float = SILENCE_S
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """What a stream of the agent (`follow`, `metrics`) says: (header, bytes), the bytes empty for all but file frames.
+
+    A frame of bytes comes in pieces, as they arrive; `offset` and `n` of each header are the piece's own.
+    Ends after {"end": …}. Raises LinkLost on silence or when the stream breaks off, and the agent's own refusals.
+    """
+    channel.write(json.dumps(parameters).encode() + b"\n")
+    lines = Lines(channel, silence_s=silence_s)
+    while True:
+        header = lines.line()
+        if "error" in header:
+            raise error_of(header["error"])
+        if "n" not in header:
+            yield header, b""
+            if "end" in header:
+                return
+            continue
+        offset = int(header["offset"])
+        for piece in lines.pieces(int(header["n"])):
+            yield {**header, "offset": offset, "n": len(piece)}, piece
+            offset += len(piece)
