@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,8 @@ class SSHHost:
         try:
             return SSHChannel(self, channel).started(command(arguments))
         except BaseException:
-            channel.close()
+            with suppress(EOFError, OSError):  # the connection may be gone; what went wrong first is what counts
+                channel.close()
             raise
 
     def _session(self) -> paramiko.Channel:
@@ -137,7 +139,7 @@ class SSHChannel:
 
     def started(self, command_line: str) -> SSHChannel:
         """Run the loader, give it the agent when it has none, and pass over what a login shell may print before."""
-        self._channel.exec_command(command_line)
+        self._execute(command_line)
         noise, deadline = 0, time.monotonic() + START_TIMEOUT_S
         while noise < MAX_NOISE_BYTES:
             line = self._line(deadline)
@@ -148,6 +150,14 @@ class SSHChannel:
                 return self
             noise += len(line)
         raise RemoteError(f"{self._host.name} prints {noise} bytes before it runs a command", "look into its ~/.bashrc")
+
+    def _execute(self, command_line: str) -> None:
+        import paramiko  # noqa: PLC0415 - loaded long ago
+
+        try:
+            self._channel.exec_command(command_line)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self._host.lost(str(error)) from error
 
     def _line(self, deadline: float) -> bytes:
         while b"\n" not in self._ahead:

@@ -1,4 +1,4 @@
-"""`t2v`: the command line. stdout carries data, stderr narration; exit codes 0, 1, 2, 4 and 130 as in `--help`."""
+"""`t2v`: the command line. stdout carries data, stderr narration; exit codes 0, 1, 2, 3, 4 and 130 as in `--help`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Settings come from flags, then T2V_* variables (T2V_DEVICE, T2V_TRAIN_EPOCHS), t
 Results go to stdout, one path a line; everything else to stderr.
 
 \b
-Exit codes: 0 done, 1 the work failed, 2 asked wrongly, 4 stopped, 130 interrupted (Ctrl-C).
+Exit codes: 0 done, 1 the work failed, 2 asked wrongly, 3 host unreachable, 4 stopped, 130 interrupted (Ctrl-C).
 """
 
 
@@ -34,17 +34,35 @@ class _Commands(LazyGroup):
         "init": Entry("t2v_tui.cli.init:init", "Make a workspace: folders and a commented t2v.toml."),
         "demo": Entry("t2v_tui.cli.demo:demo", "The whole job on the built-in world, in a few minutes."),
         "preprocess": Entry("t2v_tui.cli.verbs:preprocess", "Turn clips and captions into what training reads."),
+        "doctor": Entry("t2v_tui.cli.doctor:doctor", "Check everything, and say how to mend what is wrong."),
+        "estimate": Entry("t2v_tui.cli.verbs:estimate", "Will it fit, how long, how much? Before training."),
         "train": Entry("t2v_tui.cli.verbs:train", "Train a model, or go on training it."),
         "generate": Entry("t2v_tui.cli.verbs:generate", "Make a video from a prompt."),
         "add-noise": Entry("t2v_tui.cli.verbs:add_noise", "Mix noise into a video."),
         "refine": Entry("t2v_tui.cli.verbs:refine", "Clean up or change a video, towards a prompt."),
         "evaluate": Entry("t2v_tui.cli.verbs:evaluate", "Score a model on test captions."),
+        "jobs": Entry("t2v_tui.cli.jobs:jobs", "What runs and ran, here and on other machines."),
+        "attach": Entry("t2v_tui.cli.jobs:attach", "Watch a job to its end."),
+        "logs": Entry("t2v_tui.cli.jobs:logs", "Show a job's log."),
+        "stop": Entry("t2v_tui.cli.jobs:stop", "End a job."),
     }
 
 
 class _DataCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "shapes": Entry("t2v_tui.cli.verbs:shapes", "Make the built-in world: captioned clips of moving shapes."),
+        "check": Entry("t2v_tui.cli.verbs:check", "Decode every clip once and report what is there and what is wrong."),
+        "manifest": Entry("t2v_tui.cli.verbs:manifest", "Write annotations of any form as JSON lines."),
+        "import-latents": Entry(
+            "t2v_tui.cli.verbs:import_latents", "Turn the previous system's .pt folders into what training reads."
+        ),
+    }
+
+
+class _HostCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "list": Entry("t2v_tui.cli.hosts:list_hosts", "The hosts of t2v.toml and the keys pinned for them."),
+        "trust": Entry("t2v_tui.cli.hosts:trust", "Compare a host's key and pin it."),
     }
 
 
@@ -59,6 +77,8 @@ class Common:
 app = typer.Typer(cls=_Commands, help=ABOUT, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
 data = typer.Typer(cls=_DataCommands, add_completion=False, rich_markup_mode=None)
 app.add_typer(data, name="data", help="Make and examine data sets.")
+host = typer.Typer(cls=_HostCommands, add_completion=False, rich_markup_mode=None)
+app.add_typer(host, name="host", help="The machines that work can be sent to.")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -94,6 +114,11 @@ def _data() -> None:
     """A group needs one."""
 
 
+@host.callback()
+def _host() -> None:
+    """A group needs one."""
+
+
 # Typer keeps the base of its usage errors in a private module that has moved between releases; its child is public.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
@@ -101,7 +126,7 @@ _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure is a sentence, never a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments in ([], ["data"]):
+    if arguments in ([], ["data"], ["host"]):
         arguments = [*arguments, "--help"]
     try:
         return int(app(args=arguments, prog_name="t2v", standalone_mode=False) or 0)

@@ -1,0 +1,197 @@
+"""One verb as a job on a host: submitted, then watched as a run here is; whoever watches may leave and come back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from remote.host_jobs import HostJobs
+from remote.host_settings import LOCAL
+from remote.job_row import JobRow
+from remote.jobs import Exit
+from remote.logs import Follower, LinkState, LogChunk
+from remote.spool import Spool
+from t2v_core.events import Event
+from t2v_core.settings import values_for
+from t2v_core.specs import make_spec
+from t2v_core.workspace import Workspace
+from t2v_tui.cli.narrate import Narrator, duration, narrator
+from t2v_tui.cli.run import (
+    INTERRUPTED,
+    Followed,
+    Tell,
+    asked_for,
+    command_to_go_on,
+    show,
+    tell_failure,
+    tell_figures,
+    tell_result,
+)
+from t2v_tui.cli.which_job import Hosts, find_job
+
+
+def run_there(
+    verb: str,
+    flags: Mapping[str, Any],
+    host: str,
+    *,
+    workspace: Workspace,
+    flag_names: Mapping[str, str],
+    after: str | None,
+    is_detached: bool,
+    as_json: bool,
+    is_verbose: bool,
+    tell: Tell | None = None,
+) -> int:
+    """Start one verb as a job on a host; then leave it, or follow it to its end and return its own code."""
+    spec = make_spec(verb, values_for(verb, workspace, os.environ, flags, flag_names=flag_names))
+    teller = narrator()
+    with Hosts(workspace) as hosts:
+        jobs = hosts.jobs(host)
+        for path in only_here(flags, jobs):
+            teller.say(f"note: {path} means {in_words(path, jobs)}; nothing is copied there", "yellow")
+        first = find_job(after, host, hosts).row.job if after else None
+        job = jobs.submit(verb, spec, after=first)
+        if not job.is_new:
+            teller.say(f"asked before, and the answer was lost: it is job {job.job}", "yellow")
+        if is_detached:
+            teller.say(how_to_come_back(job.job))
+            print(job.job)
+            return 0
+        teller.say(f"job {job.job} on {host}; Ctrl-C leaves it running", "dim")
+        go_on = sys.argv[1:]
+        return watch(jobs, jobs.row(job.job), teller, as_json=as_json, is_verbose=is_verbose, tell=tell, go_on=go_on)
+
+
+def only_here(flags: Mapping[str, Any], jobs: HostJobs) -> list[str]:
+    """Paths that were typed, are relative, and name a file here: whoever typed them may mean that one."""
+    if jobs.host.name == LOCAL:
+        return []
+    texts = [value for value in flags.values() if isinstance(value, str) and 0 < len(value) < 1000]
+    return [text for text in texts if "\0" not in text and Path(text).is_file()]
+
+
+def in_words(path: str, jobs: HostJobs) -> str:
+    """A path on a host as scp would take it."""
+    if jobs.host.name == LOCAL:
+        return path
+    return f"{jobs.host.name}:{PurePosixPath(jobs.host.workdir) / path}"
+
+
+def how_to_come_back(job: str) -> str:
+    return f"watch it:  t2v attach {job}\nend it:    t2v stop {job}"
+
+
+def watch(
+    jobs: HostJobs,
+    row: JobRow,
+    teller: Narrator,
+    *,
+    as_json: bool,
+    is_verbose: bool,
+    tell: Tell | None = None,
+    go_on: list[str] | None = None,
+) -> int:
+    """Follow a job to its end, tell how it ended, and return its own exit code; 130 when somebody leaves before.
+
+    go_on: what was typed to start it, for the line that goes on after a stop
+    """
+    followed = Followed(f"t2v logs {row.job}")
+    try:
+        _follow(jobs, row, followed, teller, is_verbose=is_verbose)
+    except KeyboardInterrupt:
+        teller.close()
+        teller.say(f"left: the job goes on on {jobs.host.name}\n{how_to_come_back(row.job)}")
+        return INTERRUPTED
+    finally:
+        teller.close()
+    if followed.exit.code:
+        tell_failure(followed, teller, command_to_go_on(row.verb, go_on, followed.checkpoints) if go_on else "")
+    elif followed.result is None:
+        teller.say("done", "green")
+    elif tell is not None:
+        tell(followed, jobs.workspace, teller, as_json=as_json)
+    elif jobs.host.name == LOCAL:
+        tell_result(followed, jobs.workspace, teller, as_json=as_json)
+    else:
+        paths = [in_words(path, jobs) for path in asked_for(followed.result)]
+        tell_figures(followed, paths, teller, as_json=as_json)
+    return followed.exit.code
+
+
+def _follow(jobs: HostJobs, row: JobRow, followed: Followed, teller: Narrator, *, is_verbose: bool) -> None:
+    if row.state == "queued" and (waits := what_it_waits_for(row)):
+        teller.say(f"queued: {waits}", "dim")
+    link, tail = LinkWords(jobs.host.name), Lines()
+    follower = Follower(jobs.host, row.job, Spool.of(jobs.workspace, jobs.host.name, row.job))
+    try:
+        for said in follower:
+            match said:
+                case Event():
+                    show(said, followed, teller)
+                case LogChunk() if is_verbose:
+                    for line in tail.of(said.data):
+                        teller.say(f"  │ {line}", "dim")
+                case LinkState():
+                    if sentence := link.of(said):
+                        teller.say(sentence, "yellow")
+                case JobRow():
+                    followed.ended = Exit(
+                        said.exit_code, said.signal, said.reason, said.hint, said.ended_t or time.time()
+                    )
+    finally:
+        follower.close()
+
+
+def what_it_waits_for(row: JobRow) -> str:
+    """`place 2 for the GPU, after 20261122-…`; nothing for a job that is about to begin."""
+    place = f"place {row.place_in_queue} for the GPU" if row.needs_gpu and row.place_in_queue else ""
+    return ", ".join(filter(None, (place, f"after {row.after}" if row.after else "")))
+
+
+class LinkWords:
+    """What there is to say about a link: nothing as long as it holds."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._lost: LinkState | None = None
+
+    def of(self, state: LinkState) -> str:
+        if not state.is_up:
+            self._lost = state
+            last = f"; last known: {state.last.state}{_after_comma(progress_of(state.last))}" if state.last else ""
+            return f"link:  {state.why}{last}; looking for {self._host} again"
+        if self._lost is None:
+            return ""
+        gone_s, self._lost = state.since - self._lost.since, None
+        return f"link:  {self._host} is back after {duration(gone_s)}"
+
+
+def _after_comma(text: str) -> str:
+    return f", {text}" if text else ""
+
+
+def progress_of(row: JobRow) -> str:
+    """`120 of 400 steps, loss 0.31`, from the newest event; nothing when that counts nothing."""
+    event = row.last_event or {}
+    done, total = event.get("done" if event.get("kind") == "progress" else "step"), event.get("total")
+    if not isinstance(done, int | float) or not isinstance(total, int | float):
+        return str(event.get("name", "")) if event.get("kind") == "stage" else ""
+    loss = event.get("loss")
+    beside = f", loss {loss:.3g}" if isinstance(loss, int | float) else ""
+    return f"{done:g} of {total:g} {event.get('unit', 'steps')}{beside}"
+
+
+class Lines:
+    """Whole lines of a log that comes in pieces; of a line that was drawn over with \\r, what stood there last."""
+
+    def __init__(self) -> None:
+        self._torn = b""
+
+    def of(self, data: bytes) -> list[str]:
+        *whole, self._torn = (self._torn + data).split(b"\n")
+        return [line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace") for line in whole]
