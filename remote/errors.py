@@ -69,3 +69,7 @@ class Refused(RemoteError):
     """The agent cannot do what was asked, as it was asked."""
 
     exit_code = 2
+
+
+class NotReady(RemoteError):
+    """The host lacks something that the engine needs, and t2v cannot put it there."""

@@ -75,17 +75,19 @@ class HostJobs:
         after: str | None = None,
         key: str | None = None,
         env: Mapping[str, str] | None = None,
+        release: str | None = None,
         argv: Sequence[str] = (),
     ) -> RemoteJob:
         """Start a job that goes on without us; its paths are relative to the workspace there.
 
         after: id of a job that has to succeed first
         key:   makes it the same job as an earlier request; made and remembered here when it is left out
+        release: of t2v that it needs there; JobNotFound when the host has not got it
         argv:  another program in the engine's place, for tests
         """
         asked = {
             "verb": verb, "spec": asked_values(spec), "after": after, "env": dict(env or {}),
-            "needs_gpu": getattr(spec, "device", "cpu") != "cpu",
+            "needs_gpu": getattr(spec, "device", "cpu") != "cpu", **({"release": release} if release else {}),
             **({"argv": list(argv)} if argv else {"python": [self.host.engine_python]}),
         }  # fmt: skip
         if key is not None:

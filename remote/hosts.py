@@ -24,6 +24,10 @@ class Host(Protocol):
     def engine_python(self) -> str:
         """The Python there that has the engine."""
 
+    @property
+    def is_managed(self) -> bool:
+        """The engine there is ours to install and to bring up to date."""
+
     def open(self, arguments: Sequence[str]) -> Channel:
         """Start the agent with constant words. Raises HostUnreachable or a kind of it, RemoteError."""
 
@@ -35,6 +39,7 @@ class LocalHost:
     """This machine: the agent is a child process."""
 
     name = LOCAL
+    is_managed = False
 
     def __init__(self, workspace: Workspace) -> None:
         self.workdir = str(workspace.root)

@@ -74,6 +74,10 @@ class SSHHost:
         return self.settings.engine_python
 
     @property
+    def is_managed(self) -> bool:
+        return self.settings.python is None
+
+    @property
     def user(self) -> str:
         return self.settings.user or str(self._config.get("user") or getpass.getuser())
 
@@ -83,7 +87,7 @@ class SSHHost:
         try:
             return SSHChannel(self, channel).started(command(arguments))
         except BaseException:
-            with suppress(EOFError, OSError):  # the connection may be gone; what went wrong first is what counts
+            with suppress(EOFError, OSError):  # what went wrong first is what counts
                 channel.close()
             raise
 
@@ -183,7 +187,7 @@ class SSHChannel:
         self._channel.settimeout(WRITE_TIMEOUT_S)
         try:
             self._channel.sendall(data)
-        except OSError as error:
+        except (EOFError, OSError) as error:
             raise self._host.lost(str(error)) from error
 
     def read(self, size: int, timeout_s: float) -> bytes:
@@ -202,7 +206,8 @@ class SSHChannel:
         return self._channel.status_event.wait(1.0) and self._channel.exit_status >= 0
 
     def close(self) -> None:
-        self._channel.close()
+        with suppress(EOFError, OSError):  # the connection went first
+            self._channel.close()
 
 
 def _lookup(address: str, config: Path) -> dict[str, Any]:

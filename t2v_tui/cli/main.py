@@ -45,6 +45,7 @@ class _Commands(LazyGroup):
         "attach": Entry("t2v_tui.cli.jobs:attach", "Watch a job to its end."),
         "logs": Entry("t2v_tui.cli.jobs:logs", "Show a job's log."),
         "stop": Entry("t2v_tui.cli.jobs:stop", "End a job."),
+        "bootstrap": Entry("t2v_tui.cli.bootstrap:bootstrap", "Make another machine ready for the engine."),
     }
 
 

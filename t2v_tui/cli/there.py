@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from remote.host_jobs import HostJobs
+from remote.errors import JobNotFound
+from remote.host_jobs import HostJobs, RemoteJob
 from remote.host_settings import LOCAL
 from remote.job_row import JobRow
 from remote.jobs import Exit
@@ -17,7 +18,7 @@ from remote.logs import Follower, LinkState, LogChunk
 from remote.spool import Spool
 from t2v_core.events import Event
 from t2v_core.settings import values_for
-from t2v_core.specs import make_spec
+from t2v_core.specs import Spec, make_spec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.narrate import Narrator, duration, narrator
 from t2v_tui.cli.run import (
@@ -55,7 +56,7 @@ def run_there(
         for path in only_here(flags, jobs):
             teller.say(f"note: {path} means {in_words(path, jobs)}; nothing is copied there", "yellow")
         first = find_job(after, host, hosts).row.job if after else None
-        job = jobs.submit(verb, spec, after=first)
+        job = _submitted(jobs, verb, spec, first, teller)
         if not job.is_new:
             teller.say(f"asked before, and the answer was lost: it is job {job.job}", "yellow")
         if is_detached:
@@ -65,6 +66,27 @@ def run_there(
         teller.say(f"job {job.job} on {host}; Ctrl-C leaves it running", "dim")
         go_on = sys.argv[1:]
         return watch(jobs, jobs.row(job.job), teller, as_json=as_json, is_verbose=is_verbose, tell=tell, go_on=go_on)
+
+
+def _submitted(jobs: HostJobs, verb: str, spec: Spec, after: str | None, teller: Narrator) -> RemoteJob:
+    """One round trip where this t2v is on the host already; else it is brought there first."""
+    if not jobs.host.is_managed:
+        return jobs.submit(verb, spec, after=after)
+    from remote.bootstrap import ensure_ready  # noqa: PLC0415 - the first job on a host needs it, no other
+    from remote.release import current_release  # noqa: PLC0415
+
+    release = current_release()
+    try:
+        return jobs.submit(verb, spec, after=after, release=release.name)
+    except JobNotFound as missing:
+        teller.say(f"{missing.message}: making {jobs.host.name} ready")
+    ensure_ready(
+        jobs.host,
+        jobs.workspace,
+        release=release,
+        tell=lambda state: teller.say(f"  {state.name}: {state.detail}", "dim"),
+    )
+    return jobs.submit(verb, spec, after=after, release=release.name)
 
 
 def only_here(flags: Mapping[str, Any], jobs: HostJobs) -> list[str]:
