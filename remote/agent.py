@@ -436,7 +436,7 @@ def fresh_row(directory: Path) -> Json:
         "started_t": state.get("started"),
         "ended_t": ended.get("ended"),
         "pid": state.get("pid"),
-        "place_in_queue": 1 + len(earlier_gpu_jobs(directory, waiting=True)) if word == "queued" else None,
+        "place_in_queue": place_in_queue(directory, request) if word == "queued" else None,
         "needs_gpu": bool(request.get("needs_gpu", False)),
         "after": request.get("after"),
         "log_bytes": size_of(directory, "log"),
@@ -444,6 +444,11 @@ def fresh_row(directory: Path) -> Json:
         "last_event": next(last_events(directory), None),
         "supervised": word in ("queued", "starting", "running") and is_supervised(directory),
     }
+
+
+def place_in_queue(directory: Path, request: Json) -> int:
+    """1 is next. A job that needs no GPU waits for no other's turn."""
+    return 1 + (len(earlier_gpu_jobs(directory, waiting=True)) if request.get("needs_gpu") else 0)
 
 
 def queued_t(directory: Path) -> float:

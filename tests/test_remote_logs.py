@@ -170,6 +170,28 @@ def test_a_lost_link_is_no_failed_job(far: Far) -> None:
     assert (said[-1].state, said[-1].code) == ("failed", 7)
 
 
+@pytest.mark.slow
+def test_a_minute_without_a_link_is_a_minute_of_not_knowing(far: Far) -> None:
+    """The job ends meanwhile; that is heard of when the link is back, and not a moment before."""
+    with far.jobs() as jobs:
+        job = far.begin(jobs, WAITS, "7")
+    heard: list[tuple[float, Said]] = []
+    for one in Follower(far.host(), job, far.spool(job)):
+        heard.append((time.monotonic(), one))
+        if isinstance(one, LogChunk) and not far.proxy.rules.is_stalled:
+            far.proxy.rules.is_stalled = True
+            far.go()
+            threading.Timer(60.0, lambda: setattr(far.proxy.rules, "is_stalled", False)).start()
+            stalled_at = time.monotonic()
+    [down] = [(at, one) for at, one in heard if isinstance(one, LinkState) and not one.is_up]
+    assert down[0] - stalled_at <= 15
+    assert down[1].last is None or down[1].last.state in ("starting", "running")
+    ended_at, row = heard[-1]
+    assert isinstance(row, JobRow)
+    assert (row.state, row.code) == ("failed", 7)
+    assert ended_at - stalled_at >= 60
+
+
 def test_what_came_is_there_with_the_host_switched_off_and_is_not_sent_again(far: Far) -> None:
     far.go()
     with far.jobs() as jobs:
