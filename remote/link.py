@@ -29,7 +29,7 @@ BANNER_TIMEOUT_S = 10.0
 PAUSE_S, PATIENCE_S = 4.0, 9.0
 # paramiko's own rekey can wait for itself and then drop the connection; the server asks for one when it is due.
 NEVER = 2**40
-WINDOW_BYTES = 2 * 2**20  # 40 MB/s at 50 ms, which no log needs; what has not been read yet is held in memory
+WINDOW_BYTES = 2**20  # 20 MB/s at 50 ms, which no log needs; what has not been read yet is held in memory
 
 
 class _Transport(paramiko.Transport):
