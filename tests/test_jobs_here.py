@@ -6,16 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from agent_here import DEADLINE_S, is_alive, wait_until
 
 from remote.jobs import JobHandle, Run, create, run_here
 from t2v_core.specs import make_spec
 from t2v_core.workspace import Workspace
-
-DEADLINE_S = 60.0
 
 # An engine that does nothing: it reports, and answers requests between steps with the engine's own Job.
 ENGINE = """
@@ -78,20 +76,6 @@ def job(tmp_path: Path) -> JobHandle:
 
 def running(job: JobHandle, program: str) -> Run:
     return run_here(job, argv=[sys.executable, "-c", program, str(job.directory)])
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def exit_of(job: JobHandle) -> dict[str, object]:

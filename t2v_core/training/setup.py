@@ -12,7 +12,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from t2v_core.checkpoints import latest_checkpoint
 from t2v_core.data.batches import BatchPlan, split_held_out
 from t2v_core.data.latents import LatentStore
-from t2v_core.diffusion import make_objective
+from t2v_core.diffusion import Objective, make_objective
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
@@ -49,19 +49,8 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     """Everything at step 0; checkpoints go to `folder`."""
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
-    objective = make_objective(
-        spec.objective,
-        timestep_logit_mean=spec.timestep_logit_mean,
-        min_snr_gamma=spec.min_snr_gamma,
-        zero_terminal_snr=spec.zero_terminal_snr,
-    )
-    device = pick_device(spec.device)
-    dtype = pick_dtype(spec.precision, device)
-    # Without attention over time no gradient reaches the frame embedding; several processes must know to wait for none.
-    parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame")
-    accelerator = Accelerator(
-        cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel]
-    )
+    objective = _objective(spec)  # what does not fit together is said before anything is loaded
+    accelerator = _accelerator(spec)
     if not accelerator.is_main_process:
         job.events.mute()
     store = _open_store(spec, job)
@@ -99,6 +88,23 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,
     )
+
+
+def _objective(spec: TrainSpec) -> Objective:
+    return make_objective(
+        spec.objective,
+        timestep_logit_mean=spec.timestep_logit_mean,
+        min_snr_gamma=spec.min_snr_gamma,
+        zero_terminal_snr=spec.zero_terminal_snr,
+    )
+
+
+def _accelerator(spec: TrainSpec) -> Accelerator:
+    device = pick_device(spec.device)
+    dtype = pick_dtype(spec.precision, device)
+    # Without attention over time no gradient reaches the frame embedding; several processes must know to wait for none.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame")
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel])
 
 
 def _open_store(spec: TrainSpec, job: Job) -> LatentStore:
