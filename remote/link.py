@@ -6,7 +6,6 @@ import base64
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -176,9 +175,9 @@ def key_line(key: paramiko.PKey) -> str:
     return f"{key.get_name()} {key.get_base64()}"
 
 
-def shown_key(route: Route, *, dialled: Callable[[Route], Way] = dial) -> str:
+def shown_key(route: Route) -> str:
     """The key a host shows, without logging in: `type base64`. Raises HostUnreachable."""
-    way = dialled(route)
+    way = dial(route)
     transport = _Transport(way.sock)
     try:
         transport.banner_timeout = BANNER_TIMEOUT_S

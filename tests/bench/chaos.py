@@ -85,9 +85,6 @@ class ChaosProxy:
             with suppress(OSError):
                 client.shutdown(socket.SHUT_WR)
 
-    def hold(self) -> bool:
-        return self.rules.is_stalled
-
 
 class _Pump:
     """One direction of one connection: a thread that reads and stamps, and one that lets go when its time has come."""
@@ -126,7 +123,7 @@ class _Pump:
             while not self.waiting:
                 self.arrived.wait()
             due, data = self.waiting.popleft()
-        while (wait_s := due - time.monotonic()) > 0 or self.proxy.hold():
+        while (wait_s := due - time.monotonic()) > 0 or self.proxy.rules.is_stalled:
             time.sleep(wait_s if wait_s > 0 else POLL_S)
         return data
 
