@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,6 +29,24 @@ class HostSettings(BaseModel):
     key_name: str | None = Field(None, description="name its key is pinned under (default: its address)")
     workdir: str = Field("~/text2video", description="the workspace there")
     python: str | None = Field(None, description="Python that has the engine (default: WORKDIR/venv/bin/python)")
+
+    provider: Literal["ssh", "gcloud"] = Field(
+        "ssh", description="gcloud: a Compute Engine VM, started and stopped by t2v"
+    )
+    project: str | None = Field(None, description="of the VM (default: gcloud's own configuration)")
+    zone: str | None = Field(None, description="of the VM (default: gcloud's own configuration)")
+    instance: str | None = Field(None, description="the VM's name (default: the section's name)")
+    iap: bool = Field(False, description="reach it through Identity-Aware Proxy, without an address of its own")
+
+    idle_stop_min: int = Field(30, ge=5, description="minutes without work after which the VM stops itself; see guard")
+    max_run_h: float = Field(24.0, gt=0, description="hours after which the VM stops whatever it does")
+    idle_gpu_percent: int = Field(5, ge=0, le=100, description="a GPU busier than this is at work")
+    usd_per_hour: float | None = Field(None, ge=0, description="what the VM costs (default: the shipped table, est.)")
+
+    transfer: Literal["auto", "ssh", "gcloud", "rsync", "bucket"] = Field(
+        "auto", description="how files travel: auto takes ssh, which resumes and verifies by itself"
+    )
+    bucket: str | None = Field(None, pattern=r"^gs://", description="gs://NAME/FOLDER that finished files pass through")
 
     @property
     def engine_python(self) -> str:
