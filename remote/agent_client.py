@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from remote.agent import RUN
+from remote.agent.detached import RUN
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused, RemoteError
 
 # The agent says something every 3 s, so this is three beats missed and a second for the way.
@@ -46,7 +46,7 @@ class Channel(Protocol):
 
 def agent_argv(arguments: Sequence[str], python: str) -> list[str]:
     """The agent on this machine. Isolated: neither its folder nor the user's settings change what it imports."""
-    return [python, "-I", "-S", "-X", "utf8", "-c", RUN, str(Path(__file__).with_name("agent.py")), *arguments]
+    return [python, "-I", "-S", "-X", "utf8", "-c", RUN, str(Path(__file__).with_name("agent")), *arguments]
 
 
 class ProcessChannel:

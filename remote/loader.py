@@ -12,41 +12,49 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-AGENT = Path(__file__).with_name("agent.py")
+from remote.agent.bundle import bundle
+from remote.agent.detached import RUN
+
+AGENT = Path(__file__).with_name("agent")
 NEED = b"need\n"
 
 # Runs on the host under whatever Python 3.9 or newer it has. Read-ahead of stdin is harmless: this side sends nothing
-# else before the agent has said its first line.
+# else before the agent has said its first line. What lies there is looked at each time: a file may have been damaged.
 _LOADER = """
-import hashlib, os, sys
-sha = sys.argv[1]
-path = os.path.expanduser("~/.cache/t2v/agent-%s.py" % sha)
-try:
-    with open(path, "rb") as file:
-        source = file.read()
-except OSError:
-    source = b""
-if hashlib.sha256(source).hexdigest() != sha:
+import glob, hashlib, json, os, shutil, sys
+sha, run = sys.argv[1:3]
+home = os.path.expanduser("~/.cache/t2v")
+folder = os.path.join(home, "agent-" + sha)
+modules = {}
+for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.py"))):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        modules[os.path.basename(path)] = file.read()
+if hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest() != sha:
     sys.stdout.write("need\\n")
     sys.stdout.flush()
-    source = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
-    if hashlib.sha256(source).hexdigest() != sha:
+    data = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
+    if hashlib.sha256(data).hexdigest() != sha:
         sys.exit("the agent arrived damaged")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    partial = "%s.%d" % (path, os.getpid())
-    with open(partial, "wb") as file:
-        file.write(source)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-sys.argv = [path] + sys.argv[2:]
-exec(compile(source, path, "exec"), {"__name__": "__main__", "__file__": path})
+    partial = "%s.%d" % (folder, os.getpid())
+    os.makedirs(partial)
+    for name, text in json.loads(data).items():
+        with open(os.path.join(partial, name), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        shutil.rmtree(partial)  # somebody else was quicker
+sys.argv = [run, folder] + sys.argv[3:]
+exec(run)
 """
 
 
 @cache
 def agent_source() -> bytes:
-    return AGENT.read_bytes()
+    return bundle(AGENT)
 
 
 def agent_sha256() -> str:
@@ -55,7 +63,7 @@ def agent_sha256() -> str:
 
 def command(arguments: Sequence[str]) -> str:
     """The command line for a host's shell; `arguments` are the agent's own constant words."""
-    return shlex.join(["env", "PYTHONUTF8=1", "python3", "-c", _LOADER, agent_sha256(), *arguments])
+    return shlex.join(["env", "PYTHONUTF8=1", "python3", "-c", _LOADER, agent_sha256(), RUN, *arguments])
 
 
 def upload() -> bytes:

@@ -21,11 +21,12 @@ import pytest
 from agent_here import DEADLINE_S, WAITS, Here, agent, open_agent, python39, wait_until
 
 from remote import agent_client
-from remote.agent import ByteStream
+from remote.agent.bundle import bundle_sha256
+from remote.agent.streams import ByteStream
 from remote.agent_client import Agent, ProcessChannel, frames
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused
 
-AGENT = Path(agent_client.__file__).with_name("agent.py")
+AGENT = Path(agent_client.__file__).with_name("agent")
 CUTS = 100
 
 PLANTED = "touch planted"
@@ -57,16 +58,22 @@ def here(tmp_path: Path, shared: Agent) -> Iterator[Here]:
     here.stop_all()
 
 
-# One file for old Pythons
+# Nothing but itself, for old Pythons
 
 
-def test_the_agent_is_one_file_of_the_standard_library_in_the_grammar_of_python_3_9() -> None:
-    tree = ast.parse(AGENT.read_text(), feature_version=(3, 9))
+@pytest.mark.parametrize("module", sorted(AGENT.glob("*.py")), ids=lambda path: path.name)
+def test_the_agent_needs_itself_and_the_standard_library_in_the_grammar_of_python_3_9(module: Path) -> None:
+    tree = ast.parse(module.read_text(), feature_version=(3, 9))
     imported = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    beside = {node.module for node in imported if isinstance(node, ast.ImportFrom) and node.level}
     names = {
-        alias.name if isinstance(node, ast.Import) else str(node.module) for node in imported for alias in node.names
+        alias.name if isinstance(node, ast.Import) else str(node.module)
+        for node in imported
+        if isinstance(node, ast.Import) or not node.level
+        for alias in node.names
     }
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+    assert beside <= {path.stem for path in AGENT.glob("*.py")}
 
 
 def test_the_agent_runs_under_python_3_9(tmp_path: Path) -> None:
@@ -91,7 +98,7 @@ def test_the_agent_runs_under_python_3_9(tmp_path: Path) -> None:
 
 def test_the_agent_says_first_what_it_is(shared: Agent) -> None:
     said = shared.call("hello")
-    assert shared.greeting["agent"] == said["agent"] == hashlib.sha256(AGENT.read_bytes()).hexdigest()
+    assert shared.greeting["agent"] == said["agent"] == bundle_sha256(AGENT)
     assert said["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert said["cores"] == os.cpu_count()
     assert abs(said["time"] - time.time()) < DEADLINE_S

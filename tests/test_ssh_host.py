@@ -6,6 +6,7 @@ that greets as the agent does, so that these promises are about the link alone.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from bench.chaos import ChaosProxy
 from bench.sshd import Sshd, make_key
 
 from remote import loader
+from remote.agent.bundle import bundle
 from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable, LinkLost, RemoteError
 from remote.host_keys import KnownHosts, fingerprint
 from remote.host_settings import HostSettings
@@ -23,11 +25,13 @@ from remote.ssh import SSHHost
 
 ECHO = """
 import json, sys
-print(json.dumps({"agent": "echo", "python": sys.version.split()[0]}), flush=True)
-for line in sys.stdin.buffer:
-    size = int(line)
-    sys.stdout.buffer.write(b"x" * size)
-    sys.stdout.buffer.flush()
+
+def main(arguments):
+    print(json.dumps({"agent": "echo", "python": sys.version.split()[0]}), flush=True)
+    for line in sys.stdin.buffer:
+        size = int(line)
+        sys.stdout.buffer.write(b"x" * size)
+        sys.stdout.buffer.flush()
 """
 NOWHERE = Path("/nonexistent/config")
 
@@ -48,8 +52,10 @@ def proxy(sshd: Sshd) -> Iterator[ChaosProxy]:
 
 @pytest.fixture(autouse=True)
 def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "echo.py").write_text(ECHO)
-    monkeypatch.setattr(loader, "AGENT", tmp_path / "echo.py")
+    (tmp_path / "echo").mkdir()
+    (tmp_path / "echo/__init__.py").touch()
+    (tmp_path / "echo/__main__.py").write_text(ECHO)
+    monkeypatch.setattr(loader, "AGENT", tmp_path / "echo")
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     loader.agent_source.cache_clear()
     yield
@@ -161,16 +167,17 @@ def test_a_host_without_python_is_said_so(host: SSHHost, monkeypatch: pytest.Mon
 
 
 def test_the_agent_travels_once_and_lies_under_its_hash(host: SSHHost, sshd: Sshd) -> None:
-    cached = sshd.home / f".cache/t2v/agent-{loader.agent_sha256()}.py"
-    cached.unlink(missing_ok=True)
+    folder = sshd.home / f".cache/t2v/agent-{loader.agent_sha256()}"
+    shutil.rmtree(folder, ignore_errors=True)
     host.open(["serve"])
-    assert cached.read_bytes() == loader.agent_source()
+    assert bundle(folder) == loader.agent_source()
+    cached = folder / "__main__.py"
     made = cached.stat().st_mtime_ns
     host.open(["serve"])
     assert cached.stat().st_mtime_ns == made
     cached.write_bytes(b"torn")
     assert host.open(["serve"]).greeting["agent"] == "echo"
-    assert cached.read_bytes() == loader.agent_source()
+    assert bundle(folder) == loader.agent_source()
 
 
 def test_what_a_login_shell_prints_first_is_passed_over(host: SSHHost, sshd: Sshd) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from agent_here import WAITS, Here, agent, is_alive, wait_until
 
-from remote.agent import RUN
+from remote.agent.detached import RUN
 from remote.agent_client import Agent
 from remote.errors import JobNotFound, LinkLost, Refused
 
@@ -524,7 +524,7 @@ def test_where_systemd_may_be_used_the_supervisor_is_a_unit_and_where_it_fails_a
     asked, started = [json.loads(line) for line in record.read_text().splitlines()]
     assert asked == ["-n", "systemd-run", "--version"]
     log = here.directory(job) / "log"
-    program = Path(__file__).parent.parent / "remote/agent.py"
+    program = Path(__file__).parent.parent / "remote/agent"
     assert started[:-1] == [
         "-n", "systemd-run", f"--unit=t2v-{job}", f"--uid={os.getuid()}", f"--gid={os.getgid()}", "--collect",
         "--quiet",

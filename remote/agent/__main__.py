@@ -1,0 +1,120 @@
+"""The agent's modes, each started by a constant command line.
+
+serve       requests as JSON lines on stdin, answers on stdout; ends with its stdin, while jobs go on
+follow      the bytes of a job's log and events from an offset on, as frames
+metrics     GPU, CPU, memory and disk every few seconds
+supervise   started by `serve`, detached: waits for its turn, runs one job, writes `exit.json` last
+end         started by `serve`, detached: stops one job, by force if need be, even when the link is lost meanwhile
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .asked import take
+from .detached import leave_parent
+from .files import Json, Problem
+from .following import follow
+from .jobs import leave_request, start, status, stop
+from .looking import hash_files, hello, ls, probe, read
+from .machine import gpu_sample, metrics
+from .making_ready import put, standing, unpack_release
+from .releases import use_release
+from .stopping import end_job
+from .supervisor import supervise
+from .wire import beat, described, greeting, say_line
+
+VERBS: dict[str, Callable[[Json], Json]] = {
+    "hello": hello, "start": start, "status": status, "stop": stop, "request": leave_request, "ls": ls,
+    "hash": hash_files, "gpu": lambda _: gpu_sample(), "probe": probe, "read": read,
+    "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
+}  # fmt: skip
+
+
+def answer(line: bytes) -> None:
+    """One request, {"id", "ask", "with"}; whatever goes wrong becomes its answer."""
+    id_ = None
+    try:
+        asked = json.loads(line)
+        id_ = asked["id"]
+        verb = VERBS.get(asked["ask"])
+        if verb is None:
+            raise Problem("asked-wrongly", f"the agent knows no {asked['ask']!r}", f"it knows: {', '.join(VERBS)}")
+        say_line({"id": id_, "ok": verb(take(asked, "with", dict, {}))})
+    except BrokenPipeError:
+        os._exit(0)
+    except Exception as error:  # noqa: BLE001 - one request must not end the others
+        say_line({"id": id_, "error": described(error)})
+
+
+def serve() -> None:
+    """Each request in a thread: a slow one does not hold up the others. Ends with stdin; jobs go on."""
+    threading.Thread(target=beat, daemon=True).start()
+    for line in sys.stdin.buffer:
+        threading.Thread(target=answer, args=(line,), daemon=True).start()
+
+
+def stream(mode: Callable[[Json, Callable[[Json], None]], None]) -> None:
+    try:
+        mode(json.loads(sys.stdin.buffer.readline()), say_line)
+    except Problem as problem:
+        say_line({"error": described(problem)})
+
+
+def supervise_detached(encoded: str | None) -> None:
+    """encoded: the parameters when systemd started this, which is detaching enough"""
+    if encoded is None:
+        parameters = json.loads(sys.stdin.buffer.readline())
+        leave_parent()
+    else:
+        parameters = json.loads(bytes.fromhex(encoded))
+    directory = Path(parameters["directory"])
+    with told(directory):
+        supervise(directory, say_line)
+
+
+def end_detached() -> None:
+    parameters = json.loads(sys.stdin.buffer.readline())
+    leave_parent()
+    directory = Path(parameters["directory"])
+    with told(directory), suppress(BrokenPipeError):  # who asked may be gone
+        say_line(end_job(directory, parameters["grace_s"]))
+
+
+@contextmanager
+def told(directory: Path) -> Iterator[None]:
+    """Nobody listens to a detached process: what breaks it is written down beside the job."""
+    try:
+        yield
+    except Exception:
+        import traceback  # noqa: PLC0415
+
+        (directory / "agent-error").write_text(traceback.format_exc())
+        raise
+
+
+def main(arguments: Sequence[str]) -> int:
+    mode = arguments[0] if arguments else ""
+    modes: dict[str, Callable[[], None]] = {
+        "serve": serve,
+        "follow": lambda: stream(follow),
+        "metrics": lambda: stream(metrics),
+        "supervise": lambda: supervise_detached(arguments[1] if len(arguments) > 1 else None),
+        "end": end_detached,
+    }
+    if mode not in modes:
+        sys.stderr.write(f"usage: agent {{{','.join(modes)}}}\n")
+        return 2
+    try:
+        if mode in ("serve", "follow", "metrics"):
+            say_line(greeting())
+        modes[mode]()
+    except BrokenPipeError:  # the reader went away
+        return 0
+    return 0

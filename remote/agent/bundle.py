@@ -1,0 +1,17 @@
+"""The agent as one piece of bytes: what travels to a host, and what its hash is taken of on either side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+
+def bundle(folder: Path) -> bytes:
+    """Every module by name; the same bytes wherever and whenever the same modules lie."""
+    modules = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
+    return json.dumps(modules, sort_keys=True).encode()
+
+
+def bundle_sha256(folder: Path) -> str:
+    return hashlib.sha256(bundle(folder)).hexdigest()

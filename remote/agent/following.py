@@ -1,0 +1,47 @@
+"""Frames of a job's log and events until it has ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from .asked import job_directory, take
+from .detached import tend
+from .endings import has_ended
+from .files import Json
+from .rows import job_row, state_of, state_of_live
+from .streams import CHUNK_BYTES, ByteStream, Watch
+from .wire import BEAT_S, write_all
+
+
+def follow(parameters: Json, say: Callable[[Json], None]) -> None:
+    """Frames of a job's files until it has ended and every byte was sent, or the reader is gone."""
+    directory = job_directory(parameters)
+    offsets = take(parameters, "files", dict)
+    streams = [ByteStream(directory, name, int(offsets[name])) for name in ("events.jsonl", "log") if name in offsets]
+    watch_, said, looked = Watch(directory), time.monotonic(), 0.0
+    while True:
+        now, is_over = time.monotonic(), has_ended(directory)
+        if not is_over and now - looked > 1:  # lost, or its supervisor was killed
+            tend(directory)
+            looked, is_over = now, state_of_live(directory) is None and state_of(directory)[1] != {}
+        sent = 0
+        for stream in streams:
+            offset = stream.offset
+            if data := stream.read(CHUNK_BYTES):
+                header = json.dumps({"file": stream.name, "offset": offset, "n": len(data)}).encode() + b"\n"
+                write_all(header + data)
+                sent += len(data)
+        if sent:
+            # Many short writes in a row travel together: a frame for each costs more than the bytes.
+            pause_s, said = (0.005 if now - said < 0.02 and sent < CHUNK_BYTES else 0), now
+            time.sleep(pause_s)
+        elif is_over:
+            say({"end": job_row(directory)})
+            return
+        elif now - said >= BEAT_S:
+            say({"beat": time.time()})
+            said = now
+        elif not watch_.wait(min(1.0, said + BEAT_S - now)):
+            return

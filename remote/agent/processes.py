@@ -1,0 +1,169 @@
+"""KILL_PATIENCE_S Which processes belong to a job, and whether the one that was started is still the one that lives."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .files import Json, read_json
+
+KILL_PATIENCE_S = 10.0
+# Whoever has this in its environment belongs to that job; supervisors are nobody's.
+JOB_VARIABLE, NOBODY = "T2V_JOB", "-"
+BOOT_ID_FILE = Path(os.environ.get("T2V_BOOT_ID_FILE", "/proc/sys/kernel/random/boot_id"))
+
+
+def is_supervised(directory: Path) -> bool:
+    """A shared lock does not fit beside the supervisor's; two who ask at the same time do not see each other."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+class Process(NamedTuple):
+    """One line of the process table; a pid with its start time is never reused within a boot."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    start_ticks: int
+
+
+def process(pid: int) -> Process | None:
+    """None when it is gone, or only its exit code is left."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def boot_id() -> str | None:
+    try:
+        return BOOT_ID_FILE.read_text().strip()
+    except OSError:
+        return None
+
+
+def named_job(pid: int) -> str | None:
+    """The job in the environment that a process was started with."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    mark = JOB_VARIABLE.encode() + b"="
+    found = next((item for item in environment.split(b"\0") if item.startswith(mark)), None)
+    return None if found is None else found[len(mark) :].decode(errors="replace")
+
+
+def main_process(state: Json | None) -> Process | None:
+    """The job's own process if it is alive: same boot, same pid, same start time (or, without one, same arguments)."""
+    if not state or "pid" not in state or state.get("boot_id") != boot_id():
+        return None
+    found = process(int(state["pid"]))
+    if found is None:
+        return None
+    if "start_ticks" in state:
+        return found if found.start_ticks == state["start_ticks"] else None
+    with suppress(OSError):
+        arguments = Path(f"/proc/{found.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        return found if arguments == [os.fsencode(part) for part in state.get("argv", [])] else None
+    return None
+
+
+def job_processes(directory: Path) -> list[int]:
+    """Everything alive that belongs to a job: its session and group, who names it, who descends from either.
+
+    A child that forks twice and calls setsid keeps the job in its environment, or falls to the supervisor, which is a
+    subreaper. Jobs that were started from within this one are jobs of their own.
+    """
+    state = read_json(directory / "state.json") or {}
+    own: set[int] = set()
+    others: list[Process] = []
+    for entry in Path("/proc").iterdir():
+        one = process(int(entry.name)) if entry.name.isdigit() else None
+        if one is None or one.pid == os.getpid():
+            continue
+        job = named_job(one.pid)
+        if job == directory.name:
+            own.add(one.pid)
+        elif job is None:
+            others.append(one)
+    leader = int(state.get("pid", 0)) if state.get("boot_id") == boot_id() else 0
+    if main_process(state) or (leader and process(leader) is None):  # else the number is somebody else's by now
+        own |= {one.pid for one in others if leader in (one.pid, one.group, one.session)}
+    parents = own | ({int(state["supervisor"])} if "supervisor" in state and is_supervised(directory) else set())
+    while True:
+        more = {one.pid for one in others if one.parent in parents} - own
+        if not more:
+            return sorted(own)
+        own |= more
+        parents |= more
+
+
+def libc() -> Any:
+    import ctypes  # noqa: PLC0415 - whoever starts a job waits for what is imported; as below
+
+    return ctypes.CDLL(None)
+
+
+def find_program(name: str, path: str | None = None) -> str | None:
+    import shutil  # noqa: PLC0415
+
+    return shutil.which(name, path=path)
+
+
+def send(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def oom_kills() -> Json:
+    """Counts of what the kernel killed for want of memory, by file: of this process's memory group, else of all."""
+    groups = []
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                groups += [f"/sys/fs/cgroup{path}/memory.events", f"/sys/fs/cgroup/unified{path}/memory.events"]
+            elif "memory" in controllers.split(","):
+                groups.append(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+    for file in [*groups, "/proc/vmstat"]:
+        with suppress(OSError):
+            if count := re.search(r"^oom_kill (\d+)$", Path(file).read_text(), re.MULTILINE):
+                return {file: int(count[1])}
+    return {}
+
+
+def ran_out_of_memory(before: Json) -> bool | None:
+    """True when a count rose since `before`; None when there is nothing to count by."""
+    for file, count in before.items():
+        with suppress(OSError):
+            if now := re.search(r"^oom_kill (\d+)$", Path(file).read_text(), re.MULTILINE):
+                return int(now[1]) > int(count)
+    return None
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

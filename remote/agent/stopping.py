@@ -1,0 +1,83 @@
+"""Ending one job to the last process, by force if need be, and looking what is left."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from .detached import settle, tend
+from .endings import has_ended
+from .files import Json, read_json, write_whole
+from .machine import ask_nvidia, number
+from .processes import KILL_PATIENCE_S, is_supervised, job_processes, main_process, send
+from .rows import state_of
+
+# How long a signal may take; the stop file before it has the whole grace, since a checkpoint may be on its way.
+SIGNAL_PATIENCE_S = 5.0
+
+
+def end_job(directory: Path, grace_s: float) -> Json:
+    """Ask by the `stop` file, then SIGINT, SIGTERM, SIGKILL over the whole tree; then look what is left.
+
+    grace_s: how long the file may take; each signal has at most five seconds
+    """
+    request, seen = read_json(directory / "request.json"), set(job_processes(directory))
+    how = "stop file"
+    if not has_ended(directory):
+        write_whole(directory / "stop", "")
+        if request is not None:
+            tend(directory)
+        listens = (request or {}).get("is_engine", True) or not (directory / "state.json").exists()
+        patience_s = max(0.1, min(grace_s, SIGNAL_PATIENCE_S))
+        steps = [("stop file", None, grace_s if listens else 0.0), ("SIGINT", signal.SIGINT, patience_s)]
+        steps += [("SIGTERM", signal.SIGTERM, patience_s), ("SIGKILL", signal.SIGKILL, KILL_PATIENCE_S)]
+        for name, number, limit_s in steps:
+            how = name
+            if has_gone(directory, number, limit_s, seen):
+                break
+    else:
+        how = "had ended"
+    deadline = time.monotonic() + KILL_PATIENCE_S
+    while is_supervised(directory) and not has_ended(directory) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    settle(directory)
+    left = job_processes(directory)
+    return {"state": state_of(directory)[0], "left": left, "how": how, **gpu_left(seen, set(left))}
+
+
+def has_gone(directory: Path, number: signal.Signals | None, limit_s: float, seen: set[int]) -> bool:
+    """Send a signal, and wait for the end of the job. SIGINT is for its own process, the others for the whole tree.
+
+    seen: grows by the processes that were met
+    """
+    deadline, look_at = time.monotonic() + limit_s, 0.0
+    while True:
+        if has_ended(directory):
+            return True
+        if time.monotonic() >= look_at:  # a look at all processes takes some milliseconds
+            look_at = time.monotonic() + (0.05 if number is signal.SIGKILL else 1.0)
+            found = job_processes(directory)
+            if not found and not is_supervised(directory):
+                return True
+            seen.update(found)
+            main = main_process(read_json(directory / "state.json"))
+            if number is not None:
+                send([main.pid] if main and number is signal.SIGINT else found, number)
+            if number is not signal.SIGKILL:
+                number = None  # asked once
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+
+
+def gpu_left(seen: set[int], left: set[int]) -> Json:
+    """Processes of the job that still hold GPU memory; the driver takes a moment to forget those that ended."""
+    deadline = time.monotonic() + SIGNAL_PATIENCE_S
+    while True:
+        rows, why = ask_nvidia(["--query-compute-apps=pid,used_memory"])
+        found = [row for row in rows if row and row[0].isdigit() and int(row[0]) in seen | left]
+        if not found or time.monotonic() > deadline:
+            holding = [{"pid": int(row[0]), "memory_used_mib": number(row[1])} for row in found]
+            return {"gpu_left": holding, "gpu_checked": why is None, "why": why or ""}
+        time.sleep(0.2)

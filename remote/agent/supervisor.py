@@ -1,0 +1,194 @@
+"""One job from its place in the queue to its `exit.json`."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from .detached import close_standard_files, tend
+from .endings import NOT_FOUND, STOPPED, exit_as, how_it_ended
+from .files import Json, Problem, exclusive, read_json, write_json
+from .processes import (
+    JOB_VARIABLE,
+    KILL_PATIENCE_S,
+    boot_id,
+    job_processes,
+    libc,
+    main_process,
+    oom_kills,
+    process,
+    ran_out_of_memory,
+    send,
+)
+from .rows import earlier_gpu_jobs, state_of
+
+QUEUE_POLL_S = 0.2
+# Workers of a data loader are gone within milliseconds of their parent; whatever needs longer is a stray.
+LEFTOVER_GRACE_S = 5.0
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def supervise(directory: Path, say: Callable[[Json], None]) -> None:
+    """One job from its place in the queue to its `exit.json`. Only SIGKILL ends this before the job has ended."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        with exclusive(directory / "lock", timeout_s=1.0):
+            say({"supervised": True})
+            close_standard_files()
+            ended = None if (directory / "exit.json").exists() else watch(directory)
+            if ended is not None:
+                write_exit(directory, ended)
+    except Problem:  # another one is at work
+        say({"supervised": False})
+
+
+def watch(directory: Path) -> Json | None:
+    """Begin the job in its turn, or take over one whose supervisor was killed; returns how it ended."""
+    state = read_json(directory / "state.json")
+    if state is not None:
+        write_json(directory / "state.json", {**state, "supervisor": os.getpid()})
+        wait_for_other(state)
+        end_leftovers(directory)
+        return how_it_ended(directory, None)
+    request = read_json(directory / "request.json") or {}
+    refusal = wait_for_turn(directory, request)
+    if refusal is not None:
+        return exit_as(STOPPED, None, refusal)
+    # From here on, not before: a supervisor that was started for another job while waiting must not fall to this one.
+    with suppress(OSError, AttributeError):
+        libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    oom_before = oom_kills()
+    try:
+        pid = start_child(directory, request)
+    except OSError as error:
+        why = f"cannot start {request['argv'][0]}: {error.strerror}"
+        return exit_as(NOT_FOUND, None, why, "t2v bootstrap makes the host ready")
+    code = wait_for_own(pid)
+    end_leftovers(directory)
+    return how_it_ended(directory, code, ran_out_of_memory(oom_before))
+
+
+def write_exit(directory: Path, ended: Json) -> None:
+    """A full disk must not hide how it ended: somebody may make room."""
+    for _ in range(12):
+        try:
+            write_json(directory / "exit.json", ended)
+            return
+        except OSError:
+            time.sleep(5)
+
+
+def wait_for_turn(directory: Path, request: Json) -> str | None:
+    """Returns None when it is this job's turn, else why it will never be."""
+    while True:
+        if (directory / "stop").exists():
+            return "stopped before it began"
+        ahead = earlier_gpu_jobs(directory, waiting=False) if request.get("needs_gpu") else []
+        if request.get("after"):
+            first = directory.parent / request["after"]
+            word = state_of(first)[0] if first.is_dir() else "lost"
+            if word not in ("queued", "starting", "running", "succeeded"):
+                return f"not started: job {first.name} did not succeed ({word})"
+            ahead += [first] if word != "succeeded" else []
+        if not ahead:
+            return None
+        for other in ahead:
+            if (other / "request.json").exists():
+                tend(other)
+        time.sleep(QUEUE_POLL_S)
+
+
+def start_child(directory: Path, request: Json) -> int:
+    """Fork, write down the child's pid, and only then let it become the program: no job without a record.
+
+    Returns its pid. Raises OSError when the program cannot be run.
+    """
+    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **request["env"]}
+    environment[JOB_VARIABLE] = directory.name
+    log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    gate, open_gate = os.pipe()
+    hear, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(open_gate)
+        become(request["argv"], environment, directory.parent.parent, log, gate, tell)
+    for descriptor in (gate, tell, log):
+        os.close(descriptor)
+    try:
+        record(directory, pid, request["argv"])
+        os.write(open_gate, b"go")
+    finally:
+        os.close(open_gate)  # unwritten, it tells the child to end
+    with os.fdopen(hear, "rb") as answer:
+        number = answer.read()  # ends when the program has begun: the descriptor is closed by exec
+    if number:
+        os.waitpid(pid, 0)
+        raise OSError(int(number), os.strerror(int(number)))
+    return pid
+
+
+def become(argv: list[str], environment: dict[str, str], folder: Path, log: int, gate: int, tell: int) -> NoReturn:
+    """In the child: a session of its own, no input, output to the log, every signal as a program expects it."""
+    try:
+        os.setsid()
+        if os.read(gate, 2) == b"go":
+            for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+                os.dup2(source, target)
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.chdir(folder)
+            os.execvpe(argv[0], argv, environment)  # noqa: S606 - no shell is what is wanted
+    except OSError as error:
+        os.write(tell, str(error.errno).encode())
+    finally:
+        os._exit(NOT_FOUND)
+
+
+def record(directory: Path, pid: int, argv: list[str]) -> None:
+    one = process(pid)
+    state = {"pid": pid, "start_ticks": one.start_ticks if one else None, "boot_id": boot_id(), "started": time.time()}
+    write_json(directory / "state.json", {**state, "argv": argv, "supervisor": os.getpid()})
+
+
+def wait_for_own(pid: int) -> int:
+    """Also takes the exit codes of orphans of the job, so that they do not stay as zombies."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def wait_for_other(state: Json) -> None:
+    """Wait for a process that is not a child of this one."""
+    while (found := main_process(state)) is not None:
+        try:
+            descriptor = os.pidfd_open(found.pid)
+        except (AttributeError, OSError):  # a kernel before 5.3
+            time.sleep(QUEUE_POLL_S)
+            continue
+        if main_process(state) is not None:
+            select.select([descriptor], [], [])
+        os.close(descriptor)
+
+
+def end_leftovers(directory: Path) -> None:
+    """What a job leaves behind would keep the GPU's memory; it gets a moment to end by itself."""
+    for number, patience_s in ((signal.SIGTERM, LEFTOVER_GRACE_S), (signal.SIGKILL, KILL_PATIENCE_S)):
+        deadline = time.monotonic() + patience_s
+        while left := job_processes(directory):
+            if time.monotonic() > deadline:
+                break
+            send(left, number)
+            time.sleep(0.1)
+        if not left:
+            break
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
