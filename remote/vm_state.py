@@ -1,0 +1,110 @@
+"""What Compute Engine says of a VM, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+RUNNING = "RUNNING"
+# TERMINATED is Compute Engine's word for a VM that is stopped and can be started again.
+STOPPED = ("TERMINATED", "STOPPED")
+SUSPENDED = "SUSPENDED"
+ON_THE_WAY_UP = ("PENDING", "PROVISIONING", "STAGING", "REPAIRING")
+ON_THE_WAY_DOWN = ("PENDING_STOP", "STOPPING", "SUSPENDING")
+
+
+@dataclass(frozen=True)
+class VmState:
+    """One VM at one moment.
+
+    id:           of the machine, not of its name: one that is made anew has another
+    status:       as the API says it, also one that this t2v does not know
+    address:      its external one; None without, and while it is off
+    gpus:         (type, count), as nvidia-tesla-a100
+    disks_gb:     of all its disks together
+    *_t:          Unix times in seconds; None when the API does not say
+    max_run_s:    after so long it is stopped whatever it does; None without that limit
+    termination_t: when that will be
+    seen_t:       when this was asked, by the clock here
+    """
+
+    name: str
+    project: str
+    zone: str
+    id: str
+    status: str
+    machine_type: str
+    seen_t: float
+    address: str | None = None
+    internal_address: str | None = None
+    gpus: tuple[tuple[str, int], ...] = ()
+    is_spot: bool = False
+    disks_gb: float = 0.0
+    last_start_t: float | None = None
+    last_stop_t: float | None = None
+    max_run_s: float | None = None
+    termination_t: float | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """By the API; whether its SSH server answers yet is another question."""
+        return self.status == RUNNING
+
+    @property
+    def is_stopped(self) -> bool:
+        """Off, and its machine and GPUs cost nothing."""
+        return self.status in STOPPED
+
+    @property
+    def key_name(self) -> str:
+        """Under which its host keys are pinned, as gcloud does it: the address changes, this does not."""
+        return f"compute.{self.id}"
+
+
+def vm_state(said: Mapping[str, Any], project: str, seen_t: float) -> VmState:
+    """From an `Instance` as google-cloud-compute's `to_dict` gives it, without its default values."""
+    scheduling = said.get("scheduling", {})
+    network = next(iter(said.get("network_interfaces", ())), {})
+    access = next(iter(network.get("access_configs", ())), {})
+    return VmState(
+        name=str(said.get("name", "")),
+        project=project,
+        zone=last_word(said.get("zone", "")),
+        id=str(said.get("id", "")),
+        status=str(said.get("status", "")),
+        machine_type=last_word(said.get("machine_type", "")),
+        seen_t=seen_t,
+        address=access.get("nat_i_p"),
+        internal_address=network.get("network_i_p"),
+        gpus=_gpus(said.get("guest_accelerators", ())),
+        is_spot=scheduling.get("provisioning_model") == "SPOT" or bool(scheduling.get("preemptible")),
+        disks_gb=float(sum(int(disk.get("disk_size_gb", 0)) for disk in said.get("disks", ()))),
+        last_start_t=_unix(said.get("last_start_timestamp")),
+        last_stop_t=_unix(said.get("last_stop_timestamp")),
+        max_run_s=_seconds(scheduling.get("max_run_duration")),
+        termination_t=_unix(scheduling.get("termination_time") or said.get("resource_status", {})
+                            .get("scheduling", {}).get("termination_timestamp")),
+    )  # fmt: skip
+
+
+def last_word(url: str) -> str:
+    """`a2-highgpu-1g` of `https://…/machineTypes/a2-highgpu-1g`."""
+    return str(url).rpartition("/")[2]
+
+
+def _gpus(said: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    return tuple((last_word(one.get("accelerator_type", "")), int(one.get("accelerator_count", 0))) for one in said)
+
+
+def _unix(text: str | None) -> float | None:
+    """Of `2026-11-25T01:02:03.004-08:00`; None for what is no time."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None
+
+
+def _seconds(said: Mapping[str, Any] | None) -> float | None:
+    return float(said.get("seconds", 0)) if said else None

@@ -1,0 +1,79 @@
+"""The inside of the bench's VM: an SSH server that runs while the machine has power, and who may log in."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bench.sshd import Sshd
+
+if TYPE_CHECKING:
+    from bench.compute_state import Instance
+
+
+@dataclass
+class NoGuest:
+    """A VM about which nothing but its state matters."""
+
+    def boot(self, instance: Instance) -> None: ...
+
+    def shut_down(self, instance: Instance) -> None: ...
+
+    def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None: ...
+
+
+@dataclass
+class SshdGuest:
+    """Google's guest agent and OpenSSH's server, as far as a client can see them.
+
+    sshd: its authorized_keys are what the metadata says; nobody's at first
+    publishes_keys: the host keys are written to the guest attributes at boot
+    """
+
+    sshd: Sshd
+    publishes_keys: bool = True
+    _is_up: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        (self.sshd.folder / "authorized_keys").write_text("")
+
+    def boot(self, instance: Instance) -> None:
+        with self._lock:
+            if self._is_up or instance.status != "RUNNING":
+                return
+            if self.publishes_keys and instance.metadata.items.get("enable-guest-attributes", "").upper() == "TRUE":
+                kind, key = self.sshd.public_host_key.split()
+                instance.guest_attributes["hostkeys"] = {kind: key + "\n"}
+            self.sshd.start()
+            self._is_up = True
+
+    def shut_down(self, instance: Instance) -> None:  # noqa: ARG002 - one machine
+        with self._lock:
+            if self._is_up:
+                self.sshd.kill()
+                self._is_up = False
+
+    def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None:
+        items = instance.metadata.items
+        texts = [items.get("ssh-keys", "")]
+        if items.get("block-project-ssh-keys", "").upper() != "TRUE":
+            texts.append(project_items.get("ssh-keys", ""))
+        lines = [line for text in texts for line in text.splitlines()]
+        allowed = [key for line in lines if (key := allowed_key(line, self.sshd.user))]
+        (self.sshd.folder / "authorized_keys").write_text("".join(f"{key}\n" for key in allowed))
+
+
+def allowed_key(line: str, user: str) -> str:
+    """The key of `user:type base64 comment`, or of one with `google-ssh {"userName":…,"expireOn":…}`; "" if expired."""
+    name, _, key = line.partition(":")
+    if name != user:
+        return ""
+    if " google-ssh {" in key:
+        said = json.loads(key[key.index("{") :])
+        if datetime.fromisoformat(said["expireOn"]) < datetime.now(UTC):
+            return ""
+    return " ".join(key.split()[:2])
