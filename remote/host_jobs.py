@@ -96,19 +96,19 @@ class HostJobs:
             return self._start(asked, made)
 
     def _start(self, asked: dict[str, Any], key: str) -> RemoteJob:
-        said = self._call("start", START_PATIENCE_S, START_TIMEOUT_S, **asked, key=key)
+        said = self.ask("start", START_PATIENCE_S, START_TIMEOUT_S, **asked, key=key)
         return RemoteJob(self.host.name, said["job"], said["is_new"], said["state"])
 
     def rows(self) -> list[JobRow]:
         """All of them, oldest first; how they stand is kept for when the host is off."""
-        rows = [JobRow.from_wire(said) for said in self._call("status", jobs=None)["jobs"]]
+        rows = [JobRow.from_wire(said) for said in self.ask("status", jobs=None)["jobs"]]
         for row in rows:
             self._keep(row)
         return rows
 
     def row(self, job: str) -> JobRow:
         """How one job stands. Raises JobNotFound."""
-        row = JobRow.from_wire(self._call("status", jobs=[job])["jobs"][0])
+        row = JobRow.from_wire(self.ask("status", jobs=[job])["jobs"][0])
         self._keep(row)
         return row
 
@@ -117,12 +117,12 @@ class HostJobs:
 
         grace_s: how long the work may take to end by itself, as for a checkpoint
         """
-        said = self._call("stop", timeout_s=grace_s + 120, job=job, grace_s=float(grace_s))
+        said = self.ask("stop", timeout_s=grace_s + 120, job=job, grace_s=float(grace_s))
         return Stopped(said["state"], said["how"], tuple(said["left"]), tuple(said["gpu_left"]))
 
     def request(self, job: str, what: str) -> None:
         """Ask the engine for something that it does within a step. what: stop, save, pause or resume."""
-        self._call("request", job=job, what=what)
+        self.ask("request", job=job, what=what)
 
     def _keep(self, row: JobRow) -> None:
         if self.host.name == LOCAL:
@@ -132,10 +132,10 @@ class HostJobs:
         if known is None or known.row != row:
             spool.keep(row)
 
-    def _call(
+    def ask(
         self, name: str, patience_s: float = QUESTION_PATIENCE_S, timeout_s: float = 15.0, **parameters: Any
     ) -> dict[str, Any]:
-        """One question, asked again while its answer is lost on the way."""
+        """One question to the agent about its workspace, asked again while its answer is lost on the way."""
         agent: Agent | None = self._connected()
         backoff = Backoff()
         deadline = time.monotonic() + patience_s

@@ -31,6 +31,9 @@ class Host(Protocol):
     def open(self, arguments: Sequence[str]) -> Channel:
         """Start the agent with constant words. Raises HostUnreachable or a kind of it, RemoteError."""
 
+    def twin(self, window_bytes: int) -> Host:
+        """The same host over a connection of its own with so much on its way, for bulk."""
+
     def close(self) -> None:
         """End every conversation; jobs go on."""
 
@@ -47,6 +50,9 @@ class LocalHost:
 
     def open(self, arguments: Sequence[str]) -> ProcessChannel:
         return ProcessChannel(agent_argv(arguments, sys.executable))
+
+    def twin(self, window_bytes: int) -> LocalHost:  # noqa: ARG002 - pipes have no window
+        return self
 
     def close(self) -> None:
         """Nothing is held: each conversation is a child that ends with its channel."""

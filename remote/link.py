@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import paramiko
@@ -34,8 +35,8 @@ WINDOW_BYTES = 2**20  # 20 MB/s at 50 ms, which no log needs; what has not been 
 class _Transport(paramiko.Transport):
     """AES-GCM first: a tenth less CPU a byte here than the default, and never a rekey from this side."""
 
-    def __init__(self, sock: Any, **options: Any) -> None:
-        super().__init__(sock, default_window_size=WINDOW_BYTES, **options)
+    def __init__(self, sock: Any, *, window_bytes: int = WINDOW_BYTES, **options: Any) -> None:
+        super().__init__(sock, default_window_size=window_bytes, **options)
         self.get_security_options().ciphers = ["aes128-gcm@openssh.com", *self.get_security_options().ciphers]
         self.packetizer.REKEY_BYTES = self.packetizer.REKEY_PACKETS = NEVER
 
@@ -62,9 +63,19 @@ class Link:
     """One SSH connection to one host, under a name that its key is pinned for.
 
     name: in the known_hosts file; the address may change, as a cloud VM's does
+    window_bytes: what may be on its way in one channel, and held in memory before it is read
     """
 
-    def __init__(self, route: Route, *, name: str, user: str, known_hosts: KnownHosts, identity: str | None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        *,
+        name: str,
+        user: str,
+        known_hosts: KnownHosts,
+        identity: str | None,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
         self.route, self.name = route, name
         self.lost_because = ""
         self._way: Way = dial(route)
@@ -73,7 +84,7 @@ class Link:
             "banner_timeout": BANNER_TIMEOUT_S,
             "auth_timeout": BANNER_TIMEOUT_S,
             "channel_timeout": BANNER_TIMEOUT_S,
-            "transport_factory": _Transport,
+            "transport_factory": partial(_Transport, window_bytes=window_bytes),
         }
         if identity is not None:
             options |= {"key_filename": identity, "look_for_keys": False}

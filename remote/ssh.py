@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import getpass
 import json
 import threading
@@ -44,6 +45,7 @@ class SSHHost:
         self.name, self.settings = name, settings
         self.known_hosts = known_hosts or KnownHosts(known_hosts_file())
         self._config = _lookup(settings.address or name, config or Path.home() / ".ssh/config")
+        self._window_bytes: int | None = None
         self._link: Link | None = None
         self._lock = threading.Lock()  # several threads that open one connection lazily fail
 
@@ -81,6 +83,12 @@ class SSHHost:
     def user(self) -> str:
         return self.settings.user or str(self._config.get("user") or getpass.getuser())
 
+    def twin(self, window_bytes: int) -> SSHHost:
+        """The same host over a connection of its own, for bulk: it would hold up every other conversation."""
+        twin = copy.copy(self)
+        twin._window_bytes, twin._link, twin._lock = window_bytes, None, threading.Lock()
+        return twin
+
     def open(self, arguments: Sequence[str]) -> SSHChannel:
         """Start the agent there. Raises HostUnreachable or one of its kinds, RemoteError when the agent cannot run."""
         channel = self._session()
@@ -102,7 +110,7 @@ class SSHHost:
 
     def connect(self) -> Link:
         """The connection, made now if there is none that works."""
-        from remote.link import Link  # noqa: PLC0415 - paramiko and Fabric, 0.4 s
+        from remote.link import WINDOW_BYTES, Link  # noqa: PLC0415 - paramiko and Fabric, 0.4 s
 
         with self._lock:
             if self._link is None or not self._link.is_up:
@@ -115,6 +123,7 @@ class SSHHost:
                     user=self.user,
                     known_hosts=self.known_hosts,
                     identity=None if identity is None else str(Path(identity).expanduser()),
+                    window_bytes=self._window_bytes or WINDOW_BYTES,
                 )
             return self._link
 

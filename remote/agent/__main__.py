@@ -3,6 +3,8 @@
 serve       requests as JSON lines on stdin, answers on stdout; ends with its stdin, while jobs go on
 follow      the bytes of a job's log and events from an offset on, as frames
 metrics     GPU, CPU, memory and disk every few seconds
+send        ranges of files, as they are asked for
+receive     ranges of files that are pushed here
 supervise   started by `serve`, detached: waits for its turn, runs one job, writes `exit.json` last
 end         started by `serve`, detached: stops one job, by force if need be, even when the link is lost meanwhile
 """
@@ -25,7 +27,10 @@ from .jobs import leave_request, start, status, stop
 from .looking import hash_files, hello, ls, probe, read
 from .machine import gpu_sample, metrics
 from .making_ready import put, standing, unpack_release
+from .offers import offer, sums
+from .receiving import land, receive, remove_gone, want
 from .releases import use_release
+from .sending import send
 from .stopping import end_job
 from .supervisor import supervise
 from .wire import beat, described, greeting, say_line
@@ -34,6 +39,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "hello": hello, "start": start, "status": status, "stop": stop, "request": leave_request, "ls": ls,
     "hash": hash_files, "gpu": lambda _: gpu_sample(), "probe": probe, "read": read,
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
+    "offer": offer, "sums": sums, "want": want, "land": land, "remove_gone": remove_gone,
 }  # fmt: skip
 
 
@@ -105,6 +111,8 @@ def main(arguments: Sequence[str]) -> int:
         "serve": serve,
         "follow": lambda: stream(follow),
         "metrics": lambda: stream(metrics),
+        "send": lambda: stream(lambda asked, _: send(asked)),
+        "receive": lambda: stream(lambda asked, _: receive(asked)),
         "supervise": lambda: supervise_detached(arguments[1] if len(arguments) > 1 else None),
         "end": end_detached,
     }
@@ -112,7 +120,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"usage: agent {{{','.join(modes)}}}\n")
         return 2
     try:
-        if mode in ("serve", "follow", "metrics"):
+        if mode in ("serve", "follow", "metrics", "send", "receive"):
             say_line(greeting())
         modes[mode]()
     except BrokenPipeError:  # the reader went away

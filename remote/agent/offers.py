@@ -1,0 +1,184 @@
+"""What can be fetched from a workspace: complete checkpoints, finished files, each with its size, times and sha256.
+
+A folder with a `manifest.json` that fits is offered as a whole, with the sums that its writer took; one whose manifest
+does not fit, or a checkpoint without one, is not offered, and why is said. Links and devices never are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from .asked import arguments_in, expanded, path_in, take, workspace
+from .busy import BusyMark
+from .files import Json, Problem, exclusive, read_json
+from .looking import sha256_of
+from .machine import free_bytes
+
+MANIFEST = "manifest.json"
+STAGED = (".part", ".part.journal")  # what arrives here just now
+CACHE_LINES = 20_000
+PROGRAMS = ("rsync", "gcloud")
+
+
+def offer(parameters: Json) -> Json:
+    """Everything below some paths of the workspace.
+
+    known: digest of an answer that the caller has; when nothing has changed since, the answer is only that
+    """
+    root = workspace(parameters)
+    units: list[Json] = []
+    skipped: list[Json] = []
+    for path in arguments_in(take(parameters, "paths", list), "paths"):
+        top = path_in(parameters, path)
+        if not top.exists():
+            skipped.append({"path": path, "why": "there is no such file or folder", "is_asked": True})
+        else:
+            # A workspace's folder may be a link to a larger disk; what lies in it may not lead out of it.
+            walk(top.resolve(), path.rstrip("/") or path, units, skipped)
+    said = {"workspace": str(root), "units": units, "skipped": skipped}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    if digest == take(parameters, "known", str, None):
+        return {"digest": digest, "is_same": True}
+    programs = [name for name in PROGRAMS if shutil.which(name)]
+    return {"digest": digest, "is_same": False, **said, "programs": programs, "disk_free_bytes": free_bytes(root)}
+
+
+def walk(path: Path, shown: str, units: list[Json], skipped: list[Json]) -> None:
+    """Adds what `path` is or holds. shown: how the caller named it"""
+    name = path.name
+    if name.startswith(".partial-") or name.endswith(STAGED):
+        return
+    try:
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            units.append({"path": shown, "kind": "file", "files": [file_row("", status, None)]})
+        elif not stat.S_ISDIR(status.st_mode):
+            skipped.append({"path": shown, "why": f"it is a {kind_of(status.st_mode)}"})
+        elif name.endswith(STAGED[0]):
+            return
+        elif (why := incomplete(path)) is not None:
+            skipped.append({"path": shown, "why": why})
+        elif (path / MANIFEST).is_file():
+            units.append(sealed(path, shown))
+        else:
+            with os.scandir(path) as entries:
+                names = sorted(entry.name for entry in entries)
+            for one in names:
+                walk(path / one, f"{shown}/{one}", units, skipped)
+    except FileNotFoundError:  # removed meanwhile, as superseded checkpoints are
+        return
+    except OSError as error:
+        skipped.append({"path": shown, "why": str(error.strerror)})
+
+
+def kind_of(mode: int) -> str:
+    kinds = (
+        (stat.S_ISLNK, "link"), (stat.S_ISFIFO, "fifo"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"),
+        (stat.S_ISBLK, "device"),
+    )  # fmt: skip
+    return next((word for is_it, word in kinds if is_it(mode)), "special file")
+
+
+def incomplete(folder: Path) -> str | None:
+    """Why a folder that is meant to be whole is not; None for one that is, or is not meant to be."""
+    if not (folder / MANIFEST).exists():
+        return f"it is not complete: no {MANIFEST}" if folder.name.startswith("checkpoint_") else None
+    files = listed(folder)
+    if files is None:
+        return f"it is not complete: {MANIFEST} cannot be read"
+    for name, entry in files.items():
+        try:
+            size = (folder / name).lstat().st_size
+        except OSError:
+            return f"it is not complete: {name} is missing"
+        if size != entry.get("size_bytes"):
+            return f"it is not complete: {name} has {size} bytes instead of {entry.get('size_bytes')}"
+    return None
+
+
+def listed(folder: Path) -> Json | None:
+    """The files that a manifest names, by their names; None when it says nothing that can be understood."""
+    files = (read_json(folder / MANIFEST) or {}).get("files")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        return None
+    return files
+
+
+def sealed(folder: Path, shown: str) -> Json:
+    """A folder as its manifest describes it; nothing else that lies in it."""
+    content = (folder / MANIFEST).read_bytes()
+    own = file_row(MANIFEST, (folder / MANIFEST).lstat(), hashlib.sha256(content).hexdigest())
+    rows = []
+    for name, entry in (listed(folder) or {}).items():
+        status = (folder / name).lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, f"{name} in it is a {kind_of(status.st_mode)}")
+        sha256 = entry.get("sha256")
+        rows.append(file_row(name, status, sha256 if isinstance(sha256, str) else None))
+    step = (read_json(folder / "trainer.json") or {}).get("step")
+    return {"path": shown, "kind": "sealed", "step": step if isinstance(step, int) else None, "files": [*rows, own]}
+
+
+def file_row(name: str, status: os.stat_result, sha256: str | None) -> Json:
+    times = {"mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    return {"name": name, "size": status.st_size, **times, "sha256": sha256}
+
+
+def sums(parameters: Json) -> Json:
+    """sha256 of files, each with the size and times of the file it was taken of; what was taken once is remembered."""
+    mark, rows = BusyMark(), []
+    known, new = dict(read_cache()), {}
+    for path in arguments_in(take(parameters, "paths", list), "paths"):
+        mark.touch()
+        file = path_in(parameters, path)
+        try:
+            before = file.stat()
+            key = cache_key(file, before)
+            digest = known.get(key) or sha256_of(file)["sha256"]
+            after = file.stat()
+        except OSError as error:
+            raise Problem("not-found", f"{file}: {error.strerror}", "it may have been removed meanwhile") from None
+        if digest is not None and cache_key(file, after) == key and key not in known:
+            new[key] = digest
+        rows.append({"path": path, **file_row("", after, digest if cache_key(file, after) == key else None)})
+    mark.remove()
+    if new:
+        remember(new)
+    return {"files": rows}
+
+
+def cache_key(path: Path, status: os.stat_result) -> str:
+    return f"{path.resolve()}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}"
+
+
+def cache_path() -> Path:
+    return expanded("~/.cache/t2v/sha256.jsonl")
+
+
+def read_cache() -> Iterator[tuple[str, str]]:
+    with suppress(FileNotFoundError):
+        for line in cache_path().read_bytes().splitlines():
+            with suppress(ValueError, TypeError):
+                key, digest = json.loads(line)
+                yield key, digest
+
+
+def remember(new: dict[str, str]) -> None:
+    """Lines at the end; when they are too many, the older half goes."""
+    path = cache_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    added = b"".join(json.dumps(pair).encode() + b"\n" for pair in new.items())
+    with exclusive(path.with_suffix(".lock")):
+        kept = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if len(kept) >= CACHE_LINES:
+            path.write_bytes(b"".join(kept[CACHE_LINES // 2 :]) + added)
+        else:
+            with path.open("ab") as file:
+                file.write(added)

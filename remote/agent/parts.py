@@ -1,0 +1,204 @@
+"""A file on its way: `NAME.part`, and beside it a journal of what is there, from which anybody can go on.
+
+The journal is a line {"identity", "size"} and then a line [from, to] for each range whose bytes are written. A line
+is one write at the end of the file, so several processes may add to it; a torn last line is one that was not written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PART, JOURNAL = ".part", ".part.journal"
+READ_BYTES = 1024 * 1024
+# The disk gets to work while the rest still comes; syncing a gigabyte at its end takes seconds.
+SYNC_BYTES = 64 * 1024 * 1024
+Interval = tuple[int, int]
+
+
+def part_path(target: Path) -> Path:
+    return target.with_name(target.name + PART)
+
+
+def journal_path(target: Path) -> Path:
+    return target.with_name(target.name + JOURNAL)
+
+
+def merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same bytes as intervals that do not touch, in order."""
+    done: list[Interval] = []
+    for begin, end in sorted(intervals):
+        if done and begin <= done[-1][1]:
+            done[-1] = (done[-1][0], max(done[-1][1], end))
+        else:
+            done.append((begin, end))
+    return done
+
+
+def missing(there: Iterable[Interval], size: int, range_bytes: int) -> list[Interval]:
+    """What lacks of `size` bytes, in pieces of at most `range_bytes`, in order."""
+    gaps, place = [], 0
+    for begin, end in [*merged(there), (size, size)]:
+        while place < begin:
+            stop = min(begin, place + range_bytes)
+            gaps.append((place, stop))
+            place = stop
+        place = max(place, end)
+    return gaps
+
+
+class Part:
+    """One file on its way to `target`; threads may write different ranges at once.
+
+    identity: of the source as it was when it was begun; a part of another one is thrown away
+    """
+
+    def __init__(self, target: Path, identity: str, size: int) -> None:
+        self.target, self.identity, self.size = target, identity, size
+        self.path, self.journal = part_path(target), journal_path(target)
+        self._there: list[Interval] = []
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._log: int | None = None
+
+    @property
+    def there(self) -> list[Interval]:
+        """The intervals whose bytes are written, merged."""
+        with self._lock:
+            return list(self._there)
+
+    @property
+    def there_bytes(self) -> int:
+        return sum(end - begin for begin, end in self.there)
+
+    def open(self) -> None:
+        """Go on with what is there, or begin. Raises OSError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        known = read_journal(self.journal, self.identity, self.size) if self.path.exists() else None
+        if known is None:
+            self.discard()
+            header = json.dumps({"identity": self.identity, "size": self.size}) + "\n"
+            # Never through a link: what lies there under this name may be anybody's.
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            self._log = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            os.write(self._log, header.encode())
+            os.ftruncate(self._file, self.size)
+        else:
+            self._there = merged(known)
+            self._file = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
+            self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            if os.fstat(self._file).st_size != self.size:
+                os.ftruncate(self._file, self.size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Raises OSError, as for a full disk."""
+        assert self._file is not None  # noqa: S101 - for the type checker
+        written = os.pwrite(self._file, data, offset)
+        while written < len(data):
+            written += os.pwrite(self._file, data[written:], offset + written)
+
+    def done(self, begin: int, end: int) -> None:
+        """Bytes [begin, end) are written; from now on nobody sends them again."""
+        assert self._log is not None  # noqa: S101
+        if begin < end:
+            os.write(self._log, b"[%d,%d]\n" % (begin, end))
+            with self._lock:
+                self._there = merged([*self._there, (begin, end)])
+
+    def prefix(self) -> int:
+        """How many bytes are there from the beginning on without a gap."""
+        with self._lock:
+            return self._there[0][1] if self._there and self._there[0][0] == 0 else 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        assert self._file is not None  # noqa: S101
+        return os.pread(self._file, size, offset)
+
+    def sync(self) -> None:
+        assert self._file is not None  # noqa: S101
+        os.fsync(self._file)
+
+    def forget(self) -> None:
+        """Begin it again: what is there is not what was sent."""
+        self.close()
+        self.discard()
+
+    def discard(self) -> None:
+        for path in (self.journal, self.path):
+            path.unlink(missing_ok=True)
+        with self._lock:
+            self._there = []
+
+    def land(self, *, mtime_ns: int | None = None) -> None:
+        """Synced, then renamed to its name. The caller has verified it."""
+        assert self._file is not None  # noqa: S101
+        if mtime_ns is not None:
+            os.utime(self._file, ns=(mtime_ns, mtime_ns))
+        self.sync()
+        self.close()
+        self.path.replace(self.target)
+        self.journal.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for descriptor in (self._file, self._log):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._log = None
+
+
+def read_journal(journal: Path, identity: str, size: int) -> list[Interval] | None:
+    """The intervals it names; None when it is of another source, or cannot be read."""
+    try:
+        lines = journal.read_bytes().split(b"\n")
+        header = json.loads(lines[0])
+        if header != {"identity": identity, "size": size}:
+            return None
+    except (OSError, ValueError):
+        return None
+    return [interval for line in lines[1:-1] if (interval := _interval(line, size))]
+
+
+def _interval(line: bytes, size: int) -> Interval | None:
+    with suppress(ValueError):
+        value: Any = json.loads(line)
+        if isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value):
+            begin, end = value
+            if 0 <= begin < end <= size:
+                return (begin, end)
+    return None
+
+
+class PrefixHash:
+    """sha256 of a part, taken beside the writes: as far as it is there without a gap."""
+
+    def __init__(self, part: Part) -> None:
+        self.part, self.done = part, 0
+        self._digest = hashlib.sha256()
+        self._synced = 0
+
+    def advance(self, limit: int = SYNC_BYTES) -> int:
+        """Take in what has come since, at most `limit` bytes; returns how many those were. Raises OSError."""
+        began, until = self.done, min(self.part.prefix(), self.done + limit)
+        while self.done < until:
+            data = self.part.read(self.done, min(READ_BYTES, until - self.done))
+            if not data:
+                break
+            self._digest.update(data)
+            self.done += len(data)
+        if self.done - self._synced >= SYNC_BYTES:
+            self.part.sync()
+            self._synced = self.done
+        return self.done - began
+
+    @property
+    def is_whole(self) -> bool:
+        return self.done == self.part.size
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()

@@ -1,0 +1,190 @@
+"""The receiving half of a push: what is wanted, bytes into `NAME.part`, and the name once the sha256 is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from .asked import arguments_in, take, workspace
+from .busy import BusyMark
+from .files import Json, Problem
+from .looking import sha256_of
+from .machine import free_bytes
+from .parts import Part, PrefixHash, part_path, read_journal
+from .pushed import Pushed, note, note_gone
+from .wire import say_line
+
+READ_BYTES = 1024 * 1024
+
+
+def want(parameters: Json) -> Json:
+    """Which of the offered files this workspace lacks, and which it will not have overwritten.
+
+    files: [{"path", "size", "sha256"}, …]
+    kind:  what they are pushed as; what was pushed as that before and is in `files` no more is `gone`
+    is_replacing: take also those that somebody else put here or edited
+    Returns {"needed": [{"at", "there"}], "refused", "gone"}: places in `files`, and for each the intervals that are
+    there of an earlier try.
+    """
+    root, kind = workspace(parameters), take(parameters, "kind", str)
+    is_replacing = take(parameters, "is_replacing", bool, False)
+    pushed = Pushed(root)
+    pushed.compact()
+    needed, refused, names = [], [], set()
+    for number, row in enumerate(take(parameters, "files", list)):
+        path = target_in(root, row)
+        names.add(row["path"])
+        ours, is_there = pushed.fitting(row["path"]), path.is_symlink() or path.exists()
+        if ours is not None and ours["sha256"] == row["sha256"]:
+            continue
+        if is_there and ours is None:
+            if path.is_file() and not path.is_symlink() and sha256_of(path)["sha256"] == row["sha256"]:
+                continue
+            if not is_replacing or not path.is_file():
+                refused.append({"path": row["path"], "why": why_not(path, bool(pushed.lines.get(row["path"])))})
+                continue
+        there = read_journal(Part(path, row["sha256"], row["size"]).journal, row["sha256"], row["size"])
+        needed.append({"at": number, "there": there if there and part_path(path).exists() else []})
+    gone = [path for path in pushed.paths_of(kind) if path not in names and pushed.fitting(path)]
+    return {"needed": needed, "refused": refused, "gone": gone, "disk_free_bytes": free_bytes(root)}
+
+
+def why_not(path: Path, was_pushed: bool) -> str:
+    if path.is_dir() or path.is_symlink():
+        return f"there is a {'folder' if path.is_dir() else 'link'} of that name"
+    return "it was edited there since it was pushed" if was_pushed else "there is another file of that name, not pushed"
+
+
+def target_in(root: Path, row: Json) -> Path:
+    """Where it goes: below the workspace, not through a link, not into what t2v keeps there."""
+    path = arguments_in([take(row, "path", str)], "path")[0]
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or parts[0] == ".t2v":
+        raise Problem("asked-wrongly", f"{path!r} does not lie in the workspace")
+    folder = (root / path).parent
+    # A folder of the workspace itself may be a link to a larger disk, as `data` often is.
+    below = folder.resolve()
+    top = (root / parts[0]).resolve() if len(parts) > 1 else root
+    if top not in (below, *below.parents):
+        raise Problem("asked-wrongly", f"{folder} leads to {below}")
+    return root / path
+
+
+def receive(parameters: Json) -> None:
+    """Lines {"path", "size", "sha256", "kind", "mode", "offset", "n"}, each followed by n bytes, until stdin ends.
+
+    Each is answered when it is written, {"got": its number}; a range that is the whole file lands at once.
+    """
+    root, mark, number = workspace(parameters), BusyMark(), 0
+    try:
+        while line := sys.stdin.buffer.readline():
+            mark.touch()
+            wanted = json.loads(line)
+            if take(wanted, "n", int) == wanted["size"]:
+                receive_whole(root, wanted)
+            else:
+                receive_range(root, wanted, mark)
+            say_line({"got": number})
+            number += 1
+    except EOFError:  # the link broke; what came is kept
+        return
+    finally:
+        mark.remove()
+
+
+def part_of(root: Path, row: Json) -> Part:
+    return Part(target_in(root, row), take(row, "sha256", str), take(row, "size", int))
+
+
+def receive_whole(root: Path, row: Json) -> None:
+    """A file in one piece: checked before anything of it is on the disk."""
+    part = part_of(root, row)
+    data = b"".join(_pieces(row["n"]))
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise Problem("failed", f"{row['path']} arrived damaged, or was changed while it was sent", "push it again")
+    try:
+        part.discard()
+        part.open()
+        part.write(0, data)
+        finish(root, row, part)
+    finally:
+        part.close()
+
+
+def receive_range(root: Path, row: Json, mark: BusyMark) -> None:
+    part, begin = part_of(root, row), take(row, "offset", int)
+    place = begin
+    part.open()
+    try:
+        for data in _pieces(row["n"]):
+            part.write(place, data)
+            place += len(data)
+            mark.touch()
+    finally:
+        part.done(begin, place)  # as far as it came: that much need not come again
+        part.close()
+
+
+def _pieces(size: int) -> Iterator[bytes]:
+    """The next bytes of stdin. Raises EOFError when they end before."""
+    while size:
+        data = sys.stdin.buffer.read(min(size, READ_BYTES))
+        if not data:
+            raise EOFError
+        size -= len(data)
+        yield data
+
+
+def land(parameters: Json) -> Json:
+    """Check a file that came in ranges, and give it its name."""
+    root, row = workspace(parameters), take(parameters, "file", dict)
+    part, mark = part_of(root, row), BusyMark()
+    part.open()
+    try:
+        sha256 = PrefixHash(part)
+        while sha256.advance():
+            mark.touch()
+        if not sha256.is_whole:
+            return {"is_landed": False, "why": f"{part.size - sha256.done} bytes of it are not there"}
+        if sha256.hexdigest() != part.identity:
+            part.forget()
+            return {"is_landed": False, "why": "it arrived damaged, or was changed while it was sent"}
+        finish(root, row, part)
+    finally:
+        mark.remove()
+        part.close()
+    return {"is_landed": True, "why": ""}
+
+
+def finish(root: Path, row: Json, part: Part) -> None:
+    """Its mode, a line that it is ours, and its name."""
+    mode = take(row, "mode", int, 0o644) & 0o777
+    part.path.chmod(mode)
+    note(root, row["path"], take(row, "kind", str), part.identity, part.path.stat())
+    part.land()
+
+
+def remove_gone(parameters: Json) -> Json:
+    """Take away what was pushed before and is no more, unless somebody has edited it."""
+    root, removed = workspace(parameters), []
+    pushed = Pushed(root)
+    for path in arguments_in(take(parameters, "paths", list), "paths"):
+        if pushed.fitting(path) is None:
+            continue
+        target_in(root, {"path": path}).unlink()
+        note_gone(root, path)
+        removed.append(path)
+        remove_empty((root / path).parent, root)
+    return {"removed": removed}
+
+
+def remove_empty(folder: Path, root: Path) -> None:
+    """Folders that held nothing else, as git would not have them either."""
+    with suppress(OSError):
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent

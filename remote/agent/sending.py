@@ -1,0 +1,121 @@
+"""Bytes of files, range by range, as they are asked for: the sending half of a transfer.
+
+Each range is a line {"range", "n"}, n bytes, and a line {"sent", "is_same", "sha256"}: whether the file was all the
+while the one that was meant. A file that is another one already is a line {"changed"} alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from .asked import path_in, take
+from .busy import BusyMark
+from .files import Json
+from .wire import write_all
+
+CHUNK_BYTES = 1024 * 1024
+# Header, bytes and trailer of a small file travel as one write.
+TOGETHER_BYTES = 256 * 1024
+
+
+def send(parameters: Json) -> None:
+    """Lines {"ranges": [{"path", "offset", "n", "size", "mtime_ns", "inode", "grows", "digest"}, …]} until stdin ends.
+
+    grows:  only its end changes, as a log's does
+    digest: say the sha256 of the bytes that were sent
+    """
+    mark, number = BusyMark(), 0
+    try:
+        for line in sys.stdin.buffer:
+            for wanted in take(json.loads(line), "ranges", list):
+                mark.touch()
+                send_range(parameters, wanted, number, mark)
+                number += 1
+    finally:
+        mark.remove()
+
+
+def send_range(parameters: Json, wanted: Json, number: int, mark: BusyMark) -> None:
+    path = path_in(parameters, take(wanted, "path", str))
+    offset, size = take(wanted, "offset", int), take(wanted, "n", int)
+    try:
+        # A fifo would wait for its writer, and a link may have come where the file was.
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        write_all(_line({"changed": number, "why": str(error.strerror)}))
+        return
+    try:
+        if not is_same(os.fstat(file), wanted):
+            write_all(_line({"changed": number, "why": "it is another file now"}))
+        elif size <= TOGETHER_BYTES:
+            _send_together(file, wanted, number)
+        else:
+            _send_long(file, path, wanted, number, mark, offset, size)
+    finally:
+        os.close(file)
+
+
+def is_same(now: os.stat_result, wanted: Json) -> bool:
+    """It is the file that was offered, and nobody has written to it."""
+    if now.st_ino != take(wanted, "inode", int):
+        return False
+    if take(wanted, "grows", bool, False):
+        return now.st_size >= wanted["size"]
+    return now.st_size == wanted["size"] and now.st_mtime_ns == take(wanted, "mtime_ns", int)
+
+
+def _send_together(file: int, wanted: Json, number: int) -> None:
+    data = b""
+    while len(data) < wanted["n"]:
+        more = os.pread(file, wanted["n"] - len(data), wanted["offset"] + len(data))
+        if not more:
+            write_all(_line({"changed": number, "why": "it has become shorter"}))
+            return
+        data += more
+    header = _line({"range": number, "n": len(data)})
+    digest = hashlib.sha256(data).hexdigest() if take(wanted, "digest", bool, False) else None
+    write_all(header + data + _line({"sent": number, "is_same": is_same(os.fstat(file), wanted), "sha256": digest}))
+
+
+def _send_long(file: int, path: Path, wanted: Json, number: int, mark: BusyMark, offset: int, size: int) -> None:
+    write_all(_line({"range": number, "n": size}))
+    is_whole, digest = True, hashlib.sha256() if take(wanted, "digest", bool, False) else None
+    place, end = offset, offset + size
+    while place < end:
+        sent = _copy(file, place, min(CHUNK_BYTES, end - place), digest)
+        if not sent:  # it was cut off meanwhile; what was promised has to come all the same
+            is_whole, sent = False, min(CHUNK_BYTES, end - place)
+            write_all(bytes(sent))
+        place += sent
+        mark.touch()
+    same = is_whole and is_same(os.fstat(file), wanted) and _is_still_there(path, wanted)
+    write_all(_line({"sent": number, "is_same": same, "sha256": digest.hexdigest() if digest else None}))
+
+
+def _copy(file: int, offset: int, size: int, digest: hashlib._Hash | None) -> int:
+    """From the file to stdout, through the kernel alone where it can."""
+    if digest is None:
+        with suppress(OSError):  # not every kind of stdout can be sent to
+            return os.sendfile(1, file, offset, size)
+    data = os.pread(file, size, offset)
+    if digest is not None:
+        digest.update(data)
+    write_all(data)
+    return len(data)
+
+
+def _is_still_there(path: Path, wanted: Json) -> bool:
+    """No other file has taken its name."""
+    try:
+        return path.lstat().st_ino == wanted["inode"]
+    except OSError:
+        return False
+
+
+def _line(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
