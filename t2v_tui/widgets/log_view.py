@@ -1,0 +1,252 @@
+"""A log with keys around it: follow, find, filter, mark, copy. It reads one file, whether its host is there or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from t2v_core.errors import EngineError
+from t2v_tui.keys import bindings_for
+from t2v_tui.widgets.clipboard import copy_text
+from t2v_tui.widgets.log_drawing import COPY_LINES
+from t2v_tui.widgets.log_index import Fate
+from t2v_tui.widgets.log_searching import Found, SearchableLog
+
+# While somebody types, the filter waits for a pause.
+TYPING_S = 0.15
+FATES = {
+    Fate.REPLACED: "the file was replaced; this is the new one",
+    Fate.TRUNCATED: "the file was cut short; this is it from its beginning",
+}
+
+
+class LogView(Vertical):
+    """Shows `path`, from its end.
+
+    title:  what the log is of, as `train · 20261122-181501-train-3f2a`
+    copies: file that copied lines are written to as well
+    """
+
+    DEFAULT_CSS = """
+    LogView { border: round $foreground 25%; border-title-color: $foreground; border-subtitle-color: $text-muted; }
+    LogView:focus-within { border: round $accent; }
+    LogView > .log--empty { width: 1fr; height: 1fr; content-align: center middle; color: $text-muted; display: none; }
+    LogView.-empty > .log--empty { display: block; }
+    LogView.-empty > SearchableLog { display: none; }
+    LogView > Input { dock: bottom; height: 1; border: none; padding: 0 1; display: none; }
+    LogView > Input.-open { display: block; }
+    LogView .log--error { color: $text-error; }
+    LogView .log--warning { color: $text-warning; }
+    LogView .log--debug { color: $text-muted; }
+    LogView .log--found { background: $warning 40%; text-style: bold; }
+    LogView .log--current { background: $accent 25%; }
+    LogView .log--marked { background: $accent 45%; }
+    """
+    PANE = "log-pane"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("log-pane")]
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        title: str = "log",
+        copies: Path | None = None,
+        empty: str = "Nothing was written yet. Lines appear here as they come.",
+        id: str | None = None,  # noqa: A002 - Textual's name
+    ) -> None:
+        super().__init__(id=id)
+        self.name_of_log, self.copies, self.empty = title, copies, empty
+        self._path = path
+        self._typing: Timer | None = None
+        self._entered = ""
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        yield SearchableLog(self._path)
+        yield Static(self.empty, classes="log--empty", markup=False)
+        yield Input(compact=True, select_on_focus=True)
+
+    def on_mount(self) -> None:
+        self._describe()
+
+    @property
+    def lines(self) -> SearchableLog:
+        return self.query_one(SearchableLog)
+
+    @property
+    def entry(self) -> Input:
+        return self.query_one(Input)
+
+    def show(self, path: Path | None, title: str | None = None) -> None:
+        """Look at another log, from its end."""
+        self._path, self.name_of_log = path, title or self.name_of_log
+        self._said = ""
+        self.lines.show(path)
+        self._describe()
+
+    # What the border says
+
+    def on_log_lines_changed(self) -> None:
+        self._describe()
+
+    def on_log_lines_restarted(self, message: SearchableLog.Restarted) -> None:
+        self._said = FATES[message.fate]
+        self._describe()
+
+    def _describe(self) -> None:
+        lines = self.lines
+        self.set_class(lines.rows == 0 and lines.line_filter is None, "-empty")
+        self.border_title = f"{self.name_of_log} · {self._how()}"
+        self.border_subtitle = f"{self._said}  {self._where()}" if self._said else self._where()
+
+    def _how(self) -> str:
+        lines = self.lines
+        if lines.marked is not None:
+            return f"{abs(lines.marked[1] - lines.marked[0]) + 1:,} marked · Y copies · esc leaves"
+        if lines.is_following:
+            return "following"
+        return f"+{lines.unseen:,} new · G follows" if lines.unseen else "paused · G follows"
+
+    def _where(self) -> str:
+        lines = self.lines
+        if lines.index is None:
+            return ""
+        total = f"{lines.index.count:,}" if lines.index.is_counted else "counting"
+        if lines.line_filter is not None:
+            return f"{lines.rows:,} of {total} lines have “{lines.line_filter.needle.text}”"
+        if not lines.index.is_counted:
+            return total
+        return f"line {min(lines.rows, lines.rows_in_sight()[1] + 1):>{len(total)},} / {total}"
+
+    # Moving
+
+    def action_follow(self) -> None:
+        if self.lines.marked is not None:
+            self._move_mark(self.lines.rows)
+        else:
+            self._said = ""
+            self.lines.follow()
+
+    def action_go_top(self) -> None:
+        self.action_move(-self.lines.rows)
+
+    def action_move(self, rows: int) -> None:
+        if self.lines.marked is not None:
+            self._move_mark(rows)
+        else:
+            self.lines.move(rows)
+
+    def action_page(self, pages: float) -> None:
+        self.action_move(int(pages * max(1, self.lines.size.height - 1)))
+
+    # Finding and filtering
+
+    def action_open_find(self) -> None:
+        self._open_entry("find", "find, esc leaves", self.lines.needle.text if self.lines.needle else "")
+
+    def action_open_filter(self) -> None:
+        shown = self.lines.line_filter
+        self._open_entry("filter", "only lines with …, esc shows all", shown.needle.text if shown else "")
+
+    def _open_entry(self, purpose: str, hint: str, text: str) -> None:
+        self._entered = purpose
+        self.entry.placeholder = hint
+        with self.prevent(Input.Changed):
+            self.entry.value = text
+        self.entry.add_class("-open")
+        self.entry.focus()
+
+    def _close_entry(self) -> None:
+        self.entry.remove_class("-open")
+        self.lines.focus()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        message.stop()
+        if self._entered == "filter":
+            if self._typing is not None:
+                self._typing.stop()
+            self._typing = self.set_timer(TYPING_S, lambda: self.lines.filter(message.value))
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        message.stop()
+        self._close_entry()
+        if self._entered == "find":
+            self.lines.current = None
+            self.lines.find(message.value, backward=self.lines.is_following)
+
+    def action_find_next(self) -> None:
+        self._find(backward=False)
+
+    def action_find_previous(self) -> None:
+        self._find(backward=True)
+
+    def _find(self, *, backward: bool) -> None:
+        if self.lines.needle is not None:
+            self.lines.find(self.lines.needle.text, backward=backward)
+
+    def on_searchable_log_search_ended(self, message: SearchableLog.SearchEnded) -> None:
+        if message.index is not self.lines.index:
+            return
+        needle = self.lines.needle
+        if message.offset is None:
+            self._said = f"“{needle.text}” is nowhere in this log" if needle else ""
+        else:
+            self._said = "went round the end" if message.found is Found.WRAPPED else ""
+            self.lines.show_hit(message.offset)
+        self._describe()
+
+    def action_leave(self) -> None:
+        """One thing after the other: the entry, marked lines, what was found, the filter."""
+        lines = self.lines
+        if self.entry.has_class("-open"):
+            if self._entered == "filter":
+                lines.filter("")
+            self._close_entry()
+        elif lines.marked is not None:
+            lines.mark(None)
+        elif lines.needle is not None:
+            lines.forget_hits()
+        elif lines.line_filter is not None:
+            lines.filter("")
+        else:
+            self.screen.focus_previous()
+        self._said = ""
+        self._describe()
+
+    # Marking and copying
+
+    def action_mark(self) -> None:
+        """Begin a range at the last line in sight; the keys that move then move its other end."""
+        if self.lines.rows:
+            last = self.lines.rows_in_sight()[1]
+            self.lines.mark((last, last))
+            self._describe()
+
+    def _move_mark(self, rows: int) -> None:
+        assert self.lines.marked is not None  # noqa: S101 - for the type checker
+        begin, end = self.lines.marked
+        self.lines.mark((begin, max(0, min(self.lines.rows - 1, end + rows))))
+        self._describe()
+
+    def action_copy(self) -> None:
+        """The marked lines, or those in sight."""
+        lines = self.lines
+        if not lines.rows:
+            return
+        begin, end = sorted(lines.marked or lines.rows_in_sight())
+        end = min(end, begin + COPY_LINES - 1)
+        text = "\n".join(lines.text_of(row) for row in range(begin, end + 1))
+        try:
+            said = copy_text(self.app, text, self.copies or Path.home() / "t2v-copied.txt")
+        except EngineError as error:
+            self.notify(error.hint, title=error.message, severity="error", markup=False)
+            return
+        lines.mark(None)
+        self.notify(said, markup=False)
+        self._describe()
