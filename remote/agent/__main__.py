@@ -6,6 +6,8 @@ metrics     GPU, CPU, memory and disk every few seconds
 send        ranges of files, as they are asked for
 receive     ranges of files that are pushed here
 supervise   started by `serve`, detached: waits for its turn, runs one job, writes `exit.json` last
+guard-look  run by a timer: looks whether the machine is idle, and powers it off when it has been
+guard-watch the same every minute, detached, where there is no systemd
 end         started by `serve`, detached: stops one job, by force if need be, even when the link is lost meanwhile
 """
 
@@ -23,6 +25,8 @@ from .asked import take
 from .detached import leave_parent
 from .files import Json, Problem
 from .following import follow
+from .guard import guard_status, keep, note
+from .guard_timer import guard_look, guard_watch, install_guard, tend_guard
 from .jobs import leave_request, start, status, stop
 from .looking import hash_files, hello, ls, probe, read
 from .machine import gpu_sample, metrics
@@ -30,6 +34,7 @@ from .making_ready import put, standing, unpack_release
 from .offers import offer, sums
 from .receiving import land, receive, remove_gone, want
 from .releases import use_release
+from .resuming import resume_preempted
 from .sending import send
 from .stopping import end_job
 from .supervisor import supervise
@@ -39,6 +44,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "hello": hello, "start": start, "status": status, "stop": stop, "request": leave_request, "ls": ls,
     "hash": hash_files, "gpu": lambda _: gpu_sample(), "probe": probe, "read": read,
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
+    "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
     "offer": offer, "sums": sums, "want": want, "land": land, "remove_gone": remove_gone,
 }  # fmt: skip
 
@@ -52,6 +58,7 @@ def answer(line: bytes) -> None:
         verb = VERBS.get(asked["ask"])
         if verb is None:
             raise Problem("asked-wrongly", f"the agent knows no {asked['ask']!r}", f"it knows: {', '.join(VERBS)}")
+        note(asked["ask"])
         say_line({"id": id_, "ok": verb(take(asked, "with", dict, {}))})
     except BrokenPipeError:
         os._exit(0)
@@ -62,6 +69,7 @@ def answer(line: bytes) -> None:
 def serve() -> None:
     """Each request in a thread: a slow one does not hold up the others. Ends with stdin; jobs go on."""
     threading.Thread(target=beat, daemon=True).start()
+    threading.Thread(target=tend_guard, daemon=True).start()
     for line in sys.stdin.buffer:
         threading.Thread(target=answer, args=(line,), daemon=True).start()
 
@@ -114,6 +122,8 @@ def main(arguments: Sequence[str]) -> int:
         "send": lambda: stream(lambda asked, _: send(asked)),
         "receive": lambda: stream(lambda asked, _: receive(asked)),
         "supervise": lambda: supervise_detached(arguments[1] if len(arguments) > 1 else None),
+        "guard-look": lambda: guard_look(say_line),
+        "guard-watch": lambda: guard_watch(say_line),
         "end": end_detached,
     }
     if mode not in modes:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from .detached import close_standard_files, tend
 from .endings import NOT_FOUND, STOPPED, exit_as, how_it_ended
 from .files import Json, Problem, exclusive, read_json, write_json
+from .preemption import is_going_down, watch_for_preemption
 from .processes import (
     JOB_VARIABLE,
     KILL_PATIENCE_S,
@@ -54,6 +55,7 @@ def watch(directory: Path) -> Json | None:
     state = read_json(directory / "state.json")
     if state is not None:
         write_json(directory / "state.json", {**state, "supervisor": os.getpid()})
+        watch_for_preemption(directory)
         wait_for_other(state)
         end_leftovers(directory)
         return how_it_ended(directory, None)
@@ -70,6 +72,7 @@ def watch(directory: Path) -> Json | None:
     except OSError as error:
         why = f"cannot start {request['argv'][0]}: {error.strerror}"
         return exit_as(NOT_FOUND, None, why, "t2v bootstrap makes the host ready")
+    watch_for_preemption(directory)  # a thread: not before the fork
     code = wait_for_own(pid)
     end_leftovers(directory)
     return how_it_ended(directory, code, ran_out_of_memory(oom_before))
@@ -97,7 +100,7 @@ def wait_for_turn(directory: Path, request: Json) -> str | None:
             if word not in ("queued", "starting", "running", "succeeded"):
                 return f"not started: job {first.name} did not succeed ({word})"
             ahead += [first] if word != "succeeded" else []
-        if not ahead:
+        if not ahead and not is_going_down():
             return None
         for other in ahead:
             if (other / "request.json").exists():

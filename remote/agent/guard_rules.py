@@ -1,0 +1,109 @@
+"""When an idle machine stops itself: a pure function of what was seen, what was agreed, and the time since boot.
+
+Time is that of CLOCK_BOOTTIME, seconds since the machine started: nobody sets it, and a restart begins it anew. The
+wall clock decides nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# How often the timer looks, and how long after a look the next one must have come: what happened in a longer gap (the
+# guard was killed, the machine slept) nobody saw, and what was not seen is not idle.
+LOOK_EVERY_S = 60.0
+LONGEST_GAP_S = 3.5 * LOOK_EVERY_S
+# Before the cap the running jobs are asked to end: a checkpoint takes seconds to a minute.
+LAST_WORD_S = 180.0
+
+NOTHING, ASK_JOBS, POWER_OFF = "nothing", "ask jobs to end", "power off"
+
+
+class Rules(NamedTuple):
+    """What was agreed. idle_s: without work; cap_s: since boot, whatever it does; gpu_percent: more is work."""
+
+    idle_s: float = 1800.0
+    cap_s: float = 86400.0
+    gpu_percent: float = 5.0
+
+
+class Look(NamedTuple):
+    """What is seen at one moment.
+
+    up_s:    since boot
+    busy:    why it is at work, in words
+    unknown: what could not be seen, in words; counts as busy, since nobody knows better
+    """
+
+    boot_id: str | None
+    up_s: float
+    busy: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+class Memory(NamedTuple):
+    """What is kept from look to look. looked_s, active_s: up_s of the last look, and of the last that was not idle."""
+
+    boot_id: str | None
+    looked_s: float
+    active_s: float
+    busy: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+class Outlook(NamedTuple):
+    """What will happen if nothing changes. stops_in_s: 0 when it is due."""
+
+    stops_in_s: float
+    why: str
+
+
+def remembered(said: Mapping[str, Any] | None) -> Memory | None:
+    """From a file; None for one that is none of ours."""
+    if said is None:
+        return None
+    try:
+        times = float(said["looked_s"]), float(said["active_s"])
+        return Memory(said["boot_id"], *times, tuple(said["busy"]), tuple(said["unknown"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def after_look(before: Memory | None, look: Look) -> Memory:
+    """A state of an earlier boot says nothing of this one, nor does one that nobody carried on for minutes."""
+    is_new = (
+        before is None
+        or before.boot_id != look.boot_id
+        or not before.looked_s <= look.up_s <= before.looked_s + LONGEST_GAP_S
+    )
+    is_idle = not look.busy and not look.unknown
+    active_s = before.active_s if before is not None and is_idle and not is_new else look.up_s
+    return Memory(look.boot_id, look.up_s, active_s, look.busy, look.unknown)
+
+
+def outlook(rules: Rules, memory: Memory, up_s: float, kept_until_s: float = 0.0) -> Outlook:
+    """When the machine stops as things stand.
+
+    kept_until_s: up_s until which somebody asked that it stays; the cap comes first all the same
+    """
+    cap = Outlook(max(0.0, rules.cap_s - up_s), f"{in_words(rules.cap_s)} after its start, whatever it does")
+    if memory.busy or memory.unknown:
+        return cap
+    idle_at_s = max(memory.active_s + rules.idle_s, kept_until_s)
+    idle = Outlook(max(0.0, idle_at_s - up_s), f"idle for {in_words(idle_at_s - memory.active_s)}")
+    return idle if idle.stops_in_s <= cap.stops_in_s else cap
+
+
+def due(rules: Rules, memory: Memory, kept_until_s: float = 0.0) -> str:
+    """What to do right after a look."""
+    if outlook(rules, memory, memory.looked_s, kept_until_s).stops_in_s <= 0:
+        return POWER_OFF
+    return ASK_JOBS if memory.busy and rules.cap_s - memory.looked_s <= LAST_WORD_S else NOTHING
+
+
+def in_words(seconds: float) -> str:
+    """`45 s`, `30 min`, `24 h`."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,133 @@
+"""Signs that a machine is at work: jobs, their queue and set-up, transfers, SSH sessions, GPUs.
+
+Watching is no work: a screen that only looks at jobs and GPUs does not keep a machine alive, it shows the countdown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .asked import expanded
+from .detached import tend
+from .guard_rules import LOOK_EVERY_S
+from .machine import NO_NVIDIA_SMI, gpu_sample
+from .processes import NOBODY, named_job, process
+from .rows import JOB_ID, MADE_HERE, state_of_live
+
+# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen.
+FRESH_S = 1.5 * LOOK_EVERY_S
+BUSY_FOLDER = "~/.cache/t2v/busy"
+TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
+SET_UP_VERB = "bootstrap"
+# `sshd: me@pts/0`, `sshd-session: me@notty`; sshd shows so who is logged in, and `[priv]` for its own half.
+SSH_SESSION = re.compile(r"sshd(?:-session)?: (?P<user>[^ ]+)@(?P<terminal>pts/\d+|notty)\s*")
+AGENT_MARK = b"t2v_agent"
+
+
+def job_signs(workspaces: Iterable[Path]) -> list[str]:
+    """Jobs that have not ended, each looked after meanwhile, so that a queue goes on without anybody who asks."""
+    found = []
+    for root in workspaces:
+        for directory in sorted((root / "jobs").glob("*")):
+            if not JOB_ID.fullmatch(directory.name) or (directory / "exit.json").exists() or not directory.is_dir():
+                continue
+            if (directory / "request.json").exists():
+                tend(directory)
+            word = None if (directory / "exit.json").exists() else state_of_live(directory)
+            if word is not None:
+                named = MADE_HERE.fullmatch(directory.name)
+                kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"
+                found.append(f"{kind} {directory.name} is {word}")
+    return found
+
+
+def process_signs(known: Sequence[str]) -> list[str]:
+    """Work of workspaces that nobody told of, and of other people: jobs by their environment, engines by their name.
+
+    known: what `job_signs` said, whose jobs are not named twice
+    """
+    jobs, engines = set(), 0
+    for pid in pids():
+        job = named_job(pid)
+        if job not in (None, NOBODY):
+            jobs.add(job)
+        elif job is None and b"t2v_core" in command_line(pid).split(b"\0")[1:4]:
+            engines += 1
+    missing = sorted(job for job in jobs if job and not any(f" {job} " in sign for sign in known))
+    return [f"job {job} is running" for job in missing] + (["an engine is running"] if engines else [])
+
+
+def transfer_signs() -> list[str]:
+    """By the marks that conversations leave while bytes move; those of processes that are gone are removed."""
+    found = []
+    for mark in expanded(BUSY_FOLDER).glob("*"):
+        if not mark.name.isdigit() or process(int(mark.name)) is None:
+            mark.unlink(missing_ok=True)
+        elif is_fresh(mark):
+            found.append("a transfer, or a request, of a moment ago")
+    return found[:1]
+
+
+def session_signs() -> list[str]:
+    """SSH sessions that are used: a terminal with input or output of a moment ago, or a command of its own.
+
+    A laptop that was shut leaves its session behind for hours: a terminal in which nothing happens does not count. Nor
+    does a connection that carries only conversations with this agent; those that move bytes leave marks.
+    """
+    found = []
+    for pid in pids():
+        title = SSH_SESSION.fullmatch(command_line(pid).rstrip(b"\0").decode(errors="replace"))
+        if title is None:
+            continue
+        if title["terminal"] == "notty":
+            others = [child for child in children(pid) if AGENT_MARK not in command_line(child)]
+            found += [f"{title['user']} runs a command over SSH"] if others else []
+        elif is_fresh(TERMINALS / title["terminal"]):
+            found.append(f"{title['user']} is at work in {title['terminal']} over SSH")
+    return sorted(set(found))
+
+
+def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
+    """(busy, unknown). A machine without nvidia-smi has no GPU that could be at work."""
+    said = gpu_sample()
+    if said["why"] == NO_NVIDIA_SMI:
+        return [], []
+    if said["why"] or not said["gpus"]:
+        return [], [said["why"] or "nvidia-smi shows no GPU"]
+    busy, unknown = [], []
+    for gpu in said["gpus"]:
+        percent = gpu["utilization_percent"]
+        if percent is None:
+            unknown.append(f"GPU {gpu['index']} does not say how busy it is")
+        elif percent > more_than_percent:
+            busy.append(f"GPU {gpu['index']} is at {percent:g} %")
+    return busy, unknown
+
+
+def is_fresh(path: Path) -> bool:
+    """Used within the last moments, as far as the wall clock can tell; when it jumps, one look is wrong."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return abs(time.time() - max(status.st_atime, status.st_mtime)) <= FRESH_S
+
+
+def pids() -> list[int]:
+    """Raises OSError where there is no process table."""
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208 - names are wanted
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def children(pid: int) -> list[int]:
+    return [one.pid for one in map(process, pids()) if one is not None and one.parent == pid]

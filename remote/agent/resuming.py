@@ -1,0 +1,41 @@
+"""After a preemption: the training that it ended goes on when the machine is back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .asked import expanded, take, workspace
+from .files import Json, read_json
+from .jobs import start
+from .looking import is_complete
+from .preemption import is_going_down
+from .rows import job_directories, state_of
+
+
+def resume_preempted(parameters: Json) -> Json:
+    """Go on with the training that preemption ended, where it is the latest of its workspace; says what was done.
+
+    Asking again changes nothing: the same job is the answer. `resumed` holds its id, the one `before` it, whether it
+    `is_new`, and whether it goes on `from_checkpoint`; it is empty when there is nothing to go on with.
+    """
+    trainings = [one for one in job_directories(workspace(parameters) / "jobs") if verb_of(one) == "train"]
+    is_wanted = bool(trainings) and state_of(trainings[-1])[0] == "preempted" and not is_going_down()
+    return {"resumed": [go_on(trainings[-1], parameters)] if is_wanted else []}
+
+
+def verb_of(directory: Path) -> str:
+    return str((read_json(directory / "request.json") or {}).get("verb", ""))
+
+
+def go_on(before: Path, parameters: Json) -> Json:
+    """The same request once more; from its checkpoint, or from the beginning if it did not come so far."""
+    request, spec = read_json(before / "request.json") or {}, read_json(before / "spec.json") or {}
+    folder = before.parent.parent / expanded(str(spec.get("checkpoints", "checkpoints")))
+    has_checkpoint = any(is_complete(one) for one in folder.glob("checkpoint_*"))
+    said = start({
+        "workspace": take(parameters, "workspace", str), "verb": "train", "key": f"resumed-{before.name}",
+        "spec": {**spec, "resume": True} if has_checkpoint else spec, "env": request["env"],
+        "needs_gpu": request["needs_gpu"], "python": request["python"],
+        "argv": [] if request["is_engine"] else request["argv"],
+    })  # fmt: skip
+    return {"job": said["job"], "before": before.name, "is_new": said["is_new"], "from_checkpoint": has_checkpoint}
