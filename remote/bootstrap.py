@@ -10,14 +10,13 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from remote.agent_client import Agent
-from remote.errors import LinkLost, NotReady
-from remote.hosts import Host
+from remote.errors import NotReady
+from remote.hosts import Host, agent_on
 from remote.job_row import JobRow
 from remote.logs import Follower, LinkState, LogChunk
 from remote.release import Release, current_release
@@ -78,7 +77,7 @@ def bootstrap(
     Raises NotReady after yielding the failed step, HostUnreachable when the link is lost, AgentError.
     """
     steps = _Steps(host, workspace, release or current_release(), install_bytes)
-    with _agent(host) as agent:
+    with agent_on(host) as agent:
         steps.look(agent)
         yield from steps.python()
         yield from steps.disk()
@@ -91,7 +90,7 @@ def bootstrap(
             return
         job = steps.begin_install(agent)
     yield from steps.watch_install(job)
-    with _agent(host) as agent:  # the link may have been lost more than once
+    with agent_on(host) as agent:  # the link may have been lost more than once
         steps.look(agent)
         yield from steps.installed_now()
         yield from steps.use(agent)
@@ -258,19 +257,6 @@ class _Steps:
     def _fail(self, name: str, sentence: str, hint: str) -> Iterator[StepState]:
         yield StepState(name, Status.FAILED, sentence, hint)
         raise NotReady(sentence, hint)
-
-
-@contextmanager
-def _agent(host: Host) -> Iterator[Agent]:
-    """For some questions. paramiko says EOFError when a link breaks while something is sent, and again at the end."""
-    agent = Agent(host.open(["serve"]))
-    try:
-        yield agent
-    except EOFError as error:
-        raise LinkLost(f"the connection to {host.name} is lost", "run it again: what is there stays there") from error
-    finally:
-        with suppress(EOFError, OSError):
-            agent.close()
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from remote.agent_client import Channel, ProcessChannel, agent_argv
+from remote.agent_client import Agent, Channel, ProcessChannel, agent_argv
+from remote.errors import LinkLost
 from remote.host_settings import LOCAL, settings_of
 from t2v_core.workspace import Workspace
 
@@ -63,6 +65,24 @@ def host_named(name: str, workspace: Workspace) -> Host:
     if name == LOCAL:
         return LocalHost(workspace)
     settings = settings_of(name, workspace)
+    if settings.provider == "gcloud":
+        from remote.gce_host import GceHost  # noqa: PLC0415 - as below
+        from remote.gce import vm_of  # noqa: PLC0415
+
+        return GceHost(name, settings, vm_of(name, settings))
     from remote.ssh import SSHHost  # noqa: PLC0415 - local work needs no SSH
 
     return SSHHost(name, settings)
+
+
+@contextmanager
+def agent_on(host: Host) -> Iterator[Agent]:
+    """For some questions. paramiko says EOFError when a link breaks while something is sent, and again at the end."""
+    agent = Agent(host.open(["serve"]))
+    try:
+        yield agent
+    except EOFError as error:
+        raise LinkLost(f"the connection to {host.name} is lost", "run it again: what is there stays there") from error
+    finally:
+        with suppress(EOFError, OSError):
+            agent.close()

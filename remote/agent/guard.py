@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,8 +97,9 @@ def one_look() -> Json:
 
 def look(rules: Rules, workspaces: Sequence[Path]) -> Look:
     """Every sign there is. One that cannot be read is unknown, which counts as busy."""
-    busy, unknown = [], []
-    looks = (
+    busy: list[str] = []
+    unknown: list[str] = []
+    looks: tuple[tuple[str, Callable[[], list[str]]], ...] = (
         ("jobs", lambda: job_signs(workspaces)),
         ("processes", lambda: process_signs(busy)),
         ("transfers", transfer_signs),

@@ -1,0 +1,130 @@
+"""The guard of a VM, from this side: see to it that one is there, read its countdown, keep the VM a while longer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from remote.host_settings import HostSettings
+from remote.hosts import Host, agent_on
+
+# It looks for sudo and systemd, and starts a process where there is none.
+INSTALL_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class LastStop:
+    """When the guard powered the machine off last (Unix time in seconds, by the machine's clock), and why."""
+
+    t: float
+    why: str
+
+
+@dataclass(frozen=True)
+class GuardState:
+    """How a guard stands. Times are Unix seconds by this machine's clock.
+
+    by:            systemd timer, or process where there is no systemd
+    is_alive:      it has looked within the last minutes
+    can_power_off: False: it has no right to; only the cloud's own limit stops the VM then
+    busy:          what keeps the VM at work
+    unknown:       what could not be seen; counts as work, up to the cap
+    idle_since_t:  None while it is at work
+    stops_t, why:  when the VM stops if nothing changes, and on what grounds
+    cap_t:         when it stops whatever it does
+    kept_until_t:  somebody asked that it stays; None when nobody did
+    error:         why it could not do what was due; may be empty
+    """
+
+    is_installed: bool
+    by: str = ""
+    is_alive: bool = False
+    can_power_off: bool = False
+    busy: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    idle_since_t: float | None = None
+    stops_t: float | None = None
+    why: str = ""
+    cap_t: float | None = None
+    kept_until_t: float | None = None
+    error: str = ""
+    last_stop: LastStop | None = None
+
+    @classmethod
+    def from_wire(cls, said: dict[str, Any], now_t: float) -> GuardState:
+        stop = said.get("last_stop")
+        last_stop = LastStop(float(stop["t"]), str(stop["why"])) if stop else None
+        if not said["is_installed"]:
+            return cls(is_installed=False, last_stop=last_stop)
+        is_idle = not said["busy"] and not said["unknown"]
+        return cls(
+            is_installed=True,
+            by=said["by"],
+            is_alive=said["is_alive"],
+            can_power_off=said["can_power_off"],
+            busy=tuple(said["busy"]),
+            unknown=tuple(said["unknown"]),
+            idle_since_t=now_t - said["idle_s"] if is_idle else None,
+            stops_t=now_t + said["stops_in_s"],
+            why=said["why"],
+            cap_t=now_t + said["cap_in_s"],
+            kept_until_t=now_t + said["kept_s"] if said["kept_s"] > 0 else None,
+            error=said["error"] or "",
+            last_stop=last_stop,
+        )
+
+
+def guard_status(host: Host) -> GuardState:
+    """What the guard saw at its last look. Raises HostUnreachable, AgentError."""
+    return _ask(host, "guard")
+
+
+def keep(host: Host, seconds: float) -> GuardState:
+    """Keep a VM for so long although it is idle, up to its cap; 0 lets go of it. Raises JobNotFound without a guard."""
+    return _ask(host, "keep", seconds=float(seconds))
+
+
+def install_guard(host: Host, settings: HostSettings) -> GuardState:
+    """Agree on the rules of t2v.toml, and see to it that they are kept; asking again changes nothing."""
+    return _ask(
+        host,
+        "install_guard",
+        timeout_s=INSTALL_TIMEOUT_S,
+        workspace=host.workdir,
+        idle_stop_min=float(settings.idle_stop_min),
+        max_run_h=float(settings.max_run_h),
+        idle_gpu_percent=float(settings.idle_gpu_percent),
+    )
+
+
+def ensure_guard(host: Host, settings: HostSettings) -> GuardState | None:
+    """A guard for what costs money by the hour; None for a host that is not ours to stop."""
+    return install_guard(host, settings) if settings.provider == "gcloud" else None
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A training that goes on after a preemption.
+
+    before:          the job that was preempted
+    is_new:          False when it was resumed by an earlier question
+    from_checkpoint: False when it had not come to its first, and begins anew
+    """
+
+    job: str
+    before: str
+    is_new: bool
+    from_checkpoint: bool
+
+
+def resume_preempted(host: Host) -> list[Resumed]:
+    """Go on with the training that preemption ended, if it was the latest; to be asked after a VM was started."""
+    with agent_on(host) as agent:
+        said = agent.call("resume_preempted", timeout_s=45.0, workspace=host.workdir)
+    return [Resumed(**one) for one in said["resumed"]]
+
+
+def _ask(host: Host, verb: str, *, timeout_s: float = 30.0, **parameters: Any) -> GuardState:
+    with agent_on(host) as agent:
+        return GuardState.from_wire(agent.call(verb, timeout_s=timeout_s, **parameters), time.time())
