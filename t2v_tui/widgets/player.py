@@ -1,0 +1,280 @@
+"""A video played in half blocks: decoded once by a child process, drawn once a frame, replayed from what was drawn."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult, RenderResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.events import Hide, Resize
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Static
+
+from t2v_core.errors import EngineError
+from t2v_tui.keys import bindings_for
+from t2v_tui.widgets.film import Film, Shelf
+
+LOCAL_FPS, LOCAL_PIXELS = 12.0, 128
+# 64 pixels five times a second are at most 0.5 MB/s.
+REMOTE_FPS, REMOTE_PIXELS = 5.0, 64
+# Writes to the terminal that wait: beyond, a frame would only come later, and the whole screen with it.
+WAITING_WRITES = 4
+SHELF = Shelf()
+
+
+class Picture(Widget):
+    """One frame of a film, in the middle."""
+
+    DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; display: none; }"
+
+    def __init__(self, *, letters: bool) -> None:
+        super().__init__()
+        self.letters = letters
+        self.film: Film | None = None
+        self.frame = 0
+        self._padded: dict[int, list[Strip]] = {}
+
+    def show(self, film: Film | None) -> None:
+        self.film, self.frame = film, 0
+        self._padded.clear()
+        self.display = film is not None
+        self.refresh()
+
+    def turn_to(self, frame: int) -> None:
+        if self.film is not None and frame != self.frame:
+            self.frame = frame
+            self.refresh(self.area)
+
+    @property
+    def area(self) -> Region:
+        """Where the picture is."""
+        assert self.film is not None  # noqa: S101 - for the type checker
+        left, top = (self.size.width - self.film.width) // 2, (self.size.height - self.film.lines) // 2
+        return Region(max(0, left), max(0, top), self.film.width, self.film.lines)
+
+    def on_resize(self) -> None:
+        self._padded.clear()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._padded.clear()
+
+    def render(self) -> RenderResult:
+        return ""
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Whole strips that were made before: the terminal's sequence is kept in them, so that replaying costs little.
+
+        The usual way applies styles to every segment of every line again.
+        """
+        lines = self._lines()
+        shown = lines[crop.y : crop.y + crop.height]
+        if crop.x == 0 and crop.width == self.size.width:
+            return shown
+        return [strip.crop(crop.x, crop.x + crop.width) for strip in shown]
+
+    def _lines(self) -> list[Strip]:
+        if self.film is None:
+            return [Strip.blank(self.size.width, self.rich_style)] * self.size.height
+        if self.frame not in self._padded:
+            if len(self._padded) > max(2, len(self.film.frames)):
+                self._padded.clear()
+            self._padded[self.frame] = self._pad(self.film)
+        return self._padded[self.frame]
+
+    def _pad(self, film: Film) -> list[Strip]:
+        width, height, style, area = self.size.width, self.size.height, self.rich_style, self.area
+        drawn = film.strips(self.frame, letters=style if self.letters else None)
+        blank, left = Strip.blank(width, style), Strip.blank(area.x, style)
+        right = Strip.blank(max(0, width - area.x - film.width), style)
+        middle = [Strip.join([left, strip, right]).crop(0, width) for strip in drawn]
+        lines = [blank] * area.y + middle + [blank] * max(0, height - area.y - film.lines)
+        for line_filter in self.get_line_filters():
+            lines = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in lines]
+        return lines[:height]
+
+
+class Player(Container, can_focus=True):
+    """Shows a video file, still at first; `space` plays it.
+
+    python:  of the engine, which decodes
+    is_remote: the terminal is at the other end of an SSH connection; default: SSH_TTY says so
+    letters: no half blocks and no colours
+    """
+
+    PANE = "player-pane"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("player-pane")]
+    DEFAULT_CSS = """
+    Player { width: 1fr; height: 1fr; }
+    Player > .player--said { width: 1fr; height: 1fr; content-align: center middle; color: $text-muted; padding: 0 1; }
+    """
+
+    class Loaded(Message):
+        """The film can be shown."""
+
+        def __init__(self, path: Path, film: Film) -> None:
+            super().__init__()
+            self.path, self.film = path, film
+
+    class NotLoaded(Message):
+        """It cannot, and why."""
+
+        def __init__(self, path: Path, error: EngineError) -> None:
+            super().__init__()
+            self.path, self.error = path, error
+
+    def __init__(
+        self,
+        *,
+        empty: str = "",
+        python: str = sys.executable,
+        is_remote: bool | None = None,
+        letters: bool = False,
+        id: str | None = None,  # noqa: A002 - Textual's name
+    ) -> None:
+        super().__init__(id=id)
+        self.empty, self.python = empty, python
+        self.is_remote = bool(os.environ.get("SSH_TTY")) if is_remote is None else is_remote
+        self.picture = Picture(letters=letters)
+        self.said = Static(empty, classes="player--said", markup=False)
+        self.path: Path | None = None
+        self.is_playing = False
+        self._wanted = (0, 0)
+        self._began = 0.0
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self.picture
+        yield self.said
+
+    def on_mount(self) -> None:
+        self._timer = self.set_interval(1 / self.most_fps, self._turn, pause=True)
+
+    @property
+    def most_fps(self) -> float:
+        return REMOTE_FPS if self.is_remote else LOCAL_FPS
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Pixels that there is room for."""
+        most = REMOTE_PIXELS if self.is_remote else LOCAL_PIXELS
+        return min(most, self.size.width), min(most, 2 * self.size.height)
+
+    @property
+    def film(self) -> Film | None:
+        return self.picture.film
+
+    def show(self, path: Path | None, *, plays: bool = False) -> None:
+        """Show another video, or none. The same one again changes nothing unless its file did."""
+        if path != self.path:
+            self._stand_still()
+            self.picture.show(None)
+            self._say("" if path is not None else self.empty)
+        self.path, self.is_playing = path, plays or (self.is_playing and path is not None)
+        self._load_if_there_is_room()
+
+    def say(self, sentence: str) -> None:
+        """Show words in the picture's place."""
+        self.path = None
+        self._stand_still()
+        self.picture.show(None)
+        self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
+        self.said.update(sentence)
+        self.said.display = True
+
+    def _load_if_there_is_room(self) -> None:
+        if self.path is not None and min(self.box) >= 2:
+            self._wanted = self.box
+            self._load(self.path, self.box)
+
+    @work(exclusive=True, group="film", exit_on_error=False)
+    async def _load(self, path: Path, box: tuple[int, int]) -> None:
+        try:
+            self.post_message(self.Loaded(path, await SHELF.film(path, box, python=self.python)))
+        except EngineError as error:
+            self.post_message(self.NotLoaded(path, error))
+
+    def on_player_loaded(self, message: Loaded) -> None:
+        if message.path != self.path:
+            return
+        frame = self.picture.frame
+        if message.film is not self.film:
+            self.picture.show(message.film)
+            self.picture.turn_to(min(frame, len(message.film.frames) - 1))
+        self.said.display = False
+        if self.is_playing:
+            self._go_on()
+
+    def on_player_not_loaded(self, message: NotLoaded) -> None:
+        if message.path == self.path:
+            self._stand_still()
+            self.picture.show(None)
+            self._say(f"{message.error.message}\n{message.error.hint}".strip())
+
+    def on_resize(self, _: Resize) -> None:
+        if self.path is not None and self.box != self._wanted:
+            self._load_if_there_is_room()
+
+    # Playing
+
+    def action_play(self) -> None:
+        if self.is_playing:
+            self._stand_still()
+        elif self.film is not None:
+            self._go_on()
+
+    def action_step(self, frames: int) -> None:
+        if self.film is not None:
+            self._stand_still()
+            self.picture.turn_to((self.picture.frame + frames) % len(self.film.frames))
+
+    def _go_on(self) -> None:
+        self.is_playing = True
+        if self.film is not None:
+            self._began = time.monotonic() - self.picture.frame / max(self.film.fps, 0.1)
+            if self._timer is not None:
+                self._timer.resume()
+
+    def _stand_still(self) -> None:
+        self.is_playing = False
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.pause()
+
+    def _turn(self) -> None:
+        """To the frame of this moment; frames between are left out when there is no time for them."""
+        if self.film is None or not self.is_on_screen or self._is_behind():
+            return
+        self.picture.turn_to(int((time.monotonic() - self._began) * self.film.fps) % len(self.film.frames))
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Somebody may be looking: the terminal has the focus, as far as it tells."""
+        return self.app.screen is self.screen and self.display and self.app.app_focus
+
+    def _is_behind(self) -> bool:
+        """The terminal has not taken what it was sent: waiting for it would stop every key."""
+        writer = getattr(self.app._driver, "_writer_thread", None)
+        queue = getattr(writer, "_queue", None)
+        return queue is not None and queue.qsize() > WAITING_WRITES
+
+    def on_hide(self, _: Hide) -> None:
+        self._rest()
+
+    def on_show(self) -> None:
+        if self.is_playing:
+            self._go_on()
