@@ -49,6 +49,21 @@ def dial(route: Route) -> Way:
     return _through_program(route) if route.proxy else Way(_directly(route))
 
 
+def answers(route: Route, timeout_s: float = 5.0) -> bool:
+    """Whether an SSH server speaks there; a machine that is on may be without one yet."""
+    try:
+        way = dial(route)
+    except HostUnreachable:
+        return False
+    try:
+        way.sock.settimeout(timeout_s)
+        return way.sock.recv(4, socket.MSG_WAITALL) == b"SSH-"
+    except OSError:
+        return False
+    finally:
+        way.close()
+
+
 def _directly(route: Route) -> socket.socket:
     try:
         sock = socket.create_connection((route.host, route.port), timeout=CONNECT_TIMEOUT_S)

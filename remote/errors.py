@@ -51,6 +51,59 @@ class HostKeyChanged(HostKeyRefused):
     """The host shows another key than the one pinned for it, or one that was revoked."""
 
 
+class HostOff(HostUnreachable):
+    """The host is a VM that is not running; asking again does not help, starting it does."""
+
+
+class CloudError(RemoteError):
+    """The cloud that the VM is in says no, or cannot be asked."""
+
+
+class CloudUnreachable(CloudError, HostUnreachable):
+    """The cloud's API does not answer. Says nothing about the VM."""
+
+
+class LoginExpired(CloudError):
+    """Nobody is logged in to the cloud, or no longer; the hint is the command that mends it."""
+
+
+class Forbidden(CloudError):
+    """Whoever is logged in may not do that."""
+
+
+class VmNotFound(CloudError):
+    """There is no such VM, or no such project or zone."""
+
+    exit_code = 2
+
+
+class VmRefused(CloudError):
+    """The cloud does not do that with this VM, as it is asked or as the VM is now."""
+
+
+class MetadataChanged(CloudError):
+    """Somebody else has written the VM's metadata meanwhile; read it again."""
+
+
+class RateLimited(CloudError):
+    """Too many questions in a short time."""
+
+
+class QuotaExceeded(CloudError):
+    """The project may not have more of that; waiting does not help."""
+
+
+class Stockout(CloudError):
+    """The zone has no such machine to give just now; waiting may help.
+
+    zones: that have room, as far as the cloud says
+    """
+
+    def __init__(self, message: str, hint: str = "", *, zones: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.zones = zones
+
+
 class AgentError(RemoteError):
     """The agent on the host could not do what it was asked."""
 
@@ -73,3 +126,23 @@ class Refused(RemoteError):
 
 class NotReady(RemoteError):
     """The host lacks something that the engine needs, and t2v cannot put it there."""
+
+
+class TransferFailed(RemoteError):
+    """Files did not arrive; what came of them is kept, and asking again goes on there."""
+
+
+class Corrupt(TransferFailed):
+    """What arrived is not what was meant, also when it was sent again."""
+
+
+class SourceChanged(TransferFailed):
+    """A file was written to each time it was read."""
+
+
+class UnsafeName(TransferFailed):
+    """A name from the other side that must not become one here."""
+
+
+class DiskFull(TransferFailed):
+    """There is no room for what was asked for."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from remote.agent_client import Agent
 from remote.backoff import Backoff
-from remote.errors import AuthFailed, HostKeyRefused, HostUnreachable, NotAnswered
+from remote.errors import AuthFailed, HostKeyRefused, HostOff, HostUnreachable, NotAnswered
 from remote.host_settings import LOCAL
 from remote.hosts import Host
 from remote.job_row import JobRow
@@ -144,7 +144,7 @@ class HostJobs:
                 agent = agent or self._connected()
                 return agent.call(name, timeout_s=timeout_s, workspace=self.host.workdir, **parameters)
             except (HostUnreachable, NotAnswered) as error:
-                if isinstance(error, AuthFailed | HostKeyRefused) or time.monotonic() > deadline:
+                if isinstance(error, AuthFailed | HostKeyRefused | HostOff) or time.monotonic() > deadline:
                     raise
                 agent = None
             time.sleep(backoff.next_s())

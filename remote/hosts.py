@@ -67,7 +67,7 @@ def host_named(name: str, workspace: Workspace) -> Host:
     settings = settings_of(name, workspace)
     if settings.provider == "gcloud":
         from remote.gce_host import GceHost  # noqa: PLC0415 - as below
-        from remote.gce import vm_of  # noqa: PLC0415
+        from remote.vms import vm_of  # noqa: PLC0415
 
         return GceHost(name, settings, vm_of(name, settings))
     from remote.ssh import SSHHost  # noqa: PLC0415 - local work needs no SSH

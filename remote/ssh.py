@@ -83,6 +83,12 @@ class SSHHost:
     def user(self) -> str:
         return self.settings.user or str(self._config.get("user") or getpass.getuser())
 
+    @property
+    def identity(self) -> Path | None:
+        """The private key; None: those that an agent has, and OpenSSH's usual files."""
+        identity = self.settings.identity or next(iter(self._config.get("identityfile") or []), None)
+        return None if identity is None else Path(identity)
+
     def twin(self, window_bytes: int) -> SSHHost:
         """The same host over a connection of its own, for bulk: it would hold up every other conversation."""
         twin = copy.copy(self)
@@ -110,22 +116,24 @@ class SSHHost:
 
     def connect(self) -> Link:
         """The connection, made now if there is none that works."""
-        from remote.link import WINDOW_BYTES, Link  # noqa: PLC0415 - paramiko and Fabric, 0.4 s
-
         with self._lock:
             if self._link is None or not self._link.is_up:
                 if self._link is not None:
                     self._link.close()
-                identity = self.settings.identity or next(iter(self._config.get("identityfile") or []), None)
-                self._link = Link(
-                    self.route,
-                    name=self.key_name,
-                    user=self.user,
-                    known_hosts=self.known_hosts,
-                    identity=None if identity is None else str(Path(identity).expanduser()),
-                    window_bytes=self._window_bytes or WINDOW_BYTES,
-                )
+                self._link = self._new_link()
             return self._link
+
+    def _new_link(self) -> Link:
+        from remote.link import WINDOW_BYTES, Link  # noqa: PLC0415 - paramiko and Fabric, 0.4 s
+
+        return Link(
+            self.route,
+            name=self.key_name,
+            user=self.user,
+            known_hosts=self.known_hosts,
+            identity=None if self.identity is None else str(self.identity.expanduser()),
+            window_bytes=self._window_bytes or WINDOW_BYTES,
+        )
 
     def lost(self, why: str = "") -> LinkLost:
         """What to raise when the connection turned out to be gone."""

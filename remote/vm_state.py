@@ -1,7 +1,9 @@
-"""What Compute Engine says of a VM, as one value."""
+"""What Compute Engine says of a VM, as values."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +15,8 @@ STOPPED = ("TERMINATED", "STOPPED")
 SUSPENDED = "SUSPENDED"
 ON_THE_WAY_UP = ("PENDING", "PROVISIONING", "STAGING", "REPAIRING")
 ON_THE_WAY_DOWN = ("PENDING_STOP", "STOPPING", "SUSPENDING")
+# Those that gcloud takes from guest attributes as well.
+KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class VmState:
 def vm_state(said: Mapping[str, Any], project: str, seen_t: float) -> VmState:
     """From an `Instance` as google-cloud-compute's `to_dict` gives it, without its default values."""
     scheduling = said.get("scheduling", {})
-    network = next(iter(said.get("network_interfaces", ())), {})
-    access = next(iter(network.get("access_configs", ())), {})
+    network: Mapping[str, Any] = next(iter(said.get("network_interfaces", ())), {})
+    access: Mapping[str, Any] = next(iter(network.get("access_configs", ())), {})
     return VmState(
         name=str(said.get("name", "")),
         project=project,
@@ -108,3 +112,24 @@ def _unix(text: str | None) -> float | None:
 
 def _seconds(said: Mapping[str, Any] | None) -> float | None:
     return float(said.get("seconds", 0)) if said else None
+
+
+def items_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The items of a VM's or a project's metadata."""
+    return {str(one["key"]): str(one.get("value", "")) for one in metadata.get("items", ())}
+
+
+def host_keys_in(guest_attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """`type base64` each. Anything in the VM may have written them, and they go into a file of lines."""
+    items = guest_attributes.get("query_value", {}).get("items", ())
+    keys = {str(item.get("key", "")): _base64_in(str(item.get("value", ""))) for item in items}
+    return tuple(f"{kind} {keys[kind]}" for kind in KEY_TYPES if keys.get(kind))
+
+
+def _base64_in(text: str) -> str:
+    """Up to the first blank, if that is base64; else nothing."""
+    word = next(iter(text.split()), "")
+    try:
+        return word if base64.b64encode(base64.b64decode(word, validate=True)).decode() == word else ""
+    except binascii.Error:
+        return ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from remote.errors import HostUnreachable, JobNotFound
+from remote.errors import CloudError, HostUnreachable, JobNotFound, RemoteError
 from remote.host_jobs import HostJobs
 from remote.host_settings import LOCAL, read_hosts
 from remote.hosts import host_named
@@ -37,7 +37,7 @@ class Hosts:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.unreachable: dict[str, HostUnreachable] = {}
+        self.unreachable: dict[str, RemoteError] = {}
         self._open: dict[str, HostJobs] = {}
 
     def __enter__(self) -> Hosts:
@@ -61,7 +61,7 @@ class Hosts:
         """The jobs of a host as it says now; as it said last when it cannot be reached."""
         try:
             return [Listed(name, row) for row in self.jobs(name).rows()]
-        except HostUnreachable as error:
+        except (HostUnreachable, CloudError) as error:
             self.unreachable[name] = error
             return self.remembered(name)
 

@@ -86,6 +86,14 @@ class ComputeEmulator:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._lock = threading.Lock()
 
+    def reset(self) -> None:
+        """As new, at the same address, when everything that was under way has ended."""
+        self.cloud.close()
+        self.cloud = Cloud(self.guest)
+        self.wait_s, self.token = WAIT_LIMIT_S, None
+        self.faults.clear()
+        self.requests.clear()
+
     def __enter__(self) -> ComputeEmulator:
         self._thread.start()
         return self
@@ -245,6 +253,7 @@ class _Api:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: in two, the second waits 40 ms for an acknowledgement
     emulator: ComputeEmulator
 
     def log_message(self, *_: object) -> None:

@@ -1,0 +1,260 @@
+"""A Compute Engine VM: how it stands, started, stopped, and by which keys its SSH server is known.
+
+After any error the machine is looked at again before anybody is told: a start that failed may have left it running.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from remote.errors import CloudError, CloudUnreachable, MetadataChanged, Stockout, VmNotFound, VmRefused
+from remote.gce_client import ComputeClient, compute
+from remote.gce_errors import error_of_operation, may_pass
+from remote.steps import Status, StepState
+from remote.vm_state import (
+    ON_THE_WAY_DOWN,
+    ON_THE_WAY_UP,
+    SUSPENDED,
+    VmState,
+    host_keys_in,
+    items_of,
+    vm_state,
+)
+
+STEP = "VM"
+# Google's own VMs are up within one minute and down within two.
+START_TIMEOUT_S, STOP_TIMEOUT_S, CHANGE_TIMEOUT_S = 300.0, 300.0, 60.0
+# A request whose answer was lost shows in the VM's state by then, if it arrived.
+UNSURE_S = 5.0
+LOOKS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+STOCKOUT_PAUSES_S = (10.0, 20.0, 40.0, 60.0)
+METADATA_ATTEMPTS = 5
+
+Tell = Callable[[StepState | VmState], None]
+
+
+def _to_nobody(_: StepState | VmState) -> None:
+    """For whoever only wants the result."""
+
+
+class Vm:
+    """One VM by name. Any thread may ask; nothing is held but the helper process, which all share.
+
+    Every method raises CloudError or one of its kinds: LoginExpired, Forbidden, VmNotFound, CloudUnreachable, …
+    """
+
+    def __init__(self, name: str, project: str, zone: str, *, client: ComputeClient | None = None) -> None:
+        self.name, self.project, self.zone = name, project, zone
+        self.client = client or compute()
+
+    def state(self) -> VmState:
+        """How it stands now. One round trip."""
+        return vm_state(self.said(), self.project, time.time())
+
+    def said(self) -> dict[str, Any]:
+        """All that the API says of it. VmNotFound tells what there is by a name like it."""
+        try:
+            return self._ask("get")
+        except VmNotFound as error:
+            raise VmNotFound(error.message, self._near() or error.hint) from error
+
+    def _near(self) -> str:
+        with suppress(CloudError):
+            there = list_vms(self.project, client=self.client)
+            for one in there:
+                if one.name == self.name:
+                    return f'{self.name} is in {one.zone}: set zone = "{one.zone}"'
+            near = difflib.get_close_matches(self.name, [one.name for one in there], n=1)
+            return f"did you mean '{near[0]}'?" if near else ""
+        return ""
+
+    def _ask(self, verb: str, **parameters: Any) -> dict[str, Any]:
+        return self.client.ask(verb, project=self.project, zone=self.zone, instance=self.name, **parameters)
+
+    def _change(self, verb: str, **parameters: Any) -> dict[str, Any]:
+        """The operation that it has become. The request id makes a second one with the same id do nothing."""
+        return self._ask(verb, request_id=str(uuid.uuid4()), **parameters)
+
+    def start(
+        self,
+        *,
+        tell: Tell = _to_nobody,
+        patience_s: float | None = None,
+        left: threading.Event | None = None,
+    ) -> VmState:
+        """Bring it up, whatever it does just now, and return as soon as the API calls it RUNNING.
+
+        tell:       hears each new state, and each attempt while the zone has no such machine to give
+        patience_s: for so long a stock-out is tried again; None: until somebody sets `left`
+        Raises Stockout when patience is over, QuotaExceeded at once.
+        """
+        left, began = left or threading.Event(), time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                return self._up(tell)
+            except Stockout as error:
+                pause_s = STOCKOUT_PAUSES_S[min(attempt, len(STOCKOUT_PAUSES_S) - 1)]
+                attempt += 1
+                if patience_s is not None and time.monotonic() + pause_s > began + patience_s:
+                    raise
+                detail = f"{error.message}; attempt {attempt + 1} in {pause_s:.0f} s"
+                tell(StepState(STEP, Status.DOING, detail, error.hint))
+                if left.wait(pause_s):
+                    raise
+
+    def _up(self, tell: Tell) -> VmState:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        state = self._settled(tell, deadline)
+        if state.is_running:
+            return state
+        operation = None
+        if state.status not in ON_THE_WAY_UP:
+            try:
+                operation = self._change("resume" if state.status == SUSPENDED else "start")
+            except CloudError as error:
+                return self._even_so(error, lambda now: now.is_running, ON_THE_WAY_UP, tell, deadline)
+        return self._awaited(operation, lambda now: now.is_running, tell, deadline)
+
+    def _settled(self, tell: Tell, deadline: float) -> VmState:
+        """One that is on its way down cannot be started before it is there."""
+        state = self.state()
+        if state.status not in ON_THE_WAY_DOWN:
+            return state
+        return self._awaited(None, lambda now: now.status not in ON_THE_WAY_DOWN, tell, deadline)
+
+    def stop(self, *, tell: Tell = _to_nobody) -> VmState:
+        """Take it down, and return when the API says that it is off; only then has it stopped."""
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        state = self.state()
+        if state.is_stopped:
+            return state
+        operation = None
+        if state.status not in ON_THE_WAY_DOWN:
+            try:
+                operation = self._change("stop")
+            except CloudError as error:
+                return self._even_so(error, lambda now: now.is_stopped, ON_THE_WAY_DOWN, tell, deadline)
+        return self._awaited(operation, lambda now: now.is_stopped, tell, deadline)
+
+    def _awaited(
+        self, operation: Mapping[str, Any] | None, is_there: Callable[[VmState], bool], tell: Tell, deadline: float
+    ) -> VmState:
+        """Look until it is where it was to go. The client's own `result()` would ask another endpoint, for ever."""
+        status, look = "", 0
+        while True:
+            try:
+                failed = self._failure(operation)
+                state = self.state()
+            except CloudUnreachable as error:
+                if time.monotonic() > deadline:
+                    raise
+                tell(StepState(STEP, Status.DOING, f"{error.message}; looking again"))
+            else:
+                if state.status != status:
+                    status = state.status
+                    tell(state)
+                if is_there(state):
+                    return state
+                if failed is not None and state.status not in ON_THE_WAY_UP + ON_THE_WAY_DOWN:
+                    raise failed
+                if time.monotonic() > deadline:
+                    raise self._not_confirmed(state)
+            time.sleep(LOOKS_S[min(look, len(LOOKS_S) - 1)])
+            look += 1
+
+    def _failure(self, operation: Mapping[str, Any] | None) -> CloudError | None:
+        """Why an operation failed; None while it goes on, when it is done, and when the API has forgotten it."""
+        if operation is None:
+            return None
+        with suppress(VmNotFound):
+            return error_of_operation(self._operation(operation), self.zone)
+        return None
+
+    def _operation(self, operation: Mapping[str, Any]) -> dict[str, Any]:
+        return self.client.ask("operation", project=self.project, zone=self.zone, operation=operation["name"])
+
+    def _even_so(
+        self, error: CloudError, is_there: Callable[[VmState], bool], way: Sequence[str], tell: Tell, deadline: float
+    ) -> VmState:
+        """The state, when what failed has worked nevertheless; else the error. A lost answer says neither."""
+        until = time.monotonic() + (UNSURE_S if may_pass(error) else 0.0)
+        while True:
+            with suppress(CloudError):
+                state = self.state()
+                if is_there(state):
+                    return state
+                if state.status in way:
+                    return self._awaited(None, is_there, tell, deadline)
+            if time.monotonic() > until:
+                raise error
+            time.sleep(LOOKS_S[1])
+
+    def _not_confirmed(self, state: VmState) -> CloudError:
+        return CloudError(
+            f"{self.name} is still {state.status} when it should be done by now; it may be running, and cost money",
+            "t2v vm status shows how it stands",
+        )
+
+    def set_max_run(self, hours: float | None) -> bool:
+        """Let the cloud itself stop it after so long; None: no such limit. False when it was so already.
+
+        Raises VmRefused for one that runs: the API changes this of a stopped VM only.
+        """
+        seconds = 0 if hours is None else round(hours * 3600)
+        if (self.state().max_run_s or 0) == seconds:
+            return False
+        self._done(self._change("set_scheduling", max_run_s=seconds))
+        return True
+
+    def _done(self, operation: Mapping[str, Any]) -> None:
+        """Wait for an operation that changes no state. Raises what it failed with."""
+        deadline, look = time.monotonic() + CHANGE_TIMEOUT_S, 0
+        while (now := self._operation(operation)).get("status") != "DONE":
+            if time.monotonic() > deadline:
+                raise CloudError(f"{now.get('operation_type')} of {self.name} is not done yet", "try again")
+            time.sleep(LOOKS_S[min(look, len(LOOKS_S) - 1)])
+            look += 1
+        if (failed := error_of_operation(now, self.zone)) is not None:
+            raise failed
+
+    def host_keys(self) -> tuple[str, ...]:
+        """The keys that its SSH server shows, `type base64` each, by the word of the API; () when it has none to tell.
+
+        They are in the guest attributes when the VM's metadata had enable-guest-attributes at its first boot.
+        """
+        try:
+            said = self._ask("guest_attributes", query_path="hostkeys/")
+        except (VmNotFound, VmRefused):
+            return ()
+        return host_keys_in(said)
+
+    def metadata(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What is set for this VM, and what for its project."""
+        project = self.client.ask("project", project=self.project)
+        return items_of(self.said().get("metadata", {})), items_of(project.get("common_instance_metadata", {}))
+
+    def add_metadata(self, changed: Callable[[dict[str, str]], dict[str, str]]) -> None:
+        """Change the VM's own items; what others write at the same time stays."""
+        for attempt in range(METADATA_ATTEMPTS):
+            metadata = self.said().get("metadata", {})
+            items = [{"key": key, "value": value} for key, value in changed(items_of(metadata)).items()]
+            try:
+                self._done(self._change("set_metadata", items=items, fingerprint=metadata.get("fingerprint", "")))
+                return
+            except MetadataChanged:
+                if attempt + 1 == METADATA_ATTEMPTS:
+                    raise
+
+
+def list_vms(project: str, *, client: ComputeClient | None = None) -> list[VmState]:
+    """Every VM of a project, in all zones, by name. Raises as `Vm`."""
+    said = (client or compute()).ask("list", project=project)["instances"]
+    now_t = time.time()
+    return sorted((vm_state(one, project, now_t) for one in said), key=lambda one: (one.name, one.zone))

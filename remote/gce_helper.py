@@ -1,0 +1,235 @@
+"""The process that talks to Compute Engine: JSON lines in, JSON lines out, in the agent's form (see agent_client).
+
+A program of its own, because importing google-cloud-compute takes seconds and keeps the interpreter from anything else
+meanwhile; it imports nothing of t2v. Every failure is an answer, `{"trouble": {"code": …}}`; gce_errors makes errors of
+them. Every call has a timeout and no retry of the client's own, which goes on for ten minutes whatever the timeout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+Json = dict[str, Any]
+
+SCOPE = "https://www.googleapis.com/auth/compute"
+CALL_TIMEOUT_S = 15.0
+GCLOUD_TIMEOUT_S = 30.0
+BEAT_S = 3.0
+AT_ONCE = 8
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Without this, google.auth asks the metadata server of a machine that may be none of Google's, for seconds.
+os.environ.setdefault("NO_GCE_CHECK", "true")
+
+_OUT = threading.Lock()
+
+
+class BadEndpoint(Exception):
+    """T2V_COMPUTE_ENDPOINT would send the login over an open line."""
+
+
+def say(value: Json) -> None:
+    with _OUT:
+        os.write(1, json.dumps(value, separators=(",", ":")).encode() + b"\n")
+
+
+@cache
+def options() -> Json:
+    """Of every client: where it asks and who asks. Without a login, only a server on this machine is asked."""
+    from google.api_core.client_options import ClientOptions  # noqa: PLC0415
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+
+    endpoint = os.environ.get("T2V_COMPUTE_ENDPOINT", "")
+    if not endpoint:
+        return {"credentials": login()}
+    parts = urlsplit(endpoint)
+    is_here = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if not is_here and parts.scheme != "https":
+        raise BadEndpoint(f"T2V_COMPUTE_ENDPOINT={endpoint} is neither https nor on this machine")
+    who = AnonymousCredentials() if is_here else login()
+    return {"credentials": who, "client_options": ClientOptions(api_endpoint=endpoint)}
+
+
+def login() -> Any:
+    """The application default login; where there is none, gcloud's own, by which most people already are in."""
+    import google.auth  # noqa: PLC0415
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415
+    from google.oauth2.credentials import Credentials  # noqa: PLC0415
+
+    try:
+        return google.auth.default(scopes=[SCOPE])[0]
+    except DefaultCredentialsError:
+        return Credentials(token=None, refresh_handler=token_of_gcloud)
+
+
+def token_of_gcloud(*_: object, **__: object) -> tuple[str, datetime]:
+    """An access token and when it expires (UTC, naive as google.auth wants it). Raises RefreshError."""
+    from google.auth.exceptions import RefreshError  # noqa: PLC0415
+
+    asked = ["gcloud", "config", "config-helper", "--format=json(credential)"]
+    try:
+        done = subprocess.run(
+            asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GCLOUD_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RefreshError(f"gcloud-login: {error}") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise RefreshError(f"gcloud-login: {said[0] if said else 'gcloud says nothing'}")
+    credential = json.loads(done.stdout)["credential"]
+    return str(credential["access_token"]), datetime.fromisoformat(credential["token_expiry"]).replace(tzinfo=None)
+
+
+@cache
+def client(name: str) -> Any:
+    from google.cloud import compute_v1  # noqa: PLC0415
+
+    return getattr(compute_v1, name)(**options())
+
+
+def message(name: str, **fields: Any) -> Any:
+    from google.cloud import compute_v1  # noqa: PLC0415
+
+    return getattr(compute_v1, name)(**fields)
+
+
+def plain(answer: Any) -> Json:
+    """Without default values; enums by name, so that one which this client does not know is shown as it is."""
+    return type(answer).to_dict(answer, including_default_value_fields=False, use_integers_for_enums=False)
+
+
+def called(method: Callable[..., Any], **fields: Any) -> Any:
+    return method(request=fields, retry=None, timeout=CALL_TIMEOUT_S)
+
+
+def get(asked: Json) -> Json:
+    return plain(called(client("InstancesClient").get, **asked))
+
+
+def list_instances(asked: Json) -> Json:
+    """Of all zones."""
+    found: list[Json] = []
+    for _, zone in called(client("InstancesClient").aggregated_list, **asked):
+        found += [plain(one) for one in zone.instances]
+    return {"instances": found}
+
+
+def project(asked: Json) -> Json:
+    return plain(called(client("ProjectsClient").get, **asked))
+
+
+def start(asked: Json) -> Json:
+    return plain(called(client("InstancesClient").start_unary, **asked))
+
+
+def resume(asked: Json) -> Json:
+    return plain(called(client("InstancesClient").resume_unary, **asked))
+
+
+def stop(asked: Json) -> Json:
+    return plain(called(client("InstancesClient").stop_unary, **asked))
+
+
+def guest_attributes(asked: Json) -> Json:
+    return plain(called(client("InstancesClient").get_guest_attributes, **asked))
+
+
+def set_scheduling(asked: Json) -> Json:
+    """All of it is replaced, so what else there is goes along. max_run_s: 0 for no limit"""
+    seconds, request_id = int(asked.pop("max_run_s")), asked.pop("request_id")
+    scheduling = called(client("InstancesClient").get, **asked).scheduling
+    del scheduling.max_run_duration, scheduling.termination_time, scheduling.instance_termination_action
+    if seconds:
+        scheduling.max_run_duration = message("Duration", seconds=seconds)
+        scheduling.instance_termination_action = "STOP"
+    method = client("InstancesClient").set_scheduling_unary
+    return plain(called(method, **asked, request_id=request_id, scheduling_resource=scheduling))
+
+
+def set_metadata(asked: Json) -> Json:
+    """All items, with the fingerprint of those that they replace."""
+    metadata = {"items": asked.pop("items"), "fingerprint": asked.pop("fingerprint")}
+    return plain(called(client("InstancesClient").set_metadata_unary, **asked, metadata_resource=metadata))
+
+
+def operation(asked: Json) -> Json:
+    """How it stands now; `result()` of the client's own asks the real API whatever the endpoint."""
+    return plain(called(client("ZoneOperationsClient").get, **asked))
+
+
+VERBS: dict[str, Callable[[Json], Json]] = {
+    "get": get, "list": list_instances, "project": project, "start": start, "resume": resume, "stop": stop,
+    "guest_attributes": guest_attributes, "set_scheduling": set_scheduling, "set_metadata": set_metadata,
+    "operation": operation,
+}  # fmt: skip
+
+
+def answer(asked: Json) -> None:
+    try:
+        said = VERBS[asked["ask"]](dict(asked.get("with", {})))
+    except ImportError as error:
+        said = {"trouble": {"code": "no-client", "message": str(error)}}
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is an answer
+        said = {"trouble": trouble(error)}
+    say({"id": asked["id"], "ok": said})
+
+
+def trouble(error: Exception) -> Json:
+    """code: a word of gce_errors.TABLE; http: status or 0; reason, message: the API's own"""
+    import requests  # noqa: PLC0415
+    from google.api_core import exceptions as api  # noqa: PLC0415
+    from google.auth import exceptions as auth  # noqa: PLC0415
+
+    said: Json = {"code": "unexpected", "message": str(error) or type(error).__name__, "http": 0, "reason": ""}
+    match error:
+        case api.GoogleAPICallError(code=int(status)):
+            first = next((one for one in error.errors if isinstance(one, dict)), {})
+            said |= {"code": "http", "http": int(status), "message": error.message, "reason": first.get("reason", "")}
+        case auth.RefreshError() | auth.DefaultCredentialsError() if "gcloud-login: " in str(error):
+            said |= {"code": "login-gcloud", "message": str(error.args[0]).removeprefix("gcloud-login: ")}
+        case auth.InvalidOperation() | auth.RefreshError() | auth.DefaultCredentialsError():
+            said["code"] = "login-application"
+        case auth.TransportError() | requests.RequestException() | api.RetryError():
+            said["code"] = "unreachable"
+        case BadEndpoint():
+            said["code"] = "endpoint"
+    return said
+
+
+def lines() -> Iterator[Json]:
+    for line in sys.stdin.buffer:
+        yield json.loads(line)
+
+
+def beat() -> None:
+    while True:
+        time.sleep(BEAT_S)
+        say({"beat": time.time()})
+
+
+def load() -> None:
+    from google.cloud import compute_v1  # noqa: F401, PLC0415
+
+
+def main() -> None:
+    say({"agent": "compute", "python": sys.version.split()[0]})
+    threading.Thread(target=beat, daemon=True).start()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        pool.submit(load)
+        for asked in lines():
+            pool.submit(answer, asked)
+        os._exit(0)  # whoever asked is gone, and so is the need for answers that are still to come
+
+
+if __name__ == "__main__":
+    main()
