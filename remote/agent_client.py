@@ -152,23 +152,27 @@ class Lines:
     def pieces(self, size: int) -> Iterator[bytes]:
         """The next `size` bytes, as they come: what arrived before a link broke need not be sent again."""
         while size:
-            if not self._ahead:
-                self._more()
-            piece = bytes(self._ahead[:size])
-            del self._ahead[:size]
+            if self._ahead:
+                piece = bytes(self._ahead[:size])
+                del self._ahead[:size]
+            else:  # no copy of what is not mixed with lines
+                piece = self._read(min(size, READ_BYTES))
             size -= len(piece)
             yield piece
 
     def _more(self) -> None:
+        self._ahead += self._read(READ_BYTES)
+
+    def _read(self, size: int) -> bytes:
         try:
-            data = self.channel.read(READ_BYTES, self.silence_s)
+            data = self.channel.read(size, self.silence_s)
         except TimeoutError as error:
             raise LinkLost(
                 f"nothing was heard of the agent for {self.silence_s:g} s", "jobs go on; t2v looks again by itself"
             ) from error
         if not data:
             raise LinkLost("the agent ended", "jobs go on; t2v looks again by itself")
-        self._ahead += data
+        return data
 
 
 class Agent:

@@ -65,13 +65,13 @@ def staged_directory(path: Path, *, sha256_of: Mapping[str, str] | None = None) 
             partial.mkdir()
             yield partial
             seal(partial, sha256_of or {})
-            _replace_directory(partial, path)
+            replace_directory(partial, path)
             sync(path.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _replace_directory(new: Path, path: Path) -> None:
+def replace_directory(new: Path, path: Path) -> None:
     """`rename` cannot replace a directory that holds files, so the old one steps aside first."""
     if path.exists():
         old = path.with_name(f"{STAGING}{os.getpid()}-old-{path.name}")

@@ -54,7 +54,7 @@ def missing(there: Iterable[Interval], size: int, range_bytes: int) -> list[Inte
 
 
 class Part:
-    """One file on its way to `target`; threads may write different ranges at once.
+    """One file on its way to `target`; threads may write different ranges at once. Every method may raise OSError.
 
     identity: of the source as it was when it was begun; a part of another one is thrown away
     """
@@ -63,9 +63,11 @@ class Part:
         self.target, self.identity, self.size = target, identity, size
         self.path, self.journal = part_path(target), journal_path(target)
         self._there: list[Interval] = []
-        self._lock = threading.Lock()
+        # A descriptor that is closed under a writer is another file's a moment later.
+        self._lock = threading.RLock()
         self._file: int | None = None
         self._log: int | None = None
+        self._is_given_up = False
 
     @property
     def there(self) -> list[Interval]:
@@ -73,42 +75,48 @@ class Part:
         with self._lock:
             return list(self._there)
 
-    @property
-    def there_bytes(self) -> int:
-        return sum(end - begin for begin, end in self.there)
-
     def open(self) -> None:
-        """Go on with what is there, or begin. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        known = read_journal(self.journal, self.identity, self.size) if self.path.exists() else None
-        if known is None:
-            self.discard()
-            header = json.dumps({"identity": self.identity, "size": self.size}) + "\n"
-            # Never through a link: what lies there under this name may be anybody's.
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-            self._log = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-            os.write(self._log, header.encode())
-            os.ftruncate(self._file, self.size)
-        else:
-            self._there = merged(known)
-            self._file = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
-            self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-            if os.fstat(self._file).st_size != self.size:
-                os.ftruncate(self._file, self.size)
+        """Go on with what is there, or begin. Opens by itself when it is written to, so many may be waiting closed."""
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            known = read_journal(self.journal, self.identity, self.size) if self.path.exists() else None
+            if known is None:
+                self.discard()
+                self._begin()
+            else:
+                self._there = merged(known)
+                self._file = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
+                self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            os.ftruncate(self._file or 0, self.size)
+
+    def _begin(self) -> None:
+        """Never through a link: what lies there under this name may be anybody's."""
+        header = json.dumps({"identity": self.identity, "size": self.size}) + "\n"
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        self._log = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        os.write(self._log, header.encode())
+
+    def _descriptors(self) -> tuple[int, int]:
+        if self._file is None:
+            self.open()
+        assert self._file is not None and self._log is not None  # noqa: S101, PT018 - for the type checker
+        return self._file, self._log
 
     def write(self, offset: int, data: bytes) -> None:
-        """Raises OSError, as for a full disk."""
-        assert self._file is not None  # noqa: S101 - for the type checker
-        written = os.pwrite(self._file, data, offset)
-        while written < len(data):
-            written += os.pwrite(self._file, data[written:], offset + written)
+        with self._lock:
+            if self._is_given_up:
+                return
+            file, _ = self._descriptors()
+            written = os.pwrite(file, data, offset)
+            while written < len(data):
+                written += os.pwrite(file, data[written:], offset + written)
 
     def done(self, begin: int, end: int) -> None:
         """Bytes [begin, end) are written; from now on nobody sends them again."""
-        assert self._log is not None  # noqa: S101
-        if begin < end:
-            os.write(self._log, b"[%d,%d]\n" % (begin, end))
-            with self._lock:
+        with self._lock:
+            if begin < end and not self._is_given_up:
+                _, log = self._descriptors()
+                os.write(log, b"[%d,%d]\n" % (begin, end))
                 self._there = merged([*self._there, (begin, end)])
 
     def prefix(self) -> int:
@@ -117,39 +125,47 @@ class Part:
             return self._there[0][1] if self._there and self._there[0][0] == 0 else 0
 
     def read(self, offset: int, size: int) -> bytes:
-        assert self._file is not None  # noqa: S101
-        return os.pread(self._file, size, offset)
+        with self._lock:
+            return os.pread(self._descriptors()[0], size, offset)
 
     def sync(self) -> None:
-        assert self._file is not None  # noqa: S101
-        os.fsync(self._file)
+        """The disk may take its time; nobody who writes meanwhile has to wait."""
+        with self._lock:
+            twin = os.dup(self._descriptors()[0])
+        try:
+            os.fsync(twin)
+        finally:
+            os.close(twin)
 
     def forget(self) -> None:
-        """Begin it again: what is there is not what was sent."""
-        self.close()
-        self.discard()
+        """What is there is not what was sent: away with it, and with what is still to be written."""
+        with self._lock:
+            self._is_given_up = True
+            self.close()
+            self.discard()
 
     def discard(self) -> None:
-        for path in (self.journal, self.path):
-            path.unlink(missing_ok=True)
         with self._lock:
+            for path in (self.journal, self.path):
+                path.unlink(missing_ok=True)
             self._there = []
 
     def land(self, *, mtime_ns: int | None = None) -> None:
         """Synced, then renamed to its name. The caller has verified it."""
-        assert self._file is not None  # noqa: S101
-        if mtime_ns is not None:
-            os.utime(self._file, ns=(mtime_ns, mtime_ns))
         self.sync()
-        self.close()
-        self.path.replace(self.target)
-        self.journal.unlink(missing_ok=True)
+        with self._lock:
+            if mtime_ns is not None:
+                os.utime(self._descriptors()[0], ns=(mtime_ns, mtime_ns))
+            self.close()
+            self.path.replace(self.target)
+            self.journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        for descriptor in (self._file, self._log):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._file = self._log = None
+        with self._lock:
+            for descriptor in (self._file, self._log):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self._file = self._log = None
 
 
 def read_journal(journal: Path, identity: str, size: int) -> list[Interval] | None:

@@ -1,0 +1,99 @@
+"""Where the threads of a transfer write down what they did, and whoever shows it reads it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+from remote.transfer.progress import Phase, Rate, TransferProgress
+
+
+class Board:
+    """Counters, sentences, and the first error that ends it all; any thread may write.
+
+    closed: set when it is over, by whoever ends it
+    """
+
+    def __init__(self, total_bytes: int, files_total: int) -> None:
+        self.total_bytes, self.files_total = total_bytes, files_total
+        self.done_bytes = self.files_done = self.streams = 0
+        self.closed = threading.Event()
+        self.error: Exception | None = None
+        self.moved_t = time.monotonic()
+        self._lost: set[int] = set()
+        self._is_down = False
+        self._rate = Rate()
+        self._said: queue.SimpleQueue[tuple[Phase, str]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+
+    def moved(self, size: int) -> None:
+        with self._lock:
+            self.done_bytes += size
+            self.moved_t = time.monotonic()
+
+    def undone(self, size: int) -> None:
+        """They have to be moved once more."""
+        with self._lock:
+            self.total_bytes += size
+
+    def expect(self, size: int, files: int) -> None:
+        """So much has to come from now on."""
+        with self._lock:
+            self.total_bytes, self.files_total = self.done_bytes + size, self.files_done + files
+
+    def verified(self, files: int = 1) -> None:
+        with self._lock:
+            self.files_done += files
+
+    def stream(self, change: int) -> None:
+        with self._lock:
+            self.streams += change
+
+    def lost(self, stream: int, why: str) -> None:
+        """A stream is without its connection; said when all of them are."""
+        with self._lock:
+            self._lost.add(stream)
+            is_news = len(self._lost) >= self.streams and not self._is_down
+            self._is_down |= is_news
+        if is_news:
+            self.note(f"link: {why}; it is looked for again")
+
+    def found(self, stream: int) -> None:
+        with self._lock:
+            self._lost.discard(stream)
+            is_news, self._is_down = self._is_down, False
+        if is_news:
+            self.note("link: it is back")
+
+    def note(self, sentence: str) -> None:
+        self._said.put((Phase.NOTE, sentence))
+
+    def landed(self, path: str) -> None:
+        self._said.put((Phase.LANDED, path))
+
+    def fail(self, error: Exception) -> None:
+        """End it all; what is here can be gone on with."""
+        with self._lock:
+            self.error = self.error or error
+        self.closed.set()
+
+    def sample(self) -> None:
+        self._rate.report(self.done_bytes)
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        return self._rate.per_s()
+
+    def row(self, phase: Phase = Phase.MOVING, *, path: str = "", note: str = "") -> TransferProgress:
+        return TransferProgress(
+            phase, self.done_bytes, self.total_bytes, self.files_done, self.files_total,
+            self.bytes_per_s, self.streams, path, note,
+        )  # fmt: skip
+
+    def said(self) -> Iterator[TransferProgress]:
+        """What was said since the last look."""
+        while not self._said.empty():
+            phase, text = self._said.get()
+            yield self.row(phase, path=text if phase is Phase.LANDED else "", note=text if phase is Phase.NOTE else "")

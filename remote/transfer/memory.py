@@ -1,0 +1,95 @@
+"""What is remembered of a host between transfers: its last offer, what came from it, how fast it was.
+
+All of it is a convenience: lost, it costs a look or a hash, never a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from t2v_core.files import write_json
+from t2v_core.workspace import Workspace
+
+Mark = tuple[int, int]
+WORTH_A_RATE_BYTES = 8_000_000
+
+
+class Memory:
+    """Of one host, below `.t2v/transfers/`."""
+
+    def __init__(self, workspace: Workspace, host: str) -> None:
+        self.root = workspace.root
+        self.folder = workspace.root / ".t2v" / "transfers" / re.sub(r"^\.", "%2E", quote(host, safe=""))
+        self._came: dict[str, dict[str, Any]] | None = None
+
+    def last_offer(self, paths: Sequence[str]) -> dict[str, Any] | None:
+        """What the host said when it was asked the same last."""
+        said = _read_json(self._offer_path(paths))
+        return said if said and isinstance(said.get("digest"), str) else None
+
+    def keep_offer(self, paths: Sequence[str], said: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self._offer_path(paths).with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(said))
+        partial.replace(self._offer_path(paths))
+
+    def _offer_path(self, paths: Sequence[str]) -> Path:
+        return self.folder / f"offer-{hashlib.sha256(json.dumps(list(paths)).encode()).hexdigest()[:16]}.json"
+
+    def note(self, path: PurePosixPath, identity: str) -> None:
+        """What lies at `path` came from this host, and nobody has touched it since."""
+        line = {"path": str(path), "identity": identity, "mark": self._mark(path)}
+        self._lines()[str(path)] = line
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "came.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def came_as(self, path: PurePosixPath) -> str | None:
+        """The identity with which `path` came from this host; None when it did not, or was changed here since."""
+        line = self._lines().get(str(path))
+        return str(line["identity"]) if line and line["mark"] == list(self._mark(path) or ()) else None
+
+    def _mark(self, path: PurePosixPath) -> Mark | None:
+        """By which it is known again; of a folder, its manifest's."""
+        place = self.root / path
+        with suppress(OSError):
+            status = (place / "manifest.json" if place.is_dir() else place).stat()
+            return (status.st_size, status.st_mtime_ns)
+        return None
+
+    def _lines(self) -> dict[str, dict[str, Any]]:
+        if self._came is None:
+            self._came = {}
+            with suppress(FileNotFoundError):
+                for text in (self.folder / "came.jsonl").read_text(errors="replace").splitlines():
+                    with suppress(ValueError, KeyError, TypeError):
+                        line = json.loads(text)
+                        self._came[line["path"]] = line
+        return self._came
+
+    def bytes_per_s(self) -> float | None:
+        """As it was measured last."""
+        said = _read_json(self.folder / "rate.json")
+        rate = said.get("bytes_per_s") if said else None
+        return float(rate) if isinstance(rate, int | float) and rate > 0 else None
+
+    def keep_rate(self, size: int, seconds: float) -> None:
+        """A few bytes tell nothing of a link."""
+        if size >= WORTH_A_RATE_BYTES and seconds > 0:
+            write_json(self.folder / "rate.json", {"bytes_per_s": round(size / seconds)})
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

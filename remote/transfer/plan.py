@@ -1,0 +1,252 @@
+"""What a pull would bring, before it brings it: how much, how long, for how much money, and whether it fits."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from remote.agent.parts import journal_path, merged, part_path, read_journal
+from remote.cost import egress_usd
+from remote.errors import DiskFull, Refused
+from remote.host_jobs import HostJobs
+from remote.host_settings import read_hosts
+from remote.transfer.memory import Memory
+from remote.transfer.names import folds_case, shown
+from remote.transfer.offered import CHECKPOINTS, FarFile, Unit, read_offer
+from t2v_core.errors import AskedWrongly
+from t2v_core.files import MANIFEST, sha256
+from t2v_core.workspace import Workspace
+
+OFFER_TIMEOUT_S = 120.0
+SUMS_TIMEOUT_S, SLOW_HASH_BYTES_PER_S = 60.0, 30e6
+MARGIN_BYTES = 50_000_000
+WORDS = {"checkpoints": CHECKPOINTS, "videos": "outputs"}
+UNIT_MARK = ".unit"
+
+
+class Standing(StrEnum):
+    """HERE: already, whole; NEEDED: to be sent; OTHER: something else of that name is here, which is not ours."""
+
+    HERE = "here"
+    NEEDED = "needed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One unit and how it stands here.
+
+    to_send: bytes, without those that an earlier try brought
+    """
+
+    unit: Unit
+    standing: Standing
+    to_send: int
+
+    @property
+    def path(self) -> PurePosixPath:
+        return self.unit.path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """items: in the order in which they come; refused: (what, why); absent: what was asked for and is not there
+
+    seconds: at the rate of the last transfer; None when there was none
+    usd:     for egress, estimated; None for a host that bills none
+    """
+
+    host: str
+    asked: tuple[str, ...]
+    items: tuple[PlanItem, ...]
+    refused: tuple[tuple[str, str], ...]
+    absent: tuple[str, ...]
+    programs: tuple[str, ...]
+    free_bytes: int
+    seconds: float | None
+    usd: float | None
+    there: str = ""
+
+    @property
+    def needed(self) -> tuple[PlanItem, ...]:
+        return tuple(item for item in self.items if item.standing is Standing.NEEDED)
+
+    @property
+    def to_send(self) -> int:
+        return sum(item.to_send for item in self.needed)
+
+    @property
+    def fits(self) -> bool:
+        return self.to_send == 0 or self.free_bytes >= self.to_send + MARGIN_BYTES
+
+    def require_space(self, workspace: Workspace) -> None:
+        """Raises DiskFull before anything is sent that the disk cannot hold."""
+        if not self.fits:
+            raise DiskFull(
+                f"{self.to_send / 1e6:,.0f} MB are to come to {workspace.root}, and {self.free_bytes / 1e6:,.0f} MB "
+                "are free there",
+                hint="free some space, or pull less: t2v pull checkpoints --latest",
+            )
+
+
+def asked_paths(what: Sequence[str]) -> list[str]:
+    """`checkpoints`, `videos` and paths of the workspace there as its paths. Raises AskedWrongly."""
+    paths = []
+    for word in what:
+        path = WORDS.get(word, word).rstrip("/") or "."
+        parts = PurePosixPath(path).parts
+        if path.startswith(("/", "~")) or ".." in parts or "\0" in path:
+            raise AskedWrongly(
+                f"{shown(word)} is no path of the workspace there", "give it as from its root: data/clips"
+            )
+        paths.append(str(PurePosixPath(path)))
+    return paths
+
+
+def plan_pull(jobs: HostJobs, what: Sequence[str], *, is_latest: bool = False, is_replacing: bool = False) -> Plan:
+    """One round trip. When nothing has changed there since it was asked last, the answer is a line.
+
+    what:         `checkpoints`, `videos` or paths of the workspace there
+    is_latest:    of the checkpoints only the newest
+    is_replacing: what is here under the same name and did not come from there gives way
+    Raises HostUnreachable, Refused when nothing of that is there, AskedWrongly.
+    """
+    workspace, asked = jobs.workspace, asked_paths(what)
+    memory = Memory(workspace, jobs.host.name)
+    offer = read_offer(_said(jobs, memory, asked), asked, folds_case=folds_case(workspace.root))
+    if len(offer.absent) == len(asked):
+        there = f"{jobs.host.name}:{shown(offer.workspace)}"
+        raise Refused(f"there is no {' and no '.join(offer.absent)} in {there}", "t2v jobs says what ran there")
+    units = _latest_only(offer.units) if is_latest else offer.units
+    sums = _asked_sums(jobs, [unit for unit in units if _may_be_the_same(unit, workspace, memory)])
+    items = tuple(_item(unit, workspace, memory, sums, is_replacing=is_replacing) for unit in units)
+    to_send = sum(item.to_send for item in items if item.standing is Standing.NEEDED)
+    rate = memory.bytes_per_s()
+    return Plan(
+        host=jobs.host.name, asked=tuple(asked), items=items, refused=offer.refused, absent=offer.absent,
+        programs=offer.programs, there=offer.workspace, free_bytes=free_bytes(workspace.root),
+        seconds=to_send / rate if rate else None, usd=egress_of(jobs.host.name, workspace, to_send),
+    )  # fmt: skip
+
+
+def _said(jobs: HostJobs, memory: Memory, asked: list[str]) -> dict[str, Any]:
+    known = memory.last_offer(asked)
+    said = jobs.ask("offer", timeout_s=OFFER_TIMEOUT_S, paths=asked, known=known["digest"] if known else None)
+    if said["is_same"] and known is not None:
+        return known
+    memory.keep_offer(asked, said)
+    return said
+
+
+def egress_of(host: str, workspace: Workspace, size: int) -> float | None:
+    """What the cloud takes for so many bytes out of it, estimated; None for a host that is in none."""
+    settings = read_hosts(workspace).get(host)
+    return egress_usd(size) if settings is not None and settings.provider == "gcloud" else None
+
+
+def free_bytes(folder: Path) -> int:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _latest_only(units: Sequence[Unit]) -> list[Unit]:
+    """Of the checkpoints the newest, by its step and not by anybody's clock; all that is none."""
+    checkpoints = [unit for unit in units if unit.path.parts[0] == CHECKPOINTS and unit.is_sealed]
+    newest = max(checkpoints, key=lambda unit: (unit.order, str(unit.path)), default=None)
+    return [unit for unit in units if unit.path.parts[0] != CHECKPOINTS or unit is newest]
+
+
+def _may_be_the_same(unit: Unit, workspace: Workspace, memory: Memory) -> bool:
+    """A file of the same size is here, of which nothing is known."""
+    place = workspace.root / unit.path
+    is_file = not unit.is_sealed and place.is_file() and memory.came_as(unit.path) is None
+    return is_file and unit.files[0].sha256 is None and place.stat().st_size == unit.size
+
+
+def _asked_sums(jobs: HostJobs, units: Sequence[Unit]) -> dict[str, str]:
+    """sha256 by path, taken there now; of files that have changed since they were offered none."""
+    if not units:
+        return {}
+    timeout_s = SUMS_TIMEOUT_S + sum(unit.size for unit in units) / SLOW_HASH_BYTES_PER_S
+    said = jobs.ask("sums", timeout_s=timeout_s, paths=[str(unit.path) for unit in units])["files"]
+    return {str(row["path"]): str(row["sha256"]) for row in said if row["sha256"]}
+
+
+def _item(unit: Unit, workspace: Workspace, memory: Memory, sums: dict[str, str], *, is_replacing: bool) -> PlanItem:
+    standing = standing_of(unit, workspace, memory)
+    said = sums.get(str(unit.path))
+    if standing is Standing.OTHER and said is not None and sha256(workspace.root / unit.path) == said:
+        memory.note(unit.path, unit.identity)
+        standing = Standing.HERE
+    if standing is Standing.OTHER and is_replacing:
+        standing = Standing.NEEDED
+    return PlanItem(unit, standing, unit.size - already_here(unit, workspace) if standing is Standing.NEEDED else 0)
+
+
+def standing_of(unit: Unit, workspace: Workspace, memory: Memory) -> Standing:
+    """By what is on the disk here; nothing large is read."""
+    place = workspace.root / unit.path
+    if not place.is_symlink() and not place.exists():
+        return Standing.NEEDED
+    if place.is_dir() != unit.is_sealed:
+        return Standing.OTHER
+    if unit.is_sealed and _holds(place, unit):
+        return Standing.HERE
+    came_as = memory.came_as(unit.path)
+    if came_as == unit.identity and not unit.is_sealed:
+        return Standing.HERE
+    if came_as is not None:
+        return Standing.NEEDED
+    file = unit.files[0]
+    is_same = not unit.is_sealed and file.sha256 is not None and place.stat().st_size == file.size
+    return Standing.HERE if is_same and sha256(place) == file.sha256 else Standing.OTHER
+
+
+def _holds(place: Path, unit: Unit) -> bool:
+    """A folder with the same manifest, and all its files in their sizes."""
+    try:
+        if hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest() != unit.identity:
+            return False
+        return all((place / file.name).stat().st_size == file.size for file in unit.files)
+    except OSError:
+        return False
+
+
+def staging_of(unit: Unit, root: Path) -> Path:
+    """The folder in which a folder is put together; of a file, where it goes itself."""
+    return part_path(root / unit.path) if unit.is_sealed else root / unit.path
+
+
+def target_of(unit: Unit, file: FarFile, root: Path) -> Path:
+    """Where a file of a unit is put before the unit is whole."""
+    return staging_of(unit, root) / file.name if unit.is_sealed else root / unit.path
+
+
+def is_staged_for(unit: Unit, root: Path) -> bool:
+    """What lies in the staging folder is of this very content."""
+    try:
+        return (staging_of(unit, root) / UNIT_MARK).read_text() == unit.identity
+    except OSError:
+        return False
+
+
+def already_here(unit: Unit, workspace: Workspace) -> int:
+    """Bytes that an earlier try brought."""
+    if unit.is_sealed and not is_staged_for(unit, workspace.root):
+        return 0
+    return sum(_staged_bytes(unit, file, workspace.root) for file in unit.files)
+
+
+def _staged_bytes(unit: Unit, file: FarFile, root: Path) -> int:
+    target = target_of(unit, file, root)
+    if unit.is_sealed and target.is_file():
+        return file.size
+    if not part_path(target).exists():
+        return 0
+    known = read_journal(journal_path(target), file.identity, file.size)
+    return sum(end - begin for begin, end in merged(known or ()))

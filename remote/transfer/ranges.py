@@ -1,0 +1,104 @@
+"""What is still to be moved, in requests that any stream may take, and may give back when its link breaks."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from remote.agent.parts import missing
+from remote.transfer.incoming import Incoming
+
+RANGE_BYTES = 32 * 1024 * 1024
+# Files up to here come whole, many in one request: a round trip for each would cost more than its bytes.
+SMALL_BYTES = 1024 * 1024
+BATCH_BYTES, BATCH_FILES = 4 * 1024 * 1024, 128
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How files are cut; tests make them small."""
+
+    range_bytes: int = RANGE_BYTES
+    small_bytes: int = SMALL_BYTES
+    batch_bytes: int = BATCH_BYTES
+
+
+@dataclass
+class Range:
+    """Bytes [begin, end) of one file; `begin` moves on as they come."""
+
+    incoming: Incoming
+    begin: int
+    end: int
+
+
+Request = list[Range]
+
+
+def requests_for(incoming: Iterable[Incoming], sizes: Sizes) -> list[Request]:
+    """Big files range by range, small ones in batches, in the order in which they should come."""
+    requests: list[Request] = []
+    batch: Request = []
+    for one in incoming:
+        if one.is_small:
+            batch.append(Range(one, 0, one.file.size))
+            if len(batch) == BATCH_FILES or sum(each.end for each in batch) >= sizes.batch_bytes:
+                requests.append(batch)
+                batch = []
+        else:
+            gaps = missing(one.part.there, one.file.size, sizes.range_bytes)
+            requests += [[Range(one, begin, end)] for begin, end in gaps]
+    return [*requests, batch] if batch else requests
+
+
+class RangeQueue:
+    """Requests that wait, and a count of those that somebody works on."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._waiting = deque(requests)
+        self._open = len(requests)
+        self._changed = threading.Condition()
+        self._is_closed = False
+
+    def take(self, *, is_waiting: bool) -> Request | None:
+        """The next one. None when there is none now; with `is_waiting` only when there will be none any more."""
+        with self._changed:
+            while True:
+                if self._is_closed:
+                    return None
+                if self._waiting:
+                    return self._waiting.popleft()
+                if not is_waiting or not self._open:
+                    return None
+                self._changed.wait()
+
+    def give_back(self, request: Request) -> None:
+        """What has not come of it is for somebody else; a range that came in part goes on where it was."""
+        left = [one for one in request if not one.incoming.is_over]
+        with self._changed:
+            if left:
+                self._waiting.appendleft(left)
+            else:
+                self._open -= 1
+            self._changed.notify_all()
+
+    def finished(self) -> None:
+        """A request that was taken has come."""
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_closed or not self._open
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
