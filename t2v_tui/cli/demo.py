@@ -21,9 +21,10 @@ from t2v_core.workspace import Workspace
 from t2v_tui.cli.curve import curve
 from t2v_tui.cli.init import make_workspace
 from t2v_tui.cli.main import Common
-from t2v_tui.cli.narrate import Narrator, duration, narrator
+from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.run import follow, named_paths, prepare, tell_failure
 from t2v_tui.cli.scores import print_scores
+from t2v_tui.words import duration
 
 CLIPS, TEST_CLIPS = 648, 108
 # 1404 steps of 16 clips. Frames by themselves and noisy timesteps teach colour soonest (trials of 125 CPU s: .83 to .92

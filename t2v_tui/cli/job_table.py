@@ -8,14 +8,9 @@ from typing import Any
 
 from remote.host_settings import LOCAL
 from remote.job_row import JobRow
-from t2v_tui.cli.narrate import duration
-from t2v_tui.cli.there import progress_of, what_it_waits_for
 from t2v_tui.cli.which_job import Listed
+from t2v_tui.words import JOB_GLYPHS, ago, job_in_words
 
-GLYPHS = {
-    "queued": "◌", "starting": "◔", "running": "●", "succeeded": "✓", "failed": "✗", "stopped": "■",
-    "preempted": "⚡", "lost": "?",
-}  # fmt: skip
 COLOURS = {"running": "36", "starting": "36", "succeeded": "32", "failed": "31", "lost": "31", "preempted": "33"}
 HEAD = ("job", "verb", "state", "since", "progress", "host")
 LONGEST_PROGRESS = 48
@@ -55,30 +50,15 @@ def _cells(one: Listed, now_t: float) -> tuple[str, ...]:
     host = "here" if one.host == LOCAL else one.host
     if is_old and one.seen_t is not None:
         host += f" (known {ago(now_t - one.seen_t)} ago)"
-    return (row.job, row.verb, f"{GLYPHS.get(row.state, ' ')} {row.state}", since, _progress(row), host)
+    return (row.job, row.verb, f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", since, _progress(row), host)
 
 
 def _progress(row: JobRow) -> str:
-    if row.state == "queued":
-        text = what_it_waits_for(row)
-    elif row.state == "succeeded":
-        seconds = (row.last_event or {}).get("seconds")
-        text = f"took {duration(seconds)}" if isinstance(seconds, int | float) else ""
-    else:
-        text = row.reason if row.has_ended else progress_of(row)
-    text = " ".join(text.split())
+    text = job_in_words(row)
     return text if len(text) <= LONGEST_PROGRESS else text[: LONGEST_PROGRESS - 1] + "…"
 
 
-def ago(seconds: float) -> str:
-    """`12 s`, `5 min`, `3 h`, `2 d`."""
-    for limit, unit, size in ((100, "s", 1), (5400, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{max(0, round(seconds / size))} {unit}"
-    return f"{round(seconds / 86_400)} d"
-
-
 def _coloured(line: str, state: str) -> str:
-    shown = f"{GLYPHS.get(state, ' ')} {state}"
+    shown = f"{JOB_GLYPHS.get(state, ' ')} {state}"
     colour = COLOURS.get(state)
     return line.replace(shown, f"\x1b[{colour}m{shown}\x1b[0m", 1) if colour else line

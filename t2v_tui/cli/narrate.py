@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from t2v_core.events import Event
+from t2v_tui.words import duration
 
 # A log that is read later wants a few lines a minute, not one a step.
 PLAIN_INTERVAL_S = 5.0
@@ -58,13 +59,6 @@ class Pace:
     def time_left(self, total: float) -> str:
         rate = self.per_s()
         return f"{duration((total - self._reports[-1][1]) / rate)} left" if rate else ""
-
-
-def duration(seconds: float) -> str:
-    """`0:07`, `12:40`, `3:05:00`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def counted(event: Event) -> tuple[float, float] | None:

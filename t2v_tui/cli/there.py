@@ -20,7 +20,7 @@ from t2v_core.events import Event
 from t2v_core.settings import values_for
 from t2v_core.specs import Spec, make_spec
 from t2v_core.workspace import Workspace
-from t2v_tui.cli.narrate import Narrator, duration, narrator
+from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.run import (
     INTERRUPTED,
     Followed,
@@ -33,6 +33,7 @@ from t2v_tui.cli.run import (
     tell_result,
 )
 from t2v_tui.cli.which_job import Hosts, find_job
+from t2v_tui.words import duration, progress_of, what_it_waits_for
 
 
 def run_there(
@@ -169,12 +170,6 @@ def _follow(jobs: HostJobs, row: JobRow, followed: Followed, teller: Narrator, *
         follower.close()
 
 
-def what_it_waits_for(row: JobRow) -> str:
-    """`place 2 for the GPU, after 20261122-…`; nothing for a job that is about to begin."""
-    place = f"place {row.place_in_queue} for the GPU" if row.needs_gpu and row.place_in_queue else ""
-    return ", ".join(filter(None, (place, f"after {row.after}" if row.after else "")))
-
-
 class LinkWords:
     """What there is to say about a link: nothing as long as it holds."""
 
@@ -195,17 +190,6 @@ class LinkWords:
 
 def _after_comma(text: str) -> str:
     return f", {text}" if text else ""
-
-
-def progress_of(row: JobRow) -> str:
-    """`120 of 400 steps, loss 0.31`, from the newest event; nothing when that counts nothing."""
-    event = row.last_event or {}
-    done, total = event.get("done" if event.get("kind") == "progress" else "step"), event.get("total")
-    if not isinstance(done, int | float) or not isinstance(total, int | float):
-        return str(event.get("name", "")) if event.get("kind") == "stage" else ""
-    loss = event.get("loss")
-    beside = f", loss {loss:.3g}" if isinstance(loss, int | float) else ""
-    return f"{done:g} of {total:g} {event.get('unit', 'steps')}{beside}"
 
 
 class Lines:

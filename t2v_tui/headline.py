@@ -1,0 +1,163 @@
+"""The line that is always there: what works, whether it is heard, what it costs, when it stops. Pure, for any width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from t2v_tui.state import HostKind, HostView, Power, Reach, State
+from t2v_tui.words import ago, duration, span, usd
+
+# Below this many columns the short form is taken.
+WIDE = 110
+
+
+class Tone(StrEnum):
+    """How words stand out. Never the only sign: each state has a glyph and a word."""
+
+    PLAIN = "plain"
+    DIM = "dim"
+    ACCENT = "accent"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Piece:
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a host, in one of three ways: heard just now, not heard, or off by its provider's word.
+
+    short: of the word, for 80 columns
+    """
+
+    glyph: str
+    word: str
+    short: str
+    tone: Tone
+    detail: str = ""
+
+
+def truth(host: HostView, now_t: float) -> Truth:
+    """Losing the link says nothing about the machine: only its provider says that it is off."""
+    link, vm = host.link, host.vm
+    if host.kind is HostKind.LOCAL:
+        return Truth("●", "HERE", "HERE", Tone.GOOD, "this machine")
+    if vm is not None and vm.power in (Power.STOPPED, Power.STARTING, Power.STOPPING) and link.reach is not Reach.UP:
+        return _powered(vm.power, f"confirmed {ago(now_t - vm.seen_t)} ago" if vm.seen_t else "")
+    if link.reach is Reach.UP:
+        seen = f"seen {ago(now_t - (link.seen_t or now_t))} ago"
+        return Truth("●", "RUNNING", "RUN", Tone.GOOD, seen)
+    if link.reach is Reach.LOST:
+        return Truth("◐", "UNREACHABLE", "UNREACH", Tone.WARN, _unreachable(host, now_t))
+    known = f"known {ago(now_t - link.seen_t)} ago" if link.seen_t else "not seen yet"
+    if link.reach is Reach.CACHED:
+        running = vm is None or vm.power in (Power.RUNNING, Power.UNKNOWN)
+        return Truth("◌", "WAS RUNNING" if running and link.seen_t else "NOT ASKED", "?", Tone.DIM, known)
+    return Truth("◌", "CONNECTING", "CONN", Tone.DIM, known)
+
+
+def _powered(power: Power, confirmed: str) -> Truth:
+    if power is Power.STOPPED:
+        return Truth("○", "STOPPED", "STOP", Tone.DIM, confirmed)
+    if power is Power.STARTING:
+        return Truth("◔", "STARTING", "START", Tone.ACCENT, confirmed)
+    return Truth("◑", "STOPPING", "STOPS", Tone.WARN, confirmed)
+
+
+def _unreachable(host: HostView, now_t: float) -> str:
+    since = duration(now_t - host.link.since_t) if host.link.since_t else ""
+    if host.vm is not None and host.vm.power is Power.RUNNING:
+        known = f"running by the API {ago(now_t - host.vm.seen_t)} ago" if host.vm.seen_t else "last known running"
+        return f"{since} · {known}, still costing"
+    if host.link.seen_t:
+        return f"{since} · last known running {ago(now_t - host.link.seen_t)} ago"
+    return f"{since} · never seen"
+
+
+def headline(state: State, now_t: float, width: int) -> tuple[list[Piece], list[Piece]]:
+    """Left and right part of the line, for so many columns."""
+    return _wide(state, now_t) if width >= WIDE else _narrow(state, now_t)
+
+
+def _wide(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
+    host = state.chosen
+    is_so = truth(host, now_t)
+    left = [Piece("t2v ", Tone.ACCENT), Piece(f"{is_so.glyph} {is_so.word}", is_so.tone), Piece(f" {host.name}")]
+    about = [part for part in (_machine(host), is_so.detail) if part]
+    if state.is_demo:
+        about.insert(0, "simulated")
+    left += [Piece(f"  {' · '.join(about)}", Tone.DIM)]
+    money = [Piece(f"  {text}", tone) for text, tone in costs(host, now_t)]
+    return left + ([Piece("  │", Tone.DIM), *money] if money else []), _right(state)
+
+
+def _narrow(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
+    host = state.chosen
+    is_so = truth(host, now_t)
+    left = [Piece(f"{is_so.glyph} {is_so.short}", is_so.tone), Piece(f" {host.name}")]
+    if host.link.reach is Reach.LOST and host.link.since_t:
+        left.append(Piece(f" {duration(now_t - host.link.since_t)}", Tone.WARN))
+    left += [Piece(f"  {text}", tone) for text, tone in costs(host, now_t, is_short=True)]
+    return left, _right(state)
+
+
+def _machine(host: HostView) -> str:
+    if host.vm is None:
+        return ""
+    return " ".join(part for part in (host.vm.machine, host.vm.zone) if part)
+
+
+def costs(host: HostView, now_t: float, *, is_short: bool = False) -> list[tuple[str, Tone]]:
+    """Uptime, what an hour costs, what today cost, when it stops by itself; nothing for a host that costs nothing."""
+    found: list[tuple[str, Tone]] = []
+    vm, cost, guard = host.vm, host.cost, host.guard
+    if vm is not None and vm.started_t and vm.power is Power.RUNNING and not is_short:
+        found.append((f"up {span(now_t - vm.started_t)}", Tone.PLAIN))
+    if cost is not None:
+        approx = "~" if cost.is_estimate else ""
+        disk = f" (disk {usd(cost.disk_usd_per_hour)}/h)" if not cost.usd_per_hour and not is_short else ""
+        found.append((f"{approx}{usd(cost.usd_per_hour)}/h{disk}", Tone.ACCENT if cost.usd_per_hour else Tone.PLAIN))
+        found.append((f"{usd(cost.today(now_t))} today", Tone.PLAIN))
+    if guard is not None and (words := stops_in(host, now_t)):
+        found.append((words.replace("stops in", "stop") if is_short else words, Tone.PLAIN))
+    return found
+
+
+def stops_in(host: HostView, now_t: float) -> str:
+    """`stops in 25m`; `kept on 2h00m`; nothing while it is not known."""
+    guard = host.guard
+    if guard is None:
+        return ""
+    if guard.kept_until_t and guard.kept_until_t > now_t:
+        return f"kept on {span(guard.kept_until_t - now_t)}"
+    if guard.stops_t is not None:
+        return f"stops in {span(guard.stops_t - now_t)}"
+    return guard.why
+
+
+def _right(state: State) -> list[Piece]:
+    """How far the shown job is, and how long a question takes to the host and back."""
+    pieces = []
+    run, job = state.shown_run, state.shown_job
+    if run is not None and job is not None and not job.row.has_ended and run.total:
+        left = f" {duration(run.time_left_s)}" if run.time_left_s is not None else ""
+        pieces.append(Piece(f"{job.row.verb} {run.done / run.total:4.0%}{left}  ", Tone.ACCENT))
+    latency_s = state.chosen.link.latency_s
+    if state.chosen.kind is not HostKind.LOCAL and latency_s is not None and state.chosen.link.reach is Reach.UP:
+        pieces.append(Piece(f"{max(1, round(latency_s * 1000)):>3} ms", Tone.DIM))
+    return pieces
+
+
+def in_one_line(state: State, columns: int, rows: int) -> str:
+    """For a terminal that is too small for anything else."""
+    alive = len(state.alive)
+    goes_on = f" · {alive} job{'s' if alive > 1 else ''} go{'es' if alive == 1 else ''} on" if alive else ""
+    cost = state.chosen.cost
+    money = f" · {usd(cost.usd_per_hour)}/h" if cost and cost.usd_per_hour else ""
+    return f"terminal {columns}x{rows}: t2v needs 60x15{goes_on}{money}"

@@ -1,0 +1,124 @@
+"""Every key of the terminal UI, once: bindings, footer, help, palette and documents are made from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+EVERYWHERE = ""
+# What the footer shows within its first 80 columns whatever else there is.
+ALWAYS = ("help", "palette", "quit")
+
+NAMES = {
+    "question_mark": "?", "slash": "/", "space": "space", "escape": "esc", "enter": "enter", "ctrl+p": "^p",
+    "ctrl+q": "^q", "ctrl+d": "^d", "ctrl+u": "^u", "upper_g": "G", "left_square_bracket": "[",
+    "right_square_bracket": "]", "plus": "+", "minus": "-", "equals_sign": "=",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Key:
+    """One thing that a key does.
+
+    id:     as in `[tui.keys]` of t2v.toml; it begins with the pane's name
+    keys:   as Textual names them, several with commas
+    label:  one word for the footer; none stands there when it is empty
+    what:   a sentence for help and palette
+    action: of the App when `where` is everywhere, else of the screen or pane of that name
+    writes: starts, ends, changes or costs something; `--read-only` leaves it out
+    """
+
+    id: str
+    keys: str
+    label: str
+    what: str
+    action: str
+    where: str = EVERYWHERE
+    writes: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The first of its keys as people write it."""
+        return key_name(self.keys.split(",")[0])
+
+    @property
+    def call(self) -> str:
+        """The action with its namespace, for a click or the palette."""
+        return f"{'app' if self.where == EVERYWHERE else 'screen'}.{self.action}"
+
+
+KEYS: tuple[Key, ...] = (
+    Key("help", "question_mark,f1", "Help", "keys of the pane that has the focus", "help"),
+    Key("palette", "ctrl+p", "Palette", "every action by name", "command_palette"),
+    Key("quit", "q,ctrl+q", "Quit", "leave; jobs go on", "quit"),
+    Key("go.train", "1", "", "training: curve, GPU, last sample, log", "go('train')"),
+    Key("go.checkpoints", "2", "", "checkpoints here and on the host", "go('checkpoints')"),
+    Key("go.videos", "3", "", "videos, played here", "go('videos')"),
+    Key("go.generate", "4", "", "make a video from a prompt", "go('generate')"),
+    Key("go.vid2vid", "5", "", "refine a video towards a prompt", "go('vid2vid')"),
+    Key("go.data", "6", "", "the data set", "go('data')"),
+    Key("go.jobs", "7,J", "", "all jobs of every host", "go('jobs')"),
+    Key("go.vm", "8,v", "", "the machine that works: start, stop, cost", "go('vm')"),
+    Key("go.log", "9,l", "", "the log, whole screen", "go('log')"),
+    Key("go.welcome", "0", "", "the first page", "go('welcome')"),
+    Key("start", "t", "Train", "start training on the chosen host", "start_training", writes=True),
+    Key("host", "h", "Host", "choose the host that works", "choose_host"),
+    Key("reconnect", "R", "", "look for the host again now", "reconnect"),
+    Key("theme", "T", "", "next theme", "next_theme"),
+    Key("back", "escape", "", "up one level; never quits", "back"),
+    Key("log.find", "slash", "Find", "find text in the log; N goes on upwards, n downwards", "open_find", "log-pane"),
+    Key("log.filter", "f", "Filter", "only lines that have a text, also those that come", "open_filter", "log-pane"),
+    Key("log.next", "n", "", "next line that has it", "find_next", "log-pane"),
+    Key("log.previous", "N", "", "the one before", "find_previous", "log-pane"),
+    Key("log.follow", "G,end", "Follow", "to the end, and stay there", "follow", "log-pane"),
+    Key("log.top", "g,home", "", "to the first line", "go_top", "log-pane"),
+    Key("log.down", "j,down", "", "a line down", "move(1)", "log-pane"),
+    Key("log.up", "k,up", "", "a line up; following stops", "move(-1)", "log-pane"),
+    Key("log.page_down", "pagedown", "", "a page down", "page(1.0)", "log-pane"),
+    Key("log.page_up", "pageup", "", "a page up", "page(-1.0)", "log-pane"),
+    Key("log.half_down", "ctrl+d", "", "half a page down", "page(0.5)", "log-pane"),
+    Key("log.half_up", "ctrl+u", "", "half a page up", "page(-0.5)", "log-pane"),
+    Key("log.mark", "V", "Mark", "mark lines: j and k move the end, Y copies", "mark", "log-pane"),
+    Key("log.copy", "Y", "Copy", "copy the marked lines, or those in sight", "copy", "log-pane"),
+    Key("log.leave", "escape", "", "leave find, marks, filter", "leave", "log-pane"),
+    Key("curve.in", "plus,equals_sign", "Zoom", "look closer", "zoom(0.5)", "curve-pane"),
+    Key("curve.out", "minus", "", "look from further away", "zoom(2.0)", "curve-pane"),
+    Key("curve.left", "left", "", "earlier steps", "pan(-0.25)", "curve-pane"),
+    Key("curve.right", "right", "", "later steps", "pan(0.25)", "curve-pane"),
+    Key("curve.whole", "0,home", "Whole", "the whole run", "whole", "curve-pane"),
+    Key("curve.scale", "s", "Scale", "logarithmic or linear", "change_scale", "curve-pane"),
+    Key("curve.raw", "e", "", "each step's own loss, or only the average", "toggle_raw", "curve-pane"),
+    Key("player.play", "space", "Play", "play, or stand still", "play", "player-pane"),
+    Key("player.step", "full_stop", "", "one frame on", "step(1)", "player-pane"),
+    Key("player.step_back", "comma", "", "one frame back", "step(-1)", "player-pane"),
+)
+
+
+def key_name(key: str) -> str:
+    """`question_mark` as `?`."""
+    return NAMES.get(key, key)
+
+
+def keys_for(where: str, *, is_read_only: bool = False) -> list[Key]:
+    """The keys of one pane or screen, or those that hold everywhere."""
+    return [key for key in KEYS if key.where == where and not (is_read_only and key.writes)]
+
+
+def bindings_for(*where: str) -> list[Binding]:
+    """For the BINDINGS of an app, a screen or a widget."""
+    return [
+        Binding(key.keys, key.action, key.label or key.what, id=key.id, show=False)
+        for key in KEYS
+        if key.where in where
+    ]  # fmt: skip
+
+
+def with_keymap(keys: Iterable[Key], keymap: Mapping[str, str]) -> list[Key]:
+    """As the user has set them."""
+    return [Key(**{**key.__dict__, "keys": keymap.get(key.id, key.keys)}) for key in keys]
+
+
+def key_of(id_: str) -> Key:
+    return next(key for key in KEYS if key.id == id_)

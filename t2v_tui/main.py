@@ -1,0 +1,87 @@
+"""`t2v-tui`: the terminal UI."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from t2v_core import __version__
+from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.workspace import Workspace
+
+ABOUT = """The terminal UI of t2v: what runs, what it costs, and everything that can be done with it.
+
+With nothing configured it opens on a page that helps to begin. Closing it ends no job; opening it finds them all again.
+The same in plain text: t2v status, t2v jobs, t2v logs -f."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("t2v-tui", description=ABOUT, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--workspace", metavar="DIR", type=Path, help="where data, checkpoints and outputs lie")
+    parser.add_argument("--demo", action="store_true", help="everything on a simulated VM, with the built-in world")
+    parser.add_argument("--read-only", action="store_true", help="look only: nothing is started, ended or changed")
+    parser.add_argument("--ascii", action="store_true", help="no glyph beyond ASCII")
+    parser.add_argument("--no-animation", action="store_true", help="nothing moves by itself")
+    parser.add_argument("--version", action="version", version=f"t2v {__version__}")
+    return parser
+
+
+def find_workspace(asked: Path | None, environ: Mapping[str, str]) -> Workspace:
+    """The workspace that was named, by flag or T2V_WORKSPACE, or the one around the current folder."""
+    named = asked or (Path(environ["T2V_WORKSPACE"]) if environ.get("T2V_WORKSPACE") else None)
+    if named is None:
+        return Workspace.find(Path.cwd())
+    root = named.expanduser().resolve()
+    if not root.is_dir():
+        raise AskedWrongly(f"there is no folder {root}", hint=f"t2v init {named} makes one")
+    return Workspace(root)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Open the app; returns the exit code. What goes on afterwards is said on the terminal as it was before."""
+    asked = _parser().parse_args(arguments)
+    try:
+        _require_terminal(os.environ)
+        return run(asked)
+    except EngineError as error:
+        print(f"error: {error.message}" + (f"\nhint:  {error.hint}" if error.hint else ""), file=sys.stderr)
+        return error.exit_code
+
+
+def _require_terminal(environ: Mapping[str, str]) -> None:
+    if environ.get("TERM", "dumb") in ("dumb", "") or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise AskedWrongly(
+            "this is no terminal that can be drawn on (TERM=dumb, or output that goes elsewhere)",
+            hint="the same in plain text: t2v status, t2v jobs, t2v logs -f",
+        )
+
+
+def run(asked: argparse.Namespace) -> int:
+    from t2v_tui.app import CockpitApp  # noqa: PLC0415 - --help and a refusal need no Textual
+    from t2v_tui.services import Services  # noqa: PLC0415
+    from t2v_tui.settings import read_tui  # noqa: PLC0415
+    from t2v_tui.state import State  # noqa: PLC0415
+
+    workspace = find_workspace(asked.workspace, os.environ)
+    settings = read_tui(workspace)
+    services = Services(workspace)
+    app = CockpitApp(
+        workspace,
+        services=services,
+        settings=settings,
+        state=State(workspace.root, is_read_only=asked.read_only, is_demo=asked.demo),
+    )
+    # A loop of our own: asyncio.run would wait for threads that wait for hosts which do not answer.
+    loop = asyncio.new_event_loop()
+    app.run(loop=loop)
+    sys.stdout.flush()
+    code = app.return_code or 0
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What screens ask of the app, and how what was heard in another thread reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from textual.message import Message
+
+from t2v_tui.news import News
+from t2v_tui.state import JobKey
+
+
+@dataclass
+class Heard(Message):
+    """A worker's one message: something happened. The app reduces it into the state."""
+
+    news: News
+
+
+@dataclass
+class GoTo(Message):
+    """Show another screen. arrival: handed to its `arrive`, as a video to refine."""
+
+    screen: str
+    arrival: Any = None
+
+
+@dataclass
+class StartWork(Message):
+    """Start one verb as a job on a host, past the panel of steps.
+
+    values: settings that were chosen, as `t2v_core.specs` names them; t2v.toml fills in what is left out
+    host:   default: the chosen one
+    arrival: the screen to go to when it runs; stays when empty
+    """
+
+    verb: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    host: str | None = None
+    then: str = ""
+
+
+@dataclass
+class StopWork(Message):
+    """Stop a job, after asking."""
+
+    job: JobKey
+
+
+@dataclass
+class ShowJob(Message):
+    """Make a job the one that Train and Log show, and follow it."""
+
+    job: JobKey
+
+
+@dataclass
+class FollowJob(Message):
+    """Follow a job to its end without showing it: its events come into `state.runs`."""
+
+    job: JobKey
+
+
+@dataclass
+class Failed(Message):
+    """Something that was asked could not be done: a sentence and a next step, shown as a notice."""
+
+    message: str
+    hint: str = ""

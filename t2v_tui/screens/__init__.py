@@ -1,0 +1,79 @@
+"""The screens: one file and one `.tcss` each. This is how one plugs in.
+
+**Registered** by a line in `SCREENS` below: its name, digit, titles, and `module:Class`. It is imported when it is
+shown first, so a screen may import what it needs; still never torch, numpy, google or paramiko.
+
+**Made** as a child of `Cockpit` (screens/base.py), which brings headline, tabs, footer and the keys:
+
+    class VideosScreen(Cockpit):
+        NAME = "videos"                         # as in SCREENS and in keys.py
+        CSS_PATH = "videos.tcss"
+        BINDINGS = bindings_for("videos")       # the rows of keys.py whose `where` is "videos"
+
+        def body(self) -> ComposeResult:        # everything between tabs and footer
+            yield Gallery()
+
+        def show(self, state: State, now_t: float) -> None:      # draw it: with every change, at most 10 times a
+            self.query_one(Gallery).show(...)                    # second, once a second, and when it comes up
+
+        def arrive(self, arrival: object) -> None:               # GoTo("vid2vid", Path(...)) hands the path over
+            ...
+
+**State**: `show` is given all of it (state.py); `self.cockpit.state` is the same. It is frozen: never kept, never
+changed. What no state has (the list of its files) a screen reads in a worker of its own and keeps itself.
+
+**Services**: `self.cockpit.services` (services.py) talks to hosts and files. Every method blocks: call them in
+`@work(thread=True, exclusive=True, group=…, exit_on_error=False)` methods only, whose last line posts one message to
+the screen. No widget is touched in a thread. Errors are EngineError with `message` and `hint`: post `Failed(…)`, and
+the app shows them. In tests of what is drawn `services` is None, and nobody is asked.
+
+**Asking**: post a message of messages.py, and the app does it: GoTo, StartWork (a verb and its settings as a job on a
+host), StopWork, ShowJob, FollowJob (its events then come into `state.runs[key]`), Failed.
+
+**Keys**: one row in keys.py each, with the screen's or the pane's name as `where`; actions are methods `action_…` of
+the screen, or of the widget that has `PANE = "…"`. Rows with `writes=True` do nothing with `--read-only`: that is
+looked after. Keys of lists (j k g G) are in widgets/lists.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from t2v_tui.screens.base import Cockpit
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One screen.
+
+    key:    the digit that shows it; none has no tab
+    short:  the title for 80 columns
+    target: `module:Class`
+    """
+
+    name: str
+    key: str
+    title: str
+    short: str
+    target: str
+
+
+SCREENS: tuple[Entry, ...] = (
+    Entry("welcome", "", "Welcome", "Welcome", "t2v_tui.screens.welcome:WelcomeScreen"),
+    Entry("train", "1", "Train", "Train", "t2v_tui.screens.train:TrainScreen"),
+    Entry("jobs", "7", "Jobs", "Jobs", "t2v_tui.screens.jobs:JobsScreen"),
+)
+
+
+def entry_of(name: str) -> Entry | None:
+    return next((entry for entry in SCREENS if entry.name == name), None)
+
+
+def load(entry: Entry) -> Cockpit:
+    """The screen itself, imported now."""
+    module, _, name = entry.target.partition(":")
+    made: Cockpit = getattr(importlib.import_module(module), name)()
+    return made

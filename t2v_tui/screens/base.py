@@ -1,0 +1,90 @@
+"""What all screens are: a body between headline and footer, drawn from the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.events import DescendantFocus, ScreenResume
+from textual.screen import Screen
+
+from t2v_tui.keys import Key
+from t2v_tui.state import State
+from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
+
+if TYPE_CHECKING:
+    from t2v_tui.app import CockpitApp
+
+
+class Cockpit(Screen[None]):
+    """One of the app's screens. `body`, `show` and `arrive` are for children to fill in; see screens/__init__.py."""
+
+    NAME: ClassVar[str]
+
+    def compose(self) -> ComposeResult:
+        yield Headline(id="headline")
+        yield Tabs(id="tabs")
+        with Container(id="body"):
+            yield from self.body()
+        yield Footer()
+        yield TooSmall(id="too-small")
+
+    def body(self) -> ComposeResult:
+        """Everything between tabs and footer."""
+        raise NotImplementedError
+
+    def show(self, state: State, now_t: float) -> None:
+        """Draw the state."""
+        raise NotImplementedError
+
+    def arrive(self, arrival: Any) -> None:
+        """Somebody came here with something in hand."""
+
+    @property
+    def cockpit(self) -> CockpitApp:
+        from t2v_tui.app import CockpitApp  # noqa: PLC0415 - the app knows the screens
+
+        app = self.app
+        assert isinstance(app, CockpitApp)  # noqa: S101 - for the type checker
+        return app
+
+    def refresh_all(self, state: State, now_t: float) -> None:
+        """Headline, tabs and body."""
+        if not self.is_mounted:
+            return
+        self.query_one(Headline).show_state(state, now_t)
+        self.query_one(TooSmall).show_state(state)
+        self.query_one(Tabs).show_current(self.NAME)
+        self.show(state, now_t)
+
+    @on(ScreenResume)
+    def _draw_again(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def _draw(self) -> None:
+        self.refresh_all(self.cockpit.state, self.cockpit.now())
+        self._show_keys()
+
+    @on(DescendantFocus)
+    def _show_keys(self) -> None:
+        if self.is_mounted:
+            self.query_one(Footer).show_keys([key for _, keys in self.keys_now() for key in keys])
+
+    def panes(self) -> Iterator[str]:
+        """Names of the panes that have the focus, the innermost first."""
+        widget = self.focused
+        while widget is not None and widget is not self:
+            if pane := getattr(widget, "PANE", ""):
+                yield str(pane)
+            widget = widget.parent  # type: ignore[assignment]
+
+    def keys_now(self) -> list[tuple[str, list[Key]]]:
+        """(pane, its keys) that work now, the innermost first; the last are those that hold everywhere."""
+        names = [*dict.fromkeys([*self.panes(), self.NAME]), ""]
+        return [(name, self.cockpit.keys_for(name)) for name in names]

@@ -1,0 +1,80 @@
+"""`[tui]` of t2v.toml: how the terminal UI looks and what its keys are."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import Workspace
+
+SECTION = "tui"
+
+
+class Tui:
+    """What was set. The model that checks it is made only when there is something to check."""
+
+    theme: str = "t2v-dark"
+    animation: bool = True
+    ascii: bool = False
+    bell: bool = True
+    on_job_end: str = ""
+    keys: Mapping[str, str] = {}
+
+
+ABOUT = {
+    "theme": "t2v-dark, t2v-light, or any theme of Textual's, as ansi-dark",
+    "animation": "false: nothing moves by itself",
+    "ascii": "true: no glyph beyond ASCII",
+    "bell": "true: the terminal's bell when a job ends",
+    "on_job_end": "a command that is run when a job ends, with T2V_JOB, T2V_HOST, T2V_STATE and T2V_REASON set",
+    "keys": "[tui.keys] with ACTION = \"KEY\"; the names are in the help (?)",
+}  # fmt: skip
+
+
+def read_tui(workspace: Workspace) -> Tui:
+    """Raises AskedWrongly that names file, section and the nearest setting."""
+    file = workspace.settings_file
+    try:
+        values: Any = tomllib.loads(file.read_text(encoding="utf-8-sig")).get(SECTION, {})
+    except FileNotFoundError:
+        values = {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise AskedWrongly(f"{file} cannot be read: {error}", hint="t2v doctor shows the line") from error
+    if not isinstance(values, dict):
+        raise AskedWrongly(f"{file}: '{SECTION}' is a section, not a value", hint=f"write [{SECTION}] on its own line")
+    found = Tui()
+    for name, value in values.items():
+        _check(f"{file}: [{SECTION}]", name, value)
+        setattr(found, name, value)
+    return found
+
+
+def _check(where: str, name: str, value: object) -> None:
+    if name not in ABOUT:
+        raise AskedWrongly(f"{where} has no setting '{name}'", _nearest(name, list(ABOUT)))
+    if name == "keys":
+        _check_keys(where, value)
+        return
+    wanted = type(getattr(Tui, name))
+    if type(value) is not wanted:
+        kind = "true or false" if wanted is bool else "text in quotes"
+        raise AskedWrongly(f"{where} {name} = {value!r}: {kind} is expected", f"it is: {ABOUT[name]}")
+
+
+def _check_keys(where: str, value: object) -> None:
+    from t2v_tui.keys import KEYS  # noqa: PLC0415 - only when somebody has keys of their own
+
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value.values()):
+        raise AskedWrongly(f'{where} keys: a section of ACTION = "KEY" lines is expected', ABOUT["keys"])
+    known = [key.id for key in KEYS]
+    for name in value:
+        if name not in known:
+            raise AskedWrongly(f"{where} keys: there is no action '{name}'", _nearest(name, known))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
