@@ -69,7 +69,7 @@ def answer(line: bytes) -> None:
 def serve() -> None:
     """Each request in a thread: a slow one does not hold up the others. Ends with stdin; jobs go on."""
     threading.Thread(target=beat, daemon=True).start()
-    threading.Thread(target=tend_guard, daemon=True).start()
+    tend_guard()
     for line in sys.stdin.buffer:
         threading.Thread(target=answer, args=(line,), daemon=True).start()
 

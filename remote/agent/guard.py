@@ -32,7 +32,7 @@ from .guard_rules import (
 )
 from .guard_signs import gpu_signs, job_signs, process_signs, session_signs, transfer_signs
 from .processes import boot_id
-from .rows import JOB_ID, state_of_live
+from .rows import job_directories, state_of_live
 
 FOLDER = "~/.cache/t2v/guard"
 POWER_OFF_TIMEOUT_S = 20.0
@@ -117,8 +117,8 @@ def look(rules: Rules, workspaces: Sequence[Path]) -> Look:
 def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:
     """The cap is near: a running engine makes a checkpoint and ends; what waits in the queue goes on waiting."""
     for root in workspaces:
-        for directory in (root / "jobs").glob("*"):
-            is_open = JOB_ID.fullmatch(directory.name) and not (directory / "exit.json").exists()
+        for directory in job_directories(root / "jobs"):
+            is_open = not (directory / "exit.json").exists()
             if is_open and state_of_live(directory) == "running" and not (directory / "stop").exists():
                 write_whole(directory / "stop", "")
 

@@ -16,7 +16,7 @@ from .detached import tend
 from .guard_rules import LOOK_EVERY_S
 from .machine import NO_NVIDIA_SMI, gpu_sample
 from .processes import NOBODY, named_job, process
-from .rows import JOB_ID, MADE_HERE, state_of_live
+from .rows import MADE_HERE, job_directories, state_of_live
 
 # Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen.
 FRESH_S = 1.5 * LOOK_EVERY_S
@@ -32,8 +32,8 @@ def job_signs(workspaces: Iterable[Path]) -> list[str]:
     """Jobs that have not ended, each looked after meanwhile, so that a queue goes on without anybody who asks."""
     found = []
     for root in workspaces:
-        for directory in sorted((root / "jobs").glob("*")):
-            if not JOB_ID.fullmatch(directory.name) or (directory / "exit.json").exists() or not directory.is_dir():
+        for directory in job_directories(root / "jobs"):
+            if (directory / "exit.json").exists():
                 continue
             if (directory / "request.json").exists():
                 tend(directory)

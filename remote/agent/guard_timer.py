@@ -103,17 +103,20 @@ def text_of(path: Path) -> str | None:
 def tend_guard() -> None:
     """Start our process where one is wanted and none lives: it was killed, or the machine was restarted."""
     said = agreed()
-    if said is not None and said.get("by") == PROCESS and not is_supervised(folder() / "watch"):
+    if said is None or said.get("by") != PROCESS or is_supervised(folder() / "watch"):
+        return
+    with suppress(Problem, OSError):  # the next conversation tries again
         (folder() / "watch").mkdir(exist_ok=True)
-        with suppress(Problem):  # the next conversation tries again
-            detached("guard-watch", {})
+        detached("guard-watch", {})
 
 
 def guard_watch(say: Callable[[Json], None]) -> None:
     """Look every minute as long as the rules say that a process does it. One at a time."""
     leave_parent()
     try:
-        with exclusive(folder() / "watch" / "lock", timeout_s=1.0):
+        with exclusive(folder() / "watch" / "lock", timeout_s=1.0) as lock:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             say({"guards": True})
             close_standard_files()
             while (agreed() or {}).get("by") == PROCESS:
