@@ -17,6 +17,7 @@ from t2v_tui.widgets.clipboard import copy_text
 from t2v_tui.widgets.log_drawing import COPY_LINES
 from t2v_tui.widgets.log_index import Fate
 from t2v_tui.widgets.log_searching import Found, SearchableLog
+from t2v_tui.words import grouped
 
 # While somebody types, the filter waits for a pause.
 TYPING_S = 0.15
@@ -34,8 +35,8 @@ class LogView(Vertical):
     """
 
     DEFAULT_CSS = """
-    LogView { border: round $foreground 25%; border-title-color: $foreground; border-subtitle-color: $text-muted; }
-    LogView:focus-within { border: round $accent; }
+    LogView { border: round $panel-lighten-2; border-title-color: $text-muted; border-subtitle-color: $text-muted; }
+    LogView:focus-within { border: round $accent; border-title-color: $foreground; }
     LogView > .log--empty { width: 1fr; height: 1fr; content-align: center middle; color: $text-muted; display: none; }
     LogView.-empty > .log--empty { display: block; }
     LogView.-empty > SearchableLog { display: none; }
@@ -108,21 +109,21 @@ class LogView(Vertical):
     def _how(self) -> str:
         lines = self.lines
         if lines.marked is not None:
-            return f"{abs(lines.marked[1] - lines.marked[0]) + 1:,} marked · Y copies · esc leaves"
+            return f"{grouped(abs(lines.marked[1] - lines.marked[0]) + 1)} marked · Y copies · esc leaves"
         if lines.is_following:
             return "following"
-        return f"+{lines.unseen:,} new · G follows" if lines.unseen else "paused · G follows"
+        return f"+{grouped(lines.unseen)} new · G follows" if lines.unseen else "paused · G follows"
 
     def _where(self) -> str:
         lines = self.lines
         if lines.index is None:
             return ""
-        total = f"{lines.index.count:,}" if lines.index.is_counted else "counting"
+        total = grouped(lines.index.count) if lines.index.is_counted else "counting"
         if lines.line_filter is not None:
-            return f"{lines.rows:,} of {total} lines have “{lines.line_filter.needle.text}”"
+            return f"{grouped(lines.rows)} of {total} lines have “{lines.line_filter.needle.text}”"
         if not lines.index.is_counted:
             return total
-        return f"line {min(lines.rows, lines.rows_in_sight()[1] + 1):>{len(total)},} / {total}"
+        return f"line {grouped(min(lines.rows, lines.rows_in_sight()[1] + 1)):>{len(total)}} / {total}"
 
     # Moving
 
