@@ -94,16 +94,7 @@ def test_a_number_takes_few_characters(value: float, text: str) -> None:
 
 def dots(canvas: Canvas) -> set[tuple[int, int]]:
     """(x, y) of every dot that is set."""
-    bits = {
-        0x01: (0, 0),
-        0x02: (0, 1),
-        0x04: (0, 2),
-        0x40: (0, 3),
-        0x08: (1, 0),
-        0x10: (1, 1),
-        0x20: (1, 2),
-        0x80: (1, 3),
-    }
+    places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]  # as Unicode numbers them
     return {
         (2 * column + dx, 4 * row + dy)
         for row, line in enumerate(canvas.bits)
