@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ Json = dict[str, Any]
 SCOPE = "https://www.googleapis.com/auth/compute"
 CALL_TIMEOUT_S = 15.0
 GCLOUD_TIMEOUT_S = 30.0
+TOKEN_LASTS = timedelta(minutes=10)  # one that does not say how long is asked for again so soon
 BEAT_S = 3.0
 AT_ONCE = 8
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -87,7 +88,8 @@ def token_of_gcloud(*_: object, **__: object) -> tuple[str, datetime]:
         said = done.stderr.strip().splitlines()
         raise RefreshError(f"gcloud-login: {said[0] if said else 'gcloud says nothing'}")
     credential = json.loads(done.stdout)["credential"]
-    return str(credential["access_token"]), datetime.fromisoformat(credential["token_expiry"]).replace(tzinfo=None)
+    expiry = credential.get("token_expiry") or (datetime.now(UTC) + TOKEN_LASTS).isoformat()
+    return str(credential["access_token"]), datetime.fromisoformat(expiry).replace(tzinfo=None)
 
 
 @cache

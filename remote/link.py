@@ -158,7 +158,8 @@ class _in_words:  # noqa: N801 - reads as a statement
             raise AuthFailed(f"the key for {self.route} has a passphrase", "ssh-add it first") from error
         # A connection that ends while we log in is an AuthenticationException as well, and says nothing of our key.
         is_cut = "transport shut down" in str(error)
-        if isinstance(error, paramiko.AuthenticationException) and not is_cut:
+        has_no_key = "No authentication methods available" in str(error)
+        if has_no_key or (isinstance(error, paramiko.AuthenticationException) and not is_cut):
             raise AuthFailed(
                 f"{self.route} does not let {self.user} in", "check user and identity in t2v.toml, or ssh-add the key"
             ) from error

@@ -16,53 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from bench.compute_faults import Fault, Refused, Request
 from bench.compute_state import Cloud, Guest, Instance, Json, Metadata, Operation, OperationError
-from bench.guest_agent import NoGuest
+from bench.guest_agent import NoGuest, OsLogin
 
 BASE = "/compute/v1"
-REASONS = {400: "invalid", 401: "authError", 403: "forbidden", 404: "notFound", 412: "conditionNotMet",
-           429: "rateLimitExceeded", 503: "backendError"}  # fmt: skip
 # The API's own is two minutes.
 WAIT_LIMIT_S = 5.0
-
-
-class Refused(Exception):
-    """An HTTP answer that is an error."""
-
-    def __init__(self, status: int, message: str, reason: str = "") -> None:
-        super().__init__(message)
-        reason = reason or REASONS.get(status, "backendError")
-        errors = [{"message": message, "domain": "global", "reason": reason}]
-        self.status, self.body = status, {"error": {"code": status, "message": message, "errors": errors}}
-
-
-@dataclass
-class Fault:
-    """What happens to requests that fit.
-
-    fits:     a pattern for `METHOD path`
-    times:    to how many of them; None: to all
-    status:   the HTTP answer; 0: none at all, until the emulator closes
-    is_after: the request is carried out first, and only its answer is this
-    """
-
-    fits: str
-    status: int
-    times: int | None = 1
-    message: str = ""
-    reason: str = ""
-    is_after: bool = False
-
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Json
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
 
 
 @dataclass
@@ -74,6 +34,7 @@ class ComputeEmulator:
     """
 
     guest: Guest = field(default_factory=NoGuest)
+    os_login: OsLogin = field(default_factory=lambda: OsLogin("me_example_com"))
     wait_s: float = WAIT_LIMIT_S
     token: str | None = None
     faults: list[Fault] = field(default_factory=list)
@@ -134,10 +95,13 @@ class ComputeEmulator:
         return {
             "T2V_COMPUTE_ENDPOINT": self.url,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{self.url}{BASE}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": f"{self.url}/",
+            "CLOUDSDK_CORE_ACCOUNT": "me@example.com",
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
             "CLOUDSDK_CONFIG": str(home / ".config/gcloud"),
             "CLOUDSDK_CORE_PROJECT": self.cloud.project,
             "CLOUDSDK_COMPUTE_ZONE": "us-central1-a",
+            "GCE_METADATA_ROOT": "127.0.0.1:9",  # which is asked whether this is a machine of Google's
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
@@ -148,10 +112,21 @@ class ComputeEmulator:
     def respond(self, request: Request) -> Json:
         """The body of the answer. Raises Refused."""
         base = f"{self.url}{BASE}/projects/{self.cloud.project}"
+        if request.path.startswith("/v1/users/"):
+            return self._of_os_login(request)
         path = request.path.removeprefix(BASE)
         if not path.startswith(f"/projects/{self.cloud.project}"):
             raise Refused(404, f"The resource '{path.lstrip('/')}' was not found")
         return _Api(self.cloud, base, self.wait_s).answer(request, path.split("/")[3:])
+
+    def _of_os_login(self, request: Request) -> Json:
+        """Another service, of which gcloud asks two things."""
+        if request.path.endswith(":importSshPublicKey"):
+            self.os_login.keys.append(request.body["key"])
+            for instance in self.cloud.instances.values():
+                self.guest.metadata_changed(instance, self.cloud.metadata.items)
+            return {"loginProfile": self.os_login.profile()}
+        return self.os_login.profile()
 
 
 @dataclass

@@ -6,7 +6,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.sshd import Sshd
 
@@ -26,6 +26,19 @@ class NoGuest:
 
 
 @dataclass
+class OsLogin:
+    """An account's profile, whose keys a VM with enable-oslogin lets in instead of those of its metadata."""
+
+    username: str
+    keys: list[str] = field(default_factory=list)
+
+    def profile(self) -> dict[str, Any]:
+        account = {"primary": True, "username": self.username, "uid": "1001", "homeDirectory": "/home/me"}
+        keys = {f"print{number}": {"key": key, "name": "k"} for number, key in enumerate(self.keys)}
+        return {"name": "me@example.com", "posixAccounts": [account], "sshPublicKeys": keys}
+
+
+@dataclass
 class SshdGuest:
     """Google's guest agent and OpenSSH's server, as far as a client can see them.
 
@@ -35,6 +48,7 @@ class SshdGuest:
 
     sshd: Sshd
     publishes_keys: bool = True
+    os_login: OsLogin | None = None
     _is_up: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -59,11 +73,16 @@ class SshdGuest:
 
     def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None:
         items = instance.metadata.items
+        if self.os_login is not None and (project_items | items).get("enable-oslogin", "").upper() == "TRUE":
+            self._allow(self.os_login.keys)
+            return
         texts = [items.get("ssh-keys", "")]
         if items.get("block-project-ssh-keys", "").upper() != "TRUE":
             texts.append(project_items.get("ssh-keys", ""))
         lines = [line for text in texts for line in text.splitlines()]
-        allowed = [key for line in lines if (key := allowed_key(line, self.sshd.user))]
+        self._allow([key for line in lines if (key := allowed_key(line, self.sshd.user))])
+
+    def _allow(self, allowed: list[str]) -> None:
         (self.sshd.folder / "authorized_keys").write_text("".join(f"{key}\n" for key in allowed))
 
 
