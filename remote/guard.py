@@ -108,7 +108,7 @@ class Resumed:
     """A training that goes on after a preemption.
 
     before:          the job that was preempted
-    is_new:          False when it was resumed by an earlier question
+    is_new:          False when somebody else asked at the same moment
     from_checkpoint: False when it had not come to its first, and begins anew
     """
 

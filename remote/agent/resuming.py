@@ -15,8 +15,8 @@ from .rows import job_directories, state_of
 def resume_preempted(parameters: Json) -> Json:
     """Go on with the training that preemption ended, where it is the latest of its workspace; says what was done.
 
-    Asking again changes nothing: the same job is the answer. `resumed` holds its id, the one `before` it, whether it
-    `is_new`, and whether it goes on `from_checkpoint`; it is empty when there is nothing to go on with.
+    Asking again starts nothing more. `resumed` holds the new job's id, the one `before` it, whether it `is_new` (not so
+    when somebody asked at the same moment), and whether it goes on `from_checkpoint`.
     """
     trainings = [one for one in job_directories(workspace(parameters) / "jobs") if verb_of(one) == "train"]
     is_wanted = bool(trainings) and state_of(trainings[-1])[0] == "preempted" and not is_going_down()
