@@ -16,6 +16,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.files import write_json
 from t2v_core.job import Job
 from t2v_core.pipeline import Progress, TextToVideoPipeline
+from t2v_core.sampling_preview import SamplingPreview
 from t2v_core.specs import GenerateSpec, SamplingSpec, all_values
 from t2v_core.workspace import Workspace
 
@@ -44,6 +45,7 @@ def generate(spec: GenerateSpec, job: Job) -> dict[str, Any]:
         guidance_rescale=spec.guidance_rescale,
         seed=spec.seed,
         progress=step_progress(job),
+        look=SamplingPreview(pipeline, job.directory) if spec.preview else None,
     )
     fps = spec.fps or float(checkpoint.info["fps"])
     return write_result(target, output.frames[0], fps, spec, checkpoint, job)

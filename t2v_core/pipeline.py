@@ -26,6 +26,7 @@ from t2v_core.schedules import Sampler
 from t2v_core.windows import blend, windows_over
 
 Progress = Callable[[int, int], None]
+Look = Callable[[Tensor], None]
 
 
 @dataclass
@@ -76,18 +77,20 @@ class TextToVideoPipeline(DiffusionPipeline):
         guidance_rescale: float = 0.0,
         seed: int = 0,
         progress: Progress | None = None,
+        look: Look | None = None,
     ) -> TextToVideoOutput:
         """Make one video a prompt; video i starts from the noise of `seed + i`.
 
         num_frames: at most, and by default, what the denoiser was trained on
         guidance_scale: 1 follows the prompt without a pull and takes half the time; guidance_rescale: see Guidance
         progress: called with (steps done, steps) after each step; what it raises ends the run
+        look: called with the latents after each step
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         shape = (num_frames or self.latent_shape[0], *self.latent_shape[1:])
         noise = torch.stack([randn(shape, seed + i) for i in range(len(prompts))])
         self.scheduler.set_timesteps(num_inference_steps)
-        latents = self.denoise(noise, prompts, 0, Guidance(guidance_scale, guidance_rescale), progress)
+        latents = self.denoise(noise, prompts, 0, Guidance(guidance_scale, guidance_rescale), progress, look=look)
         return TextToVideoOutput(frames=self.decode(latents))
 
     @torch.no_grad()
@@ -103,6 +106,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         seed: int = 0,
         overlap: int | None = None,
         progress: Progress | None = None,
+        look: Look | None = None,
     ) -> TextToVideoOutput:
         """Noise a video to `strength` and denoise it towards the prompt, whatever its length.
 
@@ -116,7 +120,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         noise = randn(tuple(clean.shape), seed)
         noisy = self.scheduler.add_noise(clean[None], noise[None], self.scheduler.timesteps[first : first + 1])
         guidance = Guidance(guidance_scale, guidance_rescale)
-        latents = self.denoise(noisy, [prompt], first, guidance, progress, overlap=overlap)
+        latents = self.denoise(noisy, [prompt], first, guidance, progress, overlap=overlap, look=look)
         return TextToVideoOutput(frames=self.decode(latents))
 
     def denoise(
@@ -128,6 +132,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         progress: Progress | None = None,
         *,
         overlap: int | None = None,
+        look: Look | None = None,
     ) -> Tensor:
         """Run the sampler from step `first` of its list; latents (batch, frames, channels, height, width), float32.
 
@@ -144,6 +149,8 @@ class TextToVideoPipeline(DiffusionPipeline):
             latents = self.scheduler.step(blend(parts, windows, latents.shape[1]), index, latents)
             if progress is not None:
                 progress(index - first + 1, steps - first)
+            if look is not None:
+                look(latents)
         return latents
 
     def _conditioning(self, prompts: Sequence[str], guidance: Guidance) -> Conditioning:

@@ -213,6 +213,7 @@ class GenerateSpec(SamplingSpec):
     steps: int = Field(20, ge=1, le=1000, description="denoising steps")
     frames: int | None = Field(None, ge=1, description="frames (default, and at most: what the model was trained on)")
     fps: float | None = Field(None, gt=0, le=120, description="frames a second (default: the data set's)")
+    preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
 
 
 class AddNoiseSpec(Spec):
@@ -235,6 +236,7 @@ class RefineSpec(SamplingSpec):
         50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken, or more (dpm++)"
     )
     overlap: int | None = Field(None, ge=0, description="frames that windows share (default: half a window)")
+    preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
 
 
 class EvaluateSpec(SamplingSpec):

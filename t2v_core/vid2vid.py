@@ -19,6 +19,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.generate import step_progress, warn_if_truncated, write_result
 from t2v_core.job import Job
 from t2v_core.pipeline import TextToVideoPipeline
+from t2v_core.sampling_preview import SamplingPreview
 from t2v_core.specs import AddNoiseSpec, RefineSpec
 
 
@@ -79,6 +80,7 @@ def refine(spec: RefineSpec, job: Job) -> dict[str, Any]:
         seed=spec.seed,
         overlap=spec.overlap,
         progress=step_progress(job),
+        look=SamplingPreview(pipeline, job.directory) if spec.preview else None,
     )
     return write_result(target, output.frames[0], clip.source_fps, spec, checkpoint, job)
 

@@ -34,6 +34,7 @@ from .making_ready import put, standing, unpack_release
 from .offers import offer, sums
 from .receiving import land, receive, remove_gone, want
 from .releases import use_release
+from .removing import remove
 from .resuming import resume_preempted
 from .sending import send
 from .stopping import end_job
@@ -46,6 +47,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
     "offer": offer, "sums": sums, "want": want, "land": land, "remove_gone": remove_gone,
+    "remove": remove,
 }  # fmt: skip
 
 

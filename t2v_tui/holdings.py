@@ -1,0 +1,178 @@
+"""What lies in the workspaces, here and on a host, side by side: checkpoints and videos. Plain values, no reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
+
+
+@dataclass(frozen=True)
+class CheckpointView:
+    """One checkpoint in one place.
+
+    why:   it is not complete; empty when it is
+    loss:  held-out loss
+    files: (name, bytes), which two copies of one checkpoint share
+    """
+
+    name: str
+    size_bytes: int
+    why: str = ""
+    step: int | None = None
+    epoch: int | None = None
+    loss: float | None = None
+    preset: str = ""
+    changed_t: float = 0.0
+    files: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.why
+
+    @property
+    def path(self) -> str:
+        """Relative to the workspace."""
+        return f"checkpoints/{self.name}"
+
+
+@dataclass(frozen=True)
+class CheckpointPair:
+    """One checkpoint, wherever it is.
+
+    scores:  (name, value), the newest of each
+    samples: videos made from it, relative to the workspace here
+    """
+
+    name: str
+    here: CheckpointView | None = None
+    there: CheckpointView | None = None
+    scores: tuple[tuple[str, float], ...] = ()
+    samples: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> CheckpointView:
+        """The better known one."""
+        both = [view for view in (self.here, self.there) if view is not None]
+        return max(both, key=lambda view: (view.is_complete, view.step is not None))
+
+    @property
+    def is_same(self) -> bool:
+        """Both are complete and hold the same files."""
+        return (
+            self.here is not None
+            and self.there is not None
+            and self.here.is_complete
+            and self.there.is_complete
+            and self.here.files == self.there.files
+        )
+
+    def is_only_copy(self, *, here: bool) -> bool:
+        """A complete one, of which no other complete one is known."""
+        one, other = (self.here, self.there) if here else (self.there, self.here)
+        return one is not None and one.is_complete and not (other is not None and self.is_same)
+
+
+@dataclass(frozen=True)
+class VideoView:
+    """One video.
+
+    path:     relative to its workspace
+    settings: the spec that made it, as its .json says; empty when there is none
+    """
+
+    path: str
+    size_bytes: int
+    changed_t: float
+    is_here: bool = True
+    is_there: bool = False
+    verb: str = ""
+    prompt: str = ""
+    checkpoint: str = ""
+    step: int | None = None
+    frames: int | None = None
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+    @property
+    def title(self) -> str:
+        """The prompt, or where it lies."""
+        return self.prompt or self.path.removeprefix("outputs/")
+
+
+def side_by_side(
+    here: Sequence[CheckpointView],
+    there: Sequence[CheckpointView],
+    scores: Mapping[str, Mapping[str, float]],
+    videos: Sequence[VideoView],
+) -> tuple[CheckpointPair, ...]:
+    """Checkpoints of both places by name, the newest first."""
+    ours, theirs = ({view.name: view for view in views} for views in (here, there))
+    samples: dict[str, list[str]] = {}
+    for video in videos:
+        samples.setdefault(video.checkpoint, []).append(video.path)
+    pairs = [
+        CheckpointPair(
+            name, ours.get(name), theirs.get(name), tuple(scores.get(name, {}).items()), tuple(samples.get(name, ()))
+        )
+        for name in {**theirs, **ours}
+    ]
+    return tuple(sorted(pairs, key=_newest_first))
+
+
+def _newest_first(pair: CheckpointPair) -> tuple[float, str]:
+    step = pair.any.step
+    return (-math.inf if step is None else -step, pair.name)
+
+
+def both_places(here: Sequence[VideoView], there: Sequence[VideoView]) -> tuple[VideoView, ...]:
+    """Videos of both places by path, the newest first; one that is here is told by what is here."""
+    theirs = {video.path: video for video in there}
+    ours = [replace(video, is_there=video.path in theirs) for video in here]
+    known = {video.path for video in here}
+    others = [replace(video, is_here=False, is_there=True) for path, video in theirs.items() if path not in known]
+    return tuple(sorted([*ours, *others], key=lambda video: (-video.changed_t, video.path)))
+
+
+def info_of_checkpoint(view: CheckpointView, trainer: Mapping[str, Any]) -> CheckpointView:
+    """With what its `trainer.json` says; what is not there or of another kind stays unknown."""
+    spec = trainer.get("spec")
+    step, epoch, loss = trainer.get("step"), trainer.get("epoch"), trainer.get("held_out_loss")
+    return replace(
+        view,
+        step=step if isinstance(step, int) else None,
+        epoch=epoch if isinstance(epoch, int) else None,
+        loss=float(loss) if isinstance(loss, int | float) and math.isfinite(loss) else None,
+        preset=str(spec.get("preset", "")) if isinstance(spec, dict) else "",
+    )
+
+
+def info_of_video(view: VideoView, said: Mapping[str, Any]) -> VideoView:
+    """With what the .json beside it says."""
+    spec, video, checkpoint = (_table(said.get(name)) for name in ("spec", "video", "checkpoint"))
+    size, step = video.get("size"), checkpoint.get("step")
+    fps, frames = video.get("fps"), video.get("frames")
+    return replace(
+        view,
+        verb=str(said.get("verb", "")),
+        prompt=str(spec.get("prompt", "")),
+        checkpoint=PurePosixPath(str(checkpoint.get("path", ""))).name,
+        step=step if isinstance(step, int) else None,
+        frames=frames if isinstance(frames, int) else None,
+        fps=float(fps) if isinstance(fps, int | float) else None,
+        size=(int(size[1]), int(size[0])) if isinstance(size, list) and len(size) == 2 else None,
+        settings=spec,
+    )
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
