@@ -31,13 +31,14 @@ from .jobs import leave_request, start, status, stop
 from .looking import hash_files, hello, ls, probe, read
 from .machine import gpu_sample, metrics
 from .making_ready import put, standing, unpack_release
-from .offers import offer, sums
+from .offers import offer
 from .receiving import land, receive, remove_gone, want
 from .releases import use_release
 from .removing import remove
 from .resuming import resume_preempted
 from .sending import send
 from .stopping import end_job
+from .sums import sums
 from .supervisor import supervise
 from .wire import beat, described, greeting, say_line
 

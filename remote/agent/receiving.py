@@ -16,9 +16,10 @@ from .looking import sha256_of
 from .machine import free_bytes
 from .parts import Part, PrefixHash, part_path, read_journal
 from .pushed import Pushed, note, note_gone
-from .wire import say_line
+from .wire import described, say_line
 
 READ_BYTES = 1024 * 1024
+CHANGED = "it is not what its sha256 says; it may have been written to while it was sent"
 
 
 def want(parameters: Json) -> Json:
@@ -77,21 +78,22 @@ def target_in(root: Path, row: Json) -> Path:
 def receive(parameters: Json) -> None:
     """Lines {"path", "size", "sha256", "kind", "mode", "offset", "n"}, each followed by n bytes, until stdin ends.
 
-    Each is answered when it is written, {"got": its number}; a range that is the whole file lands at once.
+    Each is answered when it is written, {"got": its number, "why": what was wrong with it}; one that is the whole file
+    lands at once.
     """
     root, mark, number = workspace(parameters), BusyMark(), 0
     try:
         while line := sys.stdin.buffer.readline():
             mark.touch()
             wanted = json.loads(line)
-            if take(wanted, "n", int) == wanted["size"]:
-                receive_whole(root, wanted)
-            else:
-                receive_range(root, wanted, mark)
-            say_line({"got": number})
+            is_whole = take(wanted, "n", int) == wanted["size"]
+            why = receive_whole(root, wanted) if is_whole else receive_range(root, wanted, mark)
+            say_line({"got": number, "why": why})
             number += 1
     except EOFError:  # the link broke; what came is kept
         return
+    except OSError as error:
+        raise Problem(**described(error)) from None
     finally:
         mark.remove()
 
@@ -100,12 +102,12 @@ def part_of(root: Path, row: Json) -> Part:
     return Part(target_in(root, row), take(row, "sha256", str), take(row, "size", int))
 
 
-def receive_whole(root: Path, row: Json) -> None:
+def receive_whole(root: Path, row: Json) -> str:
     """A file in one piece: checked before anything of it is on the disk."""
     part = part_of(root, row)
     data = b"".join(_pieces(row["n"]))
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise Problem("failed", f"{row['path']} arrived damaged, or was changed while it was sent", "push it again")
+        return CHANGED
     try:
         part.discard()
         part.open()
@@ -113,9 +115,10 @@ def receive_whole(root: Path, row: Json) -> None:
         finish(root, row, part)
     finally:
         part.close()
+    return ""
 
 
-def receive_range(root: Path, row: Json, mark: BusyMark) -> None:
+def receive_range(root: Path, row: Json, mark: BusyMark) -> str:
     part, begin = part_of(root, row), take(row, "offset", int)
     place = begin
     part.open()
@@ -125,8 +128,10 @@ def receive_range(root: Path, row: Json, mark: BusyMark) -> None:
             place += len(data)
             mark.touch()
     finally:
-        part.done(begin, place)  # as far as it came: that much need not come again
+        with suppress(OSError):  # on a full disk; then that much comes again
+            part.done(begin, place)  # as far as it came: that much need not come again
         part.close()
+    return ""
 
 
 def _pieces(size: int) -> Iterator[bytes]:
@@ -152,7 +157,7 @@ def land(parameters: Json) -> Json:
             return {"is_landed": False, "why": f"{part.size - sha256.done} bytes of it are not there"}
         if sha256.hexdigest() != part.identity:
             part.forget()
-            return {"is_landed": False, "why": "it arrived damaged, or was changed while it was sent"}
+            return {"is_landed": False, "why": CHANGED}
         finish(root, row, part)
     finally:
         mark.remove()

@@ -6,6 +6,7 @@ while the one that was meant. A file that is another one already is a line {"cha
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from .files import Json
 from .wire import write_all
 
 CHUNK_BYTES = 1024 * 1024
+F_SETPIPE_SZ, PIPE_BYTES = 1031, 1024 * 1024  # fcntl.h; Python has the name since 3.10
 # Header, bytes and trailer of a small file travel as one write.
 TOGETHER_BYTES = 256 * 1024
 
@@ -30,6 +32,7 @@ def send(parameters: Json) -> None:
     digest: say the sha256 of the bytes that were sent
     """
     mark, number = BusyMark(), 0
+    _widen_stdout()
     try:
         for line in sys.stdin.buffer:
             for wanted in take(json.loads(line), "ranges", list):
@@ -38,6 +41,12 @@ def send(parameters: Json) -> None:
                 number += 1
     finally:
         mark.remove()
+
+
+def _widen_stdout() -> None:
+    """sshd then takes up to a megabyte at a time instead of 64 KiB."""
+    with suppress(OSError):  # it is no pipe
+        fcntl.fcntl(1, F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def send_range(parameters: Json, wanted: Json, number: int, mark: BusyMark) -> None:

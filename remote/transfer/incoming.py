@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from remote.agent.parts import Part
+from remote.agent.parts import Interval, Part
 from remote.transfer.offered import FarFile, Unit
 from remote.transfer.plan import target_of
 
@@ -32,6 +32,14 @@ class Incoming:
     def far_path(self) -> str:
         """Relative to the workspace there."""
         return self.unit.far_path(self.file)
+
+    @property
+    def size(self) -> int:
+        return self.file.size
+
+    @property
+    def there(self) -> list[Interval]:
+        return self.part.there
 
     @property
     def is_over(self) -> bool:

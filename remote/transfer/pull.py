@@ -13,6 +13,7 @@ from remote.errors import Corrupt, Refused, SourceChanged, TransferFailed
 from remote.host_jobs import HostJobs
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
+from remote.transfer.fetch_stream import FetchStream
 from remote.transfer.memory import Memory
 from remote.transfer.names import shown
 from remote.transfer.plan import Plan, plan_pull
@@ -80,7 +81,13 @@ class Pulling:
         arrivals = Arrivals(self.jobs, plan.needed, self.board, memory)
         incoming = arrivals.expect(self.sizes.small_bytes)
         ranges = RangeQueue(requests_for(incoming, self.sizes))
-        streams = Streams(self.jobs.host, ranges, arrivals, self.board, most=self.most_streams)
+        streams = Streams(
+            self.jobs.host,
+            ranges,
+            self.board,
+            lambda host: FetchStream(host, ranges, arrivals, self.board),
+            most=self.most_streams,
+        )
         try:
             arrivals.start([one for one in incoming if not one.is_small])
             if not ranges.is_over:

@@ -6,9 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from remote.agent.parts import missing
-from remote.transfer.incoming import Incoming
+from remote.agent.parts import Interval, missing
 
 RANGE_BYTES = 32 * 1024 * 1024
 # Files up to here come whole, many in one request: a round trip for each would cost more than its bytes.
@@ -25,44 +25,65 @@ class Sizes:
     batch_bytes: int = BATCH_BYTES
 
 
+class Movable(Protocol):
+    """A file that is moved, either way.
+
+    is_small: in one piece; there: intervals that have arrived; is_over: nothing of it needs to be moved any more
+    """
+
+    is_small: bool
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def there(self) -> list[Interval]: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+
+File = TypeVar("File", bound=Movable)
+
+
 @dataclass
-class Range:
+class Range(Generic[File]):
     """Bytes [begin, end) of one file; `begin` moves on as they come."""
 
-    incoming: Incoming
+    file: File
     begin: int
     end: int
 
 
-Request = list[Range]
+Request = list[Range[File]]
 
 
-def requests_for(incoming: Iterable[Incoming], sizes: Sizes) -> list[Request]:
-    """Big files range by range, small ones in batches, in the order in which they should come."""
-    requests: list[Request] = []
-    batch: Request = []
-    for one in incoming:
+def requests_for(files: Iterable[File], sizes: Sizes) -> list[Request[File]]:
+    """Big files range by range, small ones in batches, in the order in which they should be moved."""
+    requests: list[Request[File]] = []
+    batch: Request[File] = []
+    for one in files:
         if one.is_small:
-            batch.append(Range(one, 0, one.file.size))
+            batch.append(Range(one, 0, one.size))
             if len(batch) == BATCH_FILES or sum(each.end for each in batch) >= sizes.batch_bytes:
                 requests.append(batch)
                 batch = []
         else:
-            gaps = missing(one.part.there, one.file.size, sizes.range_bytes)
+            gaps = missing(one.there, one.size, sizes.range_bytes)
             requests += [[Range(one, begin, end)] for begin, end in gaps]
     return [*requests, batch] if batch else requests
 
 
-class RangeQueue:
+class RangeQueue(Generic[File]):
     """Requests that wait, and a count of those that somebody works on."""
 
-    def __init__(self, requests: Sequence[Request]) -> None:
+    def __init__(self, requests: Sequence[Request[File]]) -> None:
         self._waiting = deque(requests)
         self._open = len(requests)
         self._changed = threading.Condition()
         self._is_closed = False
 
-    def take(self, *, is_waiting: bool) -> Request | None:
+    def take(self, *, is_waiting: bool) -> Request[File] | None:
         """The next one. None when there is none now; with `is_waiting` only when there will be none any more."""
         with self._changed:
             while True:
@@ -74,9 +95,9 @@ class RangeQueue:
                     return None
                 self._changed.wait()
 
-    def give_back(self, request: Request) -> None:
+    def give_back(self, request: Request[File]) -> None:
         """What has not come of it is for somebody else; a range that came in part goes on where it was."""
-        left = [one for one in request if not one.incoming.is_over]
+        left = [one for one in request if not one.file.is_over]
         with self._changed:
             if left:
                 self._waiting.appendleft(left)
