@@ -67,6 +67,13 @@ class _HostCommands(LazyGroup):
     }
 
 
+class _VmCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "keep": Entry("t2v_tui.cli.vm_cost:keep", "Keep a VM from stopping itself for a while."),
+        "cost": Entry("t2v_tui.cli.vm_cost:cost", "What a VM costs: now, today, and while it is stopped."),
+    }
+
+
 @dataclass(frozen=True)
 class Common:
     """What was said before the command's name."""
@@ -80,6 +87,8 @@ data = typer.Typer(cls=_DataCommands, add_completion=False, rich_markup_mode=Non
 app.add_typer(data, name="data", help="Make and examine data sets.")
 host = typer.Typer(cls=_HostCommands, add_completion=False, rich_markup_mode=None)
 app.add_typer(host, name="host", help="The machines that work can be sent to.")
+vm = typer.Typer(cls=_VmCommands, add_completion=False, rich_markup_mode=None)
+app.add_typer(vm, name="vm", help="Virtual machines of Google Cloud.")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -120,6 +129,11 @@ def _host() -> None:
     """A group needs one."""
 
 
+@vm.callback()
+def _vm() -> None:
+    """A group needs one."""
+
+
 # Typer keeps the base of its usage errors in a private module that has moved between releases; its child is public.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
@@ -127,7 +141,7 @@ _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure is a sentence, never a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments in ([], ["data"], ["host"]):
+    if arguments in ([], ["data"], ["host"], ["vm"]):
         arguments = [*arguments, "--help"]
     try:
         return int(app(args=arguments, prog_name="t2v", standalone_mode=False) or 0)
