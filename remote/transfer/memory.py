@@ -75,16 +75,16 @@ class Memory:
                         self._came[line["path"]] = line
         return self._came
 
-    def bytes_per_s(self) -> float | None:
-        """As it was measured last."""
-        said = _read_json(self.folder / "rate.json")
+    def bytes_per_s(self, way: str = "down") -> float | None:
+        """As it was measured last. way: down or up"""
+        said = _read_json(self.folder / f"rate-{way}.json")
         rate = said.get("bytes_per_s") if said else None
         return float(rate) if isinstance(rate, int | float) and rate > 0 else None
 
-    def keep_rate(self, size: int, seconds: float) -> None:
+    def keep_rate(self, size: int, seconds: float, way: str = "down") -> None:
         """A few bytes tell nothing of a link."""
         if size >= WORTH_A_RATE_BYTES and seconds > 0:
-            write_json(self.folder / "rate.json", {"bytes_per_s": round(size / seconds)})
+            write_json(self.folder / f"rate-{way}.json", {"bytes_per_s": round(size / seconds)})
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

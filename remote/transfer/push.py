@@ -1,0 +1,265 @@
+"""A push from its plan to the last file that got its name on the host; it can be left and gone on with at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from remote.agent.parts import Interval, missing
+from remote.agent_client import Channel, Lines
+from remote.errors import Corrupt, HostUnreachable, RemoteError
+from remote.host_jobs import HostJobs
+from remote.hosts import Host
+from remote.transfer.board import Board
+from remote.transfer.memory import Memory
+from remote.transfer.names import shown
+from remote.transfer.plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
+from remote.transfer.progress import Phase, TransferProgress
+from remote.transfer.push_plan import CODE, LocalFile, PushPlan, plan_files
+from remote.transfer.ranges import Range, RangeQueue, Request, Sizes, requests_for
+from remote.transfer.streams import MOST_STREAMS, SILENCE_S, Stream, Streams
+from remote.transfer.turn import Turn
+
+PIECE_BYTES = 128 * 1024  # paramiko copies the rest of what it is given for every packet
+TICK_S, ROW_S, LAST_WORD_S = 0.02, 0.25, 2.0
+PATIENCE_S = 1e6  # a link is looked for as long as somebody waits
+ATTEMPTS = 3
+
+
+class Outgoing:
+    """One file on its way there."""
+
+    def __init__(self, file: LocalFile, there: Sequence[Interval], sizes: Sizes) -> None:
+        self.file, self.there = file, list(there)
+        self.is_small = file.size <= sizes.small_bytes
+        self.left = 1 if self.is_small else len(missing(there, file.size, sizes.range_bytes))
+        self.is_over = False
+        self.lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        return self.file.size
+
+    def range_arrived(self) -> bool:
+        """True for the last one."""
+        with self.lock:
+            self.left -= 1
+            return self.left == 0
+
+
+class PushStream(Stream):
+    """Takes ranges that are to be sent; one request is on its way while the one before is acknowledged."""
+
+    mode = "receive"
+
+    def __init__(self, host: Host, ranges: RangeQueue[Outgoing], pushing: Pushing) -> None:
+        super().__init__(host, ranges, pushing.board)
+        self.pushing = pushing
+
+    def _converse(self, channel: Channel) -> None:
+        lines, unheard = Lines(channel, silence_s=SILENCE_S), deque[Request[Outgoing]]()
+        channel.write(json.dumps({"workspace": self.host.workdir}).encode() + b"\n")
+        try:
+            while True:
+                request = self.ranges.take(is_waiting=not unheard)
+                if request:
+                    unheard.append(request)
+                    for one in request:
+                        self._pour(channel, one)
+                elif not unheard:
+                    return
+                if not request or len(unheard) > 1:
+                    self._hear(lines, unheard[0])
+                    unheard.popleft()
+                    self.ranges.finished()
+        except HostUnreachable:
+            self._why_it_ended(lines)
+            raise
+        finally:
+            for request in unheard:
+                self.ranges.give_back(self.pushing.left_of(request))
+
+    def _pour(self, channel: Channel, one: Range[Outgoing]) -> None:
+        """A range as it is in the file now; one that has become shorter is filled up, and its sha256 will not fit."""
+        row = one.file.file.row(self.pushing.plan.kind) | {"offset": one.begin, "n": one.end - one.begin}
+        channel.write(json.dumps(row).encode() + b"\n")
+        descriptor = os.open(self.pushing.root / one.file.file.path, os.O_RDONLY)
+        try:
+            place = one.begin
+            while place < one.end:
+                size = min(PIECE_BYTES, one.end - place)
+                data = os.pread(descriptor, size, place)
+                channel.write(data.ljust(size, b"\0"))
+                self.board.moved(size)
+                place += size
+        finally:
+            os.close(descriptor)
+
+    def _hear(self, lines: Lines, request: Request[Outgoing]) -> None:
+        """The answers to all ranges of a request."""
+        while request:
+            said = self._line(lines)
+            one = request.pop(0)
+            self._went_well()
+            if said.get("why"):
+                self.pushing.again(one.file, shown(str(said["why"])))
+            elif one.file.is_small:
+                self.pushing.landed(one.file)
+            elif one.file.range_arrived():
+                self.pushing.land(one.file)
+
+    def _why_it_ended(self, lines: Lines) -> None:
+        """The agent says so before it ends, as when its disk is full. Raises what it said."""
+        lines.silence_s = LAST_WORD_S
+        with suppress(HostUnreachable):
+            while True:
+                self._line(lines)
+
+
+class Pushing:
+    """Iterate over it: how it stands a few times a second, each file as it lands there, sentences, in the end ENDED.
+
+    A lost link is looked for again and again. What was written to while it was sent is sent again, three times at most.
+    Raises DiskFull, Corrupt, and what the host says is wrong; AuthFailed and HostKeyRefused at any time.
+    """
+
+    def __init__(
+        self, jobs: HostJobs, plan: PushPlan, *, sizes: Sizes | None = None, most_streams: int = MOST_STREAMS
+    ) -> None:
+        self.jobs, self.plan, self.sizes, self.most_streams = jobs, plan, sizes or Sizes(), most_streams
+        self.root = jobs.workspace.root
+        self.board = Board(plan.to_send, len(plan.needed))
+        self.failed: dict[str, str] = {}
+        self._left = 0
+        self._lock = threading.Lock()
+        self._turn = Turn(jobs.workspace, f"t2v push to {plan.host}")
+
+    def close(self) -> None:
+        """End the iteration; any thread may. What arrived is kept there, and the next push goes on with it."""
+        self.board.closed.set()
+
+    def __iter__(self) -> Iterator[TransferProgress]:
+        self.plan.require_space()
+        try:
+            while holder := self._turn.take():
+                yield self.board.row(Phase.WAITING, note=f"waits for {holder}")
+                if self.board.closed.wait(ROW_S):
+                    return
+            began = time.monotonic()
+            yield from self._attempts()
+            if self.board.closed.is_set():
+                return
+            if self.plan.kind == CODE and self.plan.gone:
+                removed = self.jobs.ask("remove_gone", timeout_s=60.0, paths=list(self.plan.gone))["removed"]
+                for path in removed:
+                    yield self.board.row(
+                        Phase.NOTE, note=f"{shown(path)} was pushed before and is no more: removed there"
+                    )
+            Memory(self.jobs.workspace, self.plan.host).keep_rate(self.board.done_bytes, time.monotonic() - began, "up")
+            yield self.board.row(Phase.ENDED)
+        finally:
+            self._turn.give()
+
+    def _attempts(self) -> Iterator[TransferProgress]:
+        plan = self.plan
+        for attempt in range(1, ATTEMPTS + 1):
+            yield from self._round(plan)
+            if not self.failed or self.board.closed.is_set():
+                return
+            path, why = next(iter(self.failed.items()))
+            if attempt == ATTEMPTS:
+                raise Corrupt(f"{shown(path)}: {why}, each of {ATTEMPTS} times", "push it when nobody writes to it")
+            yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; it is sent again")
+            plan = plan_files(self.jobs, self.plan.kind, list(self.failed), is_replacing=True)
+            self.board.expect(plan.to_send, len(plan.needed))
+
+    def _round(self, plan: PushPlan) -> Iterator[TransferProgress]:
+        self.failed = {}
+        files = [Outgoing(file, there, self.sizes) for file, there in plan.needed]
+        self._left = len(files)
+        ranges = RangeQueue(requests_for(files, self.sizes))
+        streams = Streams(
+            self.jobs.host, ranges, self.board, lambda host: PushStream(host, ranges, self), most=self.most_streams
+        )
+        try:
+            for one in files:
+                if not one.left:  # all of it came before, and only its name is missing
+                    self.land(one)
+            if not ranges.is_over:
+                streams.start(plan.to_send)
+            yield from self._watched(streams)
+        finally:
+            streams.close()
+        yield from self.board.said()
+        if self.board.error is not None:
+            raise self.board.error
+
+    def _watched(self, streams: Streams) -> Iterator[TransferProgress]:
+        row_t = 0.0
+        while self._left and not self.board.closed.wait(TICK_S):
+            yield from self.board.said()
+            if time.monotonic() - row_t >= ROW_S:
+                row_t = time.monotonic()
+                self.board.sample()
+                streams.look()
+                yield self.board.row()
+
+    # What the streams say
+
+    def left_of(self, request: Request[Outgoing]) -> Request[Outgoing]:
+        """What of a request has not arrived, as the host says: a link that broke may have brought much of it."""
+        left: Request[Outgoing] = []
+        for one in request:
+            if one.file.is_small or self.board.closed.is_set():
+                left.append(one)
+                continue
+            gaps = self._gaps(one)
+            one.file.left += len(gaps) - 1
+            left += [Range(one.file, begin, end) for begin, end in gaps]
+            if not gaps and not one.file.left:
+                self.land(one.file)
+        self.board.undone(sum(one.end - one.begin for one in left))
+        return left
+
+    def _gaps(self, one: Range[Outgoing]) -> list[Interval]:
+        rows = [one.file.file.row(self.plan.kind)]
+        with suppress(HostUnreachable):
+            said = self.jobs.ask("want", timeout_s=SUMS_TIMEOUT_S, kind=self.plan.kind, files=rows, is_replacing=True)
+            there = [(begin, end) for begin, end in said["needed"][0]["there"]] if said["needed"] else []
+            outside = [(0, one.begin), (one.end, one.file.size)]
+            return missing([*there, *outside], one.file.size, self.sizes.range_bytes)
+        return [(one.begin, one.end)]
+
+    def land(self, one: Outgoing) -> None:
+        """All of it is there: it is checked and gets its name, while the streams go on with others."""
+        threading.Thread(target=self._land, args=(one,), name="land", daemon=True).start()
+
+    def _land(self, one: Outgoing) -> None:
+        timeout_s = SUMS_TIMEOUT_S + one.size / SLOW_HASH_BYTES_PER_S
+        try:
+            said = self.jobs.ask("land", PATIENCE_S, timeout_s, file=one.file.row(self.plan.kind))
+        except RemoteError as error:
+            self.board.fail(error)
+            return
+        if said["is_landed"]:
+            self.landed(one)
+        else:
+            self.again(one, shown(str(said["why"])))
+
+    def landed(self, one: Outgoing) -> None:
+        with self._lock:
+            one.is_over = True
+            self._left -= 1
+        self.board.verified()
+        self.board.landed(one.file.path)
+
+    def again(self, one: Outgoing, why: str) -> None:
+        with self._lock:
+            one.is_over = True
+            self._left -= 1
+            self.failed[one.file.path] = why
