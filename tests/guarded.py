@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ class Guarded:
             "HOME": str(folder / "home"), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "T2V_PROC": str(folder / "proc"), "T2V_TERMINALS": str(folder / "dev"),
             "T2V_BOOT_ID_FILE": str(folder / "boot_id"), "T2V_SYSTEMD_MARK": "/nowhere",
-            "T2V_GUARD_EVERY_S": "3600", "T2V_POWER_OFF": json.dumps(off),
+            "T2V_GUARD_EVERY_S": "3600", "T2V_POWER_OFF": shlex.join(off),
         }  # fmt: skip
         self.settings = HostSettings(provider="gcloud", idle_stop_min=30, max_run_h=up_h() + 24)
 

@@ -18,7 +18,7 @@ from bench.sshd import Sshd
 from guarded import HOUR, MINUTE, Guarded, guarded, up_h
 
 from remote.agent.guard_rules import ASK_JOBS, NOTHING, POWER_OFF
-from remote.guard import guard_status, keep
+from remote.guard import guard_status, install_guard, keep
 from remote.loader import command, upload
 
 
@@ -189,11 +189,26 @@ def test_the_cap_comes_although_a_job_runs_which_is_asked_to_end_before(vm: Guar
 
 
 def test_a_machine_that_may_not_power_itself_off_says_so(vm: Guarded) -> None:
-    vm.environment["T2V_POWER_OFF"] = json.dumps(["sh", "-c", "echo Interactive authentication required >&2; exit 1"])
+    vm.environment["T2V_POWER_OFF"] = "sh -c 'echo Interactive authentication required >&2; exit 1'"
     vm.look()
     vm.was_idle_for(HOUR)
     assert vm.look()["did"] == POWER_OFF
-    assert guard_status(vm).error == "it cannot power itself off: Interactive authentication required"
+    state = guard_status(vm)
+    assert (state.error, state.last_stop) == ("it cannot power itself off: Interactive authentication required", None)
+
+
+def test_a_machine_that_is_nobody_s_cloud_is_never_powered_off(vm: Guarded) -> None:
+    """t2v.toml may say provider = "gcloud" of somebody's desk."""
+    del vm.environment["T2V_POWER_OFF"]
+    record = vm.folder / "off"
+    for name in ("sudo", "systemctl", "poweroff"):
+        vm.program(name, f"#!/bin/sh\ntouch {record}\n")
+    vm.look()
+    vm.was_idle_for(HOUR)
+    assert vm.look()["error"] == "it cannot power itself off: it is no machine of Google Cloud"
+    assert not vm.is_off
+    install_guard(vm, vm.settings)
+    assert not guard_status(vm).can_power_off
 
 
 def test_a_state_of_an_earlier_boot_is_none(vm: Guarded) -> None:

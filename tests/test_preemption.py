@@ -17,7 +17,7 @@ from agent_here import Here, agent, wait_until
 from bench.metadata_server import MetadataServer
 from training_set import asked
 
-from remote.agent import preemption
+from remote.agent import cloud, preemption
 from remote.agent.preemption import metadata_host, wait_for_preemption
 from remote.agent_client import ProcessChannel, agent_argv
 from remote.guard import Resumed, resume_preempted
@@ -143,10 +143,10 @@ def test_only_a_machine_of_google_s_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, product: str, host: str | None
 ) -> None:
     (tmp_path / "product").write_text(product)
-    monkeypatch.setattr(preemption, "PRODUCT", tmp_path / "product")
+    monkeypatch.setattr(cloud, "PRODUCT", tmp_path / "product")
     monkeypatch.setattr(preemption, "HOST", "")
     assert metadata_host() == host
-    monkeypatch.setattr(preemption, "PRODUCT", tmp_path / "nothing")
+    monkeypatch.setattr(cloud, "PRODUCT", tmp_path / "nothing")
     assert metadata_host() is None
 
 

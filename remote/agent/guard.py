@@ -6,8 +6,8 @@ agreed), `state.json` (what was seen last), `keep.json` (until when somebody wan
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .asked import expanded, take, workspace
 from .busy import BusyMark
+from .cloud import is_google
 from .detached import succeeds
 from .files import Json, Problem, exclusive, read_json, write_json, write_whole
 from .guard_rules import (
@@ -36,6 +37,7 @@ from .rows import job_directories, state_of_live
 
 FOLDER = "~/.cache/t2v/guard"
 POWER_OFF_TIMEOUT_S = 20.0
+OTHER_POWER_OFF = "T2V_POWER_OFF"
 POWER_OFF_BY = (
     ("sudo", "-n", "systemctl", "poweroff"),
     ("sudo", "-n", "shutdown", "-h", "now"),
@@ -90,8 +92,12 @@ def one_look() -> Json:
             ask_jobs_to_end(workspaces)
         elif what == POWER_OFF:
             why = outlook(rules, memory, memory.looked_s, kept_until_s()).why
+            # Before it, since there may be no after.
             write_json(folder() / "last-stop.json", {"t": time.time(), "why": why, "boot_id": memory.boot_id})
-            write_json(folder() / "state.json", {**state, "error": power_off()})
+            state["error"] = power_off()
+            if state["error"] is not None:
+                (folder() / "last-stop.json").unlink()
+                write_json(folder() / "state.json", state)
     return {"did": what, **state}
 
 
@@ -125,7 +131,7 @@ def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:
 
 def power_off() -> str | None:
     """Returns None when the machine is on its way down, else why it is not."""
-    why = ""
+    why = "" if power_off_commands() else "it is no machine of Google Cloud"
     for argv in power_off_commands():
         try:
             done = subprocess.run(
@@ -143,15 +149,20 @@ def power_off() -> str | None:
 
 
 def power_off_commands() -> list[list[str]]:
-    """T2V_POWER_OFF, JSON, names another program for tests."""
-    other = os.environ.get("T2V_POWER_OFF")
-    return [list(map(str, json.loads(other)))] if other else [list(argv) for argv in POWER_OFF_BY]
+    """None on a machine that is not a cloud's, whatever t2v.toml says of it: that is somebody's desk.
+
+    T2V_POWER_OFF names another program, for tests.
+    """
+    if OTHER_POWER_OFF in os.environ:
+        return [shlex.split(os.environ[OTHER_POWER_OFF])]
+    return [list(argv) for argv in POWER_OFF_BY] if is_google() else []
 
 
 def can_power_off() -> bool:
-    if "T2V_POWER_OFF" in os.environ or os.getuid() == 0:
-        return True
-    return any(succeeds(["sudo", "-n", "-l", *argv[2:]]) for argv in POWER_OFF_BY if argv[0] == "sudo")
+    commands = power_off_commands()
+    if not commands or OTHER_POWER_OFF in os.environ or os.getuid() == 0:
+        return bool(commands)
+    return any(succeeds(["sudo", "-n", "-l", *argv[2:]]) for argv in commands if argv[0] == "sudo")
 
 
 # What can be asked

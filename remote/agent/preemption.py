@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .asked import expanded
+from .cloud import is_google
 from .files import read_json, write_json, write_whole
 from .processes import boot_id
 
 HOST = os.environ.get("T2V_METADATA_HOST", "")
 DEFAULT_HOST = "metadata.google.internal"
-PRODUCT = Path("/sys/class/dmi/id/product_name")
 PATH = "/computeMetadata/v1/instance/preempted"
 FLAVOR = "Metadata-Flavor"
 NO_ETAG = "NONE"
@@ -41,12 +41,7 @@ class NoAnswer(Exception):
 
 def metadata_host() -> str | None:
     """None on a machine that has no metadata server, which is not asked for then."""
-    if HOST:
-        return HOST
-    try:
-        return DEFAULT_HOST if PRODUCT.read_text().startswith("Google") else None
-    except OSError:
-        return None
+    return HOST or (DEFAULT_HOST if is_google() else None)
 
 
 def ask(host: str, etag: str, wait_s: int) -> Answer:
