@@ -1,4 +1,4 @@
-"""The loss curve: what it shows is what the numbers say; gauges and transfers beside it."""
+"""The loss curve: what it shows is what the numbers say."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import pytest
 from in_terminal import on_screen
 from textual.app import App, ComposeResult
 
-from remote.metrics import GpuSample, MachineSample
-from t2v_tui.state import TransferView
 from t2v_tui.widgets.braille import Canvas, Window, draw
 from t2v_tui.widgets.curve import Curve
-from t2v_tui.widgets.gauges import bar, gauges_of
 from t2v_tui.widgets.series import Averaged, Series
 from t2v_tui.widgets.ticks import linear_ticks, log_ticks, short_number
 from t2v_tui.widgets.track import Run, Track
-from t2v_tui.widgets.transfers import line_of
 
 # Series
 
@@ -232,37 +228,3 @@ async def test_no_size_breaks_it() -> None:
         for size in ((40, 10), (10, 3), (1, 1), (200, 60), (80, 24)):
             await pilot.resize_terminal(*size)
             app.text()
-
-
-# Gauges and transfers
-
-GPU = GpuSample(0, "NVIDIA H100", 94, 58_400, 81_559, 68, 512, 700, 1980, "P0")
-
-
-def machine(*gpus: GpuSample) -> MachineSample:
-    return MachineSample(0, gpus, "" if gpus else "none", 37.0, 16 * 10**9, 4 * 10**9, 212 * 10**9)
-
-
-def test_gauges_have_absolute_numbers_and_what_is_not_known_is_no_zero() -> None:
-    assert [gauge.value for gauge in gauges_of(machine(GPU))] == ["94 %", "61.2 / 85.5 GB", "512 / 700 W", "68 °C"]
-    unknown = GpuSample(0, None, None, None, None, None, None, None, None, None)
-    assert [(gauge.share, gauge.value) for gauge in gauges_of(machine(unknown))] == [
-        (None, "— %"), (None, "— GB"), (None, "— W"), (None, "— °C"),
-    ]  # fmt: skip
-    assert [gauge.value for gauge in gauges_of(machine())] == ["37 %", "12.0 / 16.0 GB"]
-    assert [gauge.name for gauge in gauges_of(machine(GPU, GPU))] == ["gpu0", "gpu0"]
-    assert bar(0.71, 10) == "███████░░░"
-    assert bar(0.71, 10, letters=True) == "#######..."
-
-
-@pytest.mark.parametrize(
-    ("state", "why", "text"),
-    [
-        ("running", "", "↓ step-12400                 ███████░░░  71 %   38.0 MB/s  0:16 left"),
-        ("paused", "need 2.1 GB, 0.9 free", "‖ step-12400                 paused: need 2.1 GB, 0.9 free"),
-        ("queued", "", "◌ step-12400                 queued"),
-    ],
-)
-def test_a_transfer_says_how_far_and_why_it_waits(state: str, why: str, text: str) -> None:
-    view = TransferView("1", "vm", "step-12400", True, 1_491_000_000, 2_100_000_000, 38e6, state, why)
-    assert line_of(view, 76).plain == text

@@ -1,0 +1,243 @@
+"""Checkpoints here and on the host side by side: what each is, and the videos made from it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import DataTable, Static
+
+from t2v_tui.holdings import CheckpointPair, CheckpointView, side_by_side
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import Failed, GoTo
+from t2v_tui.screens.dialogs import Question
+from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.state import LOCAL, State
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.transfers import Transfers
+from t2v_tui.words import grouped, size
+
+COLUMNS = (
+    ("checkpoint", 12), ("step", 7), ("loss", 6), ("size", 7), ("here", 9), ("on host", 9), ("vids", 4), ("score", 6),
+)  # fmt: skip
+# The first that is known stands in the table; all of them below it.
+SCORES = ("all_obeyed_seen", "all_obeyed_unseen", "clip_generated")
+NOTHING = """No checkpoint yet, here or on a host.
+
+t   starts training; it writes one every few epochs
+4   generates with the model that is shipped, right away"""
+NOT_ASKED, UNREACHABLE = "… asking", "? unheard"
+
+
+class CheckpointsScreen(HoldingsScreen):
+    NAME = "checkpoints"
+    CSS_PATH = "checkpoints.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("checkpoints")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs: tuple[CheckpointPair, ...] = ()
+        self._sample = 0
+
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            with Vertical(id="list", classes="pane"):
+                yield ListTable(COLUMNS, id="checkpoints")
+                yield Static(NOTHING, id="nothing", classes="empty", markup=False)
+                yield Static(id="facts", markup=False)
+                yield Transfers()
+            with Vertical(id="samples", classes="pane"):
+                yield Player(empty="No video was made from it here.", letters=self.cockpit.settings.ascii)
+
+    @property
+    def table(self) -> ListTable:
+        return self.query_one(ListTable)
+
+    @property
+    def player(self) -> Player:
+        return self.query_one(Player)
+
+    @property
+    def chosen(self) -> CheckpointPair | None:
+        return next((pair for pair in self.pairs if pair.name == self.table.chosen), None)
+
+    # Drawing
+
+    def show(self, state: State, now_t: float) -> None:  # noqa: ARG002 - nothing here changes with time
+        there = self.known_there()
+        scores = {name: dict(values) for name, values in self.here.scores}
+        self.pairs = side_by_side(self.here.checkpoints, there.checkpoints, scores, self.here.videos)
+        self.table.show_rows([(pair.name, self._cells(pair)) for pair in self.pairs])
+        is_empty = not self.pairs and self.here.is_read
+        self.query_one("#nothing").display = is_empty
+        self.table.display = not is_empty
+        self.query_one("#list").border_title = self._title()
+        self.query_one("#list").border_subtitle = there.why or None
+        on_their_way = [one for one in state.transfers if one.state != "done"]
+        self.query_one(Transfers).display = bool(on_their_way)
+        self.query_one(Transfers).show(on_their_way)
+        self._show_chosen()
+
+    def _title(self) -> str:
+        where = f"here and on {self.host}" if self.has_host else "here"
+        return f"checkpoints {where}" if self.here.is_read else f"checkpoints {where} · reading"
+
+    def _cells(self, pair: CheckpointPair) -> tuple[Text, ...]:
+        view = pair.any
+        return (
+            Text(_short(shown_name(pair.name), 12)),
+            Text(f"{'—' if view.step is None else grouped(view.step):>7}"),
+            Text(f"{'—' if view.loss is None else f'{view.loss:.4f}':>6}"),
+            Text(f"{size(view.size_bytes):>7}"),
+            _standing(pair.here),
+            self._standing_there(pair),
+            Text(f"{len(pair.samples) or '—':>4}"),
+            Text(f"{main_score(pair):>6}"),
+        )
+
+    def _standing_there(self, pair: CheckpointPair) -> Text:
+        there = self.known_there()
+        if not self.has_host:
+            return Text("")
+        if not there.is_read:
+            return Text(UNREACHABLE if there.why else NOT_ASKED, style="dim")
+        if pair.here is not None and pair.there is not None and pair.there.is_complete and not pair.is_same:
+            return Text("≠ another", style="yellow" if pair.here.is_complete else "")
+        return _standing(pair.there)
+
+    def _show_chosen(self) -> None:
+        pair = self.chosen
+        self.query_one("#facts", Static).update(self._facts(pair) if pair is not None else "")
+        samples = pair.samples if pair is not None else ()
+        self._sample = min(self._sample, max(0, len(samples) - 1))
+        box = self.query_one("#samples")
+        box.border_title = f"video {self._sample + 1} of {len(samples)}" if samples else "videos made from it"
+        video = next((one for one in self.here.videos if samples and one.path == samples[self._sample]), None)
+        box.border_subtitle = video.title if video is not None else None
+        self.player.show(self.cockpit.workspace.root / video.path if video is not None else None)
+
+    def _facts(self, pair: CheckpointPair) -> Content:
+        """Two lines about the chosen one: what it is, and what is to be known before it is removed."""
+        view = pair.any
+        what = [view.preset, f"epoch {view.epoch}" if view.epoch is not None else "", *(
+            _in_words(f"{name} {value:.3g}") for name, value in pair.scores[:4]
+        )]  # fmt: skip
+        first = " · ".join(filter(None, what)) or "its trainer.json says nothing"
+        wrong = [
+            f"{place}: {one.why}" for place, one in (("here", pair.here), (self.host, pair.there)) if one and one.why
+        ]
+        if wrong:
+            return Content.assemble((f"{first}\n", "$text-muted"), ("✗ " + "; ".join(wrong), "$text-warning"))
+        if pair.is_only_copy(here=True):
+            return Content.assemble(
+                (f"{first}\n", "$text-muted"), ("● the copy here is the only one known", "$foreground")
+            )
+        if pair.is_only_copy(here=False):
+            only = f"● the copy on {self.host} is the only one known; p brings it here"
+            return Content.assemble((f"{first}\n", "$text-muted"), (only, "$foreground"))
+        return Content.assemble(
+            (f"{first}\n", "$text-muted"), ("✓ here and on the host, the same files", "$text-success")
+        )
+
+    @on(DataTable.RowHighlighted)
+    def _other_row(self) -> None:
+        self._sample = 0
+        self._show_chosen()
+
+    # Keys
+
+    def action_pull(self) -> None:
+        pair = self.chosen
+        if pair is None:
+            return
+        if pair.there is None:
+            self.post_message(Failed(f"{pair.name} is not on {self.host}", "h chooses another host"))
+        elif pair.is_same:
+            self.post_message(Failed(f"{pair.name} is here already", "the same files; there is nothing to pull"))
+        else:
+            self.pull([pair.there.path])
+
+    def action_generate(self) -> None:
+        """With the chosen one, else with the latest."""
+        pair = self.chosen
+        self.post_message(GoTo("generate", {"checkpoint": pair.any.path} if pair is not None else {}))
+
+    def action_delete_here(self) -> None:
+        self._delete(LOCAL)
+
+    def action_delete_there(self) -> None:
+        if self.has_host:
+            self._delete(self.host)
+
+    def _delete(self, host: str) -> None:
+        pair = self.chosen
+        view = None if pair is None else pair.here if host == LOCAL else pair.there
+        if pair is None or view is None:
+            return
+        self.ask_to_remove(host, [view.path], question_of(pair, view, host))
+
+    @on(DataTable.RowSelected)
+    def _open(self) -> None:
+        """Its videos, on their own screen."""
+        if (pair := self.chosen) is not None and pair.samples:
+            self.post_message(GoTo("videos", pair.samples[self._sample]))
+
+    def action_play(self) -> None:
+        if self.query_one("#samples").display:
+            self.player.action_play()
+        else:
+            self._open()
+
+    def action_next_sample(self, step: int) -> None:
+        if (pair := self.chosen) is not None and pair.samples:
+            self._sample = (self._sample + step) % len(pair.samples)
+            self._show_chosen()
+
+
+def question_of(pair: CheckpointPair, view: CheckpointView, host: str) -> Question:
+    """What is to be known before a checkpoint goes."""
+    is_here = host == LOCAL
+    where = "here" if is_here else f"on {host}"
+    if not view.is_complete:
+        copies = "It is not complete and cannot be trained or generated from."
+    elif pair.is_only_copy(here=is_here):
+        copies = "This is the ONLY COPY. It cannot be brought back."
+    else:
+        copies = f"The same checkpoint stays {'on the host' if is_here else 'here'}."
+    step = f"step {grouped(view.step)}, " if view.step is not None else ""
+    return Question(f"Delete {pair.name} {where}", (f"{step}{size(view.size_bytes)}", copies), "Delete", "y")
+
+
+def _standing(view: CheckpointView | None) -> Text:
+    if view is None:
+        return Text("–", style="dim")
+    return Text("✓ whole", style="green") if view.is_complete else Text("✗ partial", style="yellow")
+
+
+def main_score(pair: CheckpointPair) -> str:
+    """`93 %` of prompts obeyed, or the CLIP score."""
+    scores = dict(pair.scores)
+    name = next((name for name in SCORES if name in scores), None)
+    if name is None:
+        return "—"
+    return f"{100 * scores[name]:.0f} %" if "obeyed" in name else f"{scores[name]:.3f}"
+
+
+def shown_name(name: str) -> str:
+    """`checkpoint_epoch_20` as `epoch 20`."""
+    return name.removeprefix("checkpoint_").replace("_", " ")
+
+
+def _short(name: str, cells: int) -> str:
+    return name if len(name) <= cells else f"{name[: cells - 1]}…"
+
+
+def _in_words(score: str) -> str:
+    """`all_obeyed_seen 0.93` as `all obeyed seen 0.93`."""
+    return score.replace("_", " ")

@@ -1,0 +1,198 @@
+"""What screens of checkpoints and videos share: reading both workspaces, pulling, removing, opening elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.message import Message
+
+from t2v_core.errors import EngineError
+from t2v_tui.holdings import CheckpointView, VideoView
+from t2v_tui.messages import Failed, Heard
+from t2v_tui.pulling import PullStream
+from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.dialogs import Confirm, Question
+from t2v_tui.state import LOCAL, Reach
+
+if TYPE_CHECKING:
+    from t2v_tui.services import Services
+
+HERE_EVERY_S, THERE_EVERY_S = 4.0, 20.0
+OPENERS = ("open",) if sys.platform == "darwin" else ("xdg-open", "mpv", "vlc", "ffplay")
+
+
+@dataclass(frozen=True)
+class Here:
+    """The workspace here. scores: checkpoint → score → value"""
+
+    checkpoints: tuple[CheckpointView, ...] = ()
+    videos: tuple[VideoView, ...] = ()
+    scores: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    is_read: bool = False
+
+
+@dataclass(frozen=True)
+class There:
+    """The workspace of a host. why: it could not be asked; what was known stays"""
+
+    host: str = ""
+    checkpoints: tuple[CheckpointView, ...] = ()
+    videos: tuple[VideoView, ...] = ()
+    is_read: bool = False
+    why: str = ""
+
+
+class HoldingsScreen(Cockpit):
+    """Reads when it comes up, every few seconds while it is up, and when something has landed."""
+
+    class HereRead(Message):
+        def __init__(self, here: Here) -> None:
+            super().__init__()
+            self.here = here
+
+    class ThereRead(Message):
+        def __init__(self, there: There) -> None:
+            super().__init__()
+            self.there = there
+
+    class Changed(Message):
+        """Something landed or was removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here, self.there = Here(), There()
+        self._pulls: list[PullStream] = []
+
+    def on_mount(self) -> None:
+        self.set_interval(HERE_EVERY_S, self._read_here_again)
+        self.set_interval(THERE_EVERY_S, self._read_there_again)
+        self.read_anew()
+
+    def on_screen_resume(self) -> None:
+        self.read_anew()
+
+    def on_unmount(self) -> None:
+        for pull in self._pulls:
+            pull.close()
+
+    @property
+    def host(self) -> str:
+        """The chosen one, which stands beside what is here."""
+        return self.cockpit.state.host
+
+    @property
+    def has_host(self) -> bool:
+        return self.host != LOCAL
+
+    @property
+    def services(self) -> Services | None:
+        return self.cockpit.services
+
+    # Reading
+
+    def read_anew(self) -> None:
+        self._read_here_again()
+        self._read_there_again()
+
+    def _read_here_again(self) -> None:
+        if self.is_current or not self.here.is_read:
+            self._read_here()
+
+    def _read_there_again(self) -> None:
+        reach = self.cockpit.state.chosen.link.reach
+        if self.has_host and self.services is not None and self.is_current and reach is not Reach.LOST:
+            known = self.there if self.there.host == self.host else There(self.host)
+            self._read_there(self.services, known)
+
+    @work(thread=True, exclusive=True, group="read-here", exit_on_error=False)
+    def _read_here(self) -> None:
+        from t2v_tui.holdings_here import checkpoints_here, scores_here, videos_here  # noqa: PLC0415
+
+        workspace = self.cockpit.workspace
+        scores = tuple((name, tuple(values.items())) for name, values in scores_here(workspace).items())
+        self.post_message(
+            self.HereRead(Here(checkpoints_here(workspace), videos_here(workspace), scores, is_read=True))
+        )
+
+    @work(thread=True, exclusive=True, group="read-there", exit_on_error=False)
+    def _read_there(self, services: Services, known: There) -> None:
+        from t2v_tui.holdings_there import checkpoints_there, videos_there  # noqa: PLC0415
+
+        try:
+            jobs = services.jobs(known.host)
+            checkpoints = checkpoints_there(jobs, {view.name: view for view in known.checkpoints})
+            there = There(known.host, checkpoints, videos_there(jobs), is_read=True)
+        except EngineError as error:
+            there = There(known.host, known.checkpoints, known.videos, known.is_read, error.message)
+        self.post_message(self.ThereRead(there))
+
+    def on_holdings_screen_here_read(self, message: HereRead) -> None:
+        if message.here != self.here:
+            self.here = message.here
+            self.redraw()
+
+    def on_holdings_screen_there_read(self, message: ThereRead) -> None:
+        if message.there.host == self.host and message.there != self.there:
+            self.there = message.there
+            self.redraw()
+
+    def on_holdings_screen_changed(self) -> None:
+        self.read_anew()
+
+    def redraw(self) -> None:
+        self.show(self.cockpit.state, self.cockpit.now())
+
+    def known_there(self) -> There:
+        """What is known of the chosen host; nothing of another one."""
+        return self.there if self.has_host and self.there.host == self.host else There(self.host)
+
+    # Acting
+
+    def pull(self, paths: Sequence[str]) -> None:
+        """Bring them here; the transfer is told to the app, which shows it wherever it shows transfers."""
+        if self.services is None or not paths:
+            return
+        stream = PullStream(self.services, self.host, paths, self._tell, self._landed)
+        self._pulls.append(stream)
+        stream.start()
+        self.notify(f"{paths[0]} is on its way from {self.host}", markup=False)
+
+    def _tell(self, news: object) -> None:
+        self.post_message(Heard(news))  # type: ignore[arg-type]
+
+    def _landed(self, _path: str | None) -> None:
+        self.post_message(self.Changed())
+
+    def ask_to_remove(self, host: str, paths: Sequence[str], question: Question) -> None:
+        def answered(is_meant: bool | None) -> None:
+            if is_meant and self.services is not None:
+                self._remove(self.services, host, list(paths))
+
+        self.app.push_screen(Confirm(question), answered)
+
+    @work(thread=True, group="remove", exit_on_error=False)
+    def _remove(self, services: Services, host: str, paths: list[str]) -> None:
+        try:
+            services.jobs(host).ask("remove", paths=paths)
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+        self.post_message(self.Changed())
+
+    def open_elsewhere(self, path: Path) -> None:
+        """In the system's player, which goes on by itself."""
+        program = next((name for name in OPENERS if shutil.which(name)), None)
+        if program is None:
+            self.post_message(Failed("no player was found on this machine", f"the video is {path}"))
+            return
+        subprocess.Popen(
+            [program, str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        self.notify(f"{path.name} opens in {program}", markup=False)

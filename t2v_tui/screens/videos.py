@@ -1,0 +1,251 @@
+"""Videos here and on the host: played on the spot, with what made them, and the ways on from each."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import DataTable, Static
+
+from t2v_core.errors import EngineError
+from t2v_tui.holdings import VideoView, both_places
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import Failed, GoTo, StartWork
+from t2v_tui.screens.dialogs import Question
+from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.state import LOCAL, State
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.player import Player
+from t2v_tui.words import ago, grouped, size
+
+if TYPE_CHECKING:
+    from t2v_tui.services import Services
+
+COLUMNS = (("age", 6), ("where", 6), ("video", None))
+NOTHING = """No video yet, here or on a host.
+
+4   makes one from a prompt; with the shipped model
+    that takes seconds
+t   trains a model, which makes some at each checkpoint"""
+# What is asked again for another seed; the rest is where the video went.
+AGAIN = ("prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint")
+
+
+class VideosScreen(HoldingsScreen):
+    NAME = "videos"
+    CSS_PATH = "videos.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("videos")]
+
+    class Described(Message):
+        """The .json beside a video of the host was read."""
+
+        def __init__(self, host: str, video: VideoView) -> None:
+            super().__init__()
+            self.host, self.video = host, video
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.videos: tuple[VideoView, ...] = ()
+        self._described: dict[tuple[str, str, float], VideoView] = {}
+        self._wanted = ""
+
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            with Vertical(id="list", classes="pane"):
+                yield ListTable(COLUMNS, id="videos")
+                yield Static(NOTHING, id="nothing", classes="empty", markup=False)
+            with Vertical(id="show", classes="pane"):
+                yield Player(letters=self.cockpit.settings.ascii)
+                yield Static(id="facts", markup=False)
+
+    @property
+    def table(self) -> ListTable:
+        return self.query_one(ListTable)
+
+    @property
+    def player(self) -> Player:
+        return self.query_one(Player)
+
+    @property
+    def chosen(self) -> VideoView | None:
+        return next((video for video in self.videos if video.path == self.table.chosen), None)
+
+    def arrive(self, arrival: Any) -> None:
+        """A video to show: its path, relative to the workspace."""
+        self._wanted = str(arrival)
+        self.read_anew()
+        self._choose_wanted()
+
+    # Drawing
+
+    def show(self, state: State, now_t: float) -> None:  # noqa: ARG002 - of the state only the host matters
+        there = self.known_there()
+        self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
+        self.table.show_rows([(video.path, _cells(video, now_t)) for video in self.videos])
+        is_empty = not self.videos and self.here.is_read
+        self.query_one("#nothing").display = is_empty
+        self.table.display = not is_empty
+        box = self.query_one("#list")
+        box.border_title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
+        box.border_subtitle = there.why or None
+        self._choose_wanted()
+        self._show_chosen()
+
+    def _as_described(self, video: VideoView) -> VideoView:
+        if video.is_here:
+            return video
+        known = self._described.get((self.host, video.path, video.changed_t))
+        return replace(known, is_here=False, is_there=True) if known is not None else video
+
+    def _choose_wanted(self) -> None:
+        paths = [video.path for video in self.videos]
+        if self._wanted in paths:
+            self.table.move_cursor(row=paths.index(self._wanted), animate=False)
+            self._wanted = ""
+
+    def _show_chosen(self) -> None:
+        video = self.chosen
+        box = self.query_one("#show")
+        box.border_title = video.name if video is not None else None
+        self.query_one("#facts", Static).update(facts_of(video) if video is not None else "")
+        if video is None:
+            self.player.show(None)
+        elif video.is_here:
+            self.player.show(self.cockpit.workspace.root / video.path)
+        else:
+            self.player.say(f"It is on {self.host} only.\np   brings it here")
+            self._describe(video)
+
+    @on(DataTable.RowHighlighted)
+    def _other_row(self) -> None:
+        self._show_chosen()
+
+    def _describe(self, video: VideoView) -> None:
+        key = (self.host, video.path, video.changed_t)
+        if self.services is not None and key not in self._described:
+            self._described[key] = video
+            self._read_description(self.services, self.host, video)
+
+    @work(thread=True, group="describe", exit_on_error=False)
+    def _read_description(self, services: Services, host: str, video: VideoView) -> None:
+        from t2v_tui.holdings_there import described_there  # noqa: PLC0415
+
+        try:
+            self.post_message(self.Described(host, described_there(services.jobs(host), video)))
+        except EngineError:  # the screen says of the link what there is to say
+            return
+
+    def on_videos_screen_described(self, message: Described) -> None:
+        self._described[message.host, message.video.path, message.video.changed_t] = message.video
+        self.redraw()
+
+    # Keys
+
+    def action_play(self) -> None:
+        self.player.action_play()
+
+    def action_step(self, frames: int) -> None:
+        self.player.action_step(frames)
+
+    @on(DataTable.RowSelected)
+    def _play(self) -> None:
+        self.player.action_play()
+
+    def _path_here(self, what: str) -> Path | None:
+        """The chosen video's file, or a word that it is not here."""
+        video = self.chosen
+        if video is None:
+            return None
+        if not video.is_here:
+            self.post_message(
+                Failed(f"{video.name} is on {self.host} only: it cannot be {what} here", "p brings it here")
+            )
+            return None
+        return self.cockpit.workspace.root / video.path
+
+    def action_open(self) -> None:
+        if (path := self._path_here("opened")) is not None:
+            self.open_elsewhere(path)
+
+    def action_refine(self) -> None:
+        video = self.chosen
+        if video is not None:
+            self.post_message(GoTo("vid2vid", {"input": video.path, "prompt": video.prompt, "is_here": video.is_here}))
+
+    def action_again(self) -> None:
+        """The same once more from other noise, where the first one was made."""
+        video = self.chosen
+        if video is None or not video.prompt:
+            self.post_message(Failed("nothing is known of how it was made", "4 makes a video from a prompt"))
+            return
+        values = again(video, secrets.randbelow(9_999) + 1)
+        self.post_message(StartWork("generate", values, LOCAL if video.is_here else self.host))
+        self.notify(f"“{video.prompt}” again, with seed {values['seed']}", markup=False)
+
+    def action_edit(self) -> None:
+        """To Generate, with everything filled in."""
+        if (video := self.chosen) is not None:
+            self.post_message(
+                GoTo("generate", {name: video.settings[name] for name in AGAIN if video.settings.get(name)})
+            )
+
+    def action_pull(self) -> None:
+        video = self.chosen
+        if video is None:
+            return
+        if video.is_here:
+            self.post_message(Failed(f"{video.name} is here already", "o opens it in a player"))
+            return
+        beside = str(PurePosixPath(video.path).with_suffix(".json"))
+        self.pull([video.path, beside] if video.settings else [video.path])
+
+    def action_delete(self) -> None:
+        video = self.chosen
+        if video is None:
+            return
+        host = LOCAL if video.is_here else self.host
+        copies = f"A copy stays on {self.host}." if video.is_here and video.is_there else "This is the ONLY COPY."
+        lines = (video.title, size(video.size_bytes), copies)
+        question = Question(f"Delete {video.name} {'here' if video.is_here else f'on {host}'}", lines, "Delete", "y")
+        self.ask_to_remove(host, [video.path, str(PurePosixPath(video.path).with_suffix(".json"))], question)
+
+
+def again(video: VideoView, seed: int) -> dict[str, Any]:
+    """What to ask for the same video from other noise."""
+    return {name: video.settings[name] for name in AGAIN if video.settings.get(name) is not None} | {"seed": seed}
+
+
+def facts_of(video: VideoView) -> Content:
+    """What it shows, what made it, what it is."""
+    spec = video.settings
+    named = [("seed", "seed"), ("steps", "steps"), ("guidance", "guidance_scale"), ("strength", "strength"),
+             ("sampler", "sampler")]  # fmt: skip
+    settings = [f"{word} {spec[name]:g}" if isinstance(spec[name], int | float) else f"{word} {spec[name]}"
+                for word, name in named if spec.get(name) is not None]  # fmt: skip
+    made_by = [video.checkpoint, f"step {grouped(video.step)}" if video.step is not None else ""]
+    form = [
+        f"{video.size[0]}×{video.size[1]}" if video.size else "",
+        f"{video.frames} frames at {video.fps:g} fps" if video.frames and video.fps else "",
+        size(video.size_bytes),
+    ]
+    lines = [" · ".join(filter(None, part)) for part in (settings, made_by, form)]
+    refined = f"refined from {spec['input']}" if spec.get("input") else ""
+    prompt = f"“{video.prompt}”" if video.prompt else "Nothing beside it says how it was made."
+    return Content.assemble(
+        (f"{prompt}\n", "$foreground"), ("\n".join(filter(None, [*lines, refined, video.path])), "$text-muted")
+    )
+
+
+def _cells(video: VideoView, now_t: float) -> tuple[Text, ...]:
+    where = "● both" if video.is_here and video.is_there else "● here" if video.is_here else "○ host"
+    title = Text(video.title, style="" if video.is_here else "dim", no_wrap=True, overflow="ellipsis")
+    return Text(f"{ago(now_t - video.changed_t):>6}"), Text(where), title
