@@ -6,6 +6,7 @@ is one write at the end of the file, so several processes may add to it; a torn 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -143,6 +144,16 @@ class Part:
             self._is_given_up = True
             self.close()
             self.discard()
+
+    def adopt(self) -> None:
+        """Another program has written `NAME.part`, all of it. Raises OSError when it did not."""
+        with self._lock:
+            self.close()
+            if self.path.lstat().st_size != self.size:
+                raise OSError(errno.EIO, f"{self.path.lstat().st_size} of {self.size} bytes came", str(self.path))
+            header = json.dumps({"identity": self.identity, "size": self.size}) + "\n"
+            self.journal.write_text(header + (f"[0,{self.size}]\n" if self.size else ""))
+            self.open()
 
     def discard(self) -> None:
         with self._lock:

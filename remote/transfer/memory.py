@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from remote.transfer.offered import FarFile, Unit
 from t2v_core.files import write_json
 from t2v_core.workspace import Workspace
 
@@ -74,6 +75,29 @@ class Memory:
                         line = json.loads(text)
                         self._came[line["path"]] = line
         return self._came
+
+    def keep_uploaded(self, place: str, files: Sequence[tuple[Unit, FarFile, str | None]]) -> None:
+        """These lie in the bucket now, and can be fetched with the host switched off."""
+        said = self._uploaded()
+        for unit, file, digest in files:
+            row = said.setdefault(str(unit.path), {"identity": unit.identity, "unit": unit.to_wire(), "places": []})
+            if row["identity"] != unit.identity:
+                row |= {"identity": unit.identity, "unit": unit.to_wire(), "places": []}
+            row["places"] = sorted({*row["places"], place})
+            for one in row["unit"]["files"]:
+                if one["name"] == file.name:
+                    one["sha256"] = digest
+        write_json(self.folder / "uploaded.json", said)
+
+    def uploaded_places(self) -> set[str]:
+        return {place for row in self._uploaded().values() for place in row["places"]}
+
+    def uploaded_units(self) -> list[dict[str, Any]]:
+        """As an agent would offer them."""
+        return [row["unit"] for row in self._uploaded().values()]
+
+    def _uploaded(self) -> dict[str, dict[str, Any]]:
+        return _read_json(self.folder / "uploaded.json") or {}
 
     def bytes_per_s(self, way: str = "down") -> float | None:
         """As it was measured last. way: down or up"""

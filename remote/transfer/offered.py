@@ -64,6 +64,11 @@ class Unit:
         number = NUMBER.search(self.path.name)
         return self.step if self.step is not None else int(number[1]) if number else -1
 
+    def to_wire(self) -> dict[str, Any]:
+        """As an agent offers it."""
+        kind = "sealed" if self.is_sealed else "file"
+        return {"path": str(self.path), "kind": kind, "step": self.step, "files": [vars(file) for file in self.files]}
+
     def far_path(self, file: FarFile) -> str:
         return str(self.path / file.name)
 

@@ -13,18 +13,19 @@ from remote.errors import Corrupt, Refused, SourceChanged, TransferFailed
 from remote.host_jobs import HostJobs
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
-from remote.transfer.fetch_stream import FetchStream
 from remote.transfer.memory import Memory
 from remote.transfer.names import shown
 from remote.transfer.plan import Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
-from remote.transfer.ranges import RangeQueue, Sizes, requests_for
-from remote.transfer.streams import MOST_STREAMS, Streams
+from remote.transfer.ranges import Sizes
+from remote.transfer.streams import MOST_STREAMS
 from remote.transfer.turn import Turn
+from remote.transfer.ways import SSH, Carries, carrier, way_of
 
 TICK_S = 0.02
 ROW_S = 0.25
 ATTEMPTS = 3
+NOTHING_SMALL = -1  # other programs write files, and every file is verified from the disk
 
 
 class Pulling:
@@ -78,23 +79,21 @@ class Pulling:
 
     def _round(self, plan: Plan, memory: Memory) -> Generator[TransferProgress, None, dict[str, str]]:
         """Everything that the plan says is needed, once. Returns what has to come again, and why."""
+        way, word = way_of(self.jobs, plan)
         arrivals = Arrivals(self.jobs, plan.needed, self.board, memory)
-        incoming = arrivals.expect(self.sizes.small_bytes)
-        ranges = RangeQueue(requests_for(incoming, self.sizes))
-        streams = Streams(
-            self.jobs.host,
-            ranges,
-            self.board,
-            lambda host: FetchStream(host, ranges, arrivals, self.board),
-            most=self.most_streams,
+        incoming = arrivals.expect(self.sizes.small_bytes if way == SSH else NOTHING_SMALL)
+        carries = carrier(
+            way, self.jobs, plan, incoming, arrivals, self.board, sizes=self.sizes, most_streams=self.most_streams
         )
+        if word and plan.to_send:
+            yield self.board.row(Phase.NOTE, note=word)
         try:
             arrivals.start([one for one in incoming if not one.is_small])
-            if not ranges.is_over:
-                streams.start(plan.to_send)
-            yield from self._watched(arrivals, streams)
+            if incoming:
+                carries.start(plan.to_send)
+            yield from self._watched(arrivals, carries)
         finally:
-            streams.close()
+            carries.close()
             arrivals.stop()
             arrivals.settle(incoming)
         yield from self.board.said()
@@ -102,14 +101,14 @@ class Pulling:
             raise self.board.error
         return arrivals.failed
 
-    def _watched(self, arrivals: Arrivals, streams: Streams) -> Iterator[TransferProgress]:
+    def _watched(self, arrivals: Arrivals, carries: Carries) -> Iterator[TransferProgress]:
         row_t = 0.0
         while not arrivals.is_done and not self.board.closed.wait(TICK_S):
             yield from self.board.said()
             if time.monotonic() - row_t >= ROW_S:
                 row_t = time.monotonic()
                 self.board.sample()
-                streams.look()
+                carries.look()
                 yield self.board.row()
 
     def _planned_again(self, paths: Sequence[str]) -> Generator[TransferProgress, None, Plan]:

@@ -72,8 +72,9 @@ class PushPlan:
     def require_space(self) -> None:
         """Raises DiskFull before anything is sent that the host cannot hold."""
         if not self.fits:
+            size, free = (f"{number / 1e6:,.0f} MB" for number in (self.to_send, self.free_bytes))
             raise DiskFull(
-                f"{self.to_send / 1e6:,.0f} MB are to go to {self.host}; {self.free_bytes / 1e6:,.0f} MB are free there",
+                f"{size} are to go to {self.host}, which has {free} free",
                 hint="free some space there, or set workdir in t2v.toml to a larger disk",
             )
 

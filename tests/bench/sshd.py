@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,11 @@ from pathlib import Path
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 START_TIMEOUT_S = 10.0
 
-# The account's login shell reads its rc files before any command; a test must not depend on what they do.
+# The account's login shell reads its rc files before any command; a test must not depend on what they do. A guard that
+# a test starts there must not switch off the machine that runs the test.
 CONFIG = """
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address}
 HostKey {folder}/{host_key}
 AuthorizedKeysFile {folder}/authorized_keys
 PidFile {folder}/sshd.pid
@@ -31,7 +33,7 @@ StrictModes no
 MaxSessions 10
 MaxStartups 100
 PrintMotd no
-SetEnv HOME={home}
+SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off"
 Subsystem sftp internal-sftp
 """
 
@@ -41,11 +43,14 @@ class Sshd:
     """A server that accepts one key for the current user, whose home there is `home`.
 
     folder: keys, configuration and the server's log
+    inside: what to put before its command, as for another network namespace; address: where it listens in there
     """
 
     folder: Path
     port: int = 0
     host_key: str = "host_ed25519"
+    address: str = "127.0.0.1"
+    inside: Sequence[str] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -77,18 +82,20 @@ class Sshd:
     def start(self) -> None:
         """Listen, on the same port as before when it was started before."""
         self.port = self.port or free_port()
-        text = CONFIG.format(port=self.port, folder=self.folder, host_key=self.host_key, home=self.home)
+        text = CONFIG.format(
+            port=self.port, address=self.address, folder=self.folder, host_key=self.host_key, home=self.home
+        )
         (self.folder / "sshd_config").write_text(text)
         with (self.folder / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")], stdout=log, stderr=log
+                [*self.inside, str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")], stdout=log, stderr=log
             )
         self._await_banner()
 
     def _await_banner(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+            with suppress(OSError), socket.create_connection((self.address, self.port), timeout=1) as probe:
                 if probe.recv(4) == b"SSH-":
                     return
             time.sleep(0.02)
