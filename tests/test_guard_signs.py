@@ -291,6 +291,27 @@ def test_a_command_over_ssh_is_work_as_long_as_it_runs(
     assert vm.look()["busy"] == [f"{sshd.user} runs a command over SSH"]
 
 
+@pytest.mark.parametrize(
+    ("title", "seen"),
+    [
+        ("sshd: me@pts/7", ["me is at work in pts/7 over SSH"]),
+        ("sshd-session: me@pts/3,pts/7", ["me is at work in pts/7 over SSH"]),
+        ("sshd: me@pts/3", []),
+        ("sshd: me@notty", []),
+        ("sshd: me [priv]", []),
+        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", []),
+        ("vim sshd: me@pts/7.txt", []),
+    ],
+)
+def test_sshd_s_titles_of_all_versions_are_read(vm: Guarded, title: str, seen: list[str]) -> None:
+    for name in ("pts/3", "pts/7"):
+        (vm.folder / "dev" / name).touch()
+    os.utime(vm.folder / "dev/pts/3", (0, 0))
+    (vm.folder / "proc/4190001").mkdir()
+    (vm.folder / "proc/4190001/cmdline").write_bytes(title.encode() + bytes(5))
+    assert vm.look()["busy"] == seen
+
+
 def test_a_connection_that_carries_only_conversations_with_the_agent_is_no_session(
     vm: Guarded, sshd: Sshd, ssh: Callable[..., subprocess.Popen[bytes]]
 ) -> None:

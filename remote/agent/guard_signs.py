@@ -23,8 +23,9 @@ FRESH_S = 1.5 * LOOK_EVERY_S
 BUSY_FOLDER = "~/.cache/t2v/busy"
 TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
 SET_UP_VERB = "bootstrap"
-# `sshd: me@pts/0`, `sshd-session: me@notty`; sshd shows so who is logged in, and `[priv]` for its own half.
-SSH_SESSION = re.compile(r"sshd(?:-session)?: (?P<user>[^ ]+)@(?P<terminal>pts/\d+|notty)\s*")
+# `sshd: me@pts/0`, `sshd-session: me@pts/0,pts/1`, `sshd: me@notty`: so sshd shows who is logged in. One connection may
+# carry several sessions, and one without a terminal does not show beside others. Its own half is `me [priv]`.
+SSH_SESSION = re.compile(r"sshd(?:-session)?: (?P<user>[^ ]+)@(?P<terminals>[^ @]+)\s*")
 AGENT_MARK = b"t2v_agent"
 
 
@@ -83,11 +84,10 @@ def session_signs() -> list[str]:
         title = SSH_SESSION.fullmatch(command_line(pid).rstrip(b"\0").decode(errors="replace"))
         if title is None:
             continue
-        if title["terminal"] == "notty":
-            others = [child for child in children(pid) if AGENT_MARK not in command_line(child)]
-            found += [f"{title['user']} runs a command over SSH"] if others else []
-        elif is_fresh(TERMINALS / title["terminal"]):
-            found.append(f"{title['user']} is at work in {title['terminal']} over SSH")
+        used = [name for name in title["terminals"].split(",") if name != "notty" and is_fresh(TERMINALS / name)]
+        found += [f"{title['user']} is at work in {name} over SSH" for name in used]
+        commands = [one for one in children(pid) if not has_terminal(one) and AGENT_MARK not in command_line(one)]
+        found += [f"{title['user']} runs a command over SSH"] if commands else []
     return sorted(set(found))
 
 
@@ -131,3 +131,10 @@ def command_line(pid: int) -> bytes:
 
 def children(pid: int) -> list[int]:
     return [one.pid for one in map(process, pids()) if one is not None and one.parent == pid]
+
+
+def has_terminal(pid: int) -> bool:
+    try:
+        return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[4] != b"0"
+    except OSError:
+        return True  # it is gone: nothing that runs without one

@@ -21,6 +21,7 @@ EVERY_S = float(os.environ.get("T2V_GUARD_EVERY_S", str(LOOK_EVERY_S)))
 NAME = "t2v-guard"
 TIMER, PROCESS = "systemd timer", "process"
 
+# KillMode: a supervisor that a look starts for a job goes on when the look has ended.
 SERVICE = """[Unit]
 Description=t2v: power this machine off when it has been idle
 
@@ -31,13 +32,13 @@ Group={gid}
 Environment={variable}={nobody}
 ExecStart=/bin/sh "{script}"
 TimeoutStartSec=300
+KillMode=process
 """
 TIMER_UNIT = """[Unit]
 Description=t2v: look every minute whether this machine is idle
 
 [Timer]
 OnActiveSec=5
-OnBootSec={every:.0f}
 OnUnitActiveSec={every:.0f}
 AccuracySec=5
 
