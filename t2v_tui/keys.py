@@ -13,7 +13,7 @@ ALWAYS = ("help", "palette", "quit")
 
 NAMES = {
     "question_mark": "?", "slash": "/", "space": "space", "escape": "esc", "enter": "enter", "ctrl+p": "^p",
-    "ctrl+q": "^q", "ctrl+d": "^d", "ctrl+u": "^u", "upper_g": "G", "left_square_bracket": "[",
+    "ctrl+q": "^q", "ctrl+g": "^g", "ctrl+d": "^d", "ctrl+u": "^u", "upper_g": "G", "left_square_bracket": "[",
     "right_square_bracket": "]", "plus": "+", "minus": "-", "equals_sign": "=",
 }  # fmt: skip
 
@@ -44,9 +44,8 @@ class Key:
         return key_name(self.keys.split(",")[0])
 
     @property
-    def call(self) -> str:
-        """The action with its namespace, for a click or the palette."""
-        return f"{'app' if self.where == EVERYWHERE else 'screen'}.{self.action}"
+    def all_shown(self) -> list[str]:
+        return [key_name(key) for key in self.keys.split(",")]
 
 
 KEYS: tuple[Key, ...] = (
@@ -68,6 +67,56 @@ KEYS: tuple[Key, ...] = (
     Key("reconnect", "R", "", "look for the host again now", "reconnect"),
     Key("theme", "T", "", "next theme", "next_theme"),
     Key("back", "escape", "", "up one level; never quits", "back"),
+    Key("checkpoints.pull", "p", "Pull", "bring the chosen checkpoint here", "pull", "checkpoints", writes=True),
+    Key("checkpoints.generate", "u", "Use", "generate with the chosen checkpoint", "generate", "checkpoints"),
+    Key("checkpoints.play", "space", "Play", "play the video made from it", "play", "checkpoints"),
+    Key("checkpoints.next", "right_square_bracket", "", "the next video made from it", "next_sample(1)", "checkpoints"),
+    Key("checkpoints.previous", "left_square_bracket", "", "the one before", "next_sample(-1)", "checkpoints"),
+    Key("checkpoints.delete", "D", "Delete", "delete it here, after asking", "delete_here", "checkpoints", writes=True),
+    Key("checkpoints.delete_there", "X", "", "delete it on the host", "delete_there", "checkpoints", writes=True),
+    Key(
+        "train.settings", "p", "Settings", "choose preset, epochs and the rest of a training", "settings", "train", True
+    ),
+    Key("train.stop", "x", "Stop", "stop the run that is shown; asks first", "stop", "train", True),
+    Key("train.zoom", "z", "Zoom", "the pane with the focus on the whole screen", "zoom_pane", "train"),
+    Key("train.save", "S", "", "write a checkpoint now", "save", "train", True),
+    Key("train.pause", "P", "", "let it wait, or go on", "pause", "train", True),
+    Key("welcome.demo", "d", "Demo", "everything on a simulated VM, with the built-in world", "demo", "welcome"),
+    Key("welcome.local", "l", "Local", "this machine does the work", "local", "welcome", True),
+    Key("welcome.connect", "c", "Connect", "how to connect a VM", "connect", "welcome"),
+    Key("jobs.stop", "x", "Stop", "stop it with all its processes; asks first", "stop", "jobs", True),
+    Key("jobs.log", "L", "Log", "its log, whole screen; enter shows its curve", "show_log", "jobs"),
+    Key("log.other", "E", "Events", "its events as lines, or what its engine wrote", "other", "log"),
+    Key("vm.start", "u", "Start", "start the VM; asks first, since it costs", "start_vm", "vm", True),
+    Key("vm.stop", "d", "Stop", "stop the VM; asks first", "stop_vm", "vm", True),
+    Key("vm.keep", "K", "Keep", "keep it on for two hours although idle, or let go", "keep", "vm", True),
+    Key("vm.doctor", "c", "Check", "check everything here, with the line that mends it", "doctor", "vm"),
+    Key("launch.yes", "y", "", "yes: start what costs", "agree", "launch", True),
+    Key("launch.again", "r", "", "try again what failed", "again", "launch", True),
+    Key("runs.overlay", "space", "Overlay", "lay its curve over the one that is shown", "overlay", "runs"),
+    Key("videos.play", "space", "Play", "play the chosen video, or stand still", "play", "videos"),
+    Key("videos.refine", "r", "Refine", "refine this video towards a prompt", "refine", "videos"),
+    Key("videos.again", "a", "Again", "the same once more, with another seed", "again", "videos", writes=True),
+    Key("videos.edit", "e", "Edit", "its prompt and settings, to generate with", "edit", "videos"),
+    Key("videos.open", "o", "Open", "open it in the system's player", "open", "videos"),
+    Key("videos.pull", "p", "Pull", "bring it here from the host", "pull", "videos", writes=True),
+    Key("videos.delete", "D", "", "delete it, after asking", "delete", "videos", writes=True),
+    Key("videos.step", "full_stop", "", "one frame on", "step(1)", "videos"),
+    Key("videos.step_back", "comma", "", "one frame back", "step(-1)", "videos"),
+    Key("generate.start", "ctrl+g", "Generate", "make the video, as enter does", "start", "generate", writes=True),
+    Key("generate.stop", "x", "Stop", "stop the job that is watched", "stop", "generate", writes=True),
+    Key("generate.play", "space", "Play", "play what was drawn", "play", "generate"),
+    Key("generate.write", "i,slash", "Prompt", "to the prompt", "write", "generate"),
+    Key("generate.leave", "escape", "", "out of the entry, then a level up", "leave", "generate"),
+    Key("vid2vid.start", "ctrl+g", "Refine", "refine the video, as enter does", "start", "vid2vid", writes=True),
+    Key("vid2vid.stop", "x", "Stop", "stop the job that is watched", "stop", "vid2vid", writes=True),
+    Key("vid2vid.play", "space", "Play", "play both, before and after", "play", "vid2vid"),
+    Key("vid2vid.write", "i,slash", "Prompt", "to the prompt", "write", "vid2vid"),
+    Key("vid2vid.leave", "escape", "", "out of the entry, then a level up", "leave", "vid2vid"),
+    Key("data.prepare", "p", "Prepare", "turn the chosen set into what training reads", "prepare", "data", writes=True),
+    Key("data.check", "c", "Check", "decode every clip once and set bad ones aside", "check", "data", writes=True),
+    Key("data.build", "b", "Build", "build the built-in world of moving shapes", "build", "data", writes=True),
+    Key("data.stop", "x", "Stop", "stop the work that runs", "stop", "data", writes=True),
     Key("log.find", "slash", "Find", "find text in the log; N goes on upwards, n downwards", "open_find", "log-pane"),
     Key("log.filter", "f", "Filter", "only lines that have a text, also those that come", "open_filter", "log-pane"),
     Key("log.next", "n", "", "next line that has it", "find_next", "log-pane"),

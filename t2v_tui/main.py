@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2v_core import __version__
 from t2v_core.errors import AskedWrongly, EngineError
 from t2v_core.workspace import Workspace
+from t2v_tui.farewell import farewell
+
+if TYPE_CHECKING:
+    from t2v_tui.app import CockpitApp
+    from t2v_tui.services import Services
 
 ABOUT = """The terminal UI of t2v: what runs, what it costs, and everything that can be done with it.
 
@@ -61,26 +69,58 @@ def _require_terminal(environ: Mapping[str, str]) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    from t2v_tui.app import CockpitApp  # noqa: PLC0415 - --help and a refusal need no Textual
+    """The app, and what is said after it; the demo's when that was chosen in it."""
+    from t2v_tui.app import DEMO  # noqa: PLC0415 - --help and a refusal need no Textual
+
+    loop = asyncio.new_event_loop()  # asyncio.run would wait for threads that wait for hosts which do not answer
+    app = _open(asked)
+    if app.run(loop=loop) == DEMO:
+        asked.demo = True
+        app = _open(asked)
+        app.run(loop=loop)
+    app.remember()
+    for line in farewell(app.state, time.time(), _command(asked)):
+        print(line)
+    sys.stdout.flush()
+    os._exit(app.return_code or 0)
+
+
+def _open(asked: argparse.Namespace) -> CockpitApp:
+    from t2v_tui.app import CockpitApp  # noqa: PLC0415
+    from t2v_tui.memory import recall  # noqa: PLC0415
     from t2v_tui.services import Services  # noqa: PLC0415
     from t2v_tui.settings import read_tui  # noqa: PLC0415
     from t2v_tui.state import State  # noqa: PLC0415
 
-    workspace = find_workspace(asked.workspace, os.environ)
+    workspace = demo_workspace(asked.workspace) if asked.demo else find_workspace(asked.workspace, os.environ)
     settings = read_tui(workspace)
-    services = Services(workspace)
-    app = CockpitApp(
-        workspace,
-        services=services,
-        settings=settings,
-        state=State(workspace.root, is_read_only=asked.read_only, is_demo=asked.demo),
-    )
-    # A loop of our own: asyncio.run would wait for threads that wait for hosts which do not answer.
-    loop = asyncio.new_event_loop()
-    app.run(loop=loop)
-    sys.stdout.flush()
-    code = app.return_code or 0
-    os._exit(code)
+    settings.animation = settings.animation and not asked.no_animation and not os.environ.get("SSH_TTY")
+    settings.ascii = settings.ascii or asked.ascii
+    services: Services
+    memory = recall(workspace)
+    if asked.demo:
+        from t2v_tui.demo_vm import DEMO_MEMORY, DemoServices  # noqa: PLC0415
+
+        services, memory = DemoServices(workspace), memory if memory.hosts else DEMO_MEMORY
+    else:
+        services = Services(workspace)
+    state = State(workspace.root, is_read_only=asked.read_only, is_demo=asked.demo)
+    first = "train" if asked.demo else ""
+    return CockpitApp(workspace, services=services, settings=settings, state=state, memory=memory, first=first)
+
+
+def demo_workspace(asked: Path | None) -> Workspace:
+    """The folder that `t2v demo` makes as well: what one has made, the other finds."""
+    from t2v_tui.cli.init import make_workspace  # noqa: PLC0415
+
+    workspace = Workspace((asked or Path("demo")).expanduser().resolve())
+    make_workspace(workspace, shapes=True)
+    return workspace
+
+
+def _command(asked: argparse.Namespace) -> str:
+    flags = [f"--workspace {shlex.quote(str(asked.workspace))}"] if asked.workspace else []
+    return " ".join(["t2v-tui", *flags, *(["--demo"] if asked.demo else [])])
 
 
 if __name__ == "__main__":

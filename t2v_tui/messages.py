@@ -69,3 +69,10 @@ class Failed(Message):
 
     message: str
     hint: str = ""
+
+
+@dataclass
+class Told(Message):
+    """Something was done that cannot be seen otherwise."""
+
+    text: str

@@ -7,7 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from remote.steps import StepState
+from remote.job_row import JobRow
+from remote.steps import Status, StepState
 from t2v_tui.news import (
     GuardHeard,
     HostChosen,
@@ -30,8 +31,21 @@ from t2v_tui.news import (
     VmHeard,
 )
 from t2v_tui.runs import joined
-from t2v_tui.state import HostView, JobKey, JobView, LaunchView, LinkView, Reach, RunView, State, TransferView
+from t2v_tui.state import (
+    HostView,
+    JobKey,
+    JobView,
+    LaunchPhase,
+    LaunchView,
+    LinkView,
+    Power,
+    Reach,
+    RunView,
+    State,
+    TransferView,
+)
 
+FIRST_LOSS = "first loss"
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -51,19 +65,19 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
             return _host(state, host, link=_link(state.hosts.get(host), link))
         case RowsHeard():
             return _rows(state, news)
-        case VmHeard(host):
-            known = state.hosts.get(host)
-            cost, guard = (news.cost or (known and known.cost), news.guard or (known and known.guard))
-            return _host(state, host, vm=news.vm, cost=cost, guard=guard)
+        case VmHeard():
+            return _vm(state, news)
         case GuardHeard(host, guard):
             return _host(state, host, guard=guard)
         case MachineHeard(host, sample, t):
             return _host(state, host, machine=sample, machine_t=t)
         case RunPiece(job):
             before = RunView() if news.is_first else state.runs.get(job, RunView())
-            return replace(state, runs=_put(state.runs, job, joined(before, news)))
+            after = replace(state, runs=_put(state.runs, job, joined(before, news)))
+            return _first_loss(after, news)
         case RunEnded(job, row, seen_t):
-            return replace(state, jobs=_put(state.jobs, job, JobView(job, row, seen_t)))
+            after = replace(state, jobs=_put(state.jobs, job, JobView(job, row, seen_t)))
+            return _ended_early(after, job, row)
         case LaunchBegun(launch):
             return replace(state, launch=launch)
         case LaunchClosed():
@@ -101,7 +115,7 @@ def _with_hosts(state: State, hosts: tuple[HostView, ...]) -> State:
 def _remembered(state: State, news: Remembered) -> State:
     hosts = {name: news.hosts.get(name, host) for name, host in state.hosts.items()} or dict(news.hosts)
     jobs = {job.key: job for job in news.jobs} | dict(state.jobs)
-    chosen = news.host if news.host in hosts else state.host
+    chosen = news.host if news.host in hosts or not hosts else state.host
     return replace(
         state,
         hosts=MappingProxyType(hosts),
@@ -120,6 +134,17 @@ def _link(host: HostView | None, link: LinkView) -> LinkView:
     return replace(link, since_t=since_t, seen_t=seen_t, latency_s=latency_s)
 
 
+def _vm(state: State, news: VmHeard) -> State:
+    """When the provider could not be asked, what it said last stays, with its age."""
+    before = state.hosts.get(news.host)
+    vm = news.vm
+    if before is not None and before.vm is not None and vm.power is Power.UNKNOWN and vm.problem:
+        vm = replace(before.vm, problem=vm.problem)
+    cost = news.cost or (before.cost if before else None)
+    guard = None if vm.power is Power.STOPPED else news.guard or (before.guard if before else None)
+    return _host(state, news.host, vm=vm, cost=cost, guard=guard)
+
+
 def _rows(state: State, news: RowsHeard) -> State:
     """What the host no longer has is gone, and a job that begins to run is shown when none is."""
     jobs = {key: job for key, job in state.jobs.items() if key.host != news.host}
@@ -128,6 +153,29 @@ def _rows(state: State, news: RowsHeard) -> State:
         known = state.jobs.get(key)
         jobs[key] = JobView(key, row, news.seen_t) if known is None or known.row != row else known
     return replace(state, jobs=MappingProxyType(jobs))
+
+
+def _first_loss(state: State, piece: RunPiece) -> State:
+    """The last step of a launch is not ours: the engine's first step is."""
+    launch = state.launch
+    if launch is None or launch.job != piece.job or launch.phase is not LaunchPhase.WORKING:
+        return state
+    run = state.runs[piece.job]
+    if not run.curve.losses:
+        step = StepState(FIRST_LOSS, Status.DOING, run.stage)
+        return replace(state, launch=replace(launch, steps=_steps(launch.steps, step)))
+    step = StepState(FIRST_LOSS, Status.DONE, f"{run.curve.losses[0]:.4g}")
+    return replace(state, launch=replace(launch, phase=LaunchPhase.DONE, steps=_steps(launch.steps, step)))
+
+
+def _ended_early(state: State, job: JobKey, row: JobRow) -> State:
+    launch = state.launch
+    if launch is None or launch.job != job or launch.phase is not LaunchPhase.WORKING:
+        return state
+    if row.state == "succeeded":
+        return replace(state, launch=replace(launch, phase=LaunchPhase.DONE))
+    step = StepState(FIRST_LOSS, Status.FAILED, row.reason or row.state, row.hint)
+    return replace(state, launch=replace(launch, phase=LaunchPhase.FAILED, steps=_steps(launch.steps, step)))
 
 
 def _launch(launch: LaunchView, news: News) -> LaunchView:

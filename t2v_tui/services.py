@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remote.steps import StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.state import LOCAL, HostKind, HostView, JobKey, JobView, VmView
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from remote.hosts import Host
     from remote.job_row import JobRow
     from t2v_core.specs import Spec
+    from t2v_tui.providers import Provider, TellStep
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Services:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._open: dict[str, HostJobs] = {}
+        self._providers: dict[str, Provider] = {}
         self._lock = threading.Lock()
 
     def hosts(self) -> tuple[HostView, ...]:
@@ -94,9 +98,61 @@ class Services:
         """Start a job that goes on without us."""
         return self.jobs(name).submit(verb, spec, **options)
 
-    def stop(self, job: JobKey) -> Stopped:
-        """End a job and all its processes; takes as long as its last checkpoint."""
-        return self.jobs(job.host).stop(job.job)
+    def stop(self, job: JobKey, *, grace_s: float | None = None) -> Stopped:
+        """End a job and all its processes; takes as long as its last checkpoint, unless there is no grace."""
+        options = {} if grace_s is None else {"grace_s": grace_s}
+        return self.jobs(job.host).stop(job.job, **options)
+
+    def request(self, job: JobKey, what: str) -> None:
+        """Ask the engine for something that it does within a step. what: save, pause or resume."""
+        self.jobs(job.host).request(job.job, what)
+
+    def launch(
+        self, name: str, verb: str, spec: Spec, tell: TellStep, left: threading.Event
+    ) -> Iterator[StepState | JobKey]:
+        """The steps from here to a job on that host, and the job.
+
+        tell: hears what happens within a step; left: set when nobody wants it any more
+        """
+        from t2v_tui.launching import steps_here, steps_there, vm_up  # noqa: PLC0415
+
+        folder = self.folder_of(name)
+        if folder is None:
+            yield from steps_there(self, name, verb, spec)
+            return
+        if (provider := self.provider(name)) is not None:
+            yield from vm_up(provider, tell, left)
+            if left.is_set():
+                return
+        yield from steps_here(self, name, verb, spec, folder)
+
+    def tail_of(self, job: JobKey, lines: int) -> tuple[str, ...]:
+        """The last lines of a job's log, as far as they came here."""
+        from remote.spool import Spool  # noqa: PLC0415
+
+        folder = self.folder_of(job.host)
+        spool = Spool.of(self.workspace, job.host, job.job).log
+        path = spool if folder is None or spool.exists() else folder / "jobs" / job.job / "log"
+        if not path.exists():
+            return ()
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 65536))
+            said = log.read().decode(errors="replace").splitlines()
+        return tuple(line.rpartition("\r")[2] for line in said[-lines:])
+
+    def provider(self, name: str) -> Provider | None:
+        """Who starts and stops that host; None for one that is not ours to stop. Raises AskedWrongly."""
+        from remote.vms import vm_hosts  # noqa: PLC0415
+
+        if name not in self._providers and name in vm_hosts(self.workspace):
+            from t2v_tui.providers import GoogleVm  # noqa: PLC0415
+
+            self._providers[name] = GoogleVm(name, self.workspace)
+        return self._providers.get(name)
+
+    def folder_of(self, name: str) -> Path | None:
+        """Its workspace, when that is a folder of this machine."""
+        return self.workspace.root if name == LOCAL else None
 
     def reconnect(self, name: str) -> None:
         """Forget the connection, so that the next question makes a new one."""

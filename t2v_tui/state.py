@@ -85,11 +85,16 @@ class VmView:
     zone: str = ""
     is_simulated: bool = False
     problem: str = ""
+    gpus: str = ""
 
 
 @dataclass(frozen=True)
 class CostView:
-    """What is paid, as it was at `at_t`; while the VM runs it grows by `usd_per_hour`."""
+    """What is paid, as it was at `at_t`; while the VM runs it grows by `usd_per_hour`.
+
+    usd_per_hour:    now
+    up_usd_per_hour: while it runs
+    """
 
     usd_per_hour: float
     usd_today: float
@@ -97,6 +102,7 @@ class CostView:
     disk_usd_per_hour: float
     at_t: float
     is_estimate: bool = True
+    up_usd_per_hour: float = 0.0
 
     def today(self, now_t: float) -> float:
         return self.usd_today + max(0.0, now_t - self.at_t) / 3600 * self.usd_per_hour
@@ -111,11 +117,14 @@ class GuardView:
 
     stops_t: Unix time, None while work holds it up
     why:     what it waits for, in a few words
+    cap_t:   when it stops whatever it does
     """
 
     stops_t: float | None = None
     why: str = ""
     kept_until_t: float | None = None
+    cap_t: float | None = None
+    is_busy: bool = False
 
 
 @dataclass(frozen=True)

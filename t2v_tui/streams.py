@@ -8,22 +8,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from io import FileIO
 from typing import TYPE_CHECKING
 
+from remote.errors import HostUnreachable
 from remote.job_row import JobRow
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
-from t2v_tui.news import LinkHeard, MachineHeard, News, RowsHeard, RunEnded, RunPiece
+from t2v_tui.journal import journal_of, line_of
+from t2v_tui.news import LinkHeard, MachineHeard, News, RowsHeard, RunEnded, RunPiece, VmHeard
 from t2v_tui.runs import Fold
 from t2v_tui.services import Services
-from t2v_tui.state import JobKey, LinkView, Reach
+from t2v_tui.state import GuardView, JobKey, LinkView, Power, Reach, VmView
 
 if TYPE_CHECKING:
     from remote.logs import Follower
+    from remote.spool import Spool
 
 Tell = Callable[[News], None]
 # A job's end is known within a second; with nothing at work nothing changes unless somebody else starts something.
 BUSY_S, IDLE_S = 1.0, 4.0
+LOOK_S, SETTLING_S = 15.0, 1.0
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 NEVER = 2**62
 
@@ -57,13 +64,17 @@ class Stream(threading.Thread):
 class HostPoll(Stream):
     """Asks a host for its jobs again and again; whether it answers is the state of the link."""
 
-    def __init__(self, host: str, services: Services, tell: Tell) -> None:
+    def __init__(self, host: str, services: Services, tell: Tell, is_off: Callable[[str], bool]) -> None:
+        """is_off: by its provider's word there is nobody who could answer"""
         super().__init__(f"poll {host}", tell)
-        self.host, self.services = host, services
+        self.host, self.services, self.is_off = host, services, is_off
 
     def run(self) -> None:
         attempt = 0
         while not self.is_closed:
+            if self.is_off(self.host):
+                self.pause(IDLE_S)
+                continue
             try:
                 answer = self.services.rows(self.host)
             except EngineError as error:
@@ -91,6 +102,7 @@ class RunFollow(Stream):
         self._fold, self._is_told, self._is_first = Fold(), False, True
         self._link_why: str | None = None
         self._follower: Follower | None = None
+        self._journal: FileIO | None = None
 
     def run(self) -> None:
         from remote.logs import Follower  # noqa: PLC0415
@@ -99,6 +111,10 @@ class RunFollow(Stream):
         spool = Spool.of(self.services.workspace, self.job.host, self.job.job)
         attempt = 0
         while not self.is_closed:
+            self._begin_journal()
+            if spool.is_whole:
+                self._read_whole(spool)
+                return
             try:
                 self._follower = Follower(self.services.host(self.job.host), self.job.job, spool, since=NEVER)
                 self._listen(self._follower)
@@ -109,6 +125,29 @@ class RunFollow(Stream):
             attempt += 1
             with self._lock:
                 self._fold, self._is_first = Fold(), True
+
+    def _begin_journal(self) -> None:
+        """From here on everything is heard again. What cannot be written is seen in the curve all the same."""
+        path = journal_of(self.services.workspace, self.job)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._journal = FileIO(path, "w")
+
+    def _write(self, event: Event) -> None:
+        if self._journal is not None:
+            with suppress(OSError):
+                self._journal.write(line_of(event).encode(errors="replace") + b"\n")
+
+    def _read_whole(self, spool: Spool) -> None:
+        """All of it is here: nobody has to be asked, and the host may be off."""
+        if spool.events.exists():
+            with spool.events.open("rb") as lines:
+                for line in lines:
+                    if (event := Event.from_line(line)) is not None:
+                        self._note(event)
+        self._note(link_why="")
+        if (known := spool.known()) is not None:
+            self.tell(RunEnded(self.job, known.row, known.seen_t))
 
     def _listen(self, follower: Follower) -> None:
         from remote.logs import LinkState  # noqa: PLC0415
@@ -127,6 +166,7 @@ class RunFollow(Stream):
         with self._lock:
             if event is not None:
                 self._fold.take(event)
+                self._write(event)
             if link_why is not None:
                 self._link_why = link_why
             is_told, self._is_told = self._is_told, True
@@ -150,23 +190,57 @@ class RunFollow(Stream):
 class MachineWatch(Stream):
     """GPU, processor, memory and disk of a host, as long as somebody looks."""
 
-    def __init__(self, host: str, services: Services, tell: Tell) -> None:
+    def __init__(self, host: str, services: Services, tell: Tell, is_off: Callable[[str], bool]) -> None:
         super().__init__(f"watch {host}", tell)
-        self.host, self.services = host, services
+        self.host, self.services, self.is_off = host, services, is_off
 
     def run(self) -> None:
-        from remote.metrics import watch_machine  # noqa: PLC0415
-
         while not self.is_closed:
+            if self.is_off(self.host):
+                self.pause(IDLE_S)
+                continue
             try:
-                host = self.services.host(self.host)
-                try:
-                    for sample in watch_machine(host):
-                        if self._closed.is_set():
-                            return
-                        self.tell(MachineHeard(self.host, sample, time.time()))
-                finally:
-                    host.close()
+                self._watch()
             except EngineError:
                 # The poll of the same host says that it is not heard; here it is only waited for.
                 self.pause(5.0)
+
+    def _watch(self) -> None:
+        from remote.metrics import watch_machine  # noqa: PLC0415
+
+        host = self.services.host(self.host)
+        try:
+            for sample in watch_machine(host):
+                if self._closed.is_set():
+                    return
+                self.tell(MachineHeard(self.host, sample, time.time()))
+        finally:
+            host.close()
+
+
+class VmWatch(Stream):
+    """Asks the provider how its machine is, and the machine's guard when it will stop."""
+
+    def __init__(self, host: str, services: Services, tell: Tell) -> None:
+        super().__init__(f"vm {host}", tell)
+        self.host, self.services = host, services
+
+    def run(self) -> None:
+        while not self.is_closed:
+            heard = self._look()
+            self.tell(heard)
+            self.pause(SETTLING_S if heard.vm.power in (Power.STARTING, Power.STOPPING) else LOOK_S)
+
+    def _look(self) -> VmHeard:
+        try:
+            provider = self.services.provider(self.host)
+            assert provider is not None  # noqa: S101 - only hosts with one are watched
+            heard = provider.look()
+        except EngineError as error:
+            return VmHeard(self.host, VmView(problem=error.message))
+        if heard.vm.power is not Power.RUNNING:
+            return heard
+        try:
+            return replace(heard, guard=provider.guard(self.services.host(self.host)))
+        except EngineError as error:  # of a machine that is not heard its poll tells
+            return replace(heard, guard=GuardView(why="" if isinstance(error, HostUnreachable) else error.message))

@@ -47,6 +47,15 @@ def gb(size_bytes: float) -> str:
     return f"{value:.2f} GB" if value < 1 else f"{value:.1f} GB" if value < 100 else f"{value:,.0f} GB"
 
 
+def size(size_bytes: float) -> str:
+    """`640 kB`, `12 MB`, `2.1 GB`: in steps of 1000, two digits and more."""
+    for unit, amount in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= amount:
+            value = size_bytes / amount
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{size_bytes / 1e3:,.0f} kB"
+
+
 def grouped(number: float) -> str:
     """`12 410`: digits in threes."""
     return f"{number:,.0f}".replace(",", "\u202f")

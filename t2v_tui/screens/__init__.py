@@ -64,7 +64,14 @@ class Entry:
 SCREENS: tuple[Entry, ...] = (
     Entry("welcome", "", "Welcome", "Welcome", "t2v_tui.screens.welcome:WelcomeScreen"),
     Entry("train", "1", "Train", "Train", "t2v_tui.screens.train:TrainScreen"),
+    Entry("checkpoints", "2", "Checkpoints", "Ckpts", "t2v_tui.screens.checkpoints:CheckpointsScreen"),
+    Entry("videos", "3", "Videos", "Videos", "t2v_tui.screens.videos:VideosScreen"),
+    Entry("generate", "4", "Generate", "Gen", "t2v_tui.screens.generate:GenerateScreen"),
+    Entry("vid2vid", "5", "Vid2Vid", "V2V", "t2v_tui.screens.vid2vid:Vid2VidScreen"),
+    Entry("data", "6", "Data", "Data", "t2v_tui.screens.data:DataScreen"),
     Entry("jobs", "7", "Jobs", "Jobs", "t2v_tui.screens.jobs:JobsScreen"),
+    Entry("vm", "8", "VM", "VM", "t2v_tui.screens.vm:VmScreen"),
+    Entry("log", "9", "Log", "Log", "t2v_tui.screens.log:LogScreen"),
 )
 
 

@@ -53,8 +53,8 @@ class Cockpit(Screen[None]):
 
     def refresh_all(self, state: State, now_t: float) -> None:
         """Headline, tabs and body."""
-        if not self.is_mounted:
-            return
+        if not self.query("#too-small"):
+            return  # it is being made
         self.query_one(Headline).show_state(state, now_t)
         self.query_one(TooSmall).show_state(state)
         self.query_one(Tabs).show_current(self.NAME)
@@ -73,7 +73,7 @@ class Cockpit(Screen[None]):
 
     @on(DescendantFocus)
     def _show_keys(self) -> None:
-        if self.is_mounted:
+        if self.query("#footer"):
             self.query_one(Footer).show_keys([key for _, keys in self.keys_now() for key in keys])
 
     def panes(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""All jobs of every host: how each stands, and what can be done with it."""
+"""All jobs of every host: how each stands, why it ended, and what can be done with it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,147 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.widgets import DataTable
+from textual.content import Content
+from textual.widgets import DataTable, Static
 
+from t2v_tui.headline import truth
 from t2v_tui.keys import bindings_for
-from t2v_tui.messages import GoTo, ShowJob
+from t2v_tui.messages import GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import JobKey, JobView, State
+from t2v_tui.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.widgets.lists import ListTable
-from t2v_tui.words import JOB_GLYPHS, ago, job_in_words
+from t2v_tui.words import JOB_GLYPHS, ago, duration, job_in_words
 
-COLUMNS = (("job", 33), ("state", 12), ("since", 7), ("host", 14), ("", None))
+COLUMNS = (("state", 12), ("since", 7), ("verb", 11), ("host", 14), ("", None))
+STYLES = {"running": "cyan", "starting": "cyan", "succeeded": "green", "failed": "red", "lost": "red",
+          "preempted": "yellow"}  # fmt: skip
+EMPTY = """No jobs yet, on any host.
+
+t   starts a training          4   makes a video
+6   prepares a data set        h   chooses the host
+
+Whatever is started by t2v, here or from a shell, appears here, and is still here after a restart."""
+
+
+class JobsTable(ListTable):
+    PANE = "jobs-list"
 
 
 class JobsScreen(Cockpit):
     NAME = "jobs"
+    CSS_PATH = "jobs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("jobs")]
 
     def body(self) -> ComposeResult:
-        yield ListTable(COLUMNS, id="jobs")
+        yield JobsTable(COLUMNS, id="jobs")
+        yield Static(EMPTY, id="no-jobs", classes="empty", markup=False)
+        yield Static(id="about", classes="pane", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(JobsTable).focus()
 
     def show(self, state: State, now_t: float) -> None:
-        ordered = sorted(state.jobs.values(), key=lambda job: job.row.began_t, reverse=True)
-        self.query_one(ListTable).show_rows([(f"{job.key.host}\t{job.key.job}", _cells(job, now_t)) for job in ordered])
+        ordered = sorted(state.jobs.values(), key=_by_place)
+        table = self.query_one(JobsTable)
+        table.show_rows([(_row_of(job.key), _cells(job, state, now_t)) for job in ordered])
+        table.display = bool(ordered)
+        self.query_one("#no-jobs").display = not ordered
+        self._show_about(state, now_t)
+
+    def _show_about(self, state: State, now_t: float) -> None:
+        job, about = self._chosen(state), self.query_one("#about", Static)
+        about.display = job is not None
+        if job is not None:
+            about.border_title = job.key.job
+            about.update(about_job(job, state, now_t), layout=False)
+
+    def _chosen(self, state: State) -> JobView | None:
+        row = self.query_one(JobsTable).chosen
+        return None if row is None else state.jobs.get(_key_of(row))
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self) -> None:
+        self._show_about(self.cockpit.state, self.cockpit.now())
 
     @on(DataTable.RowSelected)
-    def _open(self) -> None:
-        if (chosen := self.query_one(ListTable).chosen) is not None:
-            host, _, job = chosen.partition("\t")
-            self.post_message(ShowJob(JobKey(host, job)))
-            self.post_message(GoTo("train"))
+    def _open(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        if (job := self._chosen(self.cockpit.state)) is not None:
+            self.post_message(ShowJob(job.key))
+            self.post_message(GoTo("train" if job.row.verb == "train" else "log"))
+
+    def action_stop(self) -> None:
+        job = self._chosen(self.cockpit.state)
+        if job is None or job.row.has_ended:
+            self.notify("it has ended", timeout=3)
+        else:
+            self.post_message(StopWork(job.key))
+
+    def action_show_log(self) -> None:
+        if (job := self._chosen(self.cockpit.state)) is not None:
+            self.post_message(ShowJob(job.key))
+            self.post_message(GoTo("log"))
 
 
-def _cells(job: JobView, now_t: float) -> tuple[Text, ...]:
+def _by_place(job: JobView) -> tuple[int, float]:
+    """What is at work, what waits in the order of the queue, then what has ended, newest first."""
+    row = job.row
+    if row.has_ended:
+        return 2, -row.began_t
+    return (1, row.place_in_queue or row.began_t) if row.state == "queued" else (0, -row.began_t)
+
+
+def _row_of(key: JobKey) -> str:
+    return f"{key.host}\t{key.job}"
+
+
+def _key_of(row: str) -> JobKey:
+    host, _, job = row.partition("\t")
+    return JobKey(host, job)
+
+
+def _cells(job: JobView, state: State, now_t: float) -> tuple[Text, ...]:
     row = job.row
     moment = row.ended_t or row.started_t or row.queued_t
+    host = state.hosts.get(job.key.host)
+    is_heard = host is None or host.kind is HostKind.LOCAL or host.link.reach is Reach.UP
+    style = "dim" if not is_heard else ""
+    where = job.key.host if is_heard else f"{job.key.host} ◐"
     return (
-        Text(row.job), Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"),
-        Text(f"{ago(now_t - moment):>7}" if moment else ""), Text(job.key.host), Text(job_in_words(row)),
+        Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", STYLES.get(row.state, style)),
+        Text(f"{ago(now_t - moment):>7}" if moment else "", style), Text(row.verb, style), Text(where, style),
+        Text(job_in_words(row), style, no_wrap=True, overflow="ellipsis"),
     )  # fmt: skip
+
+
+def about_job(job: JobView, state: State, now_t: float) -> Content:
+    """How it stands, in a few lines; for one that has ended, why and what to do."""
+    row = job.row
+    lines: list[tuple[str, str]] = []
+    times = []
+    if row.queued_t:
+        times.append(f"asked for {ago(now_t - row.queued_t)} ago")
+    if row.started_t:
+        ran_s = (row.ended_t or now_t) - row.started_t
+        times.append(f"{'ran' if row.has_ended else 'has run'} {duration(ran_s)}")
+    if row.pid and not row.has_ended:
+        times.append(f"process {row.pid} and all it started")
+    lines.append((" · ".join(times) + "\n", "$text-muted"))
+    if row.has_ended:
+        how = f"exit code {row.code}" if row.code is not None else "nobody saw how it ended"
+        signal = f", by {row.signal}" if row.signal else ""
+        lines.append((f"{row.reason or how}{signal}\n", "$error" if row.state in ("failed", "lost") else ""))
+        if row.hint:
+            lines.append((f"→ {row.hint}\n", ""))
+    elif words := job_in_words(row):
+        lines.append((f"{words}\n", ""))
+    host = state.hosts.get(job.key.host)
+    if host is not None and host.kind is not HostKind.LOCAL and host.link.reach is not Reach.UP:
+        is_so = truth(host, now_t)
+        lines.append(
+            (
+                f"{is_so.glyph} {host.name} {is_so.word.lower()}; this is as of {ago(now_t - job.seen_t)} ago\n",
+                "$warning",
+            )
+        )
+    return Content.assemble(*lines)

@@ -1,19 +1,250 @@
-"""Training: steps, curve, gauges, sample, log."""
+"""Training: the runs there are, the steps of a start, the curve, the machine, the last sample, the log."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.widgets import Static
+from pathlib import Path
+from typing import ClassVar
 
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import DataTable
+
+from t2v_tui.headline import Piece, Tone
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import FollowJob, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import State
+from t2v_tui.state import JobKey, JobView, RunView, State
+from t2v_tui.widgets import gauges, transfers
+from t2v_tui.widgets.chrome import Line, content_of
+from t2v_tui.widgets.curve import Curve
+from t2v_tui.widgets.gauges import Gauges
+from t2v_tui.widgets.launch_panel import LaunchPanel
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.log_view import LogView
+from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.track import Run
+from t2v_tui.widgets.transfers import Transfers
+from t2v_tui.words import JOB_GLYPHS, duration, grouped
+
+MOST_OVERLAID = 4
+EMPTY = """No training yet.
+
+t   starts one on the chosen host
+p   chooses preset, epochs and the rest first
+h   chooses the host
+
+The curve appears here with the first step."""
+
+
+class RunsList(ListTable):
+    """The trainings of every host, newest first."""
+
+    PANE = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("runs")]
+
+    def action_overlay(self) -> None:
+        if (chosen := self.chosen) is not None and isinstance(self.screen, TrainScreen):
+            self.screen.overlay(key_of_row(chosen))
 
 
 class TrainScreen(Cockpit):
     NAME = "train"
+    CSS_PATH = "train.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("train", "launch")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overlaid: list[JobKey] = []
+        self._log_shown: Path | None = None
+        self._sample_shown: str = ""
 
     def body(self) -> ComposeResult:
-        yield Static("train", id="train")
+        yield Line(id="folded")
+        with Horizontal(id="top"):
+            runs = RunsList((("", None),), id="runs")
+            runs.show_header = False
+            runs.border_title = "runs"
+            runs.add_class("pane")
+            yield runs
+            with Vertical(id="main", classes="pane"):
+                yield Curve(empty=EMPTY)
+                yield LaunchPanel()
+        with Horizontal(id="middle"):
+            with Vertical(id="sample", classes="pane"):
+                yield Player(empty="Samples are made at each checkpoint,\nand play here.")
+            yield Gauges(id="gauges", classes="pane")
+            yield Transfers(id="transfers", classes="pane")
+        yield LogView(empty="The log of the run that is shown stands here. It can be read with its host off.")
+
+    def on_mount(self) -> None:
+        self.query_one("#sample").border_title = "last sample"
+        self.query_one(RunsList).focus()
+
+    # Drawing
 
     def show(self, state: State, now_t: float) -> None:
-        """Nothing yet."""
+        self._show_runs(state)
+        self._show_curve(state)
+        launch = state.launch is not None
+        self.query_one(LaunchPanel).display = launch
+        self.query_one(Curve).display = not launch
+        self.query_one(LaunchPanel).show(state, now_t)
+        self.query_one(Gauges).show(state.chosen, now_t)
+        self.query_one(Transfers).show(state.transfers)
+        self._show_folded(state)
+        self._show_sample(state)
+        self._show_log(state)
+
+    def _show_runs(self, state: State) -> None:
+        jobs = sorted(trainings(state), key=lambda job: job.row.began_t, reverse=True)
+        rows = [(row_of_key(job.key), (self._row(job, state),)) for job in jobs]
+        self.query_one(RunsList).show_rows(rows)
+
+    def _row(self, job: JobView, state: State) -> Text:
+        """`● 0319-3f2a  24 %   7:12`, with a mark before the one that is shown."""
+        run = state.runs.get(job.key)
+        mark = "▶" if job.key == state.shown else "+" if job.key in self.overlaid else " "
+        day, _, tag = job.key.job.partition("-train-")
+        name = f"{day[4:6]}{day[6:8]}-{day[9:13]} {tag}"
+        return Text(f"{mark}{JOB_GLYPHS.get(job.row.state, ' ')} {name:<14} {_how_far(job, run):>7}", no_wrap=True)
+
+    def _show_curve(self, state: State) -> None:
+        keys = [key for key in [state.shown, *self.overlaid] if key is not None]
+        runs = [run_of(key, state.runs[key]) for key in dict.fromkeys(keys) if key in state.runs]
+        self.query_one(Curve).show(runs[:MOST_OVERLAID])
+        main = self.query_one("#main")
+        main.border_title = "start" if state.launch else title_of(state)
+        link_why = state.shown_run.link_why if state.shown_run else ""
+        main.border_subtitle = f"◐ not heard: {link_why}" if link_why else ""
+
+    def _show_folded(self, state: State) -> None:
+        """What there is no room for as panes, in one line."""
+        parts = [gauges.in_one_line(state.chosen), transfers.in_one_line(state.transfers)]
+        self.query_one("#folded", Line).show(content_of([Piece(" " + " · ".join(filter(None, parts)), Tone.DIM)]))
+
+    def _show_sample(self, state: State) -> None:
+        run, shown = state.shown_run, state.shown
+        if shown is None or run is None or not run.samples:
+            return
+        sample = run.samples[-1]
+        if sample.video == self._sample_shown:
+            return
+        self._sample_shown = sample.video
+        path = self.cockpit.file_of(shown.host, sample.video)
+        self.query_one("#sample").border_title = f"last sample · step {grouped(sample.step)}"
+        self.query_one("#sample").border_subtitle = sample.prompt[:40]
+        if path is not None:
+            self.query_one(Player).show(path, plays=self.cockpit.settings.animation)
+        else:
+            self.query_one(Player).say(f"{sample.video}\nis on {shown.host}; 3 pulls it")
+
+    def _show_log(self, state: State) -> None:
+        if state.shown is None:
+            return
+        path = self.cockpit.journal_of(state.shown)
+        if path != self._log_shown:
+            self._log_shown = path
+            self.query_one(LogView).show(path, f"log · {state.shown.job}")
+
+    # Keys
+
+    @on(DataTable.RowSelected)
+    def _choose(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        if (chosen := self.query_one(RunsList).chosen) is not None:
+            self.post_message(ShowJob(key_of_row(chosen)))
+
+    def overlay(self, job: JobKey) -> None:
+        """Lay a run over the one that is shown, or take it away again."""
+        if job in self.overlaid:
+            self.overlaid.remove(job)
+        elif len(self.overlaid) < MOST_OVERLAID - 1:
+            self.overlaid.append(job)
+            self.post_message(FollowJob(job))
+        self._draw()
+
+    def action_stop(self) -> None:
+        job = self.cockpit.state.shown_job
+        if job is not None and not job.row.has_ended:
+            self.post_message(StopWork(job.key))
+        else:
+            self.notify("nothing of it runs any more", timeout=3)
+
+    def action_save(self) -> None:
+        self.cockpit.request_of_shown("save", "a checkpoint is written with the next step")
+
+    def action_pause(self) -> None:
+        run = self.cockpit.state.shown_run
+        is_paused = run is not None and run.stage == "paused"
+        self.cockpit.request_of_shown("resume" if is_paused else "pause", "it goes on" if is_paused else "it waits")
+
+    def action_zoom_pane(self) -> None:
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
+
+    def action_agree(self) -> None:
+        self.cockpit.launcher.agree(self.cockpit.state)
+
+    def action_again(self) -> None:
+        self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now())
+
+    def action_settings(self) -> None:
+        self.cockpit.choose_settings("train")
+
+
+def trainings(state: State) -> list[JobView]:
+    return [job for job in state.jobs.values() if job.row.verb == "train"]
+
+
+def row_of_key(key: JobKey) -> str:
+    return f"{key.host}\t{key.job}"
+
+
+def key_of_row(row: str) -> JobKey:
+    host, _, job = row.partition("\t")
+    return JobKey(host, job)
+
+
+def run_of(key: JobKey, run: RunView) -> Run:
+    curve = run.curve
+    return Run(key.job, curve.steps, curve.losses, curve.held_out, curve.checkpoints, curve.samples)
+
+
+def _how_far(job: JobView, run: RunView | None) -> str:
+    row = job.row
+    event = row.last_event or {}
+    done, total = (run.done, run.total) if run and run.total else (event.get("step"), event.get("total"))
+    if not row.has_ended:
+        is_counted = isinstance(done, int | float) and isinstance(total, int | float) and total
+        return f"{done / total:.0%}" if is_counted else row.state[:7]  # type: ignore[operator]
+    loss = run.loss if run and run.loss is not None else event.get("loss")
+    return f"{loss:.4f}" if isinstance(loss, float) and row.state == "succeeded" else row.state[:7]
+
+
+def title_of(state: State) -> str:
+    """`loss · step 12 410 / 50 000 · 1.31 it/s · 7:12 left`"""
+    run, job = state.shown_run, state.shown_job
+    if run is None or job is None:
+        return "loss"
+    if run.unit and run.unit != "steps" and not job.row.has_ended:
+        return f"{run.stage} · {run.done:g} of {run.total:g} {run.unit}"
+    parts = ["loss" if run.loss is None else f"loss {run.loss:.4f}"]
+    if run.held_out_loss is not None:
+        parts.append(f"held out {run.held_out_loss:.4f}")
+    if run.total:
+        parts.append(f"step {grouped(run.done)} / {grouped(run.total)}")
+    if not job.row.has_ended:
+        if run.rate:
+            parts.append(f"{run.rate:.2f} it/s")
+        if run.time_left_s is not None:
+            parts.append(f"{duration(run.time_left_s)} left")
+        elif not run.total:
+            parts.append(run.stage or job.row.state)
+    else:
+        parts.append(f"{JOB_GLYPHS.get(job.row.state, '')} {job.row.state}")
+    return " · ".join(parts)

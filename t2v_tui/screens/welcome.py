@@ -1,19 +1,102 @@
-"""The first page: three ways to begin, and what each still needs."""
+"""The first page: three ways to begin, what is here already, and what is not as it should be."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import GoTo
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import State
+from t2v_tui.state import LOCAL, State
+from t2v_tui.widgets.checks import CheckList
+
+ABOUT = "Train, run and look after your own text-to-video model."
+CONNECT = """To connect a VM of Google Cloud, add this to {file}:
+
+    [host.my-vm]
+    provider = "gcloud"
+    project = "my-project"
+    zone = "us-central1-a"
+
+Any machine that SSH reaches:
+
+    [host.gpu-box]
+    address = "gpu-box.example.org"
+
+Save it, then press R: it appears with h. Log in once with gcloud auth login, and compare its key once with
+t2v host trust NAME. Nothing is started, and nothing costs, before you say yes to it."""
 
 
 class WelcomeScreen(Cockpit):
     NAME = "welcome"
+    CSS_PATH = "welcome.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("welcome")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_connecting = False
 
     def body(self) -> ComposeResult:
-        yield Static("welcome", id="welcome")
+        with Vertical(id="welcome"):
+            yield Static(id="ways", markup=False)
+            yield Static(id="connect", classes="pane", markup=False)
+            with VerticalScroll(id="checks", classes="pane"):
+                yield CheckList()
 
-    def show(self, state: State, now_t: float) -> None:
-        """Nothing yet."""
+    def on_mount(self) -> None:
+        self.query_one("#checks").border_title = "is everything here?"
+        self.query_one("#connect").border_title = "a VM, or any machine over SSH"
+        if self.cockpit.services is not None:
+            self.query_one(CheckList).run(self.cockpit.workspace)
+
+    def show(self, state: State, _now_t: float) -> None:
+        self.query_one("#ways", Static).update(ways(state), layout=False)
+        connect = self.query_one("#connect", Static)
+        connect.display = self.is_connecting
+        connect.update(CONNECT.format(file=self.cockpit.workspace.settings_file), layout=False)
+
+    def action_demo(self) -> None:
+        """Leave this app for the same one on a simulated VM."""
+        if self.cockpit.state.is_demo:
+            self.post_message(GoTo("train"))
+        else:
+            self.cockpit.exit_to_demo()
+
+    async def action_local(self) -> None:
+        """The engine here; a workspace of the built-in world where there is none."""
+        from t2v_tui.cli.init import make_workspace  # noqa: PLC0415 - only here
+
+        if not self.cockpit.workspace.settings_file.exists():
+            make_workspace(self.cockpit.workspace, shapes=True)
+            self.notify(f"wrote {self.cockpit.workspace.settings_file}: the built-in world, with nothing to download",
+                        timeout=6, markup=False)  # fmt: skip
+        self.cockpit.choose_host(LOCAL)
+        await self.cockpit.action_go("train")
+
+    def action_connect(self) -> None:
+        self.is_connecting = not self.is_connecting
+        self.cockpit.read_hosts()
+        self._draw()
+
+
+def ways(state: State) -> Content:
+    """Three rows, and what is here already."""
+    others = [name for name in state.hosts if name != LOCAL]
+    jobs = len(state.jobs)
+    rows = (
+        ("d", "demo", "everything on a simulated VM: no cloud, no GPU, no cost; trains a small model in minutes"),
+        ("l", "local engine", "this machine does the work; the built-in world to begin with, or your own clips"),
+        ("c", "connect a VM", "Google Cloud, or any machine over SSH"
+         + (f"; there {'is' if len(others) == 1 else 'are'} {', '.join(others)}" if others else "")),
+    )  # fmt: skip
+    parts: list[tuple[str, str]] = [("t2v", "bold $accent"), (f"   {ABOUT}\n\n", "")]
+    for key, name, what in rows:
+        parts += [(f"   {key}  ", "bold $accent"), (f"{name:<14}", "bold"), (f"{what}\n", "$text-muted")]
+    known = f"{jobs} job{'' if jobs == 1 else 's'} are known here; 7 lists them, 1 shows training." if jobs else ""
+    return Content.assemble(*parts, (f"\n{known or '? shows the keys, ^p every action by name.'}", "$text-muted"))

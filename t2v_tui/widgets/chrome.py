@@ -138,7 +138,7 @@ class Footer(Line):
         zones, column = [], 0
         for key in (*first, *always, *rest):
             pieces += [(f" {key.shown}", "bold $accent"), (f" {key.label} ", "$text-muted")]
-            zones.append((column, column + _width(key), key.call))
+            zones.append((column, column + _width(key), f"app.press('{key.id}')"))
             column += _width(key)
         self.show(Content.assemble(*pieces), zones)
 

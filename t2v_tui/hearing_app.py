@@ -1,0 +1,197 @@
+"""The half of the app that hears: threads to the state, and the state to the screen that is up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import App
+from textual.command import Provider
+from textual.message import Message
+
+from t2v_core.errors import EngineError
+from t2v_core.workspace import Workspace
+from t2v_tui import notices
+from t2v_tui.ears import Ears
+from t2v_tui.launcher import Launcher
+from t2v_tui.memory import Memory, remember
+from t2v_tui.messages import Failed, Heard, ShowJob
+from t2v_tui.news import HostsKnown, JobShown, LaunchTurned, News, Remembered, RowsHeard, RunEnded
+from t2v_tui.palette import Actions
+from t2v_tui.reduce import reduce
+from t2v_tui.screens import SCREENS, load
+from t2v_tui.screens.base import Cockpit
+from t2v_tui.services import Services
+from t2v_tui.settings import Tui
+from t2v_tui.state import LaunchPhase, State
+from t2v_tui.streams import RunFollow
+from t2v_tui.theme import DARK, LIGHT
+
+# Drawn at most so often, however much is heard.
+DRAW_INTERVAL_S = 0.1
+REMEMBER_INTERVAL_S = 10.0
+
+
+@dataclass
+class RunReady(Message):
+    """A followed job has said something; it is taken with the next drawing."""
+
+    follow: RunFollow
+
+
+class HearingApp(App[str]):
+    """services: what talks to hosts; None shows the state and asks nobody, as tests of what is drawn do
+
+    now: the clock, Unix seconds
+    """
+
+    TITLE = "t2v"
+    CSS_PATH = "screens/app.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Actions}
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        services: Services | None,
+        settings: Tui | None = None,
+        state: State | None = None,
+        memory: Memory | None = None,
+        now: Callable[[], float] = time.time,
+        first: str = "",
+    ) -> None:
+        super().__init__()
+        # Classes that style sheets ask for: what a terminal of that width and height has room for.
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-short"), (30, "-tall")]
+        self.workspace, self.services, self.settings, self.now = workspace, services, settings or Tui(), now
+        memory = memory or Memory()
+        self.state = reduce(state or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
+        # Settings that were chosen for a verb, over those of t2v.toml.
+        self.chosen: dict[str, Mapping[str, Any]] = dict(memory.chosen)
+        self._first_screen = first
+        self.ears = Ears(services, self.from_thread, self._run_is_ready) if services else None
+        self.closing = threading.Event()
+        self.launcher = Launcher(services, self.tell, self.from_thread)
+        self._ready_runs: list[RunFollow] = []
+        self._drawn_t, self._is_drawing_due, self._remembered_t = 0.0, False, time.monotonic()
+        for entry in SCREENS:
+            self.add_mode(entry.name, partial(load, entry))
+
+    async def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = self.settings.theme if self.settings.theme in self.available_themes else DARK.name
+        self.set_keymap(dict(self.settings.keys))
+        await self.switch_mode(self._first_screen or ("train" if self.state.shown else "welcome"))
+        self.set_interval(1.0, self._draw)
+        if self.services is not None:
+            self.call_after_refresh(self.read_hosts)
+
+    # What is heard, and drawn
+
+    def tell(self, news: News) -> None:
+        """Take up what happened, and draw it soon."""
+        before, self.state = self.state, reduce(self.state, news)
+        if self.state is before:
+            return
+        for job in notices.ended_between(before, self.state):
+            self._say_ended(job)
+        if not self._is_drawing_due:
+            self._is_drawing_due = True
+            self.set_timer(max(0.01, DRAW_INTERVAL_S - (time.monotonic() - self._drawn_t)), self._draw)
+
+    def from_thread(self, news: News) -> None:
+        self.post_message(Heard(news))
+
+    @on(Heard)
+    def _heard(self, message: Heard) -> None:
+        self.tell(message.news)
+        match message.news:
+            case HostsKnown() if self.ears is not None:
+                self.ears.listen(self.state)
+            case RunEnded(job) if self.ears is not None:
+                self.ears.has_ended(job)
+            case RowsHeard() | Remembered():
+                self._show_something()
+            case LaunchTurned(LaunchPhase.WORKING, job) if job is not None:
+                self.post_message(ShowJob(job))
+
+    def _run_is_ready(self, follow: RunFollow) -> None:
+        self.post_message(RunReady(follow))
+
+    @on(RunReady)
+    def _take_soon(self, message: RunReady) -> None:
+        self._ready_runs.append(message.follow)
+        if not self._is_drawing_due:
+            self._is_drawing_due = True
+            self.set_timer(DRAW_INTERVAL_S, self._draw)
+
+    def _draw(self) -> None:
+        self._is_drawing_due, self._drawn_t = False, time.monotonic()
+        ready, self._ready_runs = self._ready_runs, []
+        for follow in ready:
+            self.state = reduce(self.state, follow.take())
+        if self.ears is not None:
+            self.ears.state = self.state
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Cockpit):
+                screen.refresh_all(self.state, self.now())
+                break
+        if self._drawn_t - self._remembered_t > REMEMBER_INTERVAL_S:
+            self.remember()
+
+    def remember(self) -> None:
+        """For the next first paint."""
+        self._remembered_t = time.monotonic()
+        if self.services is not None and self.state.hosts:
+            remember(self.workspace, self.state, self.chosen)
+
+    def _show_something(self) -> None:
+        """The job that was shown, else the training that runs, else the newest."""
+        if self.state.shown is None:
+            trainings = [job for job in self.state.jobs.values() if job.row.verb == "train"]
+            if trainings:
+                newest = max(trainings, key=lambda job: (not job.row.has_ended, job.row.began_t))
+                self.tell(JobShown(newest.key))
+        if self.state.shown is not None and self.state.shown in self.state.jobs and self.ears is not None:
+            self.ears.follow(self.state.shown)
+
+    def _say_ended(self, job: Any) -> None:
+        title, text = notices.in_words(job)
+        severity = "error" if job.row.state in ("failed", "lost") else "information"
+        self.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
+        if self.settings.bell:
+            self.bell()
+        if self.settings.on_job_end and self.services is not None:
+            try:
+                notices.run_hook(self.settings.on_job_end, job)
+            except (OSError, ValueError) as error:
+                self.post_message(Failed(f"[tui] on_job_end cannot be run: {error}", "it is a command with its words"))
+
+    # Who listens
+
+    @work(thread=True, exclusive=True, group="hosts", exit_on_error=False)
+    def read_hosts(self) -> None:
+        """The hosts of t2v.toml, and what is remembered of their jobs."""
+        assert self.services is not None  # noqa: S101 - for the type checker
+        try:
+            self.from_thread(HostsKnown(self.services.hosts()))
+            self.from_thread(Remembered({}, self.services.remembered(), self.state.host, self.state.shown))
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+
+    def wake(self, host: str) -> None:
+        """Ask it now; any thread may."""
+        if self.ears is not None:
+            self.ears.wake(host)
+
+    def on_unmount(self) -> None:
+        self.closing.set()
+        if self.ears is not None:
+            self.ears.close()

@@ -1,0 +1,132 @@
+"""One start of work at a time: begun, agreed to, cancelled, tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from t2v_tui.launching import Estimating, Launch, Wanted
+from t2v_tui.news import LaunchBegun, LaunchClosed, LaunchTurned
+from t2v_tui.services import Services
+from t2v_tui.state import HostKind, HostView, LaunchPhase, LaunchView, Power, State
+from t2v_tui.streams import Tell
+from t2v_tui.words import usd
+
+# For so long after it began, `esc` ends the job again; nothing of it is lost, since the engine still loads.
+TAKE_BACK_S = 3.0
+OVER = (LaunchPhase.DONE, LaunchPhase.FAILED, LaunchPhase.CANCELLED)
+
+
+@dataclass
+class Launcher:
+    """tell: on the screen's side; from_thread: what the threads tell with"""
+
+    services: Services | None
+    tell: Tell
+    from_thread: Tell
+    wanted: Wanted | None = None
+    launch: Launch | None = None
+    estimating: Estimating | None = None
+
+    def begin(self, wanted: Wanted, state: State, now_t: float) -> None:
+        """At once where it costs nothing more than it does already; else after an explicit yes."""
+        if state.launch is not None and state.launch.phase in (LaunchPhase.WORKING,) and self._is_starting(state):
+            return  # the same key twice
+        self._close()
+        self.wanted = wanted
+        host = state.hosts.get(wanted.host) or HostView(wanted.host, HostKind.LOCAL)
+        phase = LaunchPhase.ASKING if will_bill(host) else LaunchPhase.WORKING
+        self.tell(LaunchBegun(LaunchView(wanted.verb, wanted.host, phase, now_t, title_of(wanted, host))))
+        if self.services is None:
+            return
+        if wanted.verb == "train":
+            self.estimating = Estimating(wanted, self.services, self.from_thread, price_of(host), gpu_of(host))
+            self.estimating.start()
+        if phase is LaunchPhase.WORKING:
+            self._start()
+
+    def _is_starting(self, state: State) -> bool:
+        return state.launch is not None and state.launch.job is None
+
+    def _start(self) -> None:
+        assert self.services is not None  # noqa: S101 - for the type checker
+        assert self.wanted is not None  # noqa: S101
+        self.launch = Launch(self.wanted, self.services, self.from_thread)
+        self.launch.start()
+
+    def agree(self, state: State) -> None:
+        """Yes: start what costs."""
+        if state.launch is not None and state.launch.phase is LaunchPhase.ASKING:
+            self.tell(LaunchTurned(LaunchPhase.WORKING))
+            if self.services is not None:
+                self._start()
+
+    def again(self, state: State, now_t: float) -> None:
+        """Everything from the beginning, which is always safe; what is there already is quick."""
+        is_over = state.launch is not None and state.launch.phase in (LaunchPhase.FAILED, LaunchPhase.CANCELLED)
+        if is_over and self.wanted is not None:
+            self.begin(self.wanted, state, now_t)
+
+    def leave(self, state: State, now_t: float) -> bool:
+        """Cancel what can still be; else only close the panel. False when there is none."""
+        launch = state.launch
+        if launch is None:
+            return False
+        if launch.phase in OVER or not can_take_back(state, now_t):
+            self._close()
+            self.tell(LaunchClosed())
+            return True
+        self._close()
+        self.tell(LaunchTurned(LaunchPhase.CANCELLED, launch.job))
+        return True
+
+    def _close(self) -> None:
+        for stream in (self.launch, self.estimating):
+            if stream is not None:
+                stream.close()
+        self.launch = self.estimating = None
+
+
+def will_bill(host: HostView) -> bool:
+    """A VM that is not known to run starts to cost when work goes there."""
+    return host.kind is HostKind.VM and (host.vm is None or host.vm.power is not Power.RUNNING)
+
+
+def can_take_back(state: State, now_t: float) -> bool:
+    """Before the job runs always; afterwards for a few seconds."""
+    launch = state.launch
+    if launch is None or launch.phase in OVER:
+        return False
+    if launch.job is None:
+        return True
+    job = state.jobs.get(launch.job)
+    began_t = job.row.began_t if job and job.row.began_t else launch.began_t
+    return now_t - max(began_t, launch.began_t) < TAKE_BACK_S
+
+
+def price_of(host: HostView) -> float | None:
+    return host.cost.up_usd_per_hour if host.cost else None
+
+
+def gpu_of(host: HostView) -> str:
+    """Of another machine, in the words of the estimator's table; this one is looked at by the engine itself."""
+    if host.kind is HostKind.LOCAL:
+        return ""
+    if host.vm is not None and host.vm.gpus:
+        return host.vm.gpus.partition("× ")[2].removeprefix("tesla-").upper()
+    gpus = host.machine.gpus if host.machine else ()
+    return (gpus[0].name or "").removeprefix("NVIDIA ").partition("-")[0] if gpus else ""
+
+
+def title_of(wanted: Wanted, host: HostView) -> str:
+    """`train on a100-golden · preset tiny · epochs 36 · ~$3.67/h`"""
+    values = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in wanted.values.items() if value is not None]
+    price = (
+        [f"{'~' if host.cost and host.cost.is_estimate else ''}{usd(host.cost.up_usd_per_hour)}/h"] if host.cost else []
+    )
+    return " · ".join([f"{wanted.verb} on {wanted.host}", *values[:4], *price])
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"…{text[-23:]}"

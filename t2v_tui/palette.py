@@ -1,0 +1,46 @@
+"""The palette: every action by name, with its key."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from t2v_tui.keys import Key
+from t2v_tui.screens import SCREENS
+
+if TYPE_CHECKING:
+    from t2v_tui.app import CockpitApp
+
+
+class Actions(Provider):
+    """What can be done on the screen that is up, and everywhere."""
+
+    def _keys(self) -> list[Key]:
+        from t2v_tui.screens.base import Cockpit  # noqa: PLC0415 - the app knows the palette
+
+        screen = self.screen
+        if not isinstance(screen, Cockpit):
+            return []
+        known = {entry.name for entry in SCREENS}
+        found = [key for _, keys in screen.keys_now() for key in keys]
+        return [key for key in found if not key.action.startswith("go(") or key.action[4:-2] in known]
+
+    async def discover(self) -> Hits:
+        for key in self._keys():
+            yield DiscoveryHit(self._line(key), partial(self._run, key), help=key.id)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for key in self._keys():
+            line = self._line(key)
+            if (score := matcher.match(line)) > 0:
+                yield Hit(score, matcher.highlight(line), partial(self._run, key), help=key.id)
+
+    def _line(self, key: Key) -> str:
+        return f"{key.what}  ({key.shown})" if not key.label else f"{key.label}: {key.what}  ({key.shown})"
+
+    async def _run(self, key: Key) -> None:
+        app: CockpitApp = self.app  # type: ignore[assignment]
+        await app.run_key(key)

@@ -1,0 +1,135 @@
+"""Panels over a screen: a question with Cancel first, a choice, and the keys that work now. All fit 80 × 24."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, DataTable, Static
+
+from t2v_tui.keys import Key
+from t2v_tui.widgets.lists import ListTable
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that costs or cannot be taken back.
+
+    title: what will happen, with the name of the thing
+    lines: what it costs, what is kept, what is lost
+    yes:   the word on the button
+    key:   that says yes; never the one that asked, so that a key pressed twice does nothing
+    """
+
+    title: str
+    lines: Sequence[str]
+    yes: str
+    key: str
+
+
+class Panel(ModalScreen[Any]):
+    """A box in the middle; `esc` closes it."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "close", show=False)]
+
+
+class Confirm(Panel):
+    """Answers True only for its key or its button; Cancel has the focus."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(self.question.title, id="title", markup=False)
+            with VerticalScroll(id="lines", can_focus=False):
+                yield Static("\n".join(self.question.lines), markup=False)
+            with Horizontal(id="buttons"):
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+                yield Button(f"{self.question.yes} ({self.question.key})", id="yes", compact=True)
+
+    def on_mount(self) -> None:
+        self._bindings.bind(self.question.key, "say_yes", self.question.yes, show=False)
+        self.query_one("#cancel").focus()
+
+    def action_say_yes(self) -> None:
+        self.dismiss(True)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+
+class Choose(Panel):
+    """One of several; answers its key, or None."""
+
+    def __init__(self, title: str, rows: Sequence[tuple[str, tuple[Text, ...]]], chosen: str) -> None:
+        super().__init__()
+        self.heading, self.rows, self.chosen = title, rows, chosen
+
+    def compose(self) -> ComposeResult:
+        columns = [(str(number), None) for number in range(len(self.rows[0][1]) if self.rows else 1)]
+        with Vertical(id="box"):
+            yield Static(self.heading, id="title", markup=False)
+            table = ListTable(columns)
+            table.show_header = False
+            yield table
+            yield Static("enter takes it, esc leaves it", classes="hint")
+
+    def on_mount(self) -> None:
+        table = self.query_one(ListTable)
+        table.show_rows(self.rows)
+        table.move_cursor(row=max(0, [key for key, _ in self.rows].index(self.chosen)), animate=False)
+        table.focus()
+
+    @on(DataTable.RowSelected)
+    def _take(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        self.dismiss(self.query_one(ListTable).chosen)
+
+
+class Help(Panel):
+    """The keys that work now, those of the pane with the focus first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1,q", "dismiss(None)", "close", show=False),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, groups: Sequence[tuple[str, Sequence[Key]]]) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static("Keys", id="title")
+            with VerticalScroll(id="lines"):
+                yield Static(help_text(self.groups), markup=False)
+            yield Static("j k scroll · esc closes · [tui.keys] in t2v.toml sets others", classes="hint", markup=False)
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#lines").scroll_relative(y=lines, animate=False)
+
+
+def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Text:
+    """`t  start training …  start`: key, sentence and the name for [tui.keys]."""
+    text = Text()
+    for name, keys in groups:
+        if not keys:
+            continue
+        text.append(f"{name or 'everywhere'}\n", "bold")
+        for key in keys:
+            shown = " ".join(one for one in key.all_shown)
+            text.append(f"  {shown:<10}", "bold cyan").append(f"{key.what:<44}").append(f"  {key.id}\n", "dim")
+        text.append("\n")
+    return text

@@ -1,0 +1,86 @@
+"""What a training is to be like: its settings as a form over the screen, checked by its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Button, Input, Static
+
+from t2v_core.errors import AskedWrongly
+from t2v_core.specs import make_spec
+from t2v_tui.screens.dialogs import Panel
+from t2v_tui.widgets.spec_form import SpecForm
+
+# By how often they are asked for.
+NAMES = (
+    "preset", "data", "epochs", "resume", "batch_size", "gradient_accumulation", "learning_rate", "checkpoint_every",
+    "samples", "max_steps", "attention", "objective", "lr_schedule", "warmup_steps", "precision", "device",
+    "held_out_clips", "checkpoints", "seed",
+)  # fmt: skip
+
+
+class TrainSettings(Panel):
+    """Answers the settings that were chosen, or None. `enter` keeps them, the button starts with them."""
+
+    BINDINGS = [Binding("ctrl+t", "start", "start with these", show=False)]  # noqa: RUF012 - as Textual has it
+
+    def __init__(self, chosen: Mapping[str, Any], effective: Mapping[str, Any]) -> None:
+        """effective: what t2v.toml and the spec say, shown where nothing was chosen"""
+        super().__init__()
+        self.chosen, self.effective = chosen, effective
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box", classes="tall"):
+            yield Static("A training", id="title")
+            yield SpecForm("train", NAMES, {})
+            yield Static("", id="said", markup=False)
+            with Horizontal(id="buttons"):
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+                yield Button("Keep (enter)", id="keep", compact=True)
+                yield Button("Start (^t)", id="start", compact=True)
+
+    def on_mount(self) -> None:
+        form = self.query_one(SpecForm)
+        for name in NAMES:
+            entry = form.query_one(f"#in-{name}")
+            if isinstance(entry, Input) and self.effective.get(name) is not None:
+                entry.placeholder = f"{self.effective[name]}"
+        form.fill({**{name: self.effective.get(name) for name in ("preset",)}, **self.chosen})
+        form.query_one("#in-preset").focus()
+
+    @on(SpecForm.Explained)
+    def _say(self, message: SpecForm.Explained) -> None:
+        self._tell(message.text, is_wrong=message.is_wrong)
+
+    def _tell(self, text: str, *, is_wrong: bool) -> None:
+        said = self.query_one("#said", Static)
+        said.update(text)
+        said.set_class(is_wrong, "-wrong")
+
+    @on(Input.Submitted)
+    def _keep(self) -> None:
+        self._answer(starts=False)
+
+    def action_start(self) -> None:
+        self._answer(starts=True)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "cancel":
+            self.dismiss(None)
+        else:
+            self._answer(starts=event.button.id == "start")
+
+    def _answer(self, *, starts: bool) -> None:
+        values = self.query_one(SpecForm).values
+        try:
+            make_spec("train", dict(values))
+        except AskedWrongly as error:
+            self._tell(error.message, is_wrong=True)
+            return
+        self.dismiss((values, starts))

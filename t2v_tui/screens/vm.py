@@ -1,0 +1,233 @@
+"""The machine that works: is it on, what it costs, when it stops by itself, and how it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from remote.steps import Status, StepState
+from t2v_core.errors import EngineError
+from t2v_tui.asking import about_starting_vm, about_stopping_vm
+from t2v_tui.headline import Tone, stops_in, truth
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import Failed, Told
+from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.dialogs import Confirm
+from t2v_tui.state import HostKind, HostView, Power, Reach, State
+from t2v_tui.vm_history import Day, days_of
+from t2v_tui.widgets.checks import CheckList
+from t2v_tui.widgets.gauges import Gauges
+from t2v_tui.words import ago, span, usd
+
+KEEP_S = 2 * 3600.0
+BAR, MOST_DAYS = 20, 5
+
+
+TONES = {
+    Tone.PLAIN: "$foreground", Tone.DIM: "$text-muted", Tone.ACCENT: "$accent", Tone.GOOD: "$success",
+    Tone.WARN: "$warning", Tone.BAD: "$error",
+}  # fmt: skip
+NOT_A_VM = """
+This machine does the work itself. To have a VM of Google Cloud do it, add to t2v.toml:
+
+    [host.my-vm]
+    provider = "gcloud"
+    zone = "us-central1-a"
+
+and choose it with h. Nothing costs anything before you say yes."""
+NOT_OURS = """
+Reached over SSH; t2v neither starts nor stops it."""
+
+
+@dataclass
+class DaysRead(Message):
+    """What each day cost on one host."""
+
+    host: str
+    days: tuple[Day, ...]
+
+
+class VmScreen(Cockpit):
+    NAME = "vm"
+    CSS_PATH = "vm.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("vm")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.days: dict[str, tuple[Day, ...]] = {}
+
+    def body(self) -> ComposeResult:
+        with Horizontal(id="upper"):
+            yield Static(id="standing", classes="pane", markup=False)
+            with Vertical(id="right"):
+                yield Static(id="money", classes="pane", markup=False)
+                yield Gauges(id="gauges", classes="pane")
+        with VerticalScroll(id="checks", classes="pane"):
+            yield CheckList()
+
+    def on_mount(self) -> None:
+        self.query_one("#standing").border_title = "machine"
+        self.query_one("#money").border_title = "cost"
+        self.query_one("#checks").border_title = "doctor"
+        self.query_one(CheckList).say("c checks everything on this machine: Python, packages, settings, disk, data.")
+
+    def show(self, state: State, now_t: float) -> None:
+        host = state.chosen
+        self.query_one("#standing", Static).update(standing(host, now_t), layout=False)
+        if host.name not in self.days:
+            self.days[host.name] = ()
+            self._read_days(host.name)
+        self.query_one("#money", Static).update(money(host, self.days[host.name], now_t), layout=False)
+        self.query_one(Gauges).show(host, now_t)
+
+    # Keys
+
+    def action_start_vm(self) -> None:
+        host = self._machine()
+        if host is not None and host.vm is not None and host.vm.power is Power.RUNNING:
+            self.notify(f"{host.name} runs", timeout=3)
+        elif host is not None:
+            self.app.push_screen(Confirm(about_starting_vm(self.cockpit.state, host.name)), self._start_if)
+
+    def _start_if(self, is_yes: bool | None) -> None:
+        if is_yes:
+            self._turn(self.cockpit.state.host, is_up=True)
+
+    def action_stop_vm(self) -> None:
+        host = self._machine()
+        if host is not None and host.vm is not None and host.vm.power is Power.STOPPED:
+            self.notify(f"{host.name} is stopped", timeout=3)
+        elif host is not None:
+            question = about_stopping_vm(self.cockpit.state, host.name, self.cockpit.now())
+            self.app.push_screen(Confirm(question), self._stop_if)
+
+    def _stop_if(self, is_yes: bool | None) -> None:
+        if is_yes:
+            self._turn(self.cockpit.state.host, is_up=False)
+
+    def _machine(self) -> HostView | None:
+        host = self.cockpit.state.chosen
+        if host.kind is HostKind.VM:
+            return host
+        self.notify(f"{host.name} is not a VM of t2v's; h chooses another host", timeout=4)
+        return None
+
+    def action_keep(self) -> None:
+        host = self._machine()
+        if host is not None:
+            kept_t = host.guard.kept_until_t if host.guard else None
+            self._keep(host.name, 0.0 if kept_t and kept_t > self.cockpit.now() else KEEP_S)
+
+    def action_doctor(self) -> None:
+        self.query_one(CheckList).run(self.cockpit.workspace)
+
+    @work(thread=True, exclusive=True, group="vm", exit_on_error=False)
+    def _turn(self, name: str, *, is_up: bool) -> None:
+        services = self.cockpit.services
+        provider = services.provider(name) if services else None
+        if provider is None:
+            return
+        self.cockpit.wake(name)
+        try:
+            if is_up:
+                provider.start(self._told, self.cockpit.closing)
+            else:
+                provider.stop()
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+        self.cockpit.wake(name)
+
+    def _told(self, step: StepState) -> None:
+        if step.status is Status.DOING:
+            self.post_message(Told(step.detail))
+
+    @work(thread=True, exclusive=True, group="keep", exit_on_error=False)
+    def _keep(self, name: str, seconds: float) -> None:
+        services = self.cockpit.services
+        provider = services.provider(name) if services else None
+        if services is None or provider is None:
+            return
+        try:
+            provider.keep(services.host(name), seconds)
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+            return
+        self.cockpit.wake(name)
+        self.post_message(
+            Told(f"{name} is kept for {span(seconds)}" if seconds else f"{name} may stop when it is idle")
+        )
+
+    @work(thread=True, exclusive=True, group="days", exit_on_error=False)
+    def _read_days(self, name: str) -> None:
+        try:
+            self.post_message(DaysRead(name, days_of(self.cockpit.workspace, name)))
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+
+    @on(DaysRead)
+    def _take_days(self, message: DaysRead) -> None:
+        self.days[message.host] = message.days
+        self._draw()
+
+
+def standing(host: HostView, now_t: float) -> Content:
+    """What is known of it, and how long ago; a line each."""
+    is_so = truth(host, now_t)
+    lines: list[tuple[str, str]] = [
+        (f"{is_so.glyph} {is_so.word}", f"bold {TONES[is_so.tone]}"),
+        (f"  {host.name}\n", "bold"), (f"  {is_so.detail}\n\n", "$text-muted"),
+    ]  # fmt: skip
+    rows = [("address", host.address), ("workspace", host.workdir)]
+    vm, guard, link = host.vm, host.guard, host.link
+    if vm is not None:
+        rows += [("machine", f"{vm.machine} {vm.gpus}".strip()), ("zone", vm.zone)]
+        rows.append(("up", span(now_t - vm.started_t) if vm.started_t and vm.power is Power.RUNNING else "–"))
+        rows.append(
+            ("by the API", f"{vm.power.value}, {ago(now_t - vm.seen_t)} ago" if vm.seen_t else vm.problem or "–")
+        )
+        rows.append(("stops", stops_in(host, now_t) or "–"))
+        rows.append(("guard", guard.why if guard and guard.why else "–"))
+        if guard is not None and guard.cap_t is not None:
+            rows.append(("at the latest", f"in {span(guard.cap_t - now_t)}"))
+    if host.kind is not HostKind.LOCAL:
+        latency = (
+            f"answers in {link.latency_s * 1000:.0f} ms" if link.latency_s and link.reach is Reach.UP else link.why
+        )
+        rows.append(("link", latency or "–"))
+    lines += [(f"{name:<14}{text}\n", "") for name, text in rows if text]
+    if vm is None:
+        lines.append((NOT_A_VM if host.kind is HostKind.LOCAL else NOT_OURS, "$text-muted"))
+    elif vm.problem:
+        lines.append((f"! {vm.problem}\n", "$warning"))
+    return Content.assemble(*lines)
+
+
+def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:
+    """Now, today, this session, and the last days as bars."""
+    cost = host.cost
+    if cost is None:
+        return Content("This host costs nothing that t2v knows of.").stylize("$text-muted")
+    about = "~" if cost.is_estimate else " "
+    lines = [
+        (f"now      {about}{usd(cost.usd_per_hour):>8}/h", "bold $accent"),
+        (
+            f"   while on {about}{usd(cost.up_usd_per_hour)}/h, off {usd(cost.disk_usd_per_hour)}/h (disk)\n",
+            "$text-muted",
+        ),
+        (f"session   {usd(cost.session(now_t)):>8}\n", ""),
+        (f"today     {usd(cost.today(now_t)):>8}\n", ""),
+    ]
+    most = max((day.usd for day in days), default=0.0) or 1.0
+    for day in days[:MOST_DAYS]:
+        full = round(day.usd / most * BAR)
+        lines += [(f"{day.label:<9} {usd(day.usd):>8} ", "$text-muted"), ("█" * full + "\n", "$accent")]
+    return Content.assemble(*lines)

@@ -1,0 +1,98 @@
+"""A start of work as it goes: what it will take, its steps, and what can be done about it now."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from remote.steps import Status, StepState
+from t2v_tui.launcher import can_take_back
+from t2v_tui.state import HostKind, LaunchPhase, LaunchView, State
+from t2v_tui.words import usd
+
+GLYPHS = {Status.OK: "✓", Status.DONE: "✓", Status.DOING: "◔", Status.NOTE: "!", Status.FAILED: "✗"}
+STYLES = {
+    Status.OK: "$success", Status.DONE: "$success", Status.DOING: "$accent", Status.NOTE: "$warning",
+    Status.FAILED: "$error",
+}  # fmt: skip
+# What comes next, dim, so that one sees how far it is.
+HERE: tuple[str, ...] = ("data", "disk", "launch", "first loss")
+SSH: tuple[str, ...] = ("SSH", "data", "code", "environment", "disk", "launch", "first loss")
+NAME_WIDTH = 13
+LAST_LINES = 20
+
+
+class LaunchPanel(VerticalScroll, can_focus=True):
+    """Takes the curve's place while something is started."""
+
+    PANE = "launch"
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="launch-text", markup=False)
+
+    def show(self, state: State, now_t: float) -> None:
+        if state.launch is not None:
+            self.query_one("#launch-text", Static).update(text_of(state, state.launch, now_t))
+
+
+def text_of(state: State, launch: LaunchView, now_t: float) -> Content:
+    """All of it, a line each."""
+    parts: list[tuple[str, str]] = [(f"{launch.title}\n", "bold")]
+    if launch.verb == "train":
+        parts += [(f"{line}\n", "$text-muted") for line in launch.estimate or ("reckoning what it will take …",)]
+    parts.append(("\n", ""))
+    for step in launch.steps:
+        parts += _step(step)
+    said = {step.name for step in launch.steps}
+    if launch.phase in (LaunchPhase.ASKING, LaunchPhase.WORKING):
+        parts += [(f"  {name}\n", "$text-muted") for name in steps_of(state, launch) if name not in said]
+    if launch.tail:
+        parts.append(("\n", ""))
+        parts += [(f"│ {line}\n", "$text-muted") for line in launch.tail[-LAST_LINES:]]
+    return Content.assemble(*parts, ("\n", ""), *_what_now(state, launch, now_t))
+
+
+def steps_of(state: State, launch: LaunchView) -> tuple[str, ...]:
+    """What a launch goes through, on that kind of host."""
+    host = state.hosts.get(launch.host)
+    is_here = host is None or host.kind is HostKind.LOCAL or (host.vm is not None and host.vm.is_simulated)
+    vm = ("VM",) if host is not None and host.vm is not None else ()
+    steps = vm + (HERE if is_here else SSH)
+    return steps if launch.verb == "train" else tuple(step for step in steps if step not in ("data", "first loss"))
+
+
+def _step(step: StepState) -> list[tuple[str, str]]:
+    style = STYLES[step.status]
+    lines = [
+        (f"{GLYPHS[step.status]} ", style),
+        (f"{step.name:<{NAME_WIDTH}}", ""),
+        (f"{step.detail}\n", "$text-muted"),
+    ]
+    if step.status is Status.FAILED:
+        lines[-1] = (f"{step.detail}\n", "$error")
+        if step.hint:
+            lines.append((f"{' ' * (NAME_WIDTH + 2)}→ {step.hint}\n", ""))
+    return lines
+
+
+def _what_now(state: State, launch: LaunchView, now_t: float) -> list[tuple[str, str]]:
+    """The keys that do something now, each with what it does."""
+    match launch.phase:
+        case LaunchPhase.ASKING:
+            cost = state.hosts[launch.host].cost if launch.host in state.hosts else None
+            price = f"{usd(cost.up_usd_per_hour)}/h" if cost and cost.up_usd_per_hour else "by the hour"
+            return [("y", "bold $accent"), (f" starts {launch.host}, which then costs {price}   ", ""),
+                    ("esc", "bold $accent"), (" leaves it", "")]  # fmt: skip
+        case LaunchPhase.WORKING if can_take_back(state, now_t):
+            return [("esc", "bold $accent"), (" cancels", "")]
+        case LaunchPhase.WORKING:
+            return [("it runs; ", ""), ("esc", "bold $accent"), (" closes this, ", ""), ("x", "bold $accent"),
+                    (" stops it", "")]  # fmt: skip
+        case LaunchPhase.FAILED:
+            return [("r", "bold $accent"), (" tries again   ", ""), ("esc", "bold $accent"), (" closes this", "")]
+        case LaunchPhase.CANCELLED:
+            return [("cancelled; ", ""), ("r", "bold $accent"), (" begins again, ", ""), ("esc", "bold $accent"),
+                    (" closes this", "")]  # fmt: skip
+    return [("esc", "bold $accent"), (" closes this", "")]
