@@ -183,6 +183,14 @@ class Player(Container, can_focus=True):
         self.path, self.is_playing = path, plays or (self.is_playing and path is not None)
         self._load_if_there_is_room()
 
+    def show_film(self, film: Film) -> None:
+        """Frames that come from elsewhere, as a video that is being drawn; they play on where others played."""
+        self.path = None
+        self.picture.show(film)
+        self.said.display = False
+        if self.is_playing:
+            self._go_on()
+
     def say(self, sentence: str) -> None:
         """Show words in the picture's place."""
         self.path = None

@@ -1,0 +1,261 @@
+"""Data: what sets there are, what training can read of them, and the work that makes it so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import DataTable, Static
+
+from t2v_core.errors import EngineError
+from t2v_tui.data_here import DataSetView, Prepared, data_sets_here, data_sets_there
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
+from t2v_tui.screens.base import Cockpit
+from t2v_tui.state import LOCAL, JobKey, JobView, Reach, RunView, State
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words, size
+
+if TYPE_CHECKING:
+    from t2v_tui.services import Services
+
+READ_EVERY_S, THERE_EVERY_S = 5.0, 20.0
+SETS = (("data set", 16), ("clips", 7), ("prepared", 18), ("set aside", 9), ("", None))
+SET_ASIDE = (("clip", 16), ("why", 18), ("", None))
+VERBS = ("preprocess", "shapes", "check", "manifest", "import-latents")
+# The built-in world is made for the models that are shipped.
+WORLD_SETTINGS = {"vae": "embedded", "text_encoder": "embedded", "frames": 8, "size": 64}
+BAR_CELLS = 24
+NOTHING = """No data set yet.
+
+b   builds the built-in world: 2 376 clips of moving
+    shapes with captions, in about a minute
+or  put clips into data/msr-vtt/videos/ and captions
+    into data/msr-vtt/annotations/, and press p"""
+NONE_SET_ASIDE = "No clip was set aside. c decodes every clip once and looks."
+
+
+class DataScreen(Cockpit):
+    NAME = "data"
+    CSS_PATH = "data.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("data")]
+
+    class HereRead(Message):
+        def __init__(self, sets: tuple[DataSetView, ...]) -> None:
+            super().__init__()
+            self.sets = sets
+
+    class ThereRead(Message):
+        def __init__(self, host: str, sets: tuple[str, ...]) -> None:
+            super().__init__()
+            self.host, self.sets = host, sets
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sets: tuple[DataSetView, ...] | None = None
+        self.there: tuple[str, tuple[str, ...]] = ("", ())
+        self._followed: set[JobKey] = set()
+
+    def body(self) -> ComposeResult:
+        with Vertical(id="sets-box", classes="pane"):
+            yield ListTable(SETS, id="sets")
+            yield Static(NOTHING, id="nothing", classes="empty", markup=False)
+            yield Static(id="facts", markup=False)
+        with Horizontal(id="below"):
+            with Vertical(id="aside-box", classes="pane"):
+                yield ListTable(SET_ASIDE, id="aside")
+                yield Static(NONE_SET_ASIDE, id="none-aside", classes="empty", markup=False)
+            with Vertical(id="work-box", classes="pane"):
+                yield Static(id="work", markup=False)
+
+    def on_mount(self) -> None:
+        self.set_interval(READ_EVERY_S, self._read_again)
+        self.set_interval(THERE_EVERY_S, self._read_there_again)
+        self._read_here()
+
+    def on_screen_resume(self) -> None:
+        self._read_here()
+        self._read_there_again()
+
+    def _read_again(self) -> None:
+        if self.is_current:
+            self._read_here()
+
+    def _read_there_again(self) -> None:
+        state, services = self.cockpit.state, self.cockpit.services
+        if (
+            self.is_current
+            and services is not None
+            and state.host != LOCAL
+            and state.chosen.link.reach is not Reach.LOST
+        ):
+            self._read_there(services, state.host)
+
+    @work(thread=True, exclusive=True, group="data-here", exit_on_error=False)
+    def _read_here(self) -> None:
+        self.post_message(self.HereRead(data_sets_here(self.cockpit.workspace)))
+
+    @work(thread=True, exclusive=True, group="data-there", exit_on_error=False)
+    def _read_there(self, services: Services, host: str) -> None:
+        try:
+            self.post_message(self.ThereRead(host, data_sets_there(services.jobs(host))))
+        except EngineError:  # the headline says that it is not heard
+            return
+
+    def on_data_screen_here_read(self, message: HereRead) -> None:
+        self.sets = message.sets
+        self.show(self.cockpit.state, self.cockpit.now())
+
+    def on_data_screen_there_read(self, message: ThereRead) -> None:
+        self.there = (message.host, message.sets)
+        self.show(self.cockpit.state, self.cockpit.now())
+
+    @property
+    def table(self) -> ListTable:
+        return self.query_one("#sets", ListTable)
+
+    @property
+    def chosen(self) -> DataSetView | None:
+        return next((one for one in self.sets or () if one.path == self.table.chosen), None)
+
+    # Drawing
+
+    def show(self, state: State, now_t: float) -> None:
+        sets = self.sets or ()
+        self.table.show_rows([(one.path, _cells(one)) for one in sets])
+        is_empty = self.sets == ()
+        self.query_one("#nothing").display = is_empty
+        self.table.display = self.query_one("#facts").display = not is_empty
+        box = self.query_one("#sets-box")
+        box.border_title = "data sets here" if self.sets is not None else "data sets · reading"
+        there = self.there[1] if self.there[0] == state.host else ()
+        box.border_subtitle = f"on {state.host}: {', '.join(there)}" if there else None
+        self._show_chosen()
+        self._show_work(state, now_t)
+
+    def _show_chosen(self) -> None:
+        one = self.chosen
+        self.query_one("#facts", Static).update(facts_of(one) if one is not None else "")
+        aside = one.set_aside if one is not None else ()
+        table = self.query_one("#aside", ListTable)
+        table.show_rows([(row.clip, (Text(row.clip), Text(row.reason), Text(row.detail))) for row in aside])
+        table.display = bool(aside)
+        self.query_one("#none-aside").display = not aside
+        self.query_one("#aside-box").border_title = f"set aside · {len(aside)}" if aside else "set aside"
+
+    @on(DataTable.RowHighlighted, "#sets")
+    def _other_row(self) -> None:
+        self._show_chosen()
+
+    def _jobs(self, state: State) -> list[JobView]:
+        jobs = [job for job in state.jobs.values() if job.row.verb in VERBS]
+        return sorted(jobs, key=lambda job: (job.row.has_ended, -job.row.began_t))
+
+    def _show_work(self, state: State, now_t: float) -> None:
+        jobs = self._jobs(state)
+        for job in jobs[:3]:
+            if job.key not in self._followed and not job.row.has_ended:
+                self._followed.add(job.key)
+                self.post_message(FollowJob(job.key))
+        box, words = self.query_one("#work-box"), self.query_one("#work", Static)
+        if not jobs:
+            box.border_title = "work"
+            words.update(Content.styled("Nothing was started yet.\np prepares, c checks, b builds.", "$text-muted"))
+            return
+        box.border_title = f"{jobs[0].row.verb} on {jobs[0].key.host}"
+        words.update(work_in_words(jobs[0], state.runs.get(jobs[0].key), now_t, letters=self.cockpit.settings.ascii))
+
+    # Keys
+
+    def action_prepare(self) -> None:
+        one = self.chosen
+        if one is None:
+            self.post_message(Failed("there is no data set to prepare", "b builds the built-in world"))
+        elif one.needs.startswith("no "):
+            self.post_message(Failed(f"{one.path}: {one.needs}", "t2v init says where clips and captions belong"))
+        else:
+            self._start("preprocess", {"data": one.path, **(WORLD_SETTINGS if one.is_world else {})})
+
+    def action_check(self) -> None:
+        if (one := self.chosen) is not None:
+            self._start("check", {"data": one.path})
+
+    def action_build(self) -> None:
+        if any(one.is_world for one in self.sets or ()):
+            self.post_message(Failed("the built-in world is here already", "p prepares it, t trains on it"))
+        else:
+            self._start("shapes", {})
+
+    def _start(self, verb: str, values: dict[str, Any]) -> None:
+        host = self.cockpit.state.host
+        self.post_message(StartWork(verb, values, host))
+        self.notify(f"{verb} begins on {host}", markup=False)
+
+    def action_stop(self) -> None:
+        alive = [job for job in self._jobs(self.cockpit.state) if not job.row.has_ended]
+        if alive:
+            self.post_message(StopWork(alive[0].key))
+
+
+def facts_of(one: DataSetView) -> Content:
+    """Two lines: what lies there, and what is missing."""
+    captions = ", ".join(one.captions[:3]) + (f" and {len(one.captions) - 3} more" if one.captions[3:] else "")
+    total = sum(part.size_bytes for part in (*one.latents, *one.text))
+    first = " · ".join(
+        filter(
+            None, (f"captions: {captions}" if captions else "no captions", f"{size(total)} prepared" if total else "")
+        )
+    )
+    needs = (f"● {one.needs}", "$text-warning") if one.needs else ("✓ training can read it", "$text-success")
+    return Content.assemble((f"{first}\n", "$text-muted"), needs)
+
+
+def work_in_words(job: JobView, run: RunView | None, now_t: float, *, letters: bool = False) -> Content:
+    """State, stage, a bar, and what it warned of."""
+    glyph = JOB_GLYPHS.get(job.row.state, " ")
+    began = job.row.started_t
+    took = f"  {duration((job.row.ended_t or now_t) - began)}" if began else ""
+    pieces = [(f"{glyph} {job.row.state}{took}\n", "$foreground")]
+    if job.row.has_ended:
+        pieces.append((f"{job_in_words(job.row)}\n", "$text-muted"))
+        pieces.append((f"{job.row.hint}\n" if job.row.hint else "", "$text-muted"))
+    elif run is not None:
+        pieces.append((f"{run.stage}  {run.detail}\n", "$text-muted"))
+        pieces.append((_bar(run, letters=letters), "$accent"))
+    if run is not None:
+        pieces += [(f"▲ {warning}\n", "$text-warning") for warning in run.warnings[-3:]]
+    return Content.assemble(*pieces)
+
+
+def _bar(run: RunView, *, letters: bool) -> str:
+    if not run.total:
+        return ""
+    filled = round(BAR_CELLS * min(1.0, run.done / run.total))
+    full, empty = ("#", ".") if letters else ("█", "░")
+    left = f"  {duration(run.time_left_s)} left" if run.time_left_s is not None else ""
+    how_far = f"{grouped(run.done)} of {grouped(run.total)} {run.unit}"
+    return f"{full * filled}{empty * (BAR_CELLS - filled)}\n{how_far}{left}\n"
+
+
+def _cells(one: DataSetView) -> tuple[Text, ...]:
+    return (
+        Text(one.name), Text(f"{grouped(one.clips):>7}"), Text(_prepared(one.latents)),
+        Text(f"{grouped(len(one.set_aside)) if one.set_aside else '—':>9}"),
+        Text("✓ ready" if one.is_prepared else f"● {one.needs}", style="green" if one.is_prepared else "yellow"),
+    )  # fmt: skip
+
+
+def _prepared(parts: tuple[Prepared, ...]) -> str:
+    """`9 000 train 1 000 test`, or shards where clips would take long to count."""
+    if not parts:
+        return "—"
+    return " · ".join(
+        f"{grouped(part.clips)} {part.split}" if part.clips is not None else f"{part.shards} shards {part.split}"
+        for part in parts
+    )

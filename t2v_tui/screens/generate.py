@@ -1,0 +1,76 @@
+"""Generate: a prompt becomes a video; it can be watched while it is drawn, and others wait in line."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
+
+from t2v_tui.keys import bindings_for
+from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen
+from t2v_tui.state import LOCAL, JobKey
+from t2v_tui.widgets.entries import Choice, PromptInput
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.spec_form import SpecForm
+
+EMPTY = """The video appears here while it is drawn.
+
+Say what it shows, and press enter.
+“a red circle moving left” is what
+the shipped model was trained on."""
+
+
+class GenerateScreen(SamplingScreen):
+    NAME = "generate"
+    VERB = "generate"
+    SHOWN = ("generate",)
+    CSS_PATH = "sampling.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("generate")]
+    FIELDS = (*SETTINGS, "frames", "fps", "checkpoint", *MORE_SETTINGS)
+
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            with Vertical(id="ask"):
+                with Vertical(id="prompt-box", classes="pane one-line") as box:
+                    box.border_title = "prompt"
+                    box.border_subtitle = "enter makes it · ↑ earlier ones"
+                    yield PromptInput(placeholder="what the video shows", id="prompt")
+                with Vertical(id="settings", classes="pane") as box:
+                    box.border_title = "settings"
+                    with Horizontal(classes="row"):
+                        yield Static("host", classes="name")
+                        yield Choice([(LOCAL, LOCAL)], id="host")
+                        yield Static("where it is drawn", classes="about")
+                    yield SpecForm("generate", self.FIELDS, {"prompt": "x"}, choices={"checkpoint": [("", "latest")]})
+                    yield Static(id="about", markup=False)
+            with Vertical(id="look"):
+                with Vertical(id="result-box", classes="pane"):
+                    yield Player(empty=EMPTY, id="result", letters=self.cockpit.settings.ascii)
+                with Vertical(id="queue-box", classes="pane"):
+                    yield ListTable(QUEUE, id="queue")
+
+    def on_mount(self) -> None:
+        self.query_one("#host", Choice).offer([(name, name) for name in self.cockpit.state.hosts or (LOCAL,)])
+        self.query_one("#host", Choice).choose(self.cockpit.state.host)
+        self.prompt.focus()
+
+    def arrive(self, arrival: Any) -> None:
+        """A job to watch, or settings to fill in: a checkpoint, or those of another video."""
+        if isinstance(arrival, JobKey):
+            self.watch_job(arrival)
+            return
+        values = dict(arrival)
+        if "prompt" in values:
+            self.prompt.value = str(values["prompt"])
+        checkpoint = str(values.get("checkpoint", ""))
+        if checkpoint and checkpoint not in dict(self._checkpoint_choices()):
+            values["checkpoint"] = f"checkpoints/{checkpoint.rsplit('/', 1)[-1]}"
+        self.form.fill(self.form.values | values)
+        self.prompt.focus()
+
+    def _checkpoint_choices(self) -> list[tuple[str, str]]:
+        return self.form.query_one("#in-checkpoint", Choice).choices

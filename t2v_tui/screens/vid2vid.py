@@ -1,0 +1,187 @@
+"""Vid2Vid: a video goes in, noised and denoised towards a prompt; before and after stand side by side."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection
+from pathlib import PurePath, PurePosixPath
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlparse
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Paste
+from textual.widgets import Input, Static
+
+from t2v_tui.keys import bindings_for
+from t2v_tui.messages import Failed
+from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen
+from t2v_tui.state import LOCAL, JobKey, State
+from t2v_tui.widgets.entries import Choice, PromptInput
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.spec_form import SpecForm
+
+BEFORE = (
+    "Drop a video file here, type its path, or press ↑ for those of this workspace. On screen 3, r brings one along."
+)
+AFTER = "What comes out appears here while it is drawn."
+BAR_CELLS = 20
+
+
+class PathInput(PromptInput):
+    """A path; a file that is dropped on a terminal arrives as pasted text, quoted in one way or another."""
+
+    def _on_paste(self, event: Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        self.value = path_in(event.text)
+        self.cursor_position = len(self.value)
+
+
+class Vid2VidScreen(SamplingScreen):
+    NAME = "vid2vid"
+    VERB = "refine"
+    SHOWN = ("refine", "add-noise")
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["sampling.tcss", "vid2vid.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("vid2vid")]
+    FIELDS = ("strength", "steps", "guidance_scale", "seed", "checkpoint", "overlap", *MORE_SETTINGS)
+
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            with Vertical(id="ask"):
+                with Vertical(id="prompt-box", classes="pane two-lines") as box:
+                    box.border_title = "video and prompt"
+                    box.border_subtitle = "enter refines it · ↑ earlier ones"
+                    yield PathInput(placeholder="path of a video", id="path")
+                    yield PromptInput(placeholder="what it should show", id="prompt")
+                with Vertical(id="settings", classes="pane") as box:
+                    box.border_title = "settings"
+                    with Horizontal(classes="row"):
+                        yield Static("host", classes="name")
+                        yield Choice([(LOCAL, LOCAL)], id="host")
+                        yield Static("where it is drawn; the video has to be there", classes="about")
+                    example = {"prompt": "x", "input": "in.mp4", "output": "out.mp4"}
+                    yield SpecForm("refine", self.FIELDS, example, choices={"checkpoint": [("", "latest")]})
+                    yield Static(id="noise", markup=False)
+                    yield Static(id="about", markup=False)
+            with Vertical(id="look"):
+                with Horizontal(id="both"):
+                    with Vertical(id="before-box", classes="pane") as box:
+                        box.border_title = "before"
+                        yield Player(empty=BEFORE, id="before", letters=self.cockpit.settings.ascii)
+                    with Vertical(id="result-box", classes="pane"):
+                        yield Player(empty=AFTER, id="result", letters=self.cockpit.settings.ascii)
+                with Vertical(id="queue-box", classes="pane"):
+                    yield ListTable(QUEUE, id="queue")
+
+    def on_mount(self) -> None:
+        host = self.query_one("#host", Choice)
+        host.offer([(name, name) for name in self.cockpit.state.hosts or (LOCAL,)])
+        host.choose(self.cockpit.state.host)
+        self.path.focus()
+        self._show_noise()
+
+    @property
+    def path(self) -> PathInput:
+        return self.query_one("#path", PathInput)
+
+    @property
+    def before(self) -> Player:
+        return self.query_one("#before", Player)
+
+    def arrive(self, arrival: Any) -> None:
+        """A job to watch, or a video to refine."""
+        if isinstance(arrival, JobKey):
+            self.watch_job(arrival)
+            return
+        self.path.value = str(arrival["input"])
+        self.prompt.value = str(arrival.get("prompt", ""))
+        self.query_one("#host", Choice).choose(LOCAL if arrival.get("is_here", True) else self.cockpit.state.host)
+        self.prompt.focus()
+
+    def show(self, state: State, now_t: float) -> None:
+        super().show(state, now_t)
+        self.path.history = [video.path for video in self.here.videos]
+        if (
+            self.watched is not None
+            and (said := self._specs.get(self.watched, {}).get("input"))
+            and not self.path.value
+        ):
+            self.path.value = str(said)
+
+    @on(Input.Changed, "#path")
+    def _other_video(self, message: Input.Changed) -> None:
+        path = self.cockpit.workspace.root / message.value
+        if message.value and path.is_file():
+            self.before.show(path)
+        elif message.value:
+            on_host = message.value in {video.path for video in self.known_there().videos}
+            self.before.say(f"It is on {self.host}." if on_host else "There is no such file here.")
+        else:
+            self.before.show(None)
+
+    @on(Input.Submitted, "#path")
+    def _to_prompt(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.prompt.focus()
+
+    @on(Input.Changed, "#in-strength")
+    @on(Input.Changed, "#in-steps")
+    def _show_noise(self) -> None:
+        fields = self.form.fields
+        values = {name: self.form.values.get(name, fields[name].default) for name in ("strength", "steps")}
+        self.query_one("#noise", Static).update(noise_in_words(values["strength"], values["steps"]))
+
+    def action_start(self) -> None:
+        values = self.asked()
+        if values is None:
+            return
+        path = self.path.value.strip()
+        if not path:
+            self.post_message(Failed("there is no video to refine yet", "drop a file, or press r on screen 3"))
+            self.path.focus()
+            return
+        host = self.chosen_host
+        if host == LOCAL and not (self.cockpit.workspace.root / path).is_file():
+            self.post_message(Failed(f"there is no file {path} here", "drop the file, or type its path"))
+            return
+        known = {video.path for video in (*self.here.videos, *self.known_there().videos)}
+        self.start({**values, "input": path, "output": output_for(path, known)})
+
+    def action_play(self) -> None:
+        """Both at once, from the same moment on."""
+        self.before.action_play()
+        self.result.action_play()
+
+
+def path_in(text: str) -> str:
+    """The first path of what was dropped: `'/a b.mp4'`, `/a\\ b.mp4`, `file:///a%20b.mp4` or plain."""
+    line = next(iter(text.strip().splitlines()), "")
+    if line.startswith("file://"):
+        return unquote(urlparse(line).path)
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return line
+    return words[0] if len(words) == 1 else line
+
+
+def output_for(path: str, known: Collection[str]) -> str:
+    """A new name in outputs/: `outputs/NAME-refined.mp4`, `outputs/NAME-refined-2.mp4`, …"""
+    stem = PurePosixPath(path).stem.partition("-refined")[0]
+    names = (f"outputs/{stem}-refined{suffix}.mp4" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+    return next(name for name in names if name not in known)
+
+
+def noise_in_words(strength: object, steps: object) -> str:
+    """`about 15 of 50 steps  ██████░░░░░░░░░░░░░░`, or nothing for what is no number."""
+    try:
+        share, count = float(str(strength)), int(str(steps))
+    except ValueError:
+        return ""
+    share = min(1.0, max(0.0, share))
+    filled = round(share * BAR_CELLS)
+    return f"about {round(share * count)} of {count} steps  {'█' * filled}{'░' * (BAR_CELLS - filled)}"
