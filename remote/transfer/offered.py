@@ -75,11 +75,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Offer:
-    """refused: (path as it may be shown, why), for what will not be fetched; programs: that the host has"""
+    """passed_over, unsafe: (path as it may be shown, why): not finished, or no file; and names that are refused
+
+    absent: what was asked for and is not there; programs: that the host has
+    """
 
     workspace: str
     units: tuple[Unit, ...]
-    refused: tuple[tuple[str, str], ...]
+    passed_over: tuple[tuple[str, str], ...]
+    unsafe: tuple[tuple[str, str], ...]
     absent: tuple[str, ...]
     programs: tuple[str, ...]
 
@@ -97,7 +101,10 @@ def read_offer(said: Mapping[str, Any], asked: Sequence[str], *, folds_case: boo
 def _read(said: Mapping[str, Any], asked: Sequence[str], *, folds_case: bool) -> Offer:
     units: list[Unit] = []
     places: dict[str, str] = {}
-    refused = [(shown(str(one["path"])), shown(str(one["why"]))) for one in said["skipped"] if not one.get("is_asked")]
+    unsafe: list[tuple[str, str]] = []
+    passed_over = [
+        (shown(str(one["path"])), shown(str(one["why"]))) for one in said["skipped"] if not one.get("is_asked")
+    ]
     absent = [shown(str(one["path"])) for one in said["skipped"] if one.get("is_asked")]
     for row in said["units"]:
         try:
@@ -108,12 +115,19 @@ def _read(said: Mapping[str, Any], asked: Sequence[str], *, folds_case: bool) ->
             places[place] = shown(str(unit.path))
             units.append(unit)
         except UnsafeName as error:
-            refused.append((shown(str(row["path"])), error.message))
-    return Offer(str(said["workspace"]), tuple(units), tuple(refused), tuple(absent), tuple(map(str, said["programs"])))
+            unsafe.append((shown(str(row["path"])), error.message))
+    return Offer(
+        str(said["workspace"]),
+        tuple(units),
+        tuple(passed_over),
+        tuple(unsafe),
+        tuple(absent),
+        tuple(map(str, said["programs"])),
+    )
 
 
 def _unit(row: Mapping[str, Any], asked: Sequence[str]) -> Unit:
-    below = next((path for path in asked if _lies_in(str(row["path"]), path)), asked[0])
+    below = next((path for path in asked if lies_in(str(row["path"]), path)), asked[0])
     path = relative_path(str(row["path"]), below)
     is_sealed = row["kind"] == "sealed"
     files = tuple(_file(one, is_sealed=is_sealed) for one in row["files"])
@@ -123,7 +137,7 @@ def _unit(row: Mapping[str, Any], asked: Sequence[str]) -> Unit:
     return Unit(path, is_sealed, files, step if isinstance(step, int) else None)
 
 
-def _lies_in(name: str, folder: str) -> bool:
+def lies_in(name: str, folder: str) -> bool:
     return folder in (".", name) or name.startswith(f"{folder}/")
 
 

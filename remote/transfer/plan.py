@@ -12,12 +12,12 @@ from typing import Any
 
 from remote.agent.parts import journal_path, merged, part_path, read_journal
 from remote.cost import egress_usd
-from remote.errors import DiskFull, Refused
+from remote.errors import DiskFull, HostUnreachable, Refused
 from remote.host_jobs import HostJobs
 from remote.host_settings import read_hosts
 from remote.transfer.memory import Memory
 from remote.transfer.names import folds_case, shown
-from remote.transfer.offered import CHECKPOINTS, FarFile, Unit, read_offer
+from remote.transfer.offered import CHECKPOINTS, FarFile, Unit, lies_in, read_offer
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import MANIFEST, sha256
 from t2v_core.workspace import Workspace
@@ -55,7 +55,9 @@ class PlanItem:
 
 @dataclass(frozen=True)
 class Plan:
-    """items: in the order in which they come; refused: (what, why); absent: what was asked for and is not there
+    """items:       in the order in which they come
+    passed_over: (what, why): not finished, or no file; unsafe: the same for names that are refused
+    absent:      what was asked for and is not there
 
     seconds: at the rate of the last transfer; None when there was none
     usd:     for egress, estimated; None for a host that bills none
@@ -64,7 +66,8 @@ class Plan:
     host: str
     asked: tuple[str, ...]
     items: tuple[PlanItem, ...]
-    refused: tuple[tuple[str, str], ...]
+    passed_over: tuple[tuple[str, str], ...]
+    unsafe: tuple[tuple[str, str], ...]
     absent: tuple[str, ...]
     programs: tuple[str, ...]
     free_bytes: int
@@ -128,7 +131,8 @@ def plan_pull(jobs: HostJobs, what: Sequence[str], *, is_latest: bool = False, i
     to_send = sum(item.to_send for item in items if item.standing is Standing.NEEDED)
     rate = memory.bytes_per_s()
     return Plan(
-        host=jobs.host.name, asked=tuple(asked), items=items, refused=offer.refused, absent=offer.absent,
+        host=jobs.host.name, asked=tuple(asked), items=items,
+        passed_over=offer.passed_over, unsafe=offer.unsafe, absent=offer.absent,
         programs=offer.programs, there=offer.workspace, free_bytes=free_bytes(workspace.root),
         seconds=to_send / rate if rate else None, usd=egress_of(jobs.host.name, workspace, to_send),
     )  # fmt: skip
@@ -136,11 +140,24 @@ def plan_pull(jobs: HostJobs, what: Sequence[str], *, is_latest: bool = False, i
 
 def _said(jobs: HostJobs, memory: Memory, asked: list[str]) -> dict[str, Any]:
     known = memory.last_offer(asked)
-    said = jobs.ask("offer", timeout_s=OFFER_TIMEOUT_S, paths=asked, known=known["digest"] if known else None)
+    try:
+        said = jobs.ask("offer", timeout_s=OFFER_TIMEOUT_S, paths=asked, known=known["digest"] if known else None)
+    except HostUnreachable:
+        if units := _in_the_bucket(jobs, memory, asked):
+            return {"workspace": "", "units": units, "skipped": [], "programs": []}
+        raise
     if said["is_same"] and known is not None:
         return known
     memory.keep_offer(asked, said)
     return said
+
+
+def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> list[dict[str, Any]]:
+    """The units that the host has uploaded, which need it no more."""
+    settings = read_hosts(jobs.workspace).get(jobs.host.name)
+    if settings is None or settings.transfer != "bucket":
+        return []
+    return [unit for unit in memory.uploaded_units() if any(lies_in(unit["path"], path) for path in asked)]
 
 
 def egress_of(host: str, workspace: Workspace, size: int) -> float | None:

@@ -45,6 +45,8 @@ class _Commands(LazyGroup):
         "attach": Entry("t2v_tui.cli.jobs:attach", "Watch a job to its end."),
         "logs": Entry("t2v_tui.cli.jobs:logs", "Show a job's log."),
         "stop": Entry("t2v_tui.cli.jobs:stop", "End a job."),
+        "pull": Entry("t2v_tui.cli.transfer:pull", "Bring files home from another machine, verified."),
+        "push": Entry("t2v_tui.cli.transfer:push", "Bring code, data or videos to another machine."),
         "bootstrap": Entry("t2v_tui.cli.bootstrap:bootstrap", "Make another machine ready for the engine."),
     }
 
@@ -69,8 +71,12 @@ class _HostCommands(LazyGroup):
 
 class _VmCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
+        "status": Entry("t2v_tui.cli.vm:status", "How a VM stands, and whether its SSH server answers."),
+        "start": Entry("t2v_tui.cli.vm:start", "Start a VM, and wait until it lets us in."),
+        "stop": Entry("t2v_tui.cli.vm:stop", "Stop a VM; said when the cloud has confirmed it."),
         "keep": Entry("t2v_tui.cli.vm_cost:keep", "Keep a VM from stopping itself for a while."),
         "cost": Entry("t2v_tui.cli.vm_cost:cost", "What a VM costs: now, today, and while it is stopped."),
+        "list": Entry("t2v_tui.cli.vm:list_", "Every VM of the project."),
     }
 
 

@@ -1,0 +1,286 @@
+"""`t2v pull` and `t2v push`: files come home verified, and go there; planned first, gone on with when interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+import typer
+
+from remote.host_jobs import HostJobs
+from remote.host_settings import LOCAL, read_hosts
+from remote.hosts import host_named
+from remote.transfer.plan import WORDS, Plan, Standing, plan_pull
+from remote.transfer.progress import Phase, TransferProgress
+from remote.transfer.push_plan import PushPlan, plan_push
+from t2v_core.errors import AskedWrongly
+from t2v_core.events import Event
+from t2v_core.workspace import Workspace
+from t2v_tui.cli.main import Common
+from t2v_tui.cli.narrate import Narrator, narrator
+from t2v_tui.cli.run import INTERRUPTED, find_workspace
+from t2v_tui.words import duration, size, usd
+
+EVERYTHING = ("checkpoints", "videos", "logs")
+WATCHED = ("checkpoints", "videos")
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", metavar="NAME", help="Host of t2v.toml; the only one when left out.", show_default=False),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, and move nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
+
+
+@dataclass
+class Outcome:
+    """What a command has moved, and what it would not.
+
+    refused: sentences; each makes the exit code 1
+    """
+
+    paths: list[str] = field(default_factory=list)
+    moved_bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+    refused: list[str] = field(default_factory=list)
+    unchanged: int = 0
+
+
+def pull(
+    ctx: typer.Context,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WHAT...", help="checkpoints, videos, logs, or paths of the workspace there."),
+    ] = None,
+    host: HostOption = None,
+    is_latest: Annotated[bool, typer.Option("--latest", help="Of the checkpoints only the newest.")] = False,
+    is_all: Annotated[bool, typer.Option("--all", help="Checkpoints, videos and logs.")] = False,
+    is_watching: Annotated[
+        bool, typer.Option("--watch", help="Fetch what is new until no job runs there any more.")
+    ] = False,
+    is_dry: DryRun = False,
+    is_replacing: Annotated[
+        bool, typer.Option("--replace", help="Also over what has the same name here and did not come from there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Bring files home from a host: verified, then renamed. Only finished ones; what is here already is not sent.
+
+    Interrupted at any point, the same command goes on where it was.
+
+    \b
+    Examples:
+      t2v pull checkpoints --latest
+      t2v pull videos --host a100-golden
+      t2v pull data/msr-vtt/annotations --dry-run
+      t2v pull --watch
+
+    The paths that came go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what came is
+    kept; 3 when the host cannot be reached.
+    """
+    common: Common = ctx.obj
+    words = list(what or (EVERYTHING if is_all else WATCHED if is_watching else ()))
+    if not words:
+        raise AskedWrongly("what is to come home?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
+    workspace = find_workspace(common.workspace, os.environ)
+    teller, outcome = narrator(), Outcome()
+    with HostJobs(host_named(which_host(host, workspace), workspace), workspace) as jobs:
+        try:
+            if is_watching:
+                _watch(jobs, words, teller, outcome, is_latest=is_latest)
+            else:
+                _pull(jobs, words, teller, outcome, is_latest=is_latest, is_dry=is_dry, is_replacing=is_replacing)
+        except KeyboardInterrupt:
+            teller.close()
+            teller.say("interrupted: what came is kept; the same command goes on where it was", "yellow")
+            return INTERRUPTED
+        finally:
+            teller.close()
+    return told(outcome, workspace, teller, as_json=as_json or common.as_json)
+
+
+def push(
+    ctx: typer.Context,
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="WHAT...", help="code (what git lists), data, videos, or paths of this workspace."),
+    ],
+    host: HostOption = None,
+    is_dry: DryRun = False,
+    is_replacing: Annotated[
+        bool, typer.Option("--replace", help="Also over what is there and was not pushed, or was edited there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Bring files of this workspace to the same places on a host: verified, then renamed.
+
+    `code` is what git lists, with the lock file, and nothing that git ignores. Nothing is overwritten or removed there
+    that was not pushed before.
+
+    \b
+    Examples:
+      t2v push code --dry-run
+      t2v push data --host a100-golden
+      t2v push outputs/draft.mp4
+
+    The paths that went go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what arrived is
+    kept; 3 when the host cannot be reached.
+    """
+    common: Common = ctx.obj
+    workspace = find_workspace(common.workspace, os.environ)
+    teller, outcome = narrator(), Outcome()
+    with HostJobs(host_named(which_host(host, workspace), workspace), workspace) as jobs:
+        try:
+            _push(jobs, what, teller, outcome, is_dry=is_dry, is_replacing=is_replacing)
+        except KeyboardInterrupt:
+            teller.close()
+            teller.say("interrupted: what arrived is kept; the same command goes on where it was", "yellow")
+            return INTERRUPTED
+        finally:
+            teller.close()
+    return told(outcome, workspace, teller, as_json=as_json or common.as_json)
+
+
+def which_host(name: str | None, workspace: Workspace) -> str:
+    """The host that is meant. Raises AskedWrongly when none was named and there is not exactly one."""
+    if name == LOCAL:
+        raise AskedWrongly("this machine has the files already", hint="--host NAME, of t2v.toml")
+    hosts = list(read_hosts(workspace))
+    if name is None and len(hosts) != 1:
+        sentence = f"which host: {', '.join(hosts)}?" if hosts else f"{workspace.settings_file} names no host"
+        raise AskedWrongly(sentence, hint="--host NAME" if hosts else 'add to t2v.toml: [host.NAME] and address = "…"')
+    return name or hosts[0]
+
+
+def _pull(
+    jobs: HostJobs, words: Sequence[str], teller: Narrator, outcome: Outcome, *,
+    is_latest: bool, is_dry: bool, is_replacing: bool,
+) -> None:  # fmt: skip
+    from remote.transfer.logs_home import PullingLogs  # noqa: PLC0415 - what only moving needs
+    from remote.transfer.pull import Pulling  # noqa: PLC0415
+
+    files = [word for word in words if word != "logs"]
+    if files:
+        plan = plan_pull(jobs, files, is_latest=is_latest, is_replacing=is_replacing)
+        tell_plan(plan, teller, outcome)
+        if is_dry:
+            outcome.paths += [str(item.path) for item in plan.needed]
+        elif plan.needed:
+            _follow(Pulling(jobs, plan), teller, outcome)
+    if "logs" in words:
+        logs = PullingLogs(jobs)
+        teller.say(f"logs of {len(logs.rows)} jobs: {size(logs.to_send)}", "dim")
+        if not is_dry and logs.rows:
+            _follow(logs, teller, outcome)
+
+
+def _watch(jobs: HostJobs, words: Sequence[str], teller: Narrator, outcome: Outcome, *, is_latest: bool) -> None:
+    from remote.transfer.watching import Watching  # noqa: PLC0415
+
+    files = [word for word in words if word != "logs"]
+    teller.say(f"watching {', '.join(files)} of {jobs.host.name} until no job runs there; Ctrl-C leaves it", "dim")
+    _follow(Watching(jobs, files, is_latest=is_latest), teller, outcome)
+
+
+def _push(
+    jobs: HostJobs, what: Sequence[str], teller: Narrator, outcome: Outcome, *, is_dry: bool, is_replacing: bool
+) -> None:
+    from remote.transfer.push import Pushing  # noqa: PLC0415
+
+    plan = plan_push(jobs, what, is_replacing=is_replacing)
+    tell_push_plan(plan, teller, outcome)
+    if is_dry:
+        outcome.paths += [file.path for file, _ in plan.needed]
+    elif plan.needed or plan.gone:
+        _follow(Pushing(jobs, plan), teller, outcome)
+
+
+def _follow(moving: Moving, teller: Narrator, outcome: Outcome) -> None:
+    """Show how it stands until it ends; Ctrl-C ends it."""
+    done, waits_for = 0, ""
+    try:
+        for row in moving:
+            done = max(done, row.done_bytes)
+            match row.phase:
+                case Phase.LANDED:
+                    outcome.paths.append(row.path)
+                case Phase.NOTE:
+                    teller.say(row.note, "yellow")
+                case Phase.WAITING if row.note != waits_for:
+                    waits_for = row.note
+                    teller.say(row.note, "dim")
+                case Phase.MOVING:
+                    teller.show(bar(row))
+    finally:
+        moving.close()
+        outcome.moved_bytes += done
+
+
+def bar(row: TransferProgress) -> Event:
+    """A row as the narrators show progress."""
+    unit, amount = ("GB", 1e9) if row.total_bytes >= 2e9 else ("MB", 1e6)
+    done, total = (round(number / amount, 2 if unit == "GB" else 1) for number in (row.done_bytes, row.total_bytes))
+    return Event(time.time(), "progress", {"done": min(done, total), "total": total, "unit": unit})
+
+
+def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
+    """What would come, how long it takes, what it costs; and what will not."""
+    here = [item for item in plan.items if item.standing is Standing.HERE]
+    outcome.unchanged += len(here)
+    for path, why in plan.passed_over:
+        teller.say(f"passed over: {path}: {why}", "dim")
+    outcome.refused += [sentence for _, sentence in plan.unsafe]
+    for path in plan.absent:
+        if path in WORDS.values():  # a workspace that is new has none yet
+            teller.say(f"there are no {path} on {plan.host} yet", "dim")
+        else:
+            outcome.refused.append(f"there is no {path} on {plan.host}")
+    for item in plan.items:
+        if item.standing is Standing.OTHER:
+            outcome.refused.append(f"{item.path} here is another one, and did not come from {plan.host}: see --replace")
+    parts = [f"{len(plan.needed)} to come, {size(plan.to_send)}", f"{len(here)} here already"]
+    if plan.needed:
+        parts += [f"about {duration(plan.seconds)}"] if plan.seconds is not None else []
+        parts += [f"egress {usd(plan.usd)} est."] if plan.usd is not None else []
+        parts += [f"{size(plan.free_bytes)} free here" if plan.fits else f"only {size(plan.free_bytes)} free here"]
+    teller.say(f"{plan.host}: " + " · ".join(parts), "bold")
+
+
+def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
+    """The same for what would go."""
+    outcome.unchanged += plan.total_files - len(plan.needed) - len(plan.refused)
+    for path, why in plan.passed_over:
+        teller.say(f"passed over: {path}: {why}", "dim")
+    outcome.refused += [f"{path} on {plan.host} is left alone: {why}; see --replace" for path, why in plan.refused]
+    parts = [f"{len(plan.needed)} of {plan.total_files} files to go, {size(plan.to_send)}"]
+    parts += [f"{len(plan.gone)} to be removed there, which were pushed before and are no more"] if plan.gone else []
+    parts += [f"about {duration(plan.seconds)}"] if plan.needed and plan.seconds is not None else []
+    teller.say(f"{plan.host}: " + " · ".join(parts), "bold")
+
+
+def told(outcome: Outcome, workspace: Workspace, teller: Narrator, *, as_json: bool) -> int:
+    """The end of a command: refusals and a line to stderr, the paths to stdout; returns the exit code."""
+    seconds = time.monotonic() - outcome.began
+    for sentence in outcome.refused:
+        teller.say(f"refused: {sentence}", "red")
+    if outcome.moved_bytes:
+        rate = size(outcome.moved_bytes / max(seconds, 1e-3))
+        teller.say(f"done: {size(outcome.moved_bytes)} in {duration(seconds)}, {rate}/s", "green")
+    if as_json:
+        said = {"paths": outcome.paths, "bytes": outcome.moved_bytes, "seconds": round(seconds, 3)}
+        print(json.dumps(said | {"unchanged": outcome.unchanged, "refused": outcome.refused}, ensure_ascii=False))
+    else:
+        for path in outcome.paths:
+            print(workspace.root / path)
+    return 1 if outcome.refused else 0
+
+
+class Moving(Protocol):
+    """A transfer under way."""
+
+    def __iter__(self) -> Iterator[TransferProgress]: ...
+
+    def close(self) -> None: ...
