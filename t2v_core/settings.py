@@ -29,10 +29,10 @@ from t2v_core.workspace import Workspace
 
 PREFIX = "T2V_"
 # Variables with that prefix that are no verb's setting.
-RESERVED_VARIABLES = frozenset({"T2V_WORKSPACE"})
+RESERVED_VARIABLES = frozenset({"T2V_WORKSPACE", "T2V_COMPUTE_ENDPOINT"})
 
 # Sections of t2v.toml that speak of no verb: where work runs is read by those who take it there.
-OTHER_SECTIONS = frozenset({"host"})
+OTHER_SECTIONS = frozenset({"host", "tui"})
 
 # Verbs that also read other verbs' sections, the last of which that has a setting decides; their own goes before these.
 ALSO_READS: dict[str, tuple[str, ...]] = {"estimate": ("preprocess", "train")}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+from rich.cells import cell_len
 
 from t2v_tui.state import HostKind, HostView, Power, Reach, State
 from t2v_tui.words import ago, duration, span, usd
@@ -81,20 +84,41 @@ def _unreachable(host: HostView, now_t: float) -> str:
 
 
 def headline(state: State, now_t: float, width: int) -> tuple[list[Piece], list[Piece]]:
-    """Left and right part of the line, for so many columns."""
-    return _wide(state, now_t) if width >= WIDE else _narrow(state, now_t)
+    """Left and right part of the line, for so many columns; what matters less goes first when there is no room."""
+    if width < WIDE:
+        return _narrow(state, now_t)
+    right = _right(state)
+    room = width - sum(cell_len(piece.text) for piece in right) - 3
+    for about in _abouts(state, now_t):
+        left = _wide(state, now_t, about)
+        if sum(cell_len(piece.text) for piece in left) <= room:
+            break
+    return left, right
 
 
-def _wide(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
+def _wide(state: State, now_t: float, about: str) -> list[Piece]:
     host = state.chosen
     is_so = truth(host, now_t)
     left = [Piece("t2v ", Tone.ACCENT), Piece(f"{is_so.glyph} {is_so.word}", is_so.tone), Piece(f" {host.name}")]
-    about = [part for part in (_machine(host), is_so.detail) if part]
-    if state.is_demo:
-        about.insert(0, "simulated")
-    left += [Piece(f"  {' · '.join(about)}", Tone.DIM)]
+    left += [Piece(f"  {about}", Tone.DIM)] if about else []
     money = [Piece(f"  {text}", tone) for text, tone in costs(host, now_t)]
-    return left + ([Piece("  │", Tone.DIM), *money] if money else []), _right(state)
+    return left + ([Piece("  │", Tone.DIM), *money] if money else [])
+
+
+def _abouts(state: State, now_t: float) -> Iterator[str]:
+    """What is said of a host beside its state, from all of it to nothing. How it was seen goes last."""
+    host = state.chosen
+    detail = truth(host, now_t).detail
+    machine, zone = (host.vm.machine, host.vm.zone) if host.vm else ("", "")
+    played = "simulated" if host.vm and host.vm.is_simulated else ""
+    for parts in (
+        (played, f"{machine} {zone}".strip(), detail),
+        (played, machine, detail),
+        (played, detail),
+        (detail,),
+    ):
+        yield " · ".join(filter(None, parts))
+    yield ""
 
 
 def _narrow(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
@@ -105,12 +129,6 @@ def _narrow(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
         left.append(Piece(f" {duration(now_t - host.link.since_t)}", Tone.WARN))
     left += [Piece(f"  {text}", tone) for text, tone in costs(host, now_t, is_short=True)]
     return left, _right(state)
-
-
-def _machine(host: HostView) -> str:
-    if host.vm is None:
-        return ""
-    return " ".join(part for part in (host.vm.machine, host.vm.zone) if part)
 
 
 def costs(host: HostView, now_t: float, *, is_short: bool = False) -> list[tuple[str, Tone]]:
@@ -136,9 +154,9 @@ def stops_in(host: HostView, now_t: float) -> str:
         return ""
     if guard.kept_until_t and guard.kept_until_t > now_t:
         return f"kept on {span(guard.kept_until_t - now_t)}"
-    if guard.stops_t is not None:
-        return f"stops in {span(guard.stops_t - now_t)}"
-    return guard.why
+    if guard.is_busy:
+        return "stops when idle"
+    return f"stops in {span(guard.stops_t - now_t)}" if guard.stops_t is not None else ""
 
 
 def _right(state: State) -> list[Piece]:

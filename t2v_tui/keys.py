@@ -93,6 +93,8 @@ KEYS: tuple[Key, ...] = (
     Key("vm.doctor", "c", "Check", "check everything here, with the line that mends it", "doctor", "vm"),
     Key("launch.yes", "y", "", "yes: start what costs", "agree", "launch", True),
     Key("launch.again", "r", "", "try again what failed", "again", "launch", True),
+    Key("launch.resume", "u", "", "go on from the last checkpoint instead", "go_on", "launch", True),
+    Key("launch.anew", "n", "", "begin another run, in a folder of its own", "begin_anew", "launch", True),
     Key("runs.overlay", "space", "Overlay", "lay its curve over the one that is shown", "overlay", "runs"),
     Key("videos.play", "space", "Play", "play the chosen video, or stand still", "play", "videos"),
     Key("videos.refine", "r", "Refine", "refine this video towards a prompt", "refine", "videos"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from t2v_tui.launching import Estimating, Launch, Wanted
+from t2v_tui.estimating import Estimating
+from t2v_tui.launching import Launch, Wanted
 from t2v_tui.news import LaunchBegun, LaunchClosed, LaunchTurned
 from t2v_tui.services import Services
 from t2v_tui.state import HostKind, HostView, LaunchPhase, LaunchView, Power, State
@@ -14,6 +15,7 @@ from t2v_tui.words import usd
 
 # For so long after it began, `esc` ends the job again; nothing of it is lost, since the engine still loads.
 TAKE_BACK_S = 3.0
+MOST_VALUES = 5
 OVER = (LaunchPhase.DONE, LaunchPhase.FAILED, LaunchPhase.CANCELLED)
 
 
@@ -61,11 +63,15 @@ class Launcher:
             if self.services is not None:
                 self._start()
 
-    def again(self, state: State, now_t: float) -> None:
-        """Everything from the beginning, which is always safe; what is there already is quick."""
+    def again(self, state: State, now_t: float, **otherwise: Any) -> None:
+        """Everything from the beginning, which is always safe; what is there already is quick.
+
+        otherwise: settings that are to be others this time
+        """
         is_over = state.launch is not None and state.launch.phase in (LaunchPhase.FAILED, LaunchPhase.CANCELLED)
         if is_over and self.wanted is not None:
-            self.begin(self.wanted, state, now_t)
+            wanted = replace(self.wanted, values={**self.wanted.values, **otherwise})
+            self.begin(wanted, state, now_t)
 
     def leave(self, state: State, now_t: float) -> bool:
         """Cancel what can still be; else only close the panel. False when there is none."""
@@ -110,7 +116,7 @@ def price_of(host: HostView) -> float | None:
 
 def gpu_of(host: HostView) -> str:
     """Of another machine, in the words of the estimator's table; this one is looked at by the engine itself."""
-    if host.kind is HostKind.LOCAL:
+    if host.kind is HostKind.LOCAL or (host.vm is not None and host.vm.is_simulated):
         return ""
     if host.vm is not None and host.vm.gpus:
         return host.vm.gpus.partition("× ")[2].removeprefix("tesla-").upper()
@@ -119,12 +125,14 @@ def gpu_of(host: HostView) -> str:
 
 
 def title_of(wanted: Wanted, host: HostView) -> str:
-    """`train on a100-golden · preset tiny · epochs 36 · ~$3.67/h`"""
+    """`train on a100-golden · ~$3.67/h`, and below it what was chosen."""
     values = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in wanted.values.items() if value is not None]
     price = (
         [f"{'~' if host.cost and host.cost.is_estimate else ''}{usd(host.cost.up_usd_per_hour)}/h"] if host.cost else []
     )
-    return " · ".join([f"{wanted.verb} on {wanted.host}", *values[:4], *price])
+    chosen = " · ".join(values[:MOST_VALUES]) + (f" · {len(values) - MOST_VALUES} more" if values[MOST_VALUES:] else "")
+    head = " · ".join([f"{wanted.verb} on {wanted.host}", *price])
+    return f"{head}\n{chosen or 'settings of t2v.toml; p chooses others'}"
 
 
 def _short(value: Any) -> str:

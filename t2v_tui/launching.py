@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from remote.errors import NotReady
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
-from t2v_tui.news import LaunchEstimated, LaunchSaid, LaunchTurned
+from t2v_core.workspace import Dataset, Workspace
+from t2v_tui.news import LaunchSaid, LaunchTurned
 from t2v_tui.services import Services
 from t2v_tui.state import JobKey, LaunchPhase
 from t2v_tui.streams import Stream, Tell
-from t2v_tui.words import duration, gb, usd
+from t2v_tui.words import gb
 
 if TYPE_CHECKING:
     from t2v_core.specs import Spec
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 20
 INSTALLING = ("venv", "dependencies")
-ESTIMATE_TIMEOUT_S = 180.0
 # The built-in world is made on the way when training asks for it and it is not there; anything else is the user's.
 WORLD = "shapes"
 
@@ -94,51 +91,6 @@ class Launch(Stream):
                 self.tell(LaunchSaid(StepState("launch", Status.FAILED, error.message, error.hint)))
 
 
-class Estimating(Stream):
-    """Asks the engine, in a child of low priority, what the work will take; says nothing when it cannot tell."""
-
-    def __init__(self, wanted: Wanted, services: Services, tell: Tell, price: float | None, gpu: str) -> None:
-        super().__init__("estimate", tell)
-        self.wanted, self.services, self.price, self.gpu = wanted, services, price, gpu
-
-    def run(self) -> None:
-        try:
-            done = subprocess.run(
-                self._argv(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ESTIMATE_TIMEOUT_S,
-                check=False,
-            )  # fmt: skip
-            said = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
-        except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-            said = {}
-        if not self.is_closed:
-            self.tell(LaunchEstimated(sentences(said, self.price)))
-
-    def _argv(self) -> list[str]:
-        flags = [
-            f"--{name.replace('_', '-')}={value}" for name, value in self.wanted.values.items() if value is not None
-        ]
-        gpu = [f"--gpu={self.gpu}"] if self.gpu else []
-        command = [sys.executable, "-m", "t2v_tui.cli.main", "--workspace", str(self.services.workspace.root), "--json"]
-        return ["nice", "-n", "19", *command, "estimate", "--no-probe", *gpu, *flags]
-
-
-def sentences(said: Mapping[str, Any], price: float | None) -> tuple[str, ...]:
-    """An estimate in one or two lines: time and price, then what does not fit."""
-    timed = said.get("time")
-    if not timed:
-        return ("how long it will take is not known",)
-    seconds = float(timed["total_s"])
-    cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
-    where = said.get("machine", {}).get("name", "")
-    lines = [f"about {duration(seconds)} for {timed['steps']:,} steps on {where}{cost}"]
-    fits = said.get("fits", {})
-    if not fits.get("memory", True):
-        lines.append(f"needs {gb(said['memory']['peak_bytes'])} of memory, which is not there")
-    if not fits.get("disk", True):
-        lines.append(f"needs {gb(said['disk']['expected'])} of disk, which is not free")
-    return tuple(lines)
-
-
 def vm_up(provider: Provider, tell: TellStep, left: threading.Event) -> Iterator[StepState]:
     """A machine that is off is started first."""
     yield StepState("VM", Status.DOING, "asking the provider")
@@ -150,10 +102,11 @@ def vm_up(provider: Provider, tell: TellStep, left: threading.Event) -> Iterator
 
 def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path) -> Iterator[StepState | JobKey]:
     """On a host whose files are files of this machine: data, disk, launch."""
-    from t2v_core.workspace import Workspace  # noqa: PLC0415
-
     after = None
     if verb == "train":
+        yield StepState("checkpoints", Status.DOING)
+        require_free(spec, Workspace(root))
+        yield StepState("checkpoints", Status.OK, str(getattr(spec, "checkpoints")))  # noqa: B009
         for step in _data(services, name, spec, Workspace(root)):
             if isinstance(step, JobKey):
                 after = step.job
@@ -166,9 +119,8 @@ def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path)
     yield JobKey(name, made.job)
 
 
-def _data(services: Services, name: str, spec: Spec, there: Any) -> Iterator[StepState | JobKey]:
+def _data(services: Services, name: str, spec: Spec, there: Workspace) -> Iterator[StepState | JobKey]:
     from t2v_core.files import incompleteness  # noqa: PLC0415
-    from t2v_core.workspace import Dataset  # noqa: PLC0415
 
     data = Path(str(getattr(spec, "data")))  # noqa: B009 - a training's spec has it
     dataset = Dataset(there.resolve(data))
@@ -182,6 +134,23 @@ def _data(services: Services, name: str, spec: Spec, there: Any) -> Iterator[Ste
     made = _world_made(services, name, data)
     yield StepState("data", Status.DONE, "the built-in world is made first; training waits for it")
     yield JobKey(name, made)
+
+
+class HoldsARun(EngineError):
+    """The folder of checkpoints is another training's."""
+
+    exit_code = 2
+
+
+def require_free(spec: Spec, there: Workspace) -> None:
+    """The engine refuses as well, seconds later. Raises HoldsARun."""
+    folder = there.resolve(Path(str(getattr(spec, "checkpoints"))))  # noqa: B009 - a training's spec has it
+    held = sorted(folder.glob("checkpoint_epoch_*"), key=lambda path: path.stat().st_mtime)
+    if held and not getattr(spec, "resume", False):
+        raise HoldsARun(
+            f"{there.relative(folder)} holds a run already, up to {held[-1].name}",
+            "u goes on with it; n begins another one in a folder of its own",
+        )
 
 
 class DataMissing(EngineError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.events import DescendantFocus, ScreenResume
+from textual.events import DescendantFocus, Mount, ScreenResume
 from textual.screen import Screen
 
 from t2v_tui.keys import Key
@@ -23,6 +23,13 @@ class Cockpit(Screen[None]):
     """One of the app's screens. `body`, `show` and `arrive` are for children to fill in; see screens/__init__.py."""
 
     NAME: ClassVar[str]
+
+    _is_made = False
+
+    @on(Mount)
+    def _note_made(self) -> None:
+        """From here on all widgets are there, down to the last."""
+        self._is_made = True
 
     def compose(self) -> ComposeResult:
         yield Headline(id="headline")
@@ -53,8 +60,8 @@ class Cockpit(Screen[None]):
 
     def refresh_all(self, state: State, now_t: float) -> None:
         """Headline, tabs and body."""
-        if not self.query("#too-small"):
-            return  # it is being made
+        if not self._is_made:
+            return
         self.query_one(Headline).show_state(state, now_t)
         self.query_one(TooSmall).show_state(state)
         self.query_one(Tabs).show_current(self.NAME)
@@ -73,7 +80,7 @@ class Cockpit(Screen[None]):
 
     @on(DescendantFocus)
     def _show_keys(self) -> None:
-        if self.query("#footer"):
+        if self._is_made:
             self.query_one(Footer).show_keys([key for _, keys in self.keys_now() for key in keys])
 
     def panes(self) -> Iterator[str]:

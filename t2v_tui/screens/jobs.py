@@ -19,9 +19,9 @@ from t2v_tui.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.words import JOB_GLYPHS, ago, duration, job_in_words
 
-COLUMNS = (("state", 12), ("since", 7), ("verb", 11), ("host", 14), ("", None))
-STYLES = {"running": "cyan", "starting": "cyan", "succeeded": "green", "failed": "red", "lost": "red",
-          "preempted": "yellow"}  # fmt: skip
+COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
+COLOURS = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
+           "preempted": "warning"}  # fmt: skip
 EMPTY = """No jobs yet, on any host.
 
 t   starts a training          4   makes a video
@@ -50,10 +50,13 @@ class JobsScreen(Cockpit):
     def show(self, state: State, now_t: float) -> None:
         ordered = sorted(state.jobs.values(), key=_by_place)
         table = self.query_one(JobsTable)
-        table.show_rows([(_row_of(job.key), _cells(job, state, now_t)) for job in ordered])
+        table.show_rows([(_row_of(job.key), _cells(job, state, now_t, self._colour(job))) for job in ordered])
         table.display = bool(ordered)
         self.query_one("#no-jobs").display = not ordered
         self._show_about(state, now_t)
+
+    def _colour(self, job: JobView) -> str:
+        return self.app.theme_variables.get(COLOURS.get(job.row.state, ""), "")
 
     def _show_about(self, state: State, now_t: float) -> None:
         job, about = self._chosen(state), self.query_one("#about", Static)
@@ -107,7 +110,7 @@ def _key_of(row: str) -> JobKey:
     return JobKey(host, job)
 
 
-def _cells(job: JobView, state: State, now_t: float) -> tuple[Text, ...]:
+def _cells(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text, ...]:
     row = job.row
     moment = row.ended_t or row.started_t or row.queued_t
     host = state.hosts.get(job.key.host)
@@ -115,7 +118,7 @@ def _cells(job: JobView, state: State, now_t: float) -> tuple[Text, ...]:
     style = "dim" if not is_heard else ""
     where = job.key.host if is_heard else f"{job.key.host} ◐"
     return (
-        Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", STYLES.get(row.state, style)),
+        Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", colour or style),
         Text(f"{ago(now_t - moment):>7}" if moment else "", style), Text(row.verb, style), Text(where, style),
         Text(job_in_words(row), style, no_wrap=True, overflow="ellipsis"),
     )  # fmt: skip

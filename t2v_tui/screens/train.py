@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import DataTable
+from textual.widgets import DataTable, Static
 
 from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import bindings_for
@@ -70,7 +71,8 @@ class TrainScreen(Cockpit):
             runs.add_class("pane")
             yield runs
             with Vertical(id="main", classes="pane"):
-                yield Curve(empty=EMPTY)
+                yield Static(EMPTY, id="no-runs", classes="empty", markup=False)
+                yield Curve()
                 yield LaunchPanel()
         with Horizontal(id="middle"):
             with Vertical(id="sample", classes="pane"):
@@ -90,7 +92,8 @@ class TrainScreen(Cockpit):
         self._show_curve(state)
         launch = state.launch is not None
         self.query_one(LaunchPanel).display = launch
-        self.query_one(Curve).display = not launch
+        self.query_one(Curve).display = not launch and state.shown is not None
+        self.query_one("#no-runs").display = not launch and state.shown is None
         self.query_one(LaunchPanel).show(state, now_t)
         self.query_one(Gauges).show(state.chosen, now_t)
         self.query_one(Transfers).show(state.transfers)
@@ -192,6 +195,15 @@ class TrainScreen(Cockpit):
 
     def action_again(self) -> None:
         self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now())
+
+    def action_go_on(self) -> None:
+        """From the last checkpoint."""
+        self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now(), resume=True)
+
+    def action_begin_anew(self) -> None:
+        """In a folder of its own."""
+        folder = f"checkpoints/{time.strftime('%Y%m%d-%H%M', time.localtime(self.cockpit.now()))}"
+        self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now(), checkpoints=folder, resume=False)
 
     def action_settings(self) -> None:
         self.cockpit.choose_settings("train")

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Static
 from t2v_core.errors import AskedWrongly
 from t2v_core.specs import make_spec
 from t2v_tui.screens.dialogs import Panel
+from t2v_tui.widgets.entries import Choice
 from t2v_tui.widgets.spec_form import SpecForm
 
 # By how often they are asked for.
@@ -44,13 +45,19 @@ class TrainSettings(Panel):
                 yield Button("Keep (enter)", id="keep", compact=True)
                 yield Button("Start (^t)", id="start", compact=True)
 
+    @property
+    def choices(self) -> list[str]:
+        """Settings that are one of a few words, and so always show one."""
+        form = self.query_one(SpecForm)
+        return [name for name in NAMES if not isinstance(form.query_one(f"#in-{name}"), Input)]
+
     def on_mount(self) -> None:
         form = self.query_one(SpecForm)
         for name in NAMES:
             entry = form.query_one(f"#in-{name}")
             if isinstance(entry, Input) and self.effective.get(name) is not None:
                 entry.placeholder = f"{self.effective[name]}"
-        form.fill({**{name: self.effective.get(name) for name in ("preset",)}, **self.chosen})
+        form.fill({**{name: self.effective[name] for name in self.choices}, **self.chosen})
         form.query_one("#in-preset").focus()
 
     @on(SpecForm.Explained)
@@ -76,8 +83,19 @@ class TrainSettings(Panel):
         else:
             self._answer(starts=event.button.id == "start")
 
+    @property
+    def values(self) -> dict[str, str]:
+        """What differs from what holds anyway, or was chosen before."""
+        form = self.query_one(SpecForm)
+        values = {name: value for name, value in form.values.items() if name not in self.choices}
+        for name in self.choices:
+            value = form.query_one(f"#in-{name}", Choice).value
+            if value != f"{self.effective[name]}" or name in self.chosen:
+                values[name] = value
+        return values
+
     def _answer(self, *, starts: bool) -> None:
-        values = self.query_one(SpecForm).values
+        values = self.values
         try:
             make_spec("train", dict(values))
         except AskedWrongly as error:

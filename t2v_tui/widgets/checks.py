@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -69,21 +70,28 @@ class CheckList(Static):
             self.checks.append(message.check)
         self._draw_checks()
 
+    def on_resize(self) -> None:
+        if self.checks:
+            self._draw_checks()
+
     def _draw_checks(self) -> None:
         shown = [one for one in self.checks if not self.only_unhealthy or one.state is not State.GOOD]
-        parts = [part for check in shown for part in lines_of(check)]
+        width = max(30, self.size.width - NAME_WIDTH - 3)
+        parts = [part for check in shown for part in lines_of(check, width)]
         parts.append((summary(self.checks, is_running=self.is_looking), "$text-muted"))
         self.update(Content.assemble(*parts))
 
 
-def lines_of(check: Check) -> Iterator[tuple[str, str]]:
-    """Sign, name, sentence; below it the line to type."""
+def lines_of(check: Check, width: int) -> Iterator[tuple[str, str]]:
+    """Sign, name, sentence, wrapped beside the name; below it the line to type, whole, so that it can be copied."""
     sign, style = SIGNS[check.state]
     yield f"{sign} ", style
     yield f"{check.name:<{NAME_WIDTH}} ", ""
-    yield f"{check.sentence}\n", "$text-muted" if check.state is State.GOOD else ""
+    indent = " " * (NAME_WIDTH + 3)
+    wrapped = textwrap.wrap(check.sentence, width, break_long_words=False, break_on_hyphens=False) or [""]
+    yield f"\n{indent}".join(wrapped) + "\n", "$text-muted" if check.state is State.GOOD else ""
     if check.mend:
-        yield f"{' ' * (NAME_WIDTH + 3)}→ {check.mend}\n", "$accent"
+        yield f"{indent}→ {check.mend}\n", "$accent"
 
 
 def summary(checks: list[Check], *, is_running: bool) -> str:

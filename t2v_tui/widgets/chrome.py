@@ -69,7 +69,7 @@ class Headline(Line):
         width = self.size.width - 2
         if width < 1:
             return
-        left, right = headline(state, now_t, self.app.size.width)
+        left, right = headline(state, now_t, self.size.width)
         right_width = sum(cell_len(piece.text) for piece in right)
         left = cut(left, max(0, width - right_width - 1))
         gap = width - right_width - sum(cell_len(piece.text) for piece in left)

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from remote.steps import Status, StepState
 from t2v_tui.launcher import can_take_back
 from t2v_tui.state import HostKind, LaunchPhase, LaunchView, State
-from t2v_tui.words import usd
+from t2v_tui.words import job_in_words, usd
 
 GLYPHS = {Status.OK: "✓", Status.DONE: "✓", Status.DOING: "◔", Status.NOTE: "!", Status.FAILED: "✗"}
 STYLES = {
@@ -18,8 +18,10 @@ STYLES = {
     Status.FAILED: "$error",
 }  # fmt: skip
 # What comes next, dim, so that one sees how far it is.
-HERE: tuple[str, ...] = ("data", "disk", "launch", "first loss")
+HERE: tuple[str, ...] = ("checkpoints", "data", "disk", "launch", "first loss")
 SSH: tuple[str, ...] = ("SSH", "data", "code", "environment", "disk", "launch", "first loss")
+# Steps of a training only.
+TRAININGS = ("checkpoints", "data", "first loss")
 NAME_WIDTH = 13
 LAST_LINES = 20
 
@@ -39,12 +41,13 @@ class LaunchPanel(VerticalScroll, can_focus=True):
 
 def text_of(state: State, launch: LaunchView, now_t: float) -> Content:
     """All of it, a line each."""
-    parts: list[tuple[str, str]] = [(f"{launch.title}\n", "bold")]
+    head, _, chosen = launch.title.partition("\n")
+    parts: list[tuple[str, str]] = [(f"{head}\n", "bold"), (f"{chosen}\n" if chosen else "", "$text-muted")]
     if launch.verb == "train":
         parts += [(f"{line}\n", "$text-muted") for line in launch.estimate or ("reckoning what it will take …",)]
     parts.append(("\n", ""))
     for step in launch.steps:
-        parts += _step(step)
+        parts += _step(_with_what_goes_before(step, state, launch))
     said = {step.name for step in launch.steps}
     if launch.phase in (LaunchPhase.ASKING, LaunchPhase.WORKING):
         parts += [(f"  {name}\n", "$text-muted") for name in steps_of(state, launch) if name not in said]
@@ -60,7 +63,17 @@ def steps_of(state: State, launch: LaunchView) -> tuple[str, ...]:
     is_here = host is None or host.kind is HostKind.LOCAL or (host.vm is not None and host.vm.is_simulated)
     vm = ("VM",) if host is not None and host.vm is not None else ()
     steps = vm + (HERE if is_here else SSH)
-    return steps if launch.verb == "train" else tuple(step for step in steps if step not in ("data", "first loss"))
+    return steps if launch.verb == "train" else tuple(step for step in steps if step not in TRAININGS)
+
+
+def _with_what_goes_before(step: StepState, state: State, launch: LaunchView) -> StepState:
+    """A job that waits says for which one."""
+    job = state.jobs.get(launch.job) if launch.job else None
+    if step.status is not Status.DOING or job is None or job.row.state != "queued":
+        return step
+    running = [one for one in state.alive if one.key.host == launch.host and one.row.state == "running"]
+    words = f"{running[0].row.verb}: {job_in_words(running[0].row)}" if running else job_in_words(job.row)
+    return StepState(step.name, step.status, words)
 
 
 def _step(step: StepState) -> list[tuple[str, str]]:
@@ -91,7 +104,10 @@ def _what_now(state: State, launch: LaunchView, now_t: float) -> list[tuple[str,
             return [("it runs; ", ""), ("esc", "bold $accent"), (" closes this, ", ""), ("x", "bold $accent"),
                     (" stops it", "")]  # fmt: skip
         case LaunchPhase.FAILED:
-            return [("r", "bold $accent"), (" tries again   ", ""), ("esc", "bold $accent"), (" closes this", "")]
+            others = [("u", "bold $accent"), (" goes on from the last checkpoint   ", ""), ("n", "bold $accent"),
+                      (" begins another run   ", "")]  # fmt: skip
+            return [("r", "bold $accent"), (" tries again   ", ""), *(others if launch.verb == "train" else []),
+                    ("esc", "bold $accent"), (" closes this", "")]  # fmt: skip
         case LaunchPhase.CANCELLED:
             return [("cancelled; ", ""), ("r", "bold $accent"), (" begins again, ", ""), ("esc", "bold $accent"),
                     (" closes this", "")]  # fmt: skip

@@ -1,0 +1,79 @@
+"""What a training will take, asked of the engine in a child of low priority while its start goes on."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from t2v_core.errors import EngineError
+from t2v_tui.launching import Wanted
+from t2v_tui.news import LaunchEstimated
+from t2v_tui.services import Services
+from t2v_tui.streams import Stream, Tell
+from t2v_tui.words import duration, gb, usd
+
+UNKNOWN = ("how long it will take is not known",)
+
+
+class Estimating(Stream):
+    """price: US dollars an hour, if any; gpu: of the host, when it is another machine"""
+
+    def __init__(self, wanted: Wanted, services: Services, tell: Tell, price: float | None, gpu: str) -> None:
+        super().__init__("estimate", tell)
+        self.wanted, self.services, self.price, self.gpu = wanted, services, price, gpu
+
+    def run(self) -> None:
+        try:
+            said = self._reckoned()
+        except EngineError:
+            said = None  # the start itself says what is wrong with what was asked
+        if not self.is_closed:
+            self.tell(LaunchEstimated(UNKNOWN if said is None else sentences(said, self.price)))
+
+    def _reckoned(self) -> dict[str, Any] | None:
+        """A job like any other, which is gone with its answer: nobody asked for it."""
+        from remote.jobs import create, run_here  # noqa: PLC0415
+        from t2v_core.workspace import Workspace  # noqa: PLC0415
+
+        folder = self.services.folder_of(self.wanted.host)
+        where = Workspace(folder or self.services.workspace.root)
+        values = {**self.wanted.values, "probe": False, **({"gpu": self.gpu} if self.gpu else {})}
+        job = create(where, "estimate", self.services.spec("estimate", values))
+        argv = ["nice", "-n", "19", sys.executable, "-m", "t2v_core", "estimate", str(job.directory)]
+        try:
+            with run_here(job, argv=argv) as run:
+                run.start()
+                for _ in run.batches():
+                    if self.is_closed:
+                        return None
+            done = job.result()
+            return None if done is None else done.fields
+        finally:
+            self._remove(job.directory)
+
+    def _remove(self, directory: Path) -> None:
+        with suppress(OSError):
+            shutil.rmtree(directory)
+
+
+def sentences(said: Mapping[str, Any], price: float | None) -> tuple[str, ...]:
+    """An estimate in one or two lines: time and price, then what does not fit."""
+    timed = said.get("time")
+    if not timed:
+        return UNKNOWN
+    seconds = float(timed["total_s"])
+    cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
+    where = said.get("machine", {}).get("name", "")
+    if not said.get("data", {}).get("is_preprocessed", True):
+        return ("how long it will take is known when there is data",)
+    lines = [f"about {duration(seconds)} for {timed['steps']:,} steps on {where}{cost}"]
+    fits = said.get("fits", {})
+    if not fits.get("memory", True):
+        lines.append(f"needs {gb(said['memory']['peak_bytes'])} of memory, which is not there")
+    if not fits.get("disk", True):
+        lines.append(f"needs {gb(said['disk']['expected'])} of disk, which is not free")
+    return tuple(lines)
