@@ -40,7 +40,7 @@ class GceHost(SSHHost):
         """How the VM stands now. Raises HostOff, CloudError."""
         self._state = state = self.vm.state()
         if not state.is_running:
-            raise HostOff(f"{self.vm.name} is {state.status}", f"t2v vm start {self.name}")
+            raise HostOff(f"{self.vm.name} is {state.status}", f"t2v vm start --host {self.name}")
         return state
 
     @property

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Status(StrEnum):
@@ -29,3 +36,33 @@ class StepState:
     status: Status
     detail: str = ""
     hint: str = ""
+
+
+class Told(Generic[T, R]):
+    """A call that tells as it goes, as an iterator of what it tells; `result` is there at its end.
+
+    It runs in a thread of its own. Whoever stops iterating sets `left`, which the call may look at.
+    """
+
+    result: R
+
+    def __init__(self, call: Callable[[Callable[[T], None], threading.Event], R]) -> None:
+        self._call, self._left = call, threading.Event()
+        self._said: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+
+    def __iter__(self) -> Iterator[T]:
+        threading.Thread(target=self._run, name="telling", daemon=True).start()
+        try:
+            while (said := self._said.get()) is not None:
+                if isinstance(said, BaseException):
+                    raise said
+                yield said[0]
+        finally:
+            self._left.set()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call(lambda said: self._said.put((said,)), self._left)
+            self._said.put(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is iterated
+            self._said.put(error)

@@ -108,7 +108,7 @@ def test_a_vm_that_is_off_is_said_to_be_off_at_once(gce: Gce, sshd: Sshd, known:
     gce.add()
     with pytest.raises(HostOff, match=f"{NAME} is TERMINATED") as caught:
         hello(host_of(gce, sshd, known))
-    assert (caught.value.hint, caught.value.exit_code) == (f"t2v vm start {NAME}", 3)
+    assert (caught.value.hint, caught.value.exit_code) == (f"t2v vm start --host {NAME}", 3)
 
 
 def test_without_the_apis_word_nobody_is_trusted_but_whom_gcloud_knows(

@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from remote.errors import HostKeyRefused
 from remote.host_keys import KnownHosts, fingerprint, known_hosts_file
-from remote.host_settings import read_hosts, settings_of
+from remote.host_settings import HostSettings, read_hosts
+from remote.hosts import host_named
 from t2v_core.errors import AskedWrongly
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.run import find_workspace
@@ -27,24 +28,47 @@ def list_hosts(ctx: typer.Context) -> int:
       address = "34.1.2.3"          # or a Host of ~/.ssh/config
       user = "me"
       workdir = "~/text2video"      # the workspace there
-    """
-    from remote.ssh import SSHHost  # noqa: PLC0415 - only a host's settings are needed to show --help
 
+    \b
+    A VM of Google Cloud, whose address and keys come from there:
+      [host.a100-golden]
+      provider = "gcloud"
+      zone = "us-central1-a"        # or gcloud's own configuration
+    """
     common: Common = ctx.obj
-    hosts = read_hosts(find_workspace(common.workspace, os.environ))
-    rows = []
-    for name, settings in hosts.items():
-        host = SSHHost(name, settings)
-        pinned = [fingerprint(key) for key in host.known_hosts.pinned(host.key_name)]
-        rows.append({"host": name, "route": str(host.route), "user": host.user, "pinned": pinned})
+    workspace = find_workspace(common.workspace, os.environ)
+    rows = [
+        _vm_row(name, settings) if settings.provider == "gcloud" else _ssh_row(name, settings)
+        for name, settings in read_hosts(workspace).items()
+    ]
     if common.as_json:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
         print("no host yet; `t2v host list --help` shows how to name one", file=sys.stderr)
     for row in rows:
-        print(f"{row['host']}\t{row['user']}@{row['route']}\t{' '.join(row['pinned']) or 'no key pinned'}")
+        who = f"{row['user']}@" if row["user"] else ""
+        print(f"{row['host']}\t{who}{row['route']}\t{' '.join(row['pinned']) or 'no key pinned'}")
     return 0
+
+
+def _ssh_row(name: str, settings: HostSettings) -> dict[str, Any]:
+    from remote.ssh import SSHHost  # noqa: PLC0415 - only a host's settings are needed to show --help
+
+    host = SSHHost(name, settings)
+    pinned = [fingerprint(key) for key in host.known_hosts.pinned(host.key_name)]
+    return {"host": name, "route": str(host.route), "user": host.user, "pinned": pinned}
+
+
+def _vm_row(name: str, settings: HostSettings) -> dict[str, Any]:
+    """Without asking the cloud, so the id that its keys are pinned under is not known."""
+    from remote.vms import vm_of  # noqa: PLC0415
+
+    vm = vm_of(name, settings)
+    known = KnownHosts(known_hosts_file())
+    pinned = [fingerprint(key) for key in known.pinned(settings.key_name)] if settings.key_name else ["by compute.ID"]
+    route = f"VM {vm.name} in {vm.zone}, project {vm.project}"
+    return {"host": name, "route": route, "user": settings.user or "", "pinned": pinned}
 
 
 def trust(
@@ -71,7 +95,9 @@ def trust(
     from remote.ssh import SSHHost  # noqa: PLC0415
 
     common: Common = ctx.obj
-    host = SSHHost(name, settings_of(name, find_workspace(common.workspace, os.environ)))
+    host = host_named(name, find_workspace(common.workspace, os.environ))
+    if not isinstance(host, SSHHost):
+        raise AskedWrongly(f"{name} is this machine", "name a host of t2v.toml")
     known = KnownHosts(known_hosts_file())
     shown = shown_key(host.route)
     seen, pinned = fingerprint(shown), known.pinned(host.key_name)

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from remote.errors import JobNotFound
+from remote.errors import CannotStart
 from remote.host_jobs import HostJobs, RemoteJob
 from remote.host_settings import LOCAL
 from remote.job_row import JobRow
 from remote.jobs import Exit
+from remote.launch import Launch
 from remote.logs import Follower, LinkState, LogChunk
 from remote.spool import Spool
+from remote.steps import Status
 from t2v_core.events import Event
 from t2v_core.settings import values_for
 from t2v_core.specs import Spec, make_spec
@@ -70,24 +72,24 @@ def run_there(
 
 
 def _submitted(jobs: HostJobs, verb: str, spec: Spec, after: str | None, teller: Narrator) -> RemoteJob:
-    """One round trip where this t2v is on the host already; else it is brought there first."""
-    if not jobs.host.is_managed:
-        return jobs.submit(verb, spec, after=after)
-    from remote.bootstrap import ensure_ready  # noqa: PLC0415 - the first job on a host needs it, no other
-    from remote.release import current_release  # noqa: PLC0415
-
-    release = current_release()
+    """A VM is started, a host made ready, and the job submitted; told is what takes time or is worth a word."""
+    launch = Launch(jobs.host, jobs.workspace, verb, spec, after=after, jobs=jobs)
+    told = state = None
     try:
-        return jobs.submit(verb, spec, after=after, release=release.name)
-    except JobNotFound as missing:
-        teller.say(f"{missing.message}: making {jobs.host.name} ready")
-    ensure_ready(
-        jobs.host,
-        jobs.workspace,
-        release=release,
-        tell=lambda state: teller.say(f"  {state.name}: {state.detail}", "dim"),
-    )
-    return jobs.submit(verb, spec, after=after, release=release.name)
+        for state in launch:
+            if state != told and state.status in (Status.DOING, Status.DONE, Status.NOTE) and state.name != "launch":
+                teller.say(f"  {state.name}: {state.detail}", "yellow" if state.status is Status.NOTE else "dim")
+                told = state
+    except KeyboardInterrupt:
+        if state is not None and state.name == "VM":
+            teller.say(
+                f"left; the VM may come up all the same, and cost money: t2v vm status --host {jobs.host.name}",
+                "yellow",
+            )
+        raise
+    if launch.job is None:
+        raise CannotStart(f"{verb} was not started on {jobs.host.name}", "ask again")
+    return launch.job
 
 
 def only_here(flags: Mapping[str, Any], jobs: HostJobs) -> list[str]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.sshd import Sshd
@@ -69,6 +73,7 @@ class SshdGuest:
         with self._lock:
             if self._is_up:
                 self.sshd.kill()
+                lose_power(self.sshd.home)
                 self._is_up = False
 
     def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None:
@@ -84,6 +89,14 @@ class SshdGuest:
 
     def _allow(self, allowed: list[str]) -> None:
         (self.sshd.folder / "authorized_keys").write_text("".join(f"{key}\n" for key in allowed))
+
+
+def lose_power(home: Path) -> None:
+    """SIGKILL to whatever was started over the server whose home that is: jobs, supervisors, a guard."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def allowed_key(line: str, user: str) -> str:

@@ -1,0 +1,94 @@
+"""How a host stands for one verb, in one round trip: release, environment, data, disk. Quicker than a bootstrap's look,
+and enough to know whether one is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from remote.agent_client import Agent
+from remote.errors import JobNotFound, NotAnswered
+from remote.hosts import Host, agent_on
+from remote.release import Release
+from t2v_core.specs import Spec
+
+INSTALLED = "venv/t2v-installed.json"
+RELEASES = ".t2v/releases"
+PROBE_TIMEOUT_S = 30.0  # nvidia-smi takes seconds when the driver has gone to sleep
+# What a verb reads of its data set, by folder; True: made by us, and only whole ones count.
+NEEDS: dict[str, dict[str, bool]] = {
+    "train": {"latents": True, "text_embeddings": True},
+    "preprocess": {"videos": False, "annotations": False},
+    "evaluate": {"annotations": False},
+}
+WRITES_MUCH = ("train", "preprocess")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """missing: folders of the data set that are not there, or not whole; disk_free_bytes: None when nobody looked"""
+
+    has_release: bool
+    has_environment: bool
+    missing: tuple[str, ...]
+    disk_free_bytes: int | None
+
+
+def look(host: Host, verb: str, spec: Spec, release: Release) -> Standing:
+    """Raises HostUnreachable, AgentError."""
+    data = str(getattr(spec, "data", ""))
+    with agent_on(host) as agent, ThreadPoolExecutor(8) as pool:
+        asker = _Asker(agent, host.workdir)
+        releases = pool.submit(asker.names, RELEASES)
+        installed = pool.submit(asker.installed)
+        folders = {
+            name: pool.submit(asker.has, str(Path(data) / name), is_ours=is_ours)
+            for name, is_ours in NEEDS.get(verb, {}).items()
+        }
+        free = pool.submit(asker.free_bytes) if verb in WRITES_MUCH else None
+        return Standing(
+            has_release=release.name in releases.result(),
+            has_environment=installed.result() == release.requirements_sha256,
+            missing=tuple(name for name, has in folders.items() if not has.result()),
+            disk_free_bytes=free.result() if free is not None else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Asker:
+    agent: Agent
+    workdir: str
+
+    def _entries(self, path: str) -> list[dict[str, Any]]:
+        try:
+            return list(self.agent.call("ls", workspace=self.workdir, path=path)["entries"])
+        except JobNotFound:
+            return []
+
+    def names(self, path: str) -> list[str]:
+        return [str(one["path"]) for one in self._entries(path)]
+
+    def has(self, path: str, *, is_ours: bool) -> bool:
+        """A folder with something in it; of those that we make, one whose manifest fits. Links are taken on trust."""
+        entries = self._entries(path)
+        return any(not is_ours or one["is_complete"] or one["kind"] == "link" for one in entries)
+
+    def installed(self) -> str:
+        """What the environment there holds; "" for none."""
+        try:
+            said = self.agent.call("read", workspace=self.workdir, path=INSTALLED)
+            return str(json.loads(base64.b64decode(said["data"])).get("requirements_sha256", ""))
+        except (JobNotFound, ValueError, AttributeError):
+            return ""
+
+    def free_bytes(self) -> int | None:
+        try:
+            said = self.agent.call("probe", timeout_s=PROBE_TIMEOUT_S, workspace=self.workdir)
+            return int(said["disk_free_bytes"])
+        except NotAnswered:
+            return None

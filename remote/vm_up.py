@@ -1,0 +1,139 @@
+"""Brings a VM up until its SSH server answers: two steps, VM and SSH, which look first and may be asked again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+
+from remote.cost import HostCost, PriceUnknown
+from remote.dial import answers
+from remote.errors import AgentError, AuthFailed, CloudError, HostKeyRefused, HostUnreachable
+from remote.gce_host import GceHost
+from remote.guard import install_guard, resume_preempted
+from remote.steps import Status, StepState, Told
+from remote.vm_state import VmState
+from t2v_core.workspace import Workspace
+
+VM, SSH = "VM", "SSH"
+# Images with GPU drivers take up to two minutes from RUNNING to an SSH server.
+SSH_TIMEOUT_S, SSH_PAUSE_S = 240.0, 1.0
+TELL_EVERY_S = 5.0
+
+
+def vm_up(host: GceHost, workspace: Workspace) -> Iterator[StepState]:
+    """Start the VM if it does not run, with the cloud's own limit on it, and say what it costs.
+
+    A stock-out is tried again until whoever iterates leaves. Raises CloudError after yielding the failed step.
+    """
+    cost = HostCost.of(workspace, host.name, host.settings)
+    try:
+        state = host.vm.state()
+        if state.is_running:
+            yield StepState(VM, Status.OK, _in_words(state, cost))
+            return
+        yield StepState(VM, Status.DOING, f"{state.status}; starting it: {_what_it_is(state, cost)}")
+        if state.is_stopped:
+            yield from _limited(host, state)
+        state = yield from _started(host)
+    except CloudError as error:
+        yield StepState(VM, Status.FAILED, error.message, error.hint)
+        raise
+    yield StepState(VM, Status.DONE, _in_words(state, cost))
+
+
+def _limited(host: GceHost, state: VmState) -> Iterator[StepState]:
+    """The cloud stops it by itself after max_run_h, unless it has a tighter limit. What forbids that stops nobody."""
+    wanted_h = host.settings.max_run_h
+    if state.max_run_s is not None and state.max_run_s <= wanted_h * 3600:
+        return
+    try:
+        host.vm.set_max_run(wanted_h)
+        yield StepState(VM, Status.DOING, f"Google Cloud stops it after {wanted_h:g} h whatever happens")
+    except CloudError as error:
+        yield StepState(VM, Status.NOTE, f"no limit of {wanted_h:g} h could be set: {error.message}", error.hint)
+
+
+def _started(host: GceHost) -> Generator[StepState, None, VmState]:
+    def start(tell: Callable[[StepState | VmState], None], left: threading.Event) -> VmState:
+        return host.vm.start(tell=tell, left=left)
+
+    for said in (starting := Told(start)):
+        yield said if isinstance(said, StepState) else StepState(VM, Status.DOING, said.status)
+    return starting.result
+
+
+def _in_words(state: VmState, cost: HostCost) -> str:
+    """`RUNNING at 34.1.2.3, a2-highgpu-1g, $3.67 an hour (est.)`; what was seen goes into the ledger."""
+    where = f" at {state.address}" if state.address else ""
+    with suppress(PriceUnknown):  # it is noted without a price
+        cost.see(state)
+    return f"{state.status}{where}, {_what_it_is(state, cost)}"
+
+
+def _what_it_is(state: VmState, cost: HostCost) -> str:
+    try:
+        price = cost.price(state)
+    except PriceUnknown as unknown:
+        return f"{state.machine_type}; {unknown.message}"
+    about = " (est.)" if price.is_estimate else ""
+    return f"{state.machine_type}, ${price.usd_per_hour:.2f} an hour{about}"
+
+
+def ssh_up(host: GceHost, *, is_booting: bool) -> Iterator[StepState]:
+    """Wait until the VM's SSH server answers and lets us in, its keys pinned.
+
+    is_booting: it was started just now, so that being refused may pass
+    Raises HostKeyRefused, AuthFailed, HostUnreachable, CloudError after yielding the failed step.
+    """
+    began = told = time.monotonic()
+    deadline = began + (SSH_TIMEOUT_S if is_booting else 0.0)
+    try:
+        host.look()
+        while not answers(host.route) and time.monotonic() < deadline:
+            if time.monotonic() - told >= TELL_EVERY_S or told == began:
+                told = time.monotonic()
+                yield StepState(SSH, Status.DOING, f"booting; no SSH server yet after {told - began:.0f} s")
+            time.sleep(SSH_PAUSE_S)
+        yield from _let_in(host, deadline)
+    except (HostUnreachable, CloudError) as error:
+        yield StepState(SSH, Status.FAILED, error.message, error.hint)
+        raise
+    yield StepState(SSH, Status.DONE if is_booting else Status.OK, f"{host.user}@{host.route}, {host.key_name}")
+
+
+def _let_in(host: GceHost, deadline: float) -> Iterator[StepState]:
+    """A system that is booting refuses everybody but root for some seconds after its SSH server answers."""
+    while True:
+        try:
+            host.connect()
+            return
+        except HostKeyRefused:
+            raise
+        except HostUnreachable as error:
+            if time.monotonic() > deadline:
+                raise
+            why = "nobody is let in yet" if isinstance(error, AuthFailed) else error.message
+        yield StepState(SSH, Status.DOING, why)
+        time.sleep(SSH_PAUSE_S)
+
+
+def guarded(host: GceHost) -> Iterator[StepState]:
+    """A VM without a guard works as well, and costs money when it is forgotten: said, and no reason to stop."""
+    try:
+        guard = install_guard(host, host.settings)
+    except AgentError as error:
+        yield StepState("guard", Status.NOTE, f"nothing stops it when it is idle: {error.message}", error.hint)
+        return
+    if guard.can_power_off:
+        yield StepState("guard", Status.OK, f"stops it after {host.settings.idle_stop_min} min without work")
+    else:
+        yield StepState("guard", Status.NOTE, "it may not switch the VM off", f"let {host.user} use sudo there")
+
+
+def resumed(host: GceHost) -> Iterator[StepState]:
+    """Go on with a training that a preemption ended; nothing is told when there is none."""
+    for one in resume_preempted(host):
+        whence = "from its newest checkpoint" if one.from_checkpoint else "from the beginning"
+        yield StepState("resume", Status.DONE, f"{one.before} was preempted and goes on as {one.job}, {whence}")

@@ -1,0 +1,88 @@
+"""A VM of the bench with a workspace in it: started and stopped by the API, reached over its own sshd."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.compute_state import Instance
+from bench.guest_agent import SshdGuest
+from bench.sshd import Sshd
+from gce_here import NAME, Gce, gce_here
+
+from remote.gce_host import GceHost
+from remote.host_keys import KnownHosts
+from remote.host_settings import HostSettings
+from t2v_core.workspace import Workspace
+
+ALIAS = "compute.4711001"
+
+
+@dataclass
+class VmHere:
+    """here, there: the workspaces; the one there is the VM's, whose Python has the engine already"""
+
+    gce: Gce
+    sshd: Sshd
+    here: Workspace
+    there: Path
+
+    def add(self, status: str = "TERMINATED") -> Instance:
+        instance = self.gce.add()
+        instance.metadata.items["enable-guest-attributes"] = "TRUE"
+        if status == "RUNNING":
+            self.gce.cloud.bring_up(instance)
+        return instance
+
+    @property
+    def settings(self) -> HostSettings:
+        self.sshd.port = self.sshd.port or free_port_of(self.sshd)
+        return HostSettings(provider="gcloud", port=self.sshd.port, workdir=str(self.there), python=sys.executable)
+
+    @property
+    def known_hosts(self) -> KnownHosts:
+        return KnownHosts(self.gce.home / ".config/t2v/known_hosts")
+
+    def host(self) -> GceHost:
+        return GceHost(NAME, self.settings, self.gce.vm, known_hosts=self.known_hosts)
+
+    def write_settings(self, *lines: str) -> None:
+        self.gce.write_settings(
+            self.here.root, f"port = {self.settings.port}", f'workdir = "{self.there}"', f'python = "{sys.executable}"',
+            *lines,
+        )  # fmt: skip
+
+    def t2v(self, *words: str) -> subprocess.Popen[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK_"))}
+        return subprocess.Popen(
+            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
+            env=kept | self.gce.environment | {"XDG_CONFIG_HOME": str(self.gce.home / ".config")},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def ran(self, *words: str) -> subprocess.CompletedProcess[str]:
+        child = self.t2v(*words)
+        out, err = child.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, child.returncode, out, err)
+
+
+def free_port_of(sshd: Sshd) -> int:
+    """Its own, from now on; it listens there when the VM runs."""
+    from bench.sshd import free_port
+
+    sshd.port = free_port()
+    return sshd.port
+
+
+@contextmanager
+def vm_here(folder: Path) -> Iterator[VmHere]:
+    for name in ("here", "there", "home"):
+        (folder / name).mkdir()
+    sshd = Sshd(folder / "sshd")
+    with gce_here(folder / "home", SshdGuest(sshd)) as gce:
+        yield VmHere(gce, sshd, Workspace(folder / "here"), folder / "there")
