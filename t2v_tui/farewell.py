@@ -5,33 +5,43 @@ from __future__ import annotations
 import shlex
 
 from t2v_tui.headline import stops_in, truth
-from t2v_tui.state import HostKind, Power, Reach, State
+from t2v_tui.state import HostKind, HostView, JobView, Power, Reach, State
 from t2v_tui.words import JOB_GLYPHS, job_in_words, usd
 
 
 def farewell(state: State, now_t: float, command: str) -> list[str]:
     """command: that opens the app again"""
-    lines = []
-    for job in state.alive:
-        words = job_in_words(job.row)
-        lines.append(f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.verb} {job.row.state} on {job.key.host}"
-                     + (f": {words}" if words else "") + f"   (t2v attach {job.key.job})")  # fmt: skip
-    for host in state.hosts.values():
-        if host.kind is not HostKind.VM or host.vm is None or host.vm.power is Power.STOPPED:
-            continue
-        is_known = host.vm.power is not Power.UNKNOWN or host.link.reach is Reach.UP
-        if not is_known:
-            continue
-        is_so = truth(host, now_t)
-        cost = host.cost
-        money = f", {usd(cost.up_usd_per_hour)}/h, {usd(cost.today(now_t))} today" if cost else ""
-        stops = stops_in(host, now_t)
-        lines.append(f"{is_so.glyph} {host.name} is {is_so.word.lower()}{money}" + (f", {stops}" if stops else "")
-                     + f"   (t2v vm stop {shlex.quote(host.name)})")  # fmt: skip
+    lines = [_job(job, state) for job in state.alive]
+    lines += [_vm(host, now_t) for host in state.hosts.values() if _goes_on(host)]
     if not lines:
         return []
-    return [
-        "These go on:" if len(lines) > 1 else "This goes on:",
-        *(f"  {line}" for line in lines),
-        f"Come back: {command}",
-    ]
+    head = "These go on:" if len(lines) > 1 else "This goes on:"
+    return [head, *(f"  {line}" for line in lines), f"Come back: {command}"]
+
+
+def _job(job: JobView, state: State) -> str:
+    words = job_in_words(job.row)
+    host = state.hosts.get(job.key.host)
+    is_played = host is not None and host.vm is not None and host.vm.is_simulated
+    place = f" --workspace {shlex.quote(host.workdir)}" if is_played and host is not None else ""
+    said = f": {words}" if words else ""
+    how = f"t2v{place} attach {job.key.job}"
+    return f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.verb} {job.row.state} on {job.key.host}{said}   ({how})"
+
+
+def _goes_on(host: HostView) -> bool:
+    """A machine that costs, as far as is known; one that nobody could ask about may cost as well."""
+    if host.kind is not HostKind.VM or host.vm is None or host.vm.power is Power.STOPPED:
+        return False
+    return host.vm.power is not Power.UNKNOWN or host.link.reach is Reach.UP
+
+
+def _vm(host: HostView, now_t: float) -> str:
+    is_so = truth(host, now_t)
+    parts = [f"{is_so.glyph} {host.name} is {is_so.word.lower()}"]
+    if host.cost is not None:
+        parts += [f"{usd(host.cost.up_usd_per_hour)}/h", f"{usd(host.cost.today(now_t))} today"]
+    parts.append(stops_in(host, now_t))
+    is_played = host.vm is not None and host.vm.is_simulated
+    how = "simulated: nobody pays" if is_played else f"t2v vm stop --host {shlex.quote(host.name)}"
+    return ", ".join(filter(None, parts)) + f"   ({how})"

@@ -28,7 +28,7 @@ from t2v_tui.widgets.log_view import LogView
 from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.track import Run
 from t2v_tui.widgets.transfers import Transfers
-from t2v_tui.words import JOB_GLYPHS, duration, grouped
+from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words
 
 MOST_OVERLAID = 4
 EMPTY = """No training yet.
@@ -256,7 +256,7 @@ def title_of(state: State) -> str:
         if run.time_left_s is not None:
             parts.append(f"{duration(run.time_left_s)} left")
         elif not run.total:
-            parts.append(run.stage or job.row.state)
+            parts.append(run.stage or f"{job.row.state}: {job_in_words(job.row)}".removesuffix(": "))
     else:
         parts.append(f"{JOB_GLYPHS.get(job.row.state, '')} {job.row.state}")
     return " · ".join(parts)

@@ -218,7 +218,7 @@ def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:
         return Content("This host costs nothing that t2v knows of.").stylize("$text-muted")
     about = "~" if cost.is_estimate else " "
     lines = [
-        (f"now      {about}{usd(cost.usd_per_hour):>8}/h", "bold $accent"),
+        (f"now       {about + usd(cost.usd_per_hour):>8}/h", "bold $accent"),
         (
             f"   while on {about}{usd(cost.up_usd_per_hour)}/h, off {usd(cost.disk_usd_per_hour)}/h (disk)\n",
             "$text-muted",
