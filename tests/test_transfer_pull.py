@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from far_host import Far
+from far_host import Far, far_host
 from transfers import (
     KIB,
     SMALL,
     STREAMS,
-    fresh_far,
+    cleared,
     landed,
     left_behind,
     notes,
@@ -33,10 +33,15 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.files import incompleteness
 
 
-@pytest.fixture
-def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    with fresh_far(tmp_path, monkeypatch) as far:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
+    with far_host(tmp_path_factory.mktemp("far")) as far:
         yield far
+
+
+@pytest.fixture
+def far(server: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
+    return cleared(server, monkeypatch)
 
 
 def test_complete_checkpoints_and_videos_come_home_byte_for_byte_and_half_ones_do_not(far: Far) -> None:

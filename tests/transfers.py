@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from far_host import Far, far_host, seen_soon
+from bench.chaos import Rules
+from far_host import Far, seen_soon
 
 from remote.host_jobs import HostJobs
 from remote.transfer.plan import plan_pull
@@ -92,11 +93,13 @@ def left_behind(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.name.endswith((".part", ".part.journal", ".unit"))]
 
 
-@contextmanager
-def fresh_far(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    """A host behind the proxy; dead links are seen soon, and nothing of this user's is read or written."""
+def cleared(far: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
+    """The same host with two empty workspaces and a proxy that behaves; nothing of this user's is read or written."""
+    far.proxy.rules = Rules()
     seen_soon(monkeypatch)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setenv("HOME", str(folder / "home"))
-    with far_host(folder / "far") as far:
-        yield far
+    monkeypatch.setenv("HOME", str(far.sshd.home))
+    for root in (far.here.root, far.there):
+        shutil.rmtree(root)
+        root.mkdir()
+    return far

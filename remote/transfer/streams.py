@@ -49,14 +49,14 @@ class Stream:
         try:
             self._work()
         except Exception as error:  # noqa: BLE001 - whoever waits for it learns it from the board
-            if not self.board.closed.is_set():
+            if not self._is_over:
                 self.board.fail(error)
         finally:
             self.board.found(id(self))
             self.board.stream(-1)
 
     def _work(self) -> None:
-        while not self.ranges.is_over and not self.board.closed.wait(self._backoff.next_s()):
+        while not self._is_over and not self.board.closed.wait(self._backoff.next_s()):
             try:
                 self._channel = self.host.open([self.mode])
                 self.board.found(id(self))
@@ -66,11 +66,16 @@ class Stream:
                 raise
             except HostUnreachable as error:
                 self._misses += 1
-                if self.board.closed.is_set() or self._is_unwanted():
+                if self._is_over or self._is_unwanted():
                     return
                 self.board.lost(id(self), error.message)
             finally:
                 self._close_channel()
+
+    @property
+    def _is_over(self) -> bool:
+        """Nobody waits for it: whatever breaks now was closed by us."""
+        return self.ranges.is_over or self.board.closed.is_set()
 
     def _is_unwanted(self) -> bool:
         """Others bring bytes and this one does not: the host takes no more connections."""
