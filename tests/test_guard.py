@@ -118,6 +118,12 @@ def test_what_nobody_can_see_counts_as_work_but_not_for_ever() -> None:
     assert machine.up_s == 24 * HOUR
 
 
+def test_the_minutes_begin_anew_when_everything_can_be_seen_again() -> None:
+    machine = Machine().passes(5 * HOUR, unknown=("nvidia-smi does not answer",))
+    assert not machine.passes(29 * MINUTE).is_off
+    assert machine.passes(2 * MINUTE).is_off
+
+
 def test_at_its_cap_it_stops_whatever_it_does_after_the_jobs_were_asked_to_end() -> None:
     machine = Machine().passes(30 * HOUR, BUSY["job"])
     assert machine.up_s == 24 * HOUR
@@ -150,6 +156,7 @@ def test_a_restart_that_nobody_can_tell_by_its_boot_id_is_told_by_the_time_since
     machine = Machine().passes(10 * HOUR, BUSY["job"])
     machine.up_s = 0.0
     assert not machine.passes(29 * MINUTE).is_off
+    assert machine.passes(3 * MINUTE).is_off
 
 
 def test_what_happened_while_the_guard_was_dead_is_not_taken_for_idle() -> None:
@@ -173,6 +180,7 @@ def test_the_countdown_says_when_and_why() -> None:
     assert outlook(RULES, idle, 2 * HOUR, kept_until_s=4 * HOUR).stops_in_s == 2 * HOUR
     busy = idle._replace(busy=(BUSY["job"],))
     assert outlook(RULES, busy, 2 * HOUR) == (22 * HOUR, "24 h after its start, whatever it does")
+    assert outlook(RULES, idle._replace(unknown=("?",)), 2 * HOUR).stops_in_s == 22 * HOUR
     late = idle._replace(active_s=23.9 * HOUR)
     assert outlook(RULES, late, 23.95 * HOUR).why == "24 h after its start, whatever it does"
     assert [in_words(seconds) for seconds in (45, 60, 90, 1800, 3600, 5400, 86400)] == [
