@@ -41,7 +41,7 @@ class _Commands(LazyGroup):
         "add-noise": Entry("t2v_tui.cli.verbs:add_noise", "Mix noise into a video."),
         "refine": Entry("t2v_tui.cli.verbs:refine", "Clean up or change a video, towards a prompt."),
         "evaluate": Entry("t2v_tui.cli.verbs:evaluate", "Score a model on test captions."),
-        "status": Entry("t2v_tui.cli.status:status", "What runs, what it costs, when it stops; the terminal UI in text."),
+        "status": Entry("t2v_tui.cli.status:status", "What runs, what it costs, when it stops."),
         "jobs": Entry("t2v_tui.cli.jobs:jobs", "What runs and ran, here and on other machines."),
         "attach": Entry("t2v_tui.cli.jobs:attach", "Watch a job to its end."),
         "logs": Entry("t2v_tui.cli.jobs:logs", "Show a job's log."),
