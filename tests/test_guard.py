@@ -174,6 +174,14 @@ def test_a_guard_that_was_dead_until_after_the_cap_stops_the_machine_at_its_firs
     assert Machine().passes(HOUR).unguarded(30 * HOUR).passes(MINUTE, BUSY["job"]).is_off
 
 
+def test_a_machine_that_was_up_for_days_is_not_stopped_the_moment_it_gets_its_guard() -> None:
+    machine = Machine(RULES._replace(cap_from_s=100 * HOUR)).unguarded(100 * HOUR)
+    assert not machine.passes(23 * HOUR, BUSY["job"]).is_off
+    assert machine.passes(2 * HOUR, BUSY["job"]).up_s == 124 * HOUR
+    assert machine.memory is not None
+    assert outlook(machine.rules, machine.memory, 101 * HOUR).why == "24 h after it got its guard, whatever it does"
+
+
 def test_the_countdown_says_when_and_why() -> None:
     idle = Memory("b", looked_s=2 * HOUR, active_s=HOUR + 50 * MINUTE)
     assert outlook(RULES, idle, 2 * HOUR) == (20 * MINUTE, "idle for 30 min")
@@ -241,8 +249,23 @@ def test_the_countdown_is_in_this_machine_s_time(vm: Guarded) -> None:
     assert (state.by, state.is_alive, state.can_power_off, state.busy) == ("process", True, True, ())
     assert state.stops_t == pytest.approx(time.time() + 20 * MINUTE, abs=30)
     assert state.idle_since_t == pytest.approx(time.time() - 10 * MINUTE, abs=30)
-    assert state.cap_t == pytest.approx(time.time() + 24 * HOUR, abs=60)
+    assert state.cap_t == pytest.approx(time.time() + vm.settings.max_run_h * HOUR, abs=60)
     assert state.why == "idle for 30 min"
+
+
+def test_the_cap_counts_from_the_guard_and_after_a_restart_from_the_boot(tmp_path: Path) -> None:
+    vm = Guarded(tmp_path / "vm")
+    vm.settings = HostSettings(provider="gcloud", max_run_h=1.0)
+    try:
+        first = install_guard(vm, vm.settings)
+        assert first.cap_t == pytest.approx(time.time() + HOUR, abs=30)
+        rules = json.loads(vm.file("rules.json").read_text())
+        assert rules["since"]["up_s"] == pytest.approx(up_h() * HOUR, abs=30)
+        assert install_guard(vm, vm.settings).cap_t == pytest.approx(first.cap_t, abs=5)
+        (vm.folder / "boot_id").write_text("the-next-boot\n")
+        assert guard_status(vm).cap_t == pytest.approx(time.time() + max(0.0, HOUR - up_h() * HOUR), abs=30)
+    finally:
+        vm.end()
 
 
 def test_asking_again_changes_nothing_and_another_workspace_is_added(vm: Guarded) -> None:

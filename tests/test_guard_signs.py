@@ -178,12 +178,12 @@ def test_a_process_table_that_cannot_be_read_is_unknown(vm: Guarded) -> None:
 def test_the_cap_comes_although_a_job_runs_which_is_asked_to_end_before(vm: Guarded, here: Here) -> None:
     job = here.start(WAITS, "0")
     here.at_work(job)
-    rules = json.loads(vm.file("rules.json").read_text())
-    vm.file("rules.json").write_text(json.dumps({**rules, "max_run_h": up_h() + 60 / HOUR}))
+    rules, since = json.loads(vm.file("rules.json").read_text()), {"boot_id": "an-earlier-boot", "up_s": 9.0}
+    vm.file("rules.json").write_text(json.dumps({**rules, "since": since, "max_run_h": up_h() + 60 / HOUR}))
     assert vm.look()["did"] == ASK_JOBS
     assert (here.directory(job) / "stop").exists()
     assert not vm.is_off
-    vm.file("rules.json").write_text(json.dumps({**rules, "max_run_h": up_h()}))
+    vm.file("rules.json").write_text(json.dumps({**rules, "since": since, "max_run_h": up_h()}))
     assert vm.look()["did"] == POWER_OFF
     assert vm.is_off
 

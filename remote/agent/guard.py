@@ -27,6 +27,7 @@ from .guard_rules import (
     Memory,
     Rules,
     after_look,
+    cap_in_s,
     due,
     outlook,
     remembered,
@@ -64,7 +65,9 @@ def agreed() -> Json | None:
 
 
 def rules_of(said: Json) -> Rules:
-    return Rules(60.0 * said["idle_stop_min"], 3600.0 * said["max_run_h"], float(said["idle_gpu_percent"]))
+    since = said["since"]
+    cap_from_s = float(since["up_s"]) if since["boot_id"] == boot_id() else 0.0
+    return Rules(60.0 * said["idle_stop_min"], 3600.0 * said["max_run_h"], float(said["idle_gpu_percent"]), cap_from_s)
 
 
 def note(verb: str) -> None:
@@ -191,7 +194,7 @@ def guard_status(_: Json) -> Json:
         "is_alive": now_s - memory.looked_s <= LONGEST_GAP_S, "looked_s_ago": now_s - memory.looked_s,
         "busy": list(memory.busy), "unknown": list(memory.unknown),
         "idle_s": 0.0 if memory.busy or memory.unknown else now_s - memory.active_s,
-        "stops_in_s": stops.stops_in_s, "why": stops.why, "cap_in_s": max(0.0, rules.cap_s - now_s),
+        "stops_in_s": stops.stops_in_s, "why": stops.why, "cap_in_s": cap_in_s(rules, now_s),
         "idle_stop_s": rules.idle_s, "kept_s": max(0.0, kept - now_s),
         "error": (state or {}).get("error"), "last_stop": last_stop,
     }  # fmt: skip
@@ -214,9 +217,11 @@ def agree(parameters: Json, by: str) -> Json:
     if min(said["idle_stop_min"], said["max_run_h"]) <= 0:
         raise Problem("asked-wrongly", "idle_stop_min and max_run_h must be more than 0")
     folder().mkdir(parents=True, exist_ok=True)
-    known = (agreed() or {}).get("workspaces", [])
+    before = agreed()
+    known = before["workspaces"] if before else []
     workspaces = sorted({*known, str(workspace(parameters))})
-    wanted = {**said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off()}
-    if wanted != agreed():
+    since = before["since"] if before else {"boot_id": boot_id(), "up_s": up_s()}
+    wanted = {**said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(), "since": since}
+    if wanted != before:
         write_json(folder() / "rules.json", wanted)
     return wanted

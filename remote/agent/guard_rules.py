@@ -20,11 +20,18 @@ NOTHING, ASK_JOBS, POWER_OFF = "nothing", "ask jobs to end", "power off"
 
 
 class Rules(NamedTuple):
-    """What was agreed. idle_s: without work; cap_s: since boot, whatever it does; gpu_percent: more is work."""
+    """What was agreed.
+
+    idle_s:      without work
+    cap_s:       since boot, whatever it does
+    gpu_percent: more is work
+    cap_from_s:  up_s from which the cap counts: a machine that was up for days when it got its guard has it from then
+    """
 
     idle_s: float = 1800.0
     cap_s: float = 86400.0
     gpu_percent: float = 5.0
+    cap_from_s: float = 0.0
 
 
 class Look(NamedTuple):
@@ -86,7 +93,8 @@ def outlook(rules: Rules, memory: Memory, up_s: float, kept_until_s: float = 0.0
 
     kept_until_s: up_s until which somebody asked that it stays; the cap comes first all the same
     """
-    cap = Outlook(max(0.0, rules.cap_s - up_s), f"{in_words(rules.cap_s)} after its start, whatever it does")
+    since = "its start" if rules.cap_from_s == 0 else "it got its guard"
+    cap = Outlook(cap_in_s(rules, up_s), f"{in_words(rules.cap_s)} after {since}, whatever it does")
     if memory.busy or memory.unknown:
         return cap
     idle_at_s = max(memory.active_s + rules.idle_s, kept_until_s)
@@ -98,7 +106,11 @@ def due(rules: Rules, memory: Memory, kept_until_s: float = 0.0) -> str:
     """What to do right after a look."""
     if outlook(rules, memory, memory.looked_s, kept_until_s).stops_in_s <= 0:
         return POWER_OFF
-    return ASK_JOBS if memory.busy and rules.cap_s - memory.looked_s <= LAST_WORD_S else NOTHING
+    return ASK_JOBS if memory.busy and cap_in_s(rules, memory.looked_s) <= LAST_WORD_S else NOTHING
+
+
+def cap_in_s(rules: Rules, up_s: float) -> float:
+    return max(0.0, rules.cap_from_s + rules.cap_s - up_s)
 
 
 def in_words(seconds: float) -> str:

@@ -54,6 +54,8 @@ def install_guard(parameters: Json) -> Json:
     if is_systemd and not install_timer():
         agree(parameters, PROCESS)
     tend_guard()
+    if not guard_status({})["is_alive"]:
+        look_and_write()  # the timer's first look is seconds away; who asks sees how it stands
     return guard_status({})
 
 
