@@ -67,6 +67,7 @@ class GcloudWay:
     project: str | None = None
     zone: str | None = None
     user: str | None = None
+    port: int | None = None
     is_iap: bool = False
 
 
@@ -75,6 +76,7 @@ def gcloud_scp_argv(way: GcloudWay, there: str, here: Path) -> list[str]:
     who = f"{way.user}@{way.instance}" if way.user else way.instance
     where = [f"--project={way.project}"] if way.project else []
     where += [f"--zone={way.zone}"] if way.zone else []
+    where += [f"--port={way.port}"] if way.port else []
     where += ["--tunnel-through-iap"] if way.is_iap else []
     return [
         "gcloud", "compute", "scp", "--quiet", "--strict-host-key-checking=yes", *where,

@@ -92,4 +92,4 @@ def gcloud_way(host: GceHost) -> GcloudWay:
     if not theirs.pinned(host.key_name):
         theirs.pin(host.key_name, host.known_hosts.pinned(host.key_name))
     vm = host.vm
-    return GcloudWay(vm.name, vm.project, vm.zone, host.user, is_iap=host.settings.iap)
+    return GcloudWay(vm.name, vm.project, vm.zone, host.user, host.settings.port, is_iap=host.settings.iap)
