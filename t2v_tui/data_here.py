@@ -69,6 +69,11 @@ class DataSetView:
         return any(part.split == "train" for part in self.latents) and any(part.split == "train" for part in self.text)
 
     @property
+    def is_whole(self) -> bool:
+        """Clips and captions are there."""
+        return bool(self.clips and self.captions)
+
+    @property
     def needs(self) -> str:
         """What is missing before training can read it; empty when nothing is."""
         if not self.clips and not self.is_prepared:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
+SHIPPED = "embedded/denoiser"
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def info_of_video(view: VideoView, said: Mapping[str, Any]) -> VideoView:
         view,
         verb=str(said.get("verb", "")),
         prompt=str(spec.get("prompt", "")),
-        checkpoint=PurePosixPath(str(checkpoint.get("path", ""))).name,
+        checkpoint=PurePosixPath(checkpoint_asked(str(checkpoint.get("path", "")))).name,
         step=step if isinstance(step, int) else None,
         frames=frames if isinstance(frames, int) else None,
         fps=float(fps) if isinstance(fps, int | float) else None,
@@ -176,3 +177,10 @@ def info_of_video(view: VideoView, said: Mapping[str, Any]) -> VideoView:
 
 def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def checkpoint_asked(path: str) -> str:
+    """How a checkpoint is asked for in any workspace: `checkpoints/NAME`, or `embedded` for the shipped one."""
+    if path.endswith(SHIPPED):
+        return "embedded"
+    return f"checkpoints/{PurePosixPath(path).name}" if "/" in path else path

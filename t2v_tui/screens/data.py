@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from t2v_tui.services import Services
 
 READ_EVERY_S, THERE_EVERY_S = 5.0, 20.0
-SETS = (("data set", 16), ("clips", 7), ("prepared", 18), ("set aside", 9), ("", None))
-SET_ASIDE = (("clip", 16), ("why", 18), ("", None))
+SETS = (("data set", 14), ("  clips", 7), ("prepared", 18), ("set aside", 9), ("", None))
+SET_ASIDE = (("clip", 12), ("why", 16), ("", None))
 VERBS = ("preprocess", "shapes", "check", "manifest", "import-latents")
 # The built-in world is made for the models that are shipped.
 WORLD_SETTINGS = {"vae": "embedded", "text_encoder": "embedded", "frames": 8, "size": 64}
@@ -247,8 +247,14 @@ def _cells(one: DataSetView) -> tuple[Text, ...]:
     return (
         Text(one.name), Text(f"{grouped(one.clips):>7}"), Text(_prepared(one.latents)),
         Text(f"{grouped(len(one.set_aside)) if one.set_aside else '—':>9}"),
-        Text("✓ ready" if one.is_prepared else f"● {one.needs}", style="green" if one.is_prepared else "yellow"),
+        _standing(one),
     )  # fmt: skip
+
+
+def _standing(one: DataSetView) -> Text:
+    if one.is_prepared:
+        return Text("✓ ready", style="green")
+    return Text("● to prepare" if one.is_whole else "✗ to fill", style="yellow")
 
 
 def _prepared(parts: tuple[Prepared, ...]) -> str:

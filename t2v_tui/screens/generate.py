@@ -9,8 +9,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
+from t2v_tui.holdings import checkpoint_asked
 from t2v_tui.keys import bindings_for
-from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen
+from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
 from t2v_tui.state import LOCAL, JobKey
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
@@ -51,7 +52,7 @@ class GenerateScreen(SamplingScreen):
                 with Vertical(id="result-box", classes="pane"):
                     yield Player(empty=EMPTY, id="result", letters=self.cockpit.settings.ascii)
                 with Vertical(id="queue-box", classes="pane"):
-                    yield ListTable(QUEUE, id="queue")
+                    yield quiet(ListTable(QUEUE, id="queue"))
 
     def on_mount(self) -> None:
         self.query_one("#host", Choice).offer([(name, name) for name in self.cockpit.state.hosts or (LOCAL,)])
@@ -66,11 +67,7 @@ class GenerateScreen(SamplingScreen):
         values = dict(arrival)
         if "prompt" in values:
             self.prompt.value = str(values["prompt"])
-        checkpoint = str(values.get("checkpoint", ""))
-        if checkpoint and checkpoint not in dict(self._checkpoint_choices()):
-            values["checkpoint"] = f"checkpoints/{checkpoint.rsplit('/', 1)[-1]}"
+        if values.get("checkpoint"):
+            values["checkpoint"] = checkpoint_asked(str(values["checkpoint"]))
         self.form.fill(self.form.values | values)
         self.prompt.focus()
-
-    def _checkpoint_choices(self) -> list[tuple[str, str]]:
-        return self.form.query_one("#in-checkpoint", Choice).choices

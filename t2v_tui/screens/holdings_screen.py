@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +151,9 @@ class HoldingsScreen(Cockpit):
 
     def known_there(self) -> There:
         """What is known of the chosen host; nothing of another one."""
-        return self.there if self.has_host and self.there.host == self.host else There(self.host)
+        there = self.there if self.has_host and self.there.host == self.host else There(self.host)
+        link = self.cockpit.state.chosen.link
+        return replace(there, why=link.why or "not heard") if self.has_host and link.reach is Reach.LOST else there
 
     # Acting
 

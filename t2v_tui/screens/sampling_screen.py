@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from t2v_tui.services import Services
 
 LOOK_EVERY_S = 1.0
-QUEUE = (("job", 11), ("host", 8), ("", None))
+QUEUE = (("job", 11), ("", None))
 MOST_JOBS = 30
 SETTINGS = ("steps", "guidance_scale", "seed")
 MORE_SETTINGS = ("sampler", "guidance_rescale", "weights", "precision", "device")
@@ -64,6 +64,7 @@ class SamplingScreen(HoldingsScreen):
         self._specs: dict[JobKey, Mapping[str, Any]] = {}
         self._followed: set[JobKey] = set()
         self._fetched: set[JobKey] = set()
+        self._has_offered = False
 
     def on_mount(self) -> None:
         self.set_interval(LOOK_EVERY_S, self._look)
@@ -94,15 +95,27 @@ class SamplingScreen(HoldingsScreen):
 
     def show(self, state: State, now_t: float) -> None:  # noqa: ARG002 - what runs is told by the host's own clock
         self.query_one("#host", Choice).offer([(name, name) for name in state.hosts or (LOCAL,)])
-        names = [view.name for view in reversed(self.here.checkpoints) if view.is_complete]
-        choices = [("", "latest"), ("embedded", "shipped"), *((f"checkpoints/{name}", name) for name in names)]
-        self.form.offer("checkpoint", choices)
+        self._offer_checkpoints()
         jobs = self._jobs(state)
         self._follow(jobs)
         self.queue.show_rows([(f"{job.key.host}\t{job.key.job}", self._cells(job, state)) for job in jobs])
         alive = sum(not job.row.has_ended for job in jobs)
         self.query_one("#queue-box").border_title = f"queue · {alive} at work or waiting" if alive else "queue"
         self._show_result(state)
+
+    def _offer_checkpoints(self) -> None:
+        """Those that are here; the shipped one first while there is none, as `latest` would only fail."""
+        views = sorted(self.here.checkpoints, key=lambda view: -(view.step or 0))
+        named = [(view.path, view.name.removeprefix("checkpoint_")) for view in views if view.is_complete]
+        entry = self.form.query_one("#in-checkpoint", Choice)
+        choices = [("", "latest"), ("embedded", "shipped"), *named]
+        if entry.value not in dict(choices):  # it came with a video, and lies elsewhere
+            choices.append((entry.value, entry.value.removeprefix("checkpoints/checkpoint_")))
+        self.form.offer("checkpoint", choices)
+        if self.here.is_read and not self._has_offered:
+            self._has_offered = True
+            if not named and not entry.value:
+                entry.choose("embedded")
 
     def _jobs(self, state: State) -> list[JobView]:
         jobs = [job for job in state.jobs.values() if job.row.verb in self.SHOWN]
@@ -120,22 +133,23 @@ class SamplingScreen(HoldingsScreen):
             self._read_specs(self.services, unread)
         alive = [job for job in jobs if not job.row.has_ended]
         if self.watched is None and alive:
-            self.watched = alive[-1].key
+            self.watched = next((job.key for job in alive if job.row.state == "running"), alive[-1].key)
 
     def _cells(self, job: JobView, state: State) -> tuple[Text, ...]:
         row, spec, run = job.row, self._specs.get(job.key, {}), state.runs.get(job.key)
         name = str(spec.get("prompt") or row.job)
         seed = f" · seed {spec['seed']}" if "seed" in spec else ""
+        where = f"{job.key.host}: " if job.key.host != LOCAL else ""
         mark = "▸ " if job.key == self.watched else ""
         return (
             Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"),
-            Text(job.key.host),
-            Text(f"{mark}{_how_far(job, run)}{name}{seed}", no_wrap=True, overflow="ellipsis"),
+            Text(f"{mark}{_how_far(job, run)}{where}{name}{seed}"),
         )
 
     def _show_result(self, state: State) -> None:
         box = self.query_one("#result-box")
         job = state.jobs.get(self.watched) if self.watched is not None else None
+        box.border_subtitle = None
         if job is None:
             box.border_title = "preview"
             return
@@ -143,7 +157,7 @@ class SamplingScreen(HoldingsScreen):
         video = run.samples[-1].video if run is not None and run.samples else ""
         if not job.row.has_ended:
             box.border_title = f"drawing · {_how_far(job, run)}".removesuffix(" · ")
-            box.border_subtitle = run.stage if run is not None else None
+            box.border_subtitle = run.stage or None if run is not None else None
         elif video:
             box.border_title = f"✓ {Path(video).name}"
             self._show_video(job.key, video)
@@ -278,6 +292,12 @@ class SamplingScreen(HoldingsScreen):
     def _enter(self, message: Input.Submitted) -> None:
         message.stop()
         self.action_start()
+
+
+def quiet(table: ListTable) -> ListTable:
+    """Without titles, which would say nothing here."""
+    table.show_header = False
+    return table
 
 
 def _how_far(job: JobView, run: RunView | None) -> str:

@@ -15,9 +15,10 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Paste
 from textual.widgets import Input, Static
 
+from t2v_tui.holdings import checkpoint_asked
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed
-from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen
+from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
 from t2v_tui.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
@@ -75,7 +76,7 @@ class Vid2VidScreen(SamplingScreen):
                     with Vertical(id="result-box", classes="pane"):
                         yield Player(empty=AFTER, id="result", letters=self.cockpit.settings.ascii)
                 with Vertical(id="queue-box", classes="pane"):
-                    yield ListTable(QUEUE, id="queue")
+                    yield quiet(ListTable(QUEUE, id="queue"))
 
     def on_mount(self) -> None:
         host = self.query_one("#host", Choice)
@@ -98,6 +99,9 @@ class Vid2VidScreen(SamplingScreen):
             self.watch_job(arrival)
             return
         self.path.value = str(arrival["input"])
+        self.path.cursor_position = 0
+        if arrival.get("checkpoint"):
+            self.form.fill(self.form.values | {"checkpoint": checkpoint_asked(str(arrival["checkpoint"]))})
         self.prompt.value = str(arrival.get("prompt", ""))
         self.query_one("#host", Choice).choose(LOCAL if arrival.get("is_here", True) else self.cockpit.state.host)
         self.prompt.focus()

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from t2v_core.errors import EngineError
-from t2v_tui.holdings import VideoView, both_places
+from t2v_tui.holdings import VideoView, both_places, checkpoint_asked
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, StartWork
 from t2v_tui.screens.dialogs import Question
@@ -179,7 +179,8 @@ class VideosScreen(HoldingsScreen):
     def action_refine(self) -> None:
         video = self.chosen
         if video is not None:
-            self.post_message(GoTo("vid2vid", {"input": video.path, "prompt": video.prompt, "is_here": video.is_here}))
+            with_it = {"prompt": video.prompt, "checkpoint": video.settings.get("checkpoint")}
+            self.post_message(GoTo("vid2vid", {"input": video.path, "is_here": video.is_here, **with_it}))
 
     def action_again(self) -> None:
         """The same once more from other noise, where the first one was made."""
@@ -221,7 +222,10 @@ class VideosScreen(HoldingsScreen):
 
 def again(video: VideoView, seed: int) -> dict[str, Any]:
     """What to ask for the same video from other noise."""
-    return {name: video.settings[name] for name in AGAIN if video.settings.get(name) is not None} | {"seed": seed}
+    values = {name: video.settings[name] for name in AGAIN if video.settings.get(name) is not None}
+    if "checkpoint" in values:
+        values["checkpoint"] = checkpoint_asked(str(values["checkpoint"]))
+    return values | {"seed": seed}
 
 
 def facts_of(video: VideoView) -> Content:

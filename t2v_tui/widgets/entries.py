@@ -78,11 +78,14 @@ class Choice(Widget, can_focus=True):
         """Other ones to choose from; what was chosen stays while it is among them."""
         if list(choices) != self.choices:
             self.choices = list(choices)
-            self.choose(self.value)
+            self.value = self.value if self.value in dict(self.choices) else self.choices[0][0]
+            self.refresh()
 
     def choose(self, value: str) -> None:
-        values = [one for one, _ in self.choices]
-        self.value = value if value in values else values[0]
+        """One that is not among the choices yet is added to them."""
+        if value not in dict(self.choices):
+            self.choices.append((value, value.removeprefix("checkpoints/checkpoint_")))
+        self.value = value
         self.refresh()
 
     def action_turn(self, step: int) -> None:

@@ -16,7 +16,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
-from t2v_tui.widgets.half_blocks import quantise, shades_of, strips_of
+from t2v_tui.widgets.half_blocks import PIXEL, quantise, shades_of, strips_of
 
 DECODE_TIMEOUT_S = 60.0
 FILMS_KEPT = 12
@@ -55,6 +55,18 @@ class Film:
                 self._drawn.popitem(last=False)
         self._drawn.move_to_end(key)
         return drawn
+
+
+    def fitted(self, box: tuple[int, int]) -> Film:
+        """Itself, or every so many pixels of it, so that it fits into `box` (pixels)."""
+        scale = min(1.0, box[0] / self.width, box[1] / self.height)
+        if scale == 1.0:
+            return self
+        width, height = max(1, int(self.width * scale)), max(2, int(self.height * scale) // 2 * 2)
+        columns = [self.width * x // width * PIXEL for x in range(width)]
+        rows = [self.height * y // height * self.width * PIXEL for y in range(height)]
+        frames = [b"".join(one[row + x : row + x + PIXEL] for row in rows for x in columns) for one in self.frames]
+        return Film(width, height, self.fps, self.source, frames)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class Player(Container, can_focus=True):
         self.said = Static(empty, classes="player--said", markup=False)
         self.path: Path | None = None
         self.is_playing = False
-        self._wanted = (0, 0)
+        self._given: Film | None = None
+        self._attempt: tuple[Path, tuple[int, int], tuple[int, int]] | None = None
         self._began = 0.0
         self._timer: Timer | None = None
 
@@ -179,21 +180,23 @@ class Player(Container, can_focus=True):
         if path != self.path:
             self._stand_still()
             self.picture.show(None)
+            self._attempt = None
             self._say("" if path is not None else self.empty)
+        self._given = None
         self.path, self.is_playing = path, plays or (self.is_playing and path is not None)
         self._load_if_there_is_room()
 
     def show_film(self, film: Film) -> None:
         """Frames that come from elsewhere, as a video that is being drawn; they play on where others played."""
-        self.path = None
-        self.picture.show(film)
+        self.path, self._given = None, film
+        self.picture.show(film.fitted(self.box) if min(self.box) >= 2 else film)
         self.said.display = False
         if self.is_playing:
             self._go_on()
 
     def say(self, sentence: str) -> None:
         """Show words in the picture's place."""
-        self.path = None
+        self.path = self._given = None
         self._stand_still()
         self.picture.show(None)
         self._say(sentence)
@@ -203,8 +206,12 @@ class Player(Container, can_focus=True):
         self.said.display = True
 
     def _load_if_there_is_room(self) -> None:
-        if self.path is not None and min(self.box) >= 2:
-            self._wanted = self.box
+        """Once for each file as it is and each size: a screen may show the same one every second."""
+        if self.path is None or min(self.box) < 2:
+            return
+        attempt = (self.path, _identity(self.path), self.box)
+        if attempt != self._attempt:
+            self._attempt = attempt
             self._load(self.path, self.box)
 
     @work(exclusive=True, group="film", exit_on_error=False)
@@ -232,8 +239,9 @@ class Player(Container, can_focus=True):
             self._say(f"{message.error.message}\n{message.error.hint}".strip())
 
     def on_resize(self, _: Resize) -> None:
-        if self.path is not None and self.box != self._wanted:
-            self._load_if_there_is_room()
+        self._load_if_there_is_room()
+        if self._given is not None:
+            self.show_film(self._given)
 
     # Playing
 
@@ -286,3 +294,12 @@ class Player(Container, can_focus=True):
     def on_show(self) -> None:
         if self.is_playing:
             self._go_on()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """When the file was written, and its size; zeros while it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size

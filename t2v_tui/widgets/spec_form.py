@@ -31,7 +31,7 @@ class SpecForm(VerticalScroll, can_focus=False):
     SpecForm .row { height: 1; }
     SpecForm .name { width: 17; color: $text-muted; }
     SpecForm .row:focus-within .name { color: $accent; }
-    SpecForm Input, SpecForm Choice { width: 18; }
+    SpecForm Input, SpecForm Choice { width: 14; }
     SpecForm .about { width: 1fr; height: 1; color: $text-muted; padding-left: 2; }
     SpecForm .about { text-wrap: nowrap; text-overflow: ellipsis; }
     SpecForm .-invalid { color: $text-error; }
@@ -98,7 +98,7 @@ class SpecForm(VerticalScroll, can_focus=False):
             entry, value = self.query_one(f"#in-{name}"), values.get(name)
             text = "" if value is None or value == self.fields[name].default else f"{value}"
             if isinstance(entry, Choice):
-                entry.choose(text or str(self.fields[name].default))
+                entry.choose(text or ("" if self.fields[name].default is None else str(self.fields[name].default)))
             elif isinstance(entry, Input):
                 entry.value = text
 
