@@ -98,11 +98,6 @@ def install_guard(host: Host, settings: HostSettings) -> GuardState:
     )
 
 
-def ensure_guard(host: Host, settings: HostSettings) -> GuardState | None:
-    """A guard for what costs money by the hour; None for a host that is not ours to stop."""
-    return install_guard(host, settings) if settings.provider == "gcloud" else None
-
-
 @dataclass(frozen=True)
 class Resumed:
     """A training that goes on after a preemption.

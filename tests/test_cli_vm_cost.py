@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 from gce_here import NAME, Gce, gce_here
+from vm_here import vm_here
 
 from remote.cost import meter
 from remote.cost_ledger import Session
+from remote.errors import LinkLost, RemoteError
 from remote.guard import GuardState
 from remote.prices import price_of
 from remote.vm_state import VmState
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.vm_cost import figures, history, in_words, seconds_of, which_vm
+from t2v_tui.cli.vm_guard import guard_in_words
 
 HOUR_S = 3600.0
 NOW = 1_764_000_000.0
@@ -143,3 +146,46 @@ def test_the_only_vm_is_meant_and_of_several_one_has_to_be_named(tmp_path: Path)
     with pytest.raises(AskedWrongly, match=r"which VM: a, b\?"):
         which_vm(None, workspace)
     assert which_vm("b", workspace)[0] == "b"
+
+
+@pytest.mark.parametrize(
+    ("guard", "says"),
+    [
+        (LinkLost("the agent ended"), "not known: the agent ended"),
+        (GuardState(is_installed=False), "none: it does not stop by itself; the next job brings one"),
+        (
+            GuardState(True, is_alive=True, idle_since_t=NOW - 720, stops_t=NOW + 1080, why="idle for 30 min"),
+            "idle for 12 min; stops in 18:00: idle for 30 min",
+        ),
+        (
+            GuardState(True, is_alive=True, busy=("job a is running", "b", "c", "d"), stops_t=NOW + 3600, why="cap"),
+            "at work: job a is running, b, c and 1 more; stops in 1:00:00: cap",
+        ),
+        (
+            GuardState(True, is_alive=True, idle_since_t=NOW, kept_until_t=NOW + 7200, stops_t=NOW + 7200, why="kept"),
+            "idle for 0 s; kept for 2 h; stops in 2:00:00: kept",
+        ),
+        (GuardState(True, stops_t=NOW), "it does not look any more: t2v vm start installs it again"),
+        (GuardState(True, stops_t=NOW, error="it cannot power itself off: sudo"), "it cannot power itself off: sudo"),
+    ],
+)
+def test_a_guard_says_what_holds_it_up_or_when_it_stops(guard: GuardState | RemoteError, says: str) -> None:
+    assert guard_in_words(guard, NOW) == says
+
+
+# On a VM, over its own sshd
+
+
+@pytest.mark.slow
+def test_a_vm_that_was_started_has_a_guard_and_is_kept(tmp_path: Path) -> None:
+    with vm_here(tmp_path) as vm:
+        vm.write_settings()
+        vm.add()
+        assert "guard" in vm.ran("vm", "start").stderr
+        kept = vm.ran("vm", "keep", "2h")
+        assert kept.returncode == 0, kept.stderr
+        assert kept.stderr.startswith(f"{NAME} is kept until ")
+        guard = json.loads(vm.ran("--json", "vm", "status", "--guard").stdout)["guard"]
+        assert (guard["is_installed"], guard["is_alive"]) == (True, True)
+        assert guard["kept_until_t"] == pytest.approx(time.time() + 2 * HOUR_S, abs=60)
+        assert vm.ran("vm", "keep", "0").stderr.startswith(f"nothing keeps {NAME}; it stops in ")

@@ -34,7 +34,7 @@ from remote.agent.guard_rules import (
     remembered,
 )
 from remote.errors import JobNotFound, Refused
-from remote.guard import GuardState, ensure_guard, guard_status, install_guard, keep
+from remote.guard import GuardState, guard_status, install_guard, keep
 from remote.host_settings import HostSettings
 
 RULES = Rules(idle_s=30 * MINUTE, cap_s=24 * HOUR, gpu_percent=5)
@@ -234,12 +234,6 @@ def test_a_machine_without_guard_says_so(tmp_path: Path) -> None:
     assert guard_status(bare) == GuardState(is_installed=False)
     with pytest.raises(JobNotFound, match="has no guard"):
         keep(bare, 60)
-
-
-def test_only_what_costs_money_by_the_hour_gets_a_guard(tmp_path: Path) -> None:
-    bare = Guarded(tmp_path / "bare")
-    assert ensure_guard(bare, HostSettings(provider="ssh")) is None
-    assert not bare.file("rules.json").exists()
 
 
 def test_the_countdown_is_in_this_machine_s_time(vm: Guarded) -> None:

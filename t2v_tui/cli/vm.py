@@ -14,6 +14,7 @@ import typer
 
 from remote.cost import HostCost, PriceUnknown
 from remote.errors import HostUnreachable, RemoteError
+from remote.guard import GuardState
 from remote.steps import Status, StepState
 from remote.vm_state import VmState
 from t2v_core.errors import AskedWrongly
@@ -22,6 +23,7 @@ from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.run import find_workspace
 from t2v_tui.cli.vm_cost import Which, clock, which_vm
+from t2v_tui.cli.vm_guard import as_json_guard, asked_guard, guard_in_words
 from t2v_tui.words import duration, usd
 
 if TYPE_CHECKING:
@@ -31,12 +33,19 @@ ANSWER_TIMEOUT_S = 5.0
 TUNNEL_TIMEOUT_S = 20.0  # gcloud takes seconds to begin
 
 
-def status(ctx: typer.Context, host: Which = None) -> int:
+def status(
+    ctx: typer.Context,
+    host: Which = None,
+    with_guard: Annotated[
+        bool, typer.Option("--guard", help="Ask the VM itself, too, when it stops by itself; takes a second.")
+    ] = False,
+) -> int:
     """How a VM stands: what the cloud says of it, and whether its SSH server answers.
 
     \b
     Examples:
       t2v vm status
+      t2v vm status --guard
       t2v --json vm status --host a100-golden
     """
     common: Common = ctx.obj
@@ -44,11 +53,13 @@ def status(ctx: typer.Context, host: Which = None) -> int:
     with closing(_host(host, workspace)) as there:
         state = there.vm.state()
         why_not = ssh_silence(there, state)
+        guard = asked_guard(there) if with_guard and not why_not else None
         cost = HostCost.of(workspace, there.name, there.settings)
         if common.as_json:
-            print(json.dumps(as_json(there.name, state, why_not), indent=2))
+            beside = {"guard": as_json_guard(guard)} if with_guard else {}
+            print(json.dumps(as_json(there.name, state, why_not) | beside, indent=2))
         else:
-            print("\n".join(lines(there.name, state, why_not, cost)))
+            print("\n".join(lines(there.name, state, why_not, cost, guard)))
     return 0
 
 
@@ -71,7 +82,9 @@ def as_json(name: str, state: VmState, why_not: str | None) -> dict[str, Any]:
     return said if why_not is None else {**said, "ssh_answers": not why_not, "ssh_why_not": why_not}
 
 
-def lines(name: str, state: VmState, why_not: str, cost: HostCost) -> Iterator[str]:
+def lines(
+    name: str, state: VmState, why_not: str, cost: HostCost, guard: GuardState | RemoteError | None = None
+) -> Iterator[str]:
     """A table of two columns."""
     rows = {
         "VM": f"{state.status}{_since(state)}",
@@ -80,6 +93,7 @@ def lines(name: str, state: VmState, why_not: str, cost: HostCost) -> Iterator[s
         "machine": machine_of(state),
         "costs": _price_of(state, cost),
         "limit": "none set at Google Cloud" if state.max_run_s is None else _limit_of(state, state.max_run_s),
+        **({} if guard is None else {"guard": guard_in_words(guard, state.seen_t)}),
     }
     width = max(map(len, rows))
     yield name
