@@ -13,15 +13,18 @@ import pytest
 from gce_here import NAME, Gce, gce_here
 from vm_here import vm_here
 
-from remote.cost import meter
+from remote.cost import forecast_run, meter
 from remote.cost_ledger import Session
 from remote.errors import LinkLost, RemoteError
 from remote.guard import GuardState
+from remote.hosts import LocalHost
 from remote.prices import price_of
 from remote.vm_state import VmState
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.vm_cost import figures, history, in_words, seconds_of, which_vm
+from t2v_tui.cli.vm_forecast import cost_of_estimate
+from t2v_tui.cli.vm_forecast import in_words as in_words_of_run
 from t2v_tui.cli.vm_guard import guard_in_words
 
 HOUR_S = 3600.0
@@ -173,7 +176,27 @@ def test_a_guard_says_what_holds_it_up_or_when_it_stops(guard: GuardState | Remo
     assert guard_in_words(guard, NOW) == says
 
 
+def test_what_a_training_will_cost_is_said_with_the_cap_that_cuts_it() -> None:
+    price = price_of(vm())
+    within = in_words_of_run(forecast_run(20.0, price, max_run_h=24), price, 24)
+    assert within == "about $74.02 in all, at $3.70 an hour (est.)"
+    beyond = in_words_of_run(forecast_run(20.0, price, hours_up=5, max_run_h=24), price, 24)
+    assert beyond.endswith("; it stops 24 h after its start, before that is done: raise max_run_h")
+    own = price_of(vm(), usd_per_hour=1.0)
+    assert in_words_of_run(forecast_run(2.0, own), own, 24) == "about $2.00 in all, at $1.00 an hour"
+
+
 # On a VM, over its own sshd
+
+
+def test_an_estimate_made_on_a_vm_says_what_the_training_costs(tmp_path: Path) -> None:
+    result = {"time": {"total_s": 7200.0}}
+    with vm_here(tmp_path) as there:
+        there.add("RUNNING")
+        host = there.host()
+        assert cost_of_estimate(host, there.here, result).startswith("about $7.4")
+        assert cost_of_estimate(host, there.here, {"time": None}) == ""
+    assert cost_of_estimate(LocalHost(Workspace(tmp_path)), Workspace(tmp_path), result) == ""
 
 
 @pytest.mark.slow

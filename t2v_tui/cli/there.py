@@ -34,6 +34,7 @@ from t2v_tui.cli.run import (
     tell_figures,
     tell_result,
 )
+from t2v_tui.cli.vm_forecast import cost_of_estimate
 from t2v_tui.cli.which_job import Hosts, find_job
 from t2v_tui.words import duration, progress_of, what_it_waits_for
 
@@ -140,6 +141,8 @@ def watch(
         teller.say("done", "green")
     elif tell is not None:
         tell(followed, jobs.workspace, teller, as_json=as_json)
+        if sentence := cost_of_estimate(jobs.host, jobs.workspace, followed.result):
+            teller.say(sentence)
     elif jobs.host.name == LOCAL:
         tell_result(followed, jobs.workspace, teller, as_json=as_json)
     else:
