@@ -25,7 +25,7 @@ from remote.transfer.argv import GcloudWay, SshWay, gcloud_scp_argv, literal, qu
 from remote.transfer.plan import plan_pull
 from t2v_core.workspace import Workspace
 
-# `gcloud storage cp`, as far as a pull by way of a bucket needs it: gs:// is a folder of this machine. A stand-in, as no
+# `gcloud storage cp`, as far as a pull by way of a bucket needs it: gs:// is a folder of this machine. A stand-in: no
 # real bucket can be had without a network; what it cannot show is what Google's own copy does on a bad line.
 STORAGE = """#!{python}
 import json, os, pathlib, shutil, sys

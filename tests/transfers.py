@@ -85,6 +85,8 @@ def notes(rows: Sequence[TransferProgress]) -> list[str]:
 def same_tree(one: Path, other: Path) -> bool:
     """Every file of `one` is in `other`, byte for byte, and no other."""
     names = [{path.relative_to(top) for path in top.rglob("*") if path.is_file()} for top in (one, other)]
+    if names[0] != names[1]:
+        print("only in one:", sorted(map(str, names[0] ^ names[1])))
     return names[0] == names[1] and all((one / name).read_bytes() == (other / name).read_bytes() for name in names[0])
 
 

@@ -32,7 +32,7 @@ from .looking import hash_files, hello, ls, probe, read
 from .machine import gpu_sample, metrics
 from .making_ready import put, standing, unpack_release
 from .offers import offer
-from .receiving import land, receive, remove_gone, want
+from .receiving import begin, land, receive, remove_gone, want
 from .releases import use_release
 from .removing import remove
 from .resuming import resume_preempted
@@ -47,7 +47,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "hash": hash_files, "gpu": lambda _: gpu_sample(), "probe": probe, "read": read,
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
-    "offer": offer, "sums": sums, "want": want, "land": land, "remove_gone": remove_gone,
+    "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,
     "remove": remove,
 }  # fmt: skip
 

@@ -37,7 +37,11 @@ def want(parameters: Json) -> Json:
     pushed.compact()
     needed, refused, names = [], [], set()
     for number, row in enumerate(take(parameters, "files", list)):
-        path = target_in(root, row)
+        try:
+            path = target_in(root, row)
+        except Problem as problem:  # the others go on
+            refused.append({"path": str(row.get("path")), "why": problem.message})
+            continue
         names.add(row["path"])
         ours, is_there = pushed.fitting(row["path"]), path.is_symlink() or path.exists()
         if ours is not None and ours["sha256"] == row["sha256"]:
@@ -75,19 +79,28 @@ def target_in(root: Path, row: Json) -> Path:
     return root / path
 
 
-def receive(parameters: Json) -> None:
-    """Lines {"path", "size", "sha256", "kind", "mode", "offset", "n"}, each followed by n bytes, until stdin ends.
+def begin(parameters: Json) -> Json:
+    """Make the parts of files that will come in ranges. A range of a file without one came late, and is not wanted."""
+    root = workspace(parameters)
+    for row in take(parameters, "files", list):
+        part = part_of(root, row)
+        part.open()
+        part.close()
+    return {}
 
-    Each is answered when it is written, {"got": its number, "why": what was wrong with it}; one that is the whole file
-    lands at once.
+
+def receive(parameters: Json) -> None:
+    """Lines {"path", "size", "sha256", "kind", "mode", "offset", "n", "lands"}, each with n bytes, until stdin ends.
+
+    Each is answered when it is written, {"got": its number, "why": what was wrong with it}.
+    lands: it is the whole file, which gets its name at once
     """
     root, mark, number = workspace(parameters), BusyMark(), 0
     try:
         while line := sys.stdin.buffer.readline():
             mark.touch()
             wanted = json.loads(line)
-            is_whole = take(wanted, "n", int) == wanted["size"]
-            why = receive_whole(root, wanted) if is_whole else receive_range(root, wanted, mark)
+            why = receive_whole(root, wanted) if take(wanted, "lands", bool) else receive_range(root, wanted, mark)
             say_line({"got": number, "why": why})
             number += 1
     except EOFError:  # the link broke; what came is kept
@@ -105,7 +118,7 @@ def part_of(root: Path, row: Json) -> Part:
 def receive_whole(root: Path, row: Json) -> str:
     """A file in one piece: checked before anything of it is on the disk."""
     part = part_of(root, row)
-    data = b"".join(_pieces(row["n"]))
+    data = b"".join(_pieces(take(row, "n", int)))
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         return CHANGED
     try:
@@ -119,17 +132,18 @@ def receive_whole(root: Path, row: Json) -> str:
 
 
 def receive_range(root: Path, row: Json, mark: BusyMark) -> str:
-    part, begin = part_of(root, row), take(row, "offset", int)
-    place = begin
-    part.open()
+    part, begins = part_of(root, row), take(row, "offset", int)
+    place, is_wanted = begins, part.path.exists()
     try:
-        for data in _pieces(row["n"]):
-            part.write(place, data)
+        for data in _pieces(take(row, "n", int)):
+            if is_wanted:
+                part.write(place, data)
             place += len(data)
             mark.touch()
     finally:
         with suppress(OSError):  # on a full disk; then that much comes again
-            part.done(begin, place)  # as far as it came: that much need not come again
+            if is_wanted:
+                part.done(begins, place)  # as far as it came: that much need not come again
         part.close()
     return ""
 
@@ -148,6 +162,8 @@ def land(parameters: Json) -> Json:
     """Check a file that came in ranges, and give it its name."""
     root, row = workspace(parameters), take(parameters, "file", dict)
     part, mark = part_of(root, row), BusyMark()
+    if not part.path.exists():
+        return {"is_landed": False, "why": "it is not there"}
     part.open()
     try:
         sha256 = PrefixHash(part)

@@ -86,7 +86,9 @@ class PushStream(Stream):
 
     def _pour(self, channel: Channel, one: Range[Outgoing]) -> None:
         """A range as it is in the file now; one that has become shorter is filled up, and its sha256 will not fit."""
-        row = one.file.file.row(self.pushing.plan.kind) | {"offset": one.begin, "n": one.end - one.begin}
+        row = one.file.file.row(self.pushing.plan.kind) | {
+            "offset": one.begin, "n": one.end - one.begin, "lands": one.file.is_small,
+        }  # fmt: skip
         channel.write(json.dumps(row).encode() + b"\n")
         descriptor = os.open(self.pushing.root / one.file.file.path, os.O_RDONLY)
         try:
@@ -182,6 +184,8 @@ class Pushing:
         self.failed = {}
         files = [Outgoing(file, there, self.sizes) for file, there in plan.needed]
         self._left = len(files)
+        if big := [one.file.row(plan.kind) for one in files if not one.is_small]:
+            self.jobs.ask("begin", files=big)
         ranges = RangeQueue(requests_for(files, self.sizes))
         streams = Streams(
             self.jobs.host, ranges, self.board, lambda host: PushStream(host, ranges, self), most=self.most_streams
