@@ -10,6 +10,7 @@ from t2v_tui.state import HostKind, JobKey, Power, State
 from t2v_tui.words import duration, job_in_words, usd
 
 STOP_GRACE_S = 60
+NOUNS = {"train": "training", "generate": "generation", "preprocess": "preprocessing"}
 
 
 def about_stopping(state: State, key: JobKey, now_t: float) -> Question:
@@ -24,14 +25,14 @@ def about_stopping(state: State, key: JobKey, now_t: float) -> Question:
             lines.append(f"it has run for {duration(now_t - job.row.started_t)}")
     lines.append("")
     if verb == "train":
-        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is made to end,")
-        lines.append("with all its processes. t2v train --resume goes on from there.")
+        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is made to end, with all its "
+                     "processes. u in the panel of the next start goes on from there.")  # fmt: skip
     else:
         lines.append(f"It is asked first; after {STOP_GRACE_S} s it is made to end, with all its processes.")
     host = state.hosts.get(key.host)
     if host is not None and host.kind is HostKind.VM and host.cost is not None and host.cost.usd_per_hour:
         lines += ["", f"{key.host} stays on and costs {usd(host.cost.usd_per_hour)}/h until it stops itself."]
-    return Question(f"Stop this {verb}?", lines, "Stop", "s")
+    return Question(f"Stop this {NOUNS.get(verb, verb)}?", lines, "Stop", "s")
 
 
 def about_stopping_vm(state: State, host: str, now_t: float) -> Question:

@@ -125,7 +125,7 @@ def _narrow(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
     host = state.chosen
     is_so = truth(host, now_t)
     left = [Piece(f"{is_so.glyph} {is_so.short}", is_so.tone), Piece(f" {host.name}")]
-    if host.link.reach is Reach.LOST and host.link.since_t:
+    if host.link.reach is Reach.LOST and host.link.since_t and is_so.tone is Tone.WARN:
         left.append(Piece(f" {duration(now_t - host.link.since_t)}", Tone.WARN))
     left += [Piece(f"  {text}", tone) for text, tone in costs(host, now_t, is_short=True)]
     return left, _right(state)
@@ -143,8 +143,12 @@ def costs(host: HostView, now_t: float, *, is_short: bool = False) -> list[tuple
         found.append((f"{approx}{usd(cost.usd_per_hour)}/h{disk}", Tone.ACCENT if cost.usd_per_hour else Tone.PLAIN))
         found.append((f"{usd(cost.today(now_t))} today", Tone.PLAIN))
     if guard is not None and (words := stops_in(host, now_t)):
-        found.append((words.replace("stops in", "stop") if is_short else words, Tone.PLAIN))
+        found.append((_shortened(words) if is_short else words, Tone.PLAIN))
     return found
+
+
+def _shortened(stops: str) -> str:
+    return stops.replace("stops when idle", "idle stop").replace("stops in", "stop").replace("kept on", "kept")
 
 
 def stops_in(host: HostView, now_t: float) -> str:

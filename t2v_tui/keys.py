@@ -74,9 +74,7 @@ KEYS: tuple[Key, ...] = (
     Key("checkpoints.previous", "left_square_bracket", "", "the one before", "next_sample(-1)", "checkpoints"),
     Key("checkpoints.delete", "D", "Delete", "delete it here, after asking", "delete_here", "checkpoints", writes=True),
     Key("checkpoints.delete_there", "X", "", "delete it on the host", "delete_there", "checkpoints", writes=True),
-    Key(
-        "train.settings", "p", "Settings", "choose preset, epochs and the rest of a training", "settings", "train", True
-    ),
+    Key("train.settings", "p", "Settings", "choose preset, epochs and the rest first", "settings", "train", True),
     Key("train.stop", "x", "Stop", "stop the run that is shown; asks first", "stop", "train", True),
     Key("train.zoom", "z", "Zoom", "the pane with the focus on the whole screen", "zoom_pane", "train"),
     Key("train.save", "S", "", "write a checkpoint now", "save", "train", True),
@@ -149,7 +147,7 @@ KEYS: tuple[Key, ...] = (
 
 def key_name(key: str) -> str:
     """`question_mark` as `?`."""
-    return NAMES.get(key, key)
+    return NAMES.get(key) or (f"^{key[5:]}" if key.startswith("ctrl+") else key)
 
 
 def keys_for(where: str, *, is_read_only: bool = False) -> list[Key]:

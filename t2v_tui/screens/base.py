@@ -81,7 +81,13 @@ class Cockpit(Screen[None]):
     @on(DescendantFocus)
     def _show_keys(self) -> None:
         if self._is_made:
-            self.query_one(Footer).show_keys([key for _, keys in self.keys_now() for key in keys])
+            self.query_one(Footer).show_keys(self.footer_keys())
+
+    def footer_keys(self) -> list[Key]:
+        """By importance: of the screen, of the pane with the focus, then those that hold everywhere."""
+        groups = self.keys_now()
+        own = [keys for name, keys in groups if name == self.NAME]
+        return [key for keys in (*own, *(keys for name, keys in groups if name != self.NAME)) for key in keys]
 
     def panes(self) -> Iterator[str]:
         """Names of the panes that have the focus, the innermost first."""

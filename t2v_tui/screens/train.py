@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Static
 
 from t2v_tui.headline import Piece, Tone
-from t2v_tui.keys import bindings_for
+from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import FollowJob, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import JobKey, JobView, RunView, State
@@ -91,6 +91,7 @@ class TrainScreen(Cockpit):
         self._show_runs(state)
         self._show_curve(state)
         launch = state.launch is not None
+        self.set_class(launch, "-launching")
         self.query_one(LaunchPanel).display = launch
         self.query_one(Curve).display = not launch and state.shown is not None
         self.query_one("#no-runs").display = not launch and state.shown is None
@@ -153,6 +154,11 @@ class TrainScreen(Cockpit):
             self.query_one(LogView).show(path, f"log · {state.shown.job}")
 
     # Keys
+
+    def footer_keys(self) -> list[Key]:
+        """What this screen is for comes first."""
+        keys = super().footer_keys()
+        return [key for key in keys if key.id == "start"] + [key for key in keys if key.id != "start"]
 
     @on(DataTable.RowSelected)
     def _choose(self, event: DataTable.RowSelected) -> None:

@@ -203,7 +203,7 @@ def standing(host: HostView, now_t: float) -> Content:
             f"answers in {link.latency_s * 1000:.0f} ms" if link.latency_s and link.reach is Reach.UP else link.why
         )
         rows.append(("link", latency or "–"))
-    lines += [(f"{name:<14}{text}\n", "") for name, text in rows if text]
+    lines += [(f"{name:<15}{text}\n", "") for name, text in rows if text]
     if vm is None:
         lines.append((NOT_A_VM if host.kind is HostKind.LOCAL else NOT_OURS, "$text-muted"))
     elif vm.problem:
@@ -218,11 +218,9 @@ def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:
         return Content("This host costs nothing that t2v knows of.").stylize("$text-muted")
     about = "~" if cost.is_estimate else " "
     lines = [
-        (f"now       {about + usd(cost.usd_per_hour):>8}/h", "bold $accent"),
-        (
-            f"   while on {about}{usd(cost.up_usd_per_hour)}/h, off {usd(cost.disk_usd_per_hour)}/h (disk)\n",
-            "$text-muted",
-        ),
+        (f"now       {about + usd(cost.usd_per_hour):>8}/h\n", "bold $accent"),
+        (f"while on  {about + usd(cost.up_usd_per_hour):>8}/h\n", "$text-muted"),
+        (f"while off {about + usd(cost.disk_usd_per_hour):>8}/h, its disk\n", "$text-muted"),
         (f"session   {usd(cost.session(now_t)):>8}\n", ""),
         (f"today     {usd(cost.today(now_t)):>8}\n", ""),
     ]

@@ -90,8 +90,8 @@ def ways(state: State) -> Content:
     others = [name for name in state.hosts if name != LOCAL]
     jobs = len(state.jobs)
     rows = (
-        ("d", "demo", "everything on a simulated VM: no cloud, no GPU, no cost; trains a small model in minutes"),
-        ("l", "local engine", "this machine does the work; the built-in world to begin with, or your own clips"),
+        ("d", "demo", "a simulated VM: no cloud, no GPU; trains in minutes"),
+        ("l", "local engine", "this machine; the built-in world, or your own clips"),
         ("c", "connect a VM", "Google Cloud, or any machine over SSH"
          + (f"; there {'is' if len(others) == 1 else 'are'} {', '.join(others)}" if others else "")),
     )  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -26,35 +28,45 @@ NAME_WIDTH = 13
 LAST_LINES = 20
 
 
-class LaunchPanel(VerticalScroll, can_focus=True):
-    """Takes the curve's place while something is started."""
+class LaunchPanel(Vertical):
+    """Takes the curve's place while something is started; what can be done now is always in sight."""
 
     PANE = "launch"
+    _phase: LaunchPhase | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(id="launch-text", markup=False)
+        with VerticalScroll(id="launch-steps"):
+            yield Static(id="launch-text", markup=False)
+        yield Static(id="launch-now", markup=False)
 
     def show(self, state: State, now_t: float) -> None:
-        if state.launch is not None:
-            self.query_one("#launch-text", Static).update(text_of(state, state.launch, now_t))
+        if state.launch is None:
+            return
+        width = max(40, self.size.width - 2)
+        self.query_one("#launch-text", Static).update(text_of(state, state.launch, width))
+        if state.launch.phase is not self._phase:
+            self._phase = state.launch.phase
+            if state.launch.tail:  # its end says why
+                self.call_after_refresh(self.query_one("#launch-steps").scroll_end, animate=False)
+        self.query_one("#launch-now", Static).update(Content.assemble(*_what_now(state, state.launch, now_t)))
 
 
-def text_of(state: State, launch: LaunchView, now_t: float) -> Content:
-    """All of it, a line each."""
+def text_of(state: State, launch: LaunchView, width: int) -> Content:
+    """All of it, a line each, wrapped beside the names."""
     head, _, chosen = launch.title.partition("\n")
     parts: list[tuple[str, str]] = [(f"{head}\n", "bold"), (f"{chosen}\n" if chosen else "", "$text-muted")]
     if launch.verb == "train":
         parts += [(f"{line}\n", "$text-muted") for line in launch.estimate or ("reckoning what it will take …",)]
     parts.append(("\n", ""))
     for step in launch.steps:
-        parts += _step(_with_what_goes_before(step, state, launch))
+        parts += _step(_with_what_goes_before(step, state, launch), width)
     said = {step.name for step in launch.steps}
     if launch.phase in (LaunchPhase.ASKING, LaunchPhase.WORKING):
         parts += [(f"  {name}\n", "$text-muted") for name in steps_of(state, launch) if name not in said]
     if launch.tail:
         parts.append(("\n", ""))
         parts += [(f"│ {line}\n", "$text-muted") for line in launch.tail[-LAST_LINES:]]
-    return Content.assemble(*parts, ("\n", ""), *_what_now(state, launch, now_t))
+    return Content.assemble(*parts)
 
 
 def steps_of(state: State, launch: LaunchView) -> tuple[str, ...]:
@@ -76,17 +88,18 @@ def _with_what_goes_before(step: StepState, state: State, launch: LaunchView) ->
     return StepState(step.name, step.status, words)
 
 
-def _step(step: StepState) -> list[tuple[str, str]]:
-    style = STYLES[step.status]
+def _step(step: StepState, width: int) -> list[tuple[str, str]]:
+    indent = " " * (NAME_WIDTH + 2)
+    detail = textwrap.wrap(step.detail, width - len(indent), break_on_hyphens=False) or [""]
+    is_bad = step.status is Status.FAILED
     lines = [
-        (f"{GLYPHS[step.status]} ", style),
+        (f"{GLYPHS[step.status]} ", STYLES[step.status]),
         (f"{step.name:<{NAME_WIDTH}}", ""),
-        (f"{step.detail}\n", "$text-muted"),
+        (f"\n{indent}".join(detail) + "\n", "$error" if is_bad else "$text-muted"),
     ]
-    if step.status is Status.FAILED:
-        lines[-1] = (f"{step.detail}\n", "$error")
-        if step.hint:
-            lines.append((f"{' ' * (NAME_WIDTH + 2)}→ {step.hint}\n", ""))
+    if is_bad and step.hint:
+        hint = textwrap.wrap(step.hint, width - len(indent) - 2, break_on_hyphens=False)
+        lines.append((f"{indent}→ " + f"\n{indent}  ".join(hint) + "\n", ""))
     return lines
 
 
@@ -104,8 +117,8 @@ def _what_now(state: State, launch: LaunchView, now_t: float) -> list[tuple[str,
             return [("it runs; ", ""), ("esc", "bold $accent"), (" closes this, ", ""), ("x", "bold $accent"),
                     (" stops it", "")]  # fmt: skip
         case LaunchPhase.FAILED:
-            others = [("u", "bold $accent"), (" goes on from the last checkpoint   ", ""), ("n", "bold $accent"),
-                      (" begins another run   ", "")]  # fmt: skip
+            others = [("u", "bold $accent"), (" resumes the last   ", ""), ("n", "bold $accent"),
+                      (" another run   ", "")]  # fmt: skip
             return [("r", "bold $accent"), (" tries again   ", ""), *(others if launch.verb == "train" else []),
                     ("esc", "bold $accent"), (" closes this", "")]  # fmt: skip
         case LaunchPhase.CANCELLED:

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from t2v_tui.state import TransferView
 from t2v_tui.words import duration
 
-BAR = 8
+BAR = 6
 MOST = 6
 
 
@@ -41,19 +41,19 @@ def text_of(transfers: Sequence[TransferView]) -> Content:
 
 def _line(one: TransferView) -> list[tuple[str, str]]:
     arrow = "↓" if one.is_pull else "↑"
-    head = (f"{arrow} {_short(one.what):<16} ", "$accent" if one.state == "running" else "$text-muted")
+    head = (f"{arrow} {_short(one.what):<14} ", "$accent" if one.state == "running" else "$text-muted")
     if one.state != "running":
         return [head, (f"{one.state}{': ' + one.why if one.why else ''}\n", "$error" if one.state == "failed" else "")]
     share = one.done_bytes / one.total_bytes if one.total_bytes else 0.0
     full = round(share * BAR)
-    rate = f"{one.rate / 1e6:>5.1f} MB/s" if one.rate else " " * 10
+    rate = f"{one.rate / 1e6:>3.0f} MB/s" if one.rate else " " * 8
     left = f" {duration((one.total_bytes - one.done_bytes) / one.rate)}" if one.rate else ""
     bar = [("█" * full, "$accent"), ("░" * (BAR - full), "$panel-lighten-2")]
-    return [head, *bar, (f" {share:>4.0%} {rate}{left}\n", "")]
+    return [head, *bar, (f"{share:>4.0%} {rate}{left}\n", "")]
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 16 else f"…{text[-15:]}"
+    return text if len(text) <= 14 else f"…{text[-13:]}"
 
 
 def in_one_line(transfers: Sequence[TransferView]) -> str:
