@@ -23,6 +23,7 @@ from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints import open_checkpoint
 from t2v_core.guidance import Guidance
 from t2v_core.models.attention import Attention
+from t2v_core.models.cpu import multiply_with_mkl, suit_to_cpu
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.pipeline import TextToVideoPipeline
 from t2v_core.presets import PRESET_MODELS
@@ -96,9 +97,11 @@ def compare_steps(frames: int, rounds: int) -> None:
     text, mask = padded[:, :PROMPT_TOKENS], torch.ones(1, PROMPT_TOKENS, dtype=torch.bool)
 
     def at_once(given: Tensor = text, real: Tensor = mask) -> Tensor:
+        suit_to_cpu(ours, latents.device)
         return sampler.step(ours(latents, timestep, given, real, None), 0, latents)
 
     def frame_by_frame() -> Tensor:
+        multiply_with_mkl()  # memory stays for it as well: malloc has one setting for both
         parts = [previous(frame, timestep, padded, None, None) for frame in latents.split(1, dim=1)]
         return torch.cat([sampler.step(part, 0, x) for part, x in zip(parts, latents.split(1, dim=1), strict=True)], 1)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from t2v_core.checkpoints import Checkpoint, latest_checkpoint, open_checkpoint
 from t2v_core.errors import AskedWrongly
 from t2v_core.job import Job
+from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
@@ -57,6 +58,7 @@ def load_pipeline(
     _require_same(vae.identity, checkpoint.info["latents"]["encoder"], "VAE")
     _require_same(prompt_encoder.identity, checkpoint.info["text"]["encoder"], "text encoder")
     denoiser = build_denoiser(checkpoint.info["model"], checkpoint.weights(weights), str(checkpoint.path))
+    suit_to_cpu(denoiser, place)
     return TextToVideoPipeline(
         vae.model,
         prompt_encoder.model,

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from t2v_core.models.kernels import attend
+
 
 class Attention(nn.Module):
     """`nn.MultiheadAttention` without its weights output, which keeps it off `scaled_dot_product_attention`.
@@ -39,11 +41,11 @@ class Attention(nn.Module):
         else:
             query = functional.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
             key, value = functional.linear(context, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
-        mixed = functional.scaled_dot_product_attention(
+        mixed = attend(
             self.norm_q(self._heads(query)),
             self.norm_k(self._heads(key)),
             self._heads(value),
-            attn_mask=None if mask is None else mask[:, None, None, :],
+            None if mask is None else mask[:, None, None, :],
         )
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, length, dim))
 

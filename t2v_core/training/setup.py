@@ -17,6 +17,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
 from t2v_core.memory import free_memory_bytes
+from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoisers import denoiser_class, make_denoiser
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.presets import PRESET_MODELS
@@ -24,6 +25,7 @@ from t2v_core.specs import TrainSpec
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.flops import flops_per_clip
+from t2v_core.training.optimizer import adamw
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.tracker import Tracker
 from t2v_core.workspace import Dataset
@@ -69,9 +71,14 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     if spec.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     model.to(accelerator.device)
+    suit_to_cpu(model, accelerator.device)
     ema = EMA(model, spec.ema_decay)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=spec.learning_rate, betas=(0.9, spec.adam_beta2), weight_decay=spec.weight_decay
+    optimizer = adamw(
+        model.parameters(),
+        accelerator.device,
+        lr=spec.learning_rate,
+        betas=(0.9, spec.adam_beta2),
+        weight_decay=spec.weight_decay,
     )
     wrapped_model, wrapped_optimizer = accelerator.prepare(model, optimizer)
     return TrainingRun(
