@@ -218,7 +218,7 @@ class Vm:
         deadline, look = time.monotonic() + CHANGE_TIMEOUT_S, 0
         while (now := self._operation(operation)).get("status") != "DONE":
             if time.monotonic() > deadline:
-                raise CloudError(f"{now.get('operation_type')} of {self.name} is not done yet", "try again")
+                raise CloudError(f"{now.get('operationType')} of {self.name} is not done yet", "try again")
             time.sleep(LOOKS_S[min(look, len(LOOKS_S) - 1)])
             look += 1
         if (failed := error_of_operation(now, self.zone)) is not None:
@@ -238,7 +238,7 @@ class Vm:
     def metadata(self) -> tuple[dict[str, str], dict[str, str]]:
         """What is set for this VM, and what for its project."""
         project = self.client.ask("project", project=self.project)
-        return items_of(self.said().get("metadata", {})), items_of(project.get("common_instance_metadata", {}))
+        return items_of(self.said().get("metadata", {})), items_of(project.get("commonInstanceMetadata", {}))
 
     def add_metadata(self, changed: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Change the VM's own items; what others write at the same time stays."""

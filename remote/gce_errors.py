@@ -90,11 +90,11 @@ def error_of_operation(operation: Mapping[str, Any], zone: str) -> CloudError | 
     if code in STOCKOUT:
         return _stockout(first, said, zone)
     found = BY_OPERATION.get(code, (CloudError, f"{code}: {{said}}", "t2v vm status shows how it stands"))
-    return _made(found, said, int(operation.get("http_error_status_code", 0)))
+    return _made(found, said, int(operation.get("httpErrorStatusCode", 0)))
 
 
 def _stockout(error: Mapping[str, Any], said: str, zone: str) -> Stockout:
-    details = [one.get("error_info", {}).get("metadatas", {}) for one in error.get("error_details", ())]
+    details = [one.get("errorInfo", {}).get("metadatas", {}) for one in error.get("errorDetails", ())]
     zones = tuple(one for it in details for one in str(it.get("zonesAvailable", "")).split(",") if one)
     where = f"; there is room in {', '.join(zones)}" if zones else ""
     hint = "wait, or move it: a snapshot of its disk, and a VM from that in another zone"

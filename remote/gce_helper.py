@@ -1,8 +1,10 @@
 """The process that talks to Compute Engine: JSON lines in, JSON lines out, in the agent's form (see agent_client).
 
 A program of its own, because importing google-cloud-compute takes seconds and keeps the interpreter from anything else
-meanwhile; it imports nothing of t2v. Every failure is an answer, `{"trouble": {"code": …}}`; gce_errors makes errors of
-them. Every call has a timeout and no retry of the client's own, which goes on for ten minutes whatever the timeout.
+meanwhile; it imports nothing of t2v. Questions are plain GETs, so that the first answer is there before gcloud's own
+would be; what changes something goes through the client, which is loaded then. Every failure is an answer,
+`{"trouble": {"code": …}}`; gce_errors makes errors of them. Every call has a timeout and no retry but ours: the
+client's goes on for ten minutes whatever the timeout.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from urllib.parse import urlsplit
 
 Json = dict[str, Any]
 
+API = "https://compute.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/compute"
 CALL_TIMEOUT_S = 15.0
 GCLOUD_TIMEOUT_S = 30.0
@@ -44,21 +47,54 @@ def say(value: Json) -> None:
         os.write(1, json.dumps(value, separators=(",", ":")).encode() + b"\n")
 
 
+class Answered(Exception):
+    """An HTTP answer that is an error."""
+
+    def __init__(self, status: int, body: Json) -> None:
+        error = body.get("error", {})
+        super().__init__(str(error.get("message", "")) or f"HTTP {status}")
+        self.status, self.reasons = status, [one.get("reason", "") for one in error.get("errors", ())]
+
+
 @cache
-def options() -> Json:
-    """Of every client: where it asks and who asks. Without a login, only a server on this machine is asked."""
-    from google.api_core.client_options import ClientOptions  # noqa: PLC0415
+def endpoint() -> str:
+    """Where to ask. Raises BadEndpoint."""
+    asked = os.environ.get("T2V_COMPUTE_ENDPOINT", "") or API
+    if urlsplit(asked).scheme != "https" and not is_here(asked):
+        raise BadEndpoint(f"T2V_COMPUTE_ENDPOINT={asked} is neither https nor on this machine")
+    return asked
+
+
+def is_here(asked: str) -> bool:
+    parts = urlsplit(asked)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK
+
+
+@cache
+def who() -> Any:
+    """Who asks. A server on this machine is asked without a login."""
     from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
 
-    endpoint = os.environ.get("T2V_COMPUTE_ENDPOINT", "")
-    if not endpoint:
-        return {"credentials": login()}
-    parts = urlsplit(endpoint)
-    is_here = parts.scheme == "http" and parts.hostname in LOOPBACK
-    if not is_here and parts.scheme != "https":
-        raise BadEndpoint(f"T2V_COMPUTE_ENDPOINT={endpoint} is neither https nor on this machine")
-    who = AnonymousCredentials() if is_here else login()
-    return {"credentials": who, "client_options": ClientOptions(api_endpoint=endpoint)}
+    return AnonymousCredentials() if is_here(endpoint()) else login()
+
+
+@cache
+def session() -> Any:
+    from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
+
+    return AuthorizedSession(who())
+
+
+def read(path: str, **query: str) -> Json:
+    """What the API says, as it says it. Raises Answered, and what google.auth and requests raise."""
+    came = session().get(f"{endpoint()}/compute/v1/projects/{path}", params=query, timeout=CALL_TIMEOUT_S)
+    try:
+        body = dict(came.json())
+    except ValueError:
+        body = {}
+    if came.status_code >= 400:
+        raise Answered(came.status_code, body)
+    return body
 
 
 def login() -> Any:
@@ -92,81 +128,81 @@ def token_of_gcloud(*_: object, **__: object) -> tuple[str, datetime]:
     return str(credential["access_token"]), datetime.fromisoformat(expiry).replace(tzinfo=None)
 
 
+def get(asked: Json) -> Json:
+    return read("{project}/zones/{zone}/instances/{instance}".format(**asked))
+
+
+def guest_attributes(asked: Json) -> Json:
+    path = "{project}/zones/{zone}/instances/{instance}/getGuestAttributes".format(**asked)
+    return read(path, queryPath=asked["query_path"])
+
+
+def list_instances(asked: Json) -> Json:
+    """Of all zones."""
+    found: list[Json] = []
+    query: dict[str, str] = {}
+    while True:
+        page = read(f"{asked['project']}/aggregated/instances", **query)
+        for zone in page.get("items", {}).values():
+            found += zone.get("instances", ())
+        if not page.get("nextPageToken"):
+            return {"instances": found}
+        query["pageToken"] = page["nextPageToken"]
+
+
+def project(asked: Json) -> Json:
+    return read(asked["project"])
+
+
+def operation(asked: Json) -> Json:
+    """How it stands now; `result()` of the client's own asks the real API whatever the endpoint."""
+    return read("{project}/zones/{zone}/operations/{operation}".format(**asked))
+
+
 @cache
-def client(name: str) -> Any:
-    from google.cloud import compute_v1  # noqa: PLC0415
+def instances() -> Any:
+    from google.api_core.client_options import ClientOptions  # noqa: PLC0415
+    from google.cloud.compute_v1 import InstancesClient  # noqa: PLC0415
 
-    return getattr(compute_v1, name)(**options())
-
-
-def message(name: str, **fields: Any) -> Any:
-    from google.cloud import compute_v1  # noqa: PLC0415
-
-    return getattr(compute_v1, name)(**fields)
-
-
-def plain(answer: Any) -> Json:
-    """Without default values; enums by name, so that one which this client does not know is shown as it is."""
-    return type(answer).to_dict(answer, including_default_value_fields=False, use_integers_for_enums=False)
+    return InstancesClient(credentials=who(), client_options=ClientOptions(api_endpoint=endpoint()))
 
 
 def called(method: Callable[..., Any], **fields: Any) -> Any:
     return method(request=fields, retry=None, timeout=CALL_TIMEOUT_S)
 
 
-def get(asked: Json) -> Json:
-    return plain(called(client("InstancesClient").get, **asked))
-
-
-def list_instances(asked: Json) -> Json:
-    """Of all zones."""
-    found: list[Json] = []
-    for _, zone in called(client("InstancesClient").aggregated_list, **asked):
-        found += [plain(one) for one in zone.instances]
-    return {"instances": found}
-
-
-def project(asked: Json) -> Json:
-    return plain(called(client("ProjectsClient").get, **asked))
+def begun(method: str, **fields: Any) -> Json:
+    """The operation that a change has become."""
+    return {"name": called(getattr(instances(), f"{method}_unary"), **fields).name}
 
 
 def start(asked: Json) -> Json:
-    return plain(called(client("InstancesClient").start_unary, **asked))
+    return begun("start", **asked)
 
 
 def resume(asked: Json) -> Json:
-    return plain(called(client("InstancesClient").resume_unary, **asked))
+    return begun("resume", **asked)
 
 
 def stop(asked: Json) -> Json:
-    return plain(called(client("InstancesClient").stop_unary, **asked))
-
-
-def guest_attributes(asked: Json) -> Json:
-    return plain(called(client("InstancesClient").get_guest_attributes, **asked))
+    return begun("stop", **asked)
 
 
 def set_scheduling(asked: Json) -> Json:
     """All of it is replaced, so what else there is goes along. max_run_s: 0 for no limit"""
     seconds, request_id = int(asked.pop("max_run_s")), asked.pop("request_id")
-    scheduling = called(client("InstancesClient").get, **asked).scheduling
+    scheduling = called(instances().get, **asked).scheduling
     del scheduling.max_run_duration, scheduling.termination_time, scheduling.instance_termination_action
     if seconds:
-        scheduling.max_run_duration = message("Duration", seconds=seconds)
+        scheduling.max_run_duration = {"seconds": seconds}
         scheduling.instance_termination_action = "STOP"
-    method = client("InstancesClient").set_scheduling_unary
-    return plain(called(method, **asked, request_id=request_id, scheduling_resource=scheduling))
+    return begun("set_scheduling", **asked, request_id=request_id, scheduling_resource=scheduling)
 
 
 def set_metadata(asked: Json) -> Json:
     """All items, with the fingerprint of those that they replace."""
     metadata = {"items": asked.pop("items"), "fingerprint": asked.pop("fingerprint")}
-    return plain(called(client("InstancesClient").set_metadata_unary, **asked, metadata_resource=metadata))
-
-
-def operation(asked: Json) -> Json:
-    """How it stands now; `result()` of the client's own asks the real API whatever the endpoint."""
-    return plain(called(client("ZoneOperationsClient").get, **asked))
+    return begun("set_metadata", **asked, metadata_resource=metadata)
 
 
 VERBS: dict[str, Callable[[Json], Json]] = {
@@ -187,13 +223,15 @@ def answer(asked: Json) -> None:
 
 
 def trouble(error: Exception) -> Json:
-    """code: a word of gce_errors.TABLE; http: status or 0; reason, message: the API's own"""
+    """code: a word of gce_errors.BY_CODE, or http; http: status or 0; reason, message: the API's own"""
     import requests  # noqa: PLC0415
     from google.api_core import exceptions as api  # noqa: PLC0415
     from google.auth import exceptions as auth  # noqa: PLC0415
 
     said: Json = {"code": "unexpected", "message": str(error) or type(error).__name__, "http": 0, "reason": ""}
     match error:
+        case Answered():
+            said |= {"code": "http", "http": error.status, "reason": next(iter(error.reasons), "")}
         case api.GoogleAPICallError(code=int(status)):
             first = next((one for one in error.errors if isinstance(one, dict)), {})
             said |= {"code": "http", "http": int(status), "message": error.message, "reason": first.get("reason", "")}
@@ -219,15 +257,10 @@ def beat() -> None:
         say({"beat": time.time()})
 
 
-def load() -> None:
-    from google.cloud import compute_v1  # noqa: F401, PLC0415
-
-
 def main() -> None:
     say({"agent": "compute", "python": sys.version.split()[0]})
     threading.Thread(target=beat, daemon=True).start()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        pool.submit(load)
         for asked in lines():
             pool.submit(answer, asked)
         os._exit(0)  # whoever asked is gone, and so is the need for answers that are still to come

@@ -64,11 +64,8 @@ class Launch:
         if not isinstance(self.host, GceHost):
             return
 
-        is_booting = False
-        for state in vm_up(self.host, self.workspace):
-            is_booting |= state.status is Status.DONE
-            yield state
-        yield from ssh_up(self.host, is_booting=is_booting)
+        yield from vm_up(self.host, self.workspace)
+        yield from ssh_up(self.host)
 
     def _looked(self, release: Release) -> Generator[StepState, None, Standing]:
         try:

@@ -68,28 +68,28 @@ class VmState:
 
 
 def vm_state(said: Mapping[str, Any], project: str, seen_t: float) -> VmState:
-    """From an `Instance` as google-cloud-compute's `to_dict` gives it, without its default values."""
+    """From an `Instance` as the API writes it."""
     scheduling = said.get("scheduling", {})
-    network: Mapping[str, Any] = next(iter(said.get("network_interfaces", ())), {})
-    access: Mapping[str, Any] = next(iter(network.get("access_configs", ())), {})
+    network: Mapping[str, Any] = next(iter(said.get("networkInterfaces", ())), {})
+    access: Mapping[str, Any] = next(iter(network.get("accessConfigs", ())), {})
     return VmState(
         name=str(said.get("name", "")),
         project=project,
         zone=last_word(said.get("zone", "")),
         id=str(said.get("id", "")),
         status=str(said.get("status", "")),
-        machine_type=last_word(said.get("machine_type", "")),
+        machine_type=last_word(said.get("machineType", "")),
         seen_t=seen_t,
-        address=access.get("nat_i_p"),
-        internal_address=network.get("network_i_p"),
-        gpus=_gpus(said.get("guest_accelerators", ())),
-        is_spot=scheduling.get("provisioning_model") == "SPOT" or bool(scheduling.get("preemptible")),
-        disks_gb=float(sum(int(disk.get("disk_size_gb", 0)) for disk in said.get("disks", ()))),
-        last_start_t=_unix(said.get("last_start_timestamp")),
-        last_stop_t=_unix(said.get("last_stop_timestamp")),
-        max_run_s=_seconds(scheduling.get("max_run_duration")),
-        termination_t=_unix(scheduling.get("termination_time") or said.get("resource_status", {})
-                            .get("scheduling", {}).get("termination_timestamp")),
+        address=access.get("natIP"),
+        internal_address=network.get("networkIP"),
+        gpus=_gpus(said.get("guestAccelerators", ())),
+        is_spot=scheduling.get("provisioningModel") == "SPOT" or bool(scheduling.get("preemptible")),
+        disks_gb=float(sum(int(disk.get("diskSizeGb", 0)) for disk in said.get("disks", ()))),
+        last_start_t=_unix(said.get("lastStartTimestamp")),
+        last_stop_t=_unix(said.get("lastStopTimestamp")),
+        max_run_s=_seconds(scheduling.get("maxRunDuration")),
+        termination_t=_unix(scheduling.get("terminationTime") or said.get("resourceStatus", {})
+                            .get("scheduling", {}).get("terminationTimestamp")),
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def last_word(url: str) -> str:
 
 
 def _gpus(said: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
-    return tuple((last_word(one.get("accelerator_type", "")), int(one.get("accelerator_count", 0))) for one in said)
+    return tuple((last_word(one.get("acceleratorType", "")), int(one.get("acceleratorCount", 0))) for one in said)
 
 
 def _unix(text: str | None) -> float | None:
@@ -121,7 +121,7 @@ def items_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def host_keys_in(guest_attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """`type base64` each. Anything in the VM may have written them, and they go into a file of lines."""
-    items = guest_attributes.get("query_value", {}).get("items", ())
+    items = guest_attributes.get("queryValue", {}).get("items", ())
     keys = {str(item.get("key", "")): _base64_in(str(item.get("value", ""))) for item in items}
     return tuple(f"{kind} {keys[kind]}" for kind in KEY_TYPES if keys.get(kind))
 

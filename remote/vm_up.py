@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -81,26 +82,30 @@ def _what_it_is(state: VmState, cost: HostCost) -> str:
     return f"{state.machine_type}, ${price.usd_per_hour:.2f} an hour{about}"
 
 
-def ssh_up(host: GceHost, *, is_booting: bool) -> Iterator[StepState]:
-    """Wait until the VM's SSH server answers and lets us in, its keys pinned.
+def ssh_up(host: GceHost) -> Iterator[StepState]:
+    """Wait until the VM's SSH server answers and lets us in, its keys pinned; of one that runs for long, only look.
 
-    is_booting: it was started just now, so that being refused may pass
     Raises HostKeyRefused, AuthFailed, HostUnreachable, CloudError after yielding the failed step.
     """
     began = told = time.monotonic()
-    deadline = began + (SSH_TIMEOUT_S if is_booting else 0.0)
     try:
-        host.look()
+        up_s = _up_s(host.look())
+        deadline = began + max(0.0, SSH_TIMEOUT_S - up_s)
         while not answers(host.route) and time.monotonic() < deadline:
             if time.monotonic() - told >= TELL_EVERY_S or told == began:
                 told = time.monotonic()
-                yield StepState(SSH, Status.DOING, f"booting; no SSH server yet after {told - began:.0f} s")
+                yield StepState(SSH, Status.DOING, f"booting; no SSH server yet after {up_s + told - began:.0f} s")
             time.sleep(SSH_PAUSE_S)
         yield from _let_in(host, deadline)
     except (HostUnreachable, CloudError) as error:
         yield StepState(SSH, Status.FAILED, error.message, error.hint)
         raise
-    yield StepState(SSH, Status.DONE if is_booting else Status.OK, f"{host.user}@{host.route}, {host.key_name}")
+    yield StepState(SSH, Status.OK, f"{host.user}@{host.route}, {host.key_name}")
+
+
+def _up_s(state: VmState) -> float:
+    """For how long it runs, as far as the API says."""
+    return math.inf if state.last_start_t is None else state.seen_t - state.last_start_t
 
 
 def _let_in(host: GceHost, deadline: float) -> Iterator[StepState]:

@@ -97,8 +97,8 @@ def test_an_operation_without_an_error_is_none() -> None:
 
 
 def test_a_stockout_names_the_zones_with_room_once() -> None:
-    details = [{"error_info": {"metadatas": {"zonesAvailable": "us-west1-b,us-east1-c"}}}, {"help": {}}]
-    said = {"code": "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "message": "m", "error_details": details}
+    details = [{"errorInfo": {"metadatas": {"zonesAvailable": "us-west1-b,us-east1-c"}}}, {"help": {}}]
+    said = {"code": "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "message": "m", "errorDetails": details}
     error = error_of_operation({"error": {"errors": [said]}}, "us-central1-a")
     assert isinstance(error, Stockout)
     assert error.zones == ("us-west1-b", "us-east1-c")

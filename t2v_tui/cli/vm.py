@@ -155,9 +155,9 @@ def start(
     workspace = find_workspace(common.workspace, os.environ)
     teller = narrator()
     with closing(_host(host, workspace)) as there:
-        is_new = told(vm_up(there, workspace), teller)
+        told(vm_up(there, workspace), teller)
         if not no_wait:
-            told(ssh_up(there, is_booting=is_new), teller)
+            told(ssh_up(there), teller)
             told(guarded(there), teller)
             told(resumed(there), teller)
         state = there.state if not no_wait else there.vm.state()
@@ -165,16 +165,14 @@ def start(
     return 0
 
 
-def told(steps: Iterable[StepState], teller: Narrator) -> bool:
-    """Say each step once; whether one of them changed something. A failed one is the error that comes with it."""
-    before, has_changed = None, False
+def told(steps: Iterable[StepState], teller: Narrator) -> None:
+    """Say each step once. A failed one is the error that comes with it."""
+    before = None
     for state in steps:
         if state != before and state.status is not Status.FAILED:
             style = "yellow" if state.status is Status.NOTE else "dim"
             teller.say(f"  {state.name}: {state.detail}" + (f" ({state.hint})" if state.hint else ""), style)
         before = state
-        has_changed |= state.status is Status.DONE
-    return has_changed
 
 
 def stop(
