@@ -1,7 +1,7 @@
-"""A link of its own with a round trip of 50 ms: two TUN devices, one in a network namespace, and a pump that holds packets.
+"""A link of its own with a delay: two TUN devices, one in a network namespace, and a pump that holds packets.
 
-Real TCP over a real delay: congestion windows, send buffers, SSH's own window. No loss and no limit on the rate but what
-this machine can do; `raw_tcp` says how much that is. It takes root.
+Real TCP over a real round trip: congestion windows, send buffers, SSH's own window. No loss, and no limit on the rate
+but what this machine can do; `raw_tcp` says how much that is. It takes root.
 """
 
 from __future__ import annotations
