@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remote.dial import Route, jump_through, proxy_argv
-from remote.errors import AuthFailed, HostOff, HostUnreachable
+from remote.errors import AuthFailed, HostKeyChanged, HostOff, HostUnreachable
 from remote.gce import Vm
 from remote.gce_login import Login, gcloud_key, let_in, login_to
-from remote.host_keys import KnownHosts
+from remote.host_keys import KnownHosts, fingerprint
 from remote.host_settings import HostSettings
 from remote.ssh import SSHHost
 from remote.vm_state import VmState
@@ -103,9 +103,18 @@ class GceHost(SSHHost):
         self.pin()
         try:
             return super()._new_link()
+        except HostKeyChanged as error:
+            raise self._judged(error) from error
         except AuthFailed:
             let_in(self.vm, self.login, self.settings.identity or gcloud_key())
         return self._let_in_soon()
+
+    def _judged(self, error: HostKeyChanged) -> HostKeyChanged:
+        """With the API's word on it. It does not decide: anything in the VM can make the API say it."""
+        pinned = self.known_hosts.pinned(self.key_name)
+        news = [fingerprint(key) for key in self.vm.host_keys() if key not in pinned]
+        word = "does" if any(one in error.message for one in news) else "does not"
+        return HostKeyChanged(f"{error.message}; Google Cloud {word} list the key that it shows", error.hint)
 
     def _let_in_soon(self) -> Link:
         deadline = time.monotonic() + LET_IN_TIMEOUT_S

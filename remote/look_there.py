@@ -47,7 +47,7 @@ def look(host: Host, verb: str, spec: Spec, release: Release) -> Standing:
         releases = pool.submit(asker.names, RELEASES)
         installed = pool.submit(asker.installed)
         folders = {
-            name: pool.submit(asker.has, str(Path(data) / name), is_ours=is_ours)
+            name: pool.submit(asker.has_whole if is_ours else asker.has, Path(data), name)
             for name, is_ours in NEEDS.get(verb, {}).items()
         }
         free = pool.submit(asker.free_bytes) if verb in WRITES_MUCH else None
@@ -73,10 +73,13 @@ class _Asker:
     def names(self, path: str) -> list[str]:
         return [str(one["path"]) for one in self._entries(path)]
 
-    def has(self, path: str, *, is_ours: bool) -> bool:
-        """A folder with something in it; of those that we make, one whose manifest fits. Links are taken on trust."""
-        entries = self._entries(path)
-        return any(not is_ours or one["is_complete"] or one["kind"] == "link" for one in entries)
+    def has(self, data: Path, name: str) -> bool:
+        """By its name only: a list of all clips would be megabytes."""
+        return name in self.names(str(data))
+
+    def has_whole(self, data: Path, name: str) -> bool:
+        """A folder in it whose manifest fits. Links are taken on trust."""
+        return any(one["is_complete"] or one["kind"] == "link" for one in self._entries(str(data / name)))
 
     def installed(self) -> str:
         """What the environment there holds; "" for none."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from agent_here import WAITS, wait_until
@@ -47,6 +50,19 @@ def test_running_and_answering_are_two_facts(vm: VmHere) -> None:
     vm.gce.cloud.guest.boot(vm.gce.cloud.instances["us-central1-a", NAME])
     said = json.loads(vm.ran("--json", "vm", "status").stdout)
     assert (said["status"], said["ssh_answers"], said["is_running"]) == ("RUNNING", True, True)
+    wait_until(lambda: helpers_of(vm) == [])
+
+
+def helpers_of(vm: VmHere) -> list[str]:
+    """Of command lines that have ended; this process has one of its own."""
+    left = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_helper = b"gce_helper.py" in (process / "cmdline").read_bytes()
+            is_ours = f"T2V_COMPUTE_ENDPOINT={vm.gce.emulator.url}".encode() in (process / "environ").read_bytes()
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            left += [process.name] if is_helper and is_ours and int(parent) != os.getpid() else []
+    return left
 
 
 def test_start_waits_until_it_is_let_in_and_stop_until_the_cloud_confirms(vm: VmHere) -> None:

@@ -132,7 +132,10 @@ def test_another_key_on_the_same_machine_is_refused_also_when_the_api_lists_it(
     running(gce)
     make_key(tmp_path / "other")
     known.pin(ALIAS, [public_key(tmp_path / "other", "x")])
-    with pytest.raises(HostKeyChanged):
+    with pytest.raises(HostKeyChanged, match="Google Cloud does list the key that it shows"):
+        hello(host_of(gce, sshd, known))
+    gce.cloud.instances["us-central1-a", NAME].guest_attributes.clear()
+    with pytest.raises(HostKeyChanged, match="Google Cloud does not list the key"):
         hello(host_of(gce, sshd, known))
 
 
