@@ -25,6 +25,7 @@ import pytest
 from agent_here import DEADLINE_S, agent, python39, wait_until
 from bench.chaos import ChaosProxy
 from bench.sshd import Sshd
+from small_release import ROOT, only_packages_of, small_checkout, write_package
 
 from remote.agent_client import Agent, ProcessChannel, agent_argv
 from remote.bootstrap import PIECE_BYTES, Ready, bootstrap, ensure_ready
@@ -39,41 +40,18 @@ from remote.steps import Status, StepState
 from t2v_core.specs import GenerateSpec
 from t2v_core.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[1]
 CHANGES = ["release", "venv", "dependencies", "in use"]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project as it stands, except that it needs one package only, which lies in a folder."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("t2v_core", "remote", "t2v_tui"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    project = (ROOT / "pyproject.toml").read_text()
-    project, count = re.subn(r"^(dependencies|engine) = \[.*?^\]", r'\1 = ["small-thing"]', project, flags=re.M | re.S)
-    assert count == 2
-    (folder / "pyproject.toml").write_text(project)
-    (folder / "constraints.txt").write_text("small-thing==1.0\nother-thing==2.0\n")
-    shutil.copy(ROOT / "README.md", folder)
-    return folder
+    return small_checkout(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="module")
 def release(checkout: Path) -> Release:
     return current_release(checkout)
-
-
-def write_package(folder: Path) -> None:
-    """small_thing 1.0 as a wheel: enough for pip."""
-    folder.mkdir()
-    info = "small_thing-1.0.dist-info"
-    with zipfile.ZipFile(folder / "small_thing-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("small_thing.py", "answer = 42\n")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: small-thing\nVersion: 1.0\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", f"small_thing.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
 
 
 @dataclass
@@ -128,9 +106,7 @@ def bare(tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     sshd = Sshd(tmp_path / "sshd")
     write_package(tmp_path / "packages")
-    pip = sshd.home / ".config/pip"
-    pip.mkdir(parents=True)
-    (pip / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {tmp_path / 'packages'}\n")
+    only_packages_of(tmp_path / "packages", sshd.home)
     (tmp_path / "here").mkdir()
     sshd.start()
     try:

@@ -33,7 +33,7 @@ StrictModes no
 MaxSessions 10
 MaxStartups 100
 PrintMotd no
-SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off"
+SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off" T2V_GUARD_EVERY_S={guard_every_s}
 Subsystem sftp internal-sftp
 """
 
@@ -44,6 +44,7 @@ class Sshd:
 
     folder: keys, configuration and the server's log
     inside: what to put before its command, as for another network namespace; address: where it listens in there
+    guard_every_s: how often a guard that is started over it looks
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Sshd:
     host_key: str = "host_ed25519"
     address: str = "127.0.0.1"
     inside: Sequence[str] = ()
+    guard_every_s: float = 60.0
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -83,8 +85,9 @@ class Sshd:
         """Listen, on the same port as before when it was started before."""
         self.port = self.port or free_port()
         text = CONFIG.format(
-            port=self.port, address=self.address, folder=self.folder, host_key=self.host_key, home=self.home
-        )
+            port=self.port, address=self.address, folder=self.folder, host_key=self.host_key, home=self.home,
+            guard_every_s=self.guard_every_s,
+        )  # fmt: skip
         (self.folder / "sshd_config").write_text(text)
         with (self.folder / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen(
