@@ -20,6 +20,7 @@ HELPER = Path(__file__).with_name("gce_helper.py")
 ANSWER_TIMEOUT_S = 75.0
 # Between the attempts at a question that found the API busy or a connection stale.
 PAUSES_S = (0.3, 1.5)
+SLOW_S = 5.0  # what fails only after so long is a network that swallows packets, and no passing trouble
 
 
 class ComputeClient:
@@ -39,10 +40,11 @@ class ComputeClient:
         A question may reach the API twice. That is harmless: those that change something carry a request id.
         """
         for pause_s in PAUSES_S:
+            began = time.monotonic()
             try:
                 return self._asked(verb, parameters)
             except CloudError as error:
-                if not may_pass(error):
+                if not may_pass(error) or time.monotonic() - began > SLOW_S:
                     raise
             time.sleep(pause_s)
         return self._asked(verb, parameters)

@@ -386,6 +386,16 @@ def test_a_login_is_not_sent_over_an_open_line(gce: Gce) -> None:
     client.close()
 
 
+@pytest.mark.slow
+def test_an_api_that_never_answers_is_unreachable_within_15_s(gce: Gce) -> None:
+    gce.add()
+    gce.emulator.fail("GET", 0, times=None)
+    began = time.monotonic()
+    with pytest.raises(CloudUnreachable, match="cannot be reached"):
+        gce.vm.state()
+    assert time.monotonic() - began < 15
+
+
 # The helper
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agent_here import wait_until
 from bench.compute_state import Instance
 from bench.guest_agent import OsLogin, SshdGuest
 from bench.sshd import Sshd, make_key
@@ -246,6 +247,17 @@ def test_without_an_external_address_the_settings_that_help_are_named(gce: Gce, 
         hello(host_of(gce, sshd, known))
     assert "iap = true" in caught.value.hint
     assert hello(host_of(gce, sshd, known, address="127.0.0.1")).startswith("3.")
+
+
+def test_a_vm_that_switches_itself_off_is_seen_to_be_off(gce: Gce, sshd: Sshd, known: KnownHosts) -> None:
+    running(gce)
+    host = host_of(gce, sshd, known)
+    host.connect()
+    _, out, _ = host.connect()._connection.client.exec_command("$T2V_POWER_OFF; echo done")
+    assert out.read() == b"done\n"
+    wait_until(lambda: gce.vm.state().is_stopped)
+    host.close()
+    assert sshd.sessions() == []
 
 
 def test_a_twin_is_the_same_vm_over_a_connection_of_its_own(gce: Gce, sshd: Sshd, known: KnownHosts) -> None:

@@ -111,6 +111,7 @@ class ComputeEmulator:
 
     def respond(self, request: Request) -> Json:
         """The body of the answer. Raises Refused."""
+        self.cloud.notice()
         base = f"{self.url}{BASE}/projects/{self.cloud.project}"
         if request.path.startswith("/v1/users/"):
             return self._of_os_login(request)

@@ -26,6 +26,9 @@ class Guest(Protocol):
     def shut_down(self, instance: Instance) -> None:
         """It has none any more."""
 
+    def is_off(self, instance: Instance) -> bool:
+        """It has switched itself off from inside."""
+
     def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None:
         """What the guest agent hears; also when nothing runs."""
 
@@ -254,8 +257,17 @@ class Cloud:
         instance.last_stop_t = time.time()
         self.show(instance, "TERMINATED")
 
+    def notice(self) -> None:
+        """A guest that switched itself off is a VM that stops."""
+        for instance in self.instances.values():
+            if instance.status == "RUNNING" and self.guest.is_off(instance):
+                self.show(instance, "STOPPING")
+                stopping = threading.Thread(target=self.bring_down, args=(instance,), daemon=True)
+                self._threads.append(stopping)
+                stopping.start()
+
     def reach_limit(self, instance: Instance) -> None:
-        """What the cloud does when `max_run_s` is over, or when the guest switches itself off."""
+        """What the cloud does when `max_run_s` is over."""
         self.bring_down(instance)
 
     def await_operation(self, operation: Operation, timeout_s: float) -> None:

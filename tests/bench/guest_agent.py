@@ -26,6 +26,9 @@ class NoGuest:
 
     def shut_down(self, instance: Instance) -> None: ...
 
+    def is_off(self, instance: Instance) -> bool:  # noqa: ARG002
+        return False
+
     def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None: ...
 
 
@@ -66,8 +69,17 @@ class SshdGuest:
             if self.publishes_keys and instance.metadata.items.get("enable-guest-attributes", "").upper() == "TRUE":
                 kind, key = self.sshd.public_host_key.split()
                 instance.guest_attributes["hostkeys"] = {kind: key + "\n"}
+            self._off.unlink(missing_ok=True)
             self.sshd.start()
             self._is_up = True
+
+    @property
+    def _off(self) -> Path:
+        """What poweroff is there; see `bench.sshd`."""
+        return self.sshd.folder / "powered-off"
+
+    def is_off(self, instance: Instance) -> bool:  # noqa: ARG002 - one machine
+        return self._is_up and self._off.exists()
 
     def shut_down(self, instance: Instance) -> None:  # noqa: ARG002 - one machine
         with self._lock:
