@@ -132,7 +132,9 @@ def guarded(host: GceHost) -> Iterator[StepState]:
         yield StepState("guard", Status.NOTE, f"nothing stops it when it is idle: {error.message}", error.hint)
         return
     if guard.can_power_off:
-        yield StepState("guard", Status.OK, f"stops it after {host.settings.idle_stop_min} min without work")
+        left_h = host.settings.max_run_h if guard.cap_t is None else max(0.0, guard.cap_t - time.time()) / 3600
+        idle = f"stops it after {host.settings.idle_stop_min} min without work"
+        yield StepState("guard", Status.OK, f"{idle}, and in {left_h:.1f} h whatever it does")
     else:
         yield StepState("guard", Status.NOTE, "it may not switch the VM off", f"let {host.user} use sudo there")
 
