@@ -302,7 +302,7 @@ async def test_a_filter_shows_only_what_has_it_and_goes_on_with_what_comes(tmp_p
         assert [app.view.lines.line_of(row) for row in range(len(expected))] == expected
         append(path, b"other\nnew 999\nother\n")
         await eventually(pilot, lambda: texts(app)[-1] == "new 999")
-        assert "have “999”" in str(app.view.border_subtitle)
+        await eventually(pilot, lambda: "have “999”" in str(app.view.border_subtitle))
         await pilot.press("escape")
         await eventually(pilot, lambda: app.view.lines.rows == 20_003)
 
@@ -383,3 +383,21 @@ def test_a_desktops_own_program_is_used_only_when_the_desktop_is_here(tmp_path: 
     app: App[None] = App()
     assert copy_text(app, "two\nlines", tmp_path / "copied", {}).startswith("copied 2 lines")
     assert app.clipboard == "two\nlines"
+
+
+@on_screen
+async def test_errors_stand_out_and_a_theme_changes_what_was_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"plain\nERROR disk full\n")
+    app = Shown(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await eventually(pilot, lambda: texts(app)[1] == "ERROR disk full")
+
+        def colours() -> list[str]:
+            lines = app.view.lines.render_lines(app.view.lines.size.region)
+            return [str(next(iter(line)).style and next(iter(line)).style.color) for line in lines[:2]]  # type: ignore[union-attr]
+
+        dark = colours()
+        assert dark[0] != dark[1]
+        app.theme = "textual-light"
+        await eventually(pilot, lambda: colours()[0] != dark[0])

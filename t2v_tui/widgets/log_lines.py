@@ -7,7 +7,6 @@ from pathlib import Path
 
 from textual import work
 from textual.events import Resize
-from textual.geometry import Size
 from textual.message import Message
 
 from t2v_tui.widgets.log_drawing import DrawnLines
@@ -158,7 +157,7 @@ class LogLines(DrawnLines, can_focus=True):
     def _place_rows(self, y: int | None = None) -> None:
         """After the rows changed: to the end when it is followed, to row `y` when given, else stay."""
         self._is_placing = True
-        self.virtual_size = Size(self._width, self.rows)
+        self.set_rows(self.rows)
         if self.is_following:
             self.seen_rows = self.rows
             y = self.max_scroll_y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from t2v_tui.words import grouped
 
 # While somebody types, the filter waits for a pause.
 TYPING_S = 0.15
+DESCRIBE_INTERVAL_S = 0.25
 FATES = {
     Fate.REPLACED: "the file was replaced; this is the new one",
     Fate.TRUNCATED: "the file was cut short; this is it from its beginning",
@@ -65,6 +67,8 @@ class LogView(Vertical):
         self.name_of_log, self.copies, self.empty = title, copies, empty
         self._path = path
         self._typing: Timer | None = None
+        self._describing: Timer | None = None
+        self._described_at = 0.0
         self._entered = ""
         self._said = ""
 
@@ -94,13 +98,23 @@ class LogView(Vertical):
     # What the border says
 
     def on_log_lines_changed(self) -> None:
-        self._describe()
+        """A border is drawn anew as a whole: four times a second are enough for its numbers."""
+        if self._describing is None:
+            wait = self._described_at + DESCRIBE_INTERVAL_S - time.monotonic()
+            if wait <= 0:
+                self._describe()
+            else:
+                self._describing = self.set_timer(wait, self._describe)
 
     def on_log_lines_restarted(self, message: SearchableLog.Restarted) -> None:
         self._said = FATES[message.fate]
         self._describe()
 
     def _describe(self) -> None:
+        if self._describing is not None:
+            self._describing.stop()
+            self._describing = None
+        self._described_at = time.monotonic()
         lines = self.lines
         self.set_class(lines.rows == 0 and lines.line_filter is None, "-empty")
         self.border_title = f"{self.name_of_log} · {self._how()}"

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import ComposeResult, RenderResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.events import Hide, Resize
-from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.widgets import Static
 
 from t2v_core.errors import EngineError
 from t2v_tui.keys import bindings_for
 from t2v_tui.widgets.film import Film, Shelf
+from t2v_tui.widgets.picture import Picture
 
 LOCAL_FPS, LOCAL_PIXELS = 12.0, 128
 # 64 pixels five times a second are at most 0.5 MB/s.
@@ -30,78 +28,6 @@ REMOTE_FPS, REMOTE_PIXELS = 5.0, 64
 # Writes to the terminal that wait: beyond, a frame would only come later, and the whole screen with it.
 WAITING_WRITES = 4
 SHELF = Shelf()
-
-
-class Picture(Widget):
-    """One frame of a film, in the middle."""
-
-    DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; display: none; }"
-
-    def __init__(self, *, letters: bool) -> None:
-        super().__init__()
-        self.letters = letters
-        self.film: Film | None = None
-        self.frame = 0
-        self._padded: dict[int, list[Strip]] = {}
-
-    def show(self, film: Film | None) -> None:
-        self.film, self.frame = film, 0
-        self._padded.clear()
-        self.display = film is not None
-        self.refresh()
-
-    def turn_to(self, frame: int) -> None:
-        if self.film is not None and frame != self.frame:
-            self.frame = frame
-            self.refresh(self.area)
-
-    @property
-    def area(self) -> Region:
-        """Where the picture is."""
-        assert self.film is not None  # noqa: S101 - for the type checker
-        left, top = (self.size.width - self.film.width) // 2, (self.size.height - self.film.lines) // 2
-        return Region(max(0, left), max(0, top), self.film.width, self.film.lines)
-
-    def on_resize(self) -> None:
-        self._padded.clear()
-
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._padded.clear()
-
-    def render(self) -> RenderResult:
-        return ""
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Whole strips that were made before: the terminal's sequence is kept in them, so that replaying costs little.
-
-        The usual way applies styles to every segment of every line again.
-        """
-        lines = self._lines()
-        shown = lines[crop.y : crop.y + crop.height]
-        if crop.x == 0 and crop.width == self.size.width:
-            return shown
-        return [strip.crop(crop.x, crop.x + crop.width) for strip in shown]
-
-    def _lines(self) -> list[Strip]:
-        if self.film is None:
-            return [Strip.blank(self.size.width, self.rich_style)] * self.size.height
-        if self.frame not in self._padded:
-            if len(self._padded) > max(2, len(self.film.frames)):
-                self._padded.clear()
-            self._padded[self.frame] = self._pad(self.film)
-        return self._padded[self.frame]
-
-    def _pad(self, film: Film) -> list[Strip]:
-        width, height, style, area = self.size.width, self.size.height, self.rich_style, self.area
-        drawn = film.strips(self.frame, letters=style if self.letters else None)
-        blank, left = Strip.blank(width, style), Strip.blank(area.x, style)
-        right = Strip.blank(max(0, width - area.x - film.width), style)
-        middle = [Strip.join([left, strip, right]).crop(0, width) for strip in drawn]
-        lines = [blank] * area.y + middle + [blank] * max(0, height - area.y - film.lines)
-        for line_filter in self.get_line_filters():
-            lines = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in lines]
-        return lines[:height]
 
 
 class Player(Container, can_focus=True):
