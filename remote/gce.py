@@ -120,7 +120,7 @@ class Vm:
                 operation = self._change("resume" if state.status == SUSPENDED else "start")
             except CloudError as error:
                 return self._even_so(error, lambda now: now.is_running, ON_THE_WAY_UP, tell, deadline)
-        return self._awaited(operation, lambda now: now.is_running, tell, deadline)
+        return self._awaited(operation, lambda now: now.is_running, tell, deadline, told=state.status)
 
     def _settled(self, tell: Tell, deadline: float) -> VmState:
         """One that is on its way down cannot be started before it is there."""
@@ -141,13 +141,19 @@ class Vm:
                 operation = self._change("stop")
             except CloudError as error:
                 return self._even_so(error, lambda now: now.is_stopped, ON_THE_WAY_DOWN, tell, deadline)
-        return self._awaited(operation, lambda now: now.is_stopped, tell, deadline)
+        return self._awaited(operation, lambda now: now.is_stopped, tell, deadline, told=state.status)
 
     def _awaited(
-        self, operation: Mapping[str, Any] | None, is_there: Callable[[VmState], bool], tell: Tell, deadline: float
+        self,
+        operation: Mapping[str, Any] | None,
+        is_there: Callable[[VmState], bool],
+        tell: Tell,
+        deadline: float,
+        *,
+        told: str = "",
     ) -> VmState:
         """Look until it is where it was to go. The client's own `result()` would ask another endpoint, for ever."""
-        status, look = "", 0
+        look = 0
         while True:
             try:
                 failed = self._failure(operation)
@@ -157,8 +163,8 @@ class Vm:
                     raise
                 tell(StepState(STEP, Status.DOING, f"{error.message}; looking again"))
             else:
-                if state.status != status:
-                    status = state.status
+                if state.status != told:
+                    told = state.status
                     tell(state)
                 if is_there(state):
                     return state

@@ -36,6 +36,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 os.environ.setdefault("NO_GCE_CHECK", "true")
 
 _OUT = threading.Lock()
+ASKS_GCLOUD = threading.Event()  # there is no application default login
 
 
 class BadEndpoint(Exception):
@@ -107,6 +108,7 @@ def login() -> Any:
     try:
         return google.auth.default(scopes=[SCOPE])[0]
     except DefaultCredentialsError:
+        ASKS_GCLOUD.set()
         return Credentials(token=None, refresh_handler=token_of_gcloud)
 
 
@@ -231,15 +233,19 @@ def trouble(error: Exception) -> Json:
 
     said: Json = {"code": "unexpected", "message": str(error) or type(error).__name__, "http": 0, "reason": ""}
     match error:
+        case Answered(status=401) if ASKS_GCLOUD.is_set():
+            said["code"] = "login-gcloud"
         case Answered():
             said |= {"code": "http", "http": error.status, "reason": next(iter(error.reasons), "")}
+        case api.Unauthorized() if ASKS_GCLOUD.is_set():
+            said |= {"code": "login-gcloud", "message": error.message}
         case api.GoogleAPICallError(code=int(status)):
             first = next((one for one in error.errors if isinstance(one, dict)), {})
             said |= {"code": "http", "http": int(status), "message": error.message, "reason": first.get("reason", "")}
         case auth.RefreshError() | auth.DefaultCredentialsError() if "gcloud-login: " in str(error):
             said |= {"code": "login-gcloud", "message": str(error.args[0]).removeprefix("gcloud-login: ")}
         case auth.InvalidOperation() | auth.RefreshError() | auth.DefaultCredentialsError():
-            said["code"] = "login-application"
+            said |= {"code": "login-application", "message": str(next(iter(error.args), error))}
         case auth.TransportError() | requests.RequestException() | api.RetryError():
             said["code"] = "unreachable"
         case BadEndpoint():

@@ -119,12 +119,15 @@ EXPIRED = {
     "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
 }  # fmt: skip
 WHO = f"""
-import runpy, sys
+import os, runpy, sys
 helper = runpy.run_path({str(HELPER)!r})
 import google.auth.transport.requests as transport
 login = helper["login"]()
 try:
     login.refresh(transport.Request())
+    if "ASKED" in os.environ:
+        helper["read"].__globals__.update(endpoint=lambda: os.environ["ASKED"], who=lambda: login)
+        helper["get"](dict(project="proj", zone="us-central1-a", instance="a100-golden"))
     print(login.token, login.valid)
 except Exception as error:
     print(helper["trouble"](error))
@@ -149,6 +152,16 @@ def test_without_an_application_default_login_gclouds_own_is_used(gce: Gce, tmp_
 def test_without_any_login_gclouds_is_the_one_that_is_asked_for(gce: Gce) -> None:
     gcloud()
     assert "'code': 'login-gcloud'" in who(gce, CLOUDSDK_CORE_ACCOUNT="")
+
+
+def test_a_token_of_gclouds_that_the_api_refuses_is_gclouds_to_renew(gce: Gce, tmp_path: Path) -> None:
+    gcloud()
+    gce.add()
+    gce.emulator.fail("GET", 401, times=None)
+    (tmp_path / "token").write_text("ya29.mine")
+    said = who(gce, CLOUDSDK_AUTH_ACCESS_TOKEN_FILE=str(tmp_path / "token"), ASKED=gce.emulator.url)
+    assert "'code': 'login-gcloud'" in said
+    assert "injected 401" in said
 
 
 def test_a_token_that_is_no_longer_good_names_the_command(gce: Gce) -> None:

@@ -89,7 +89,7 @@ def lines(
     rows = {
         "VM": f"{state.status}{_since(state)}",
         "SSH answers": "yes" if not why_not else f"no: {why_not}",
-        "where": f"{state.name} in {state.zone}, project {state.project}, {state.address or 'no external address'}",
+        "where": f"{state.name} in {state.zone}, project {state.project}{_address_of(state)}",
         "machine": machine_of(state),
         "costs": _price_of(state, cost),
         "limit": "none set at Google Cloud" if state.max_run_s is None else _limit_of(state, state.max_run_s),
@@ -107,6 +107,11 @@ def _since(state: VmState) -> str:
     if state.is_stopped and state.last_stop_t is not None:
         return f" since {clock(state.last_stop_t)}"
     return ""
+
+
+def _address_of(state: VmState) -> str:
+    """One that is off has none, whatever it has when it runs."""
+    return f", {state.address or 'no external address'}" if state.is_running else ""
 
 
 def machine_of(state: VmState) -> str:
