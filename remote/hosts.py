@@ -33,6 +33,10 @@ class Host(Protocol):
     def open(self, arguments: Sequence[str]) -> Channel:
         """Start the agent with constant words. Raises HostUnreachable or a kind of it, RemoteError."""
 
+    @property
+    def is_twin(self) -> bool:
+        """It was made for bulk, and no conversation is held up by that."""
+
     def twin(self, window_bytes: int) -> Host:
         """The same host over a connection of its own with so much on its way, for bulk."""
 
@@ -45,6 +49,7 @@ class LocalHost:
 
     name = LOCAL
     is_managed = False
+    is_twin = True
 
     def __init__(self, workspace: Workspace) -> None:
         self.workdir = str(workspace.root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -29,6 +30,7 @@ BANNER_TIMEOUT_S = 10.0
 PAUSE_S, PATIENCE_S = 4.0, 9.0
 # paramiko's own rekey can wait for itself and then drop the connection; the server asks for one when it is due.
 NEVER = 2**40
+AHEAD_BYTES = 256 * 1024
 WINDOW_BYTES = 2**20  # 20 MB/s at 50 ms, which no log needs; what has not been read yet is held in memory
 
 
@@ -39,6 +41,26 @@ class _Transport(paramiko.Transport):
         super().__init__(sock, default_window_size=window_bytes, **options)
         self.get_security_options().ciphers = ["aes128-gcm@openssh.com", *self.get_security_options().ciphers]
         self.packetizer.REKEY_BYTES = self.packetizer.REKEY_PACKETS = NEVER
+
+
+class _ReadAhead:
+    """A socket of which paramiko reads each packet in two pieces; the system is asked once for many packets.
+
+    paramiko polls and reads for the length and for the rest of every 32 KiB: a third of all its time.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._ahead, self._place = sock, b"", 0
+
+    def recv(self, size: int) -> bytes:
+        if self._place >= len(self._ahead):
+            self._ahead, self._place = self._sock.recv(max(size, AHEAD_BYTES)), 0
+        data = self._ahead[self._place : self._place + size]
+        self._place += len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):
@@ -80,7 +102,7 @@ class Link:
         self.lost_because = ""
         self._way: Way = dial(route)
         options: dict[str, Any] = {
-            "sock": self._way.sock,
+            "sock": _ReadAhead(self._way.sock),
             "banner_timeout": BANNER_TIMEOUT_S,
             "auth_timeout": BANNER_TIMEOUT_S,
             "channel_timeout": BANNER_TIMEOUT_S,

@@ -89,6 +89,10 @@ class SSHHost:
         identity = self.settings.identity or next(iter(self._config.get("identityfile") or []), None)
         return None if identity is None else Path(identity)
 
+    @property
+    def is_twin(self) -> bool:
+        return self._window_bytes is not None
+
     def twin(self, window_bytes: int) -> SSHHost:
         """The same host over a connection of its own, for bulk: it would hold up every other conversation."""
         twin = copy.copy(self)

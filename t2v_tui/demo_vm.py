@@ -53,6 +53,7 @@ class DemoHost:
 
     name = NAME
     is_managed = False
+    is_twin = True
 
     def __init__(self, machine: DemoMachine) -> None:
         self.machine = machine

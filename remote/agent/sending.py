@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from .asked import path_in, take
+from .asked import take, workspace
 from .busy import BusyMark
 from .files import Json
 from .wire import write_all
@@ -31,13 +31,13 @@ def send(parameters: Json) -> None:
     grows:  only its end changes, as a log's does
     digest: say the sha256 of the bytes that were sent
     """
-    mark, number = BusyMark(), 0
+    mark, number, root = BusyMark(), 0, workspace(parameters)
     _widen_stdout()
     try:
         for line in sys.stdin.buffer:
             for wanted in take(json.loads(line), "ranges", list):
                 mark.touch()
-                send_range(parameters, wanted, number, mark)
+                send_range(root, wanted, number, mark)
                 number += 1
     finally:
         mark.remove()
@@ -49,8 +49,8 @@ def _widen_stdout() -> None:
         fcntl.fcntl(1, F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def send_range(parameters: Json, wanted: Json, number: int, mark: BusyMark) -> None:
-    path = path_in(parameters, take(wanted, "path", str))
+def send_range(root: Path, wanted: Json, number: int, mark: BusyMark) -> None:
+    path = root / take(wanted, "path", str)
     offset, size = take(wanted, "offset", int), take(wanted, "n", int)
     try:
         # A fifo would wait for its writer, and a link may have come where the file was.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import queue
 import shutil
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from remote.agent.parts import PrefixHash
+from remote.agent.parts import PrefixHash, part_path
 from remote.errors import DiskFull, RemoteError
 from remote.host_jobs import HostJobs
 from remote.transfer.board import Board
@@ -174,11 +175,9 @@ class Arrivals:
         if hashlib.sha256(one.data).hexdigest() != one.sha256:
             self.again(one, "it does not match its sha256" if one.sha256 else "its sha256 was not said")
             return
-        one.part.discard()
-        one.part.open()
-        one.part.write(0, bytes(one.data))
+        write_small(one.target, one.data, mtime_of(one))
         one.data = bytearray()
-        self._land(one)
+        self._landed_file(one)
 
     def _verify_all(self, big: Sequence[Incoming]) -> None:
         """In the order in which they come, so that the sum of a file is nearly taken when its last byte is there."""
@@ -213,7 +212,10 @@ class Arrivals:
         return said["sha256"] if stands == (one.file.size, one.file.mtime_ns, one.file.inode) else None
 
     def _land(self, one: Incoming) -> None:
-        one.part.land(mtime_ns=max(0, min(one.file.mtime_ns, LAST_TIME_NS)))
+        one.part.land(mtime_ns=mtime_of(one))
+        self._landed_file(one)
+
+    def _landed_file(self, one: Incoming) -> None:
         one.is_landed = True
         self.board.verified()
         with self._lock:
@@ -249,6 +251,33 @@ class Arrivals:
         for folder in self._folders:
             if folder.is_dir():
                 sync(folder)
+
+
+def mtime_of(one: Incoming) -> int:
+    """As it is there, if that can be one here."""
+    return max(0, min(one.file.mtime_ns, LAST_TIME_NS))
+
+
+def write_small(target: Path, data: bytes | bytearray, mtime_ns: int) -> None:
+    """A file that is in memory, verified: written, synced and renamed, with as little ado as that takes."""
+    part, flags = part_path(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        file = os.open(part, flags, 0o644)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(part, flags, 0o644)
+    except FileExistsError:  # of a try that was killed
+        part.unlink()
+        file = os.open(part, flags, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+        os.fsync(file)
+    finally:
+        os.close(file)
+    part.replace(target)
 
 
 def disk_error(error: OSError, path: Path) -> EngineError:

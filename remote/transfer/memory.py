@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 from remote.transfer.offered import FarFile, Unit
@@ -30,6 +30,7 @@ class Memory:
         self.root = workspace.root
         self.folder = workspace.root / ".t2v" / "transfers" / re.sub(r"^\.", "%2E", quote(host, safe=""))
         self._came: dict[str, dict[str, Any]] | None = None
+        self._file: TextIO | None = None
 
     def last_offer(self, paths: Sequence[str]) -> dict[str, Any] | None:
         """What the host said when it was asked the same last."""
@@ -49,9 +50,15 @@ class Memory:
         """What lies at `path` came from this host, and nobody has touched it since."""
         line = {"path": str(path), "identity": identity, "mark": self._mark(path)}
         self._lines()[str(path)] = line
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "came.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / "came.jsonl").open("a", buffering=1)
+        self._file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def came_as(self, path: PurePosixPath) -> str | None:
         """The identity with which `path` came from this host; None when it did not, or was changed here since."""

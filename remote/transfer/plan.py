@@ -199,6 +199,7 @@ def _item(unit: Unit, workspace: Workspace, memory: Memory, sums: dict[str, str]
     said = sums.get(str(unit.path))
     if standing is Standing.OTHER and said is not None and sha256(workspace.root / unit.path) == said:
         memory.note(unit.path, unit.identity)
+        memory.close()
         standing = Standing.HERE
     if standing is Standing.OTHER and is_replacing:
         standing = Standing.NEEDED

@@ -69,6 +69,7 @@ class Pulling:
             memory.keep_rate(self.board.done_bytes, time.monotonic() - began)
             yield self.board.row(Phase.ENDED)
         finally:
+            memory.close()
             self._turn.give()
 
     def _wait_for_turn(self) -> Iterator[TransferProgress]:

@@ -21,10 +21,11 @@ WINDOW_BYTES = 8 * 1024 * 1024
 MOST_STREAMS, FIRST_STREAMS = 8, 4
 # Below that a connection of its own costs more than it brings.
 ALONE_BYTES = 2 * 1024 * 1024
-WORTH_BYTES = 8 * 1024 * 1024
+WORTH_BYTES = 16 * 1024 * 1024
 SILENCE_S = 30.0  # a disk there may take its time; that the link holds is asked on its own
 # A stream is added when the one before made the whole quicker by so much.
 GROWTH, LOOK_S = 1.06, 1.5
+WORTH_S = 3.0  # a connection takes half a second at 50 ms
 NEIGHBOUR_S, MISSES = 3.0, 3
 
 
@@ -154,12 +155,15 @@ class Streams:
         self._streams: list[Stream] = []
         self._twins: list[Host] = []
         self._growth, self._most = Growth(most), most
+        self._is_growing = False
 
     def start(self, to_send: int) -> None:
-        if to_send <= ALONE_BYTES:
+        self._is_growing = to_send > ALONE_BYTES
+        number = min(self._most, first_streams(to_send))
+        if to_send <= ALONE_BYTES or self.host.is_twin:  # it is connected already
             self._begin(self.host)
-            return
-        for _ in range(min(self._most, first_streams(to_send))):
+            number -= 1
+        for _ in range(number):
             self._add()
 
     def _add(self) -> None:
@@ -174,11 +178,9 @@ class Streams:
         """To be called now and then while bytes come."""
         if not self.board.streams and not self.ranges.is_over:
             self._add()
-        if (
-            self._twins
-            and self.ranges.has_waiting
-            and self._growth.wants_one(self.board.streams, self.board.done_bytes)
-        ):
+        left_s = self.board.row().left_s
+        is_worth_it = self._is_growing and self.ranges.has_waiting and left_s is not None and left_s > WORTH_S
+        if is_worth_it and self._growth.wants_one(self.board.streams, self.board.done_bytes):
             self._add()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from remote.hosts import host_named
 from remote.transfer.plan import WORDS, Plan, Standing, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.push_plan import PushPlan, plan_push
+from remote.transfer.streams import WINDOW_BYTES
 from t2v_core.errors import AskedWrongly
 from t2v_core.events import Event
 from t2v_core.workspace import Workspace
@@ -87,7 +88,7 @@ def pull(
         raise AskedWrongly("what is to come home?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
     workspace = find_workspace(common.workspace, os.environ)
     teller, outcome = narrator(), Outcome()
-    with HostJobs(host_named(which_host(host, workspace), workspace), workspace) as jobs:
+    with HostJobs(host_named(which_host(host, workspace), workspace).twin(WINDOW_BYTES), workspace) as jobs:
         try:
             if is_watching:
                 _watch(jobs, words, teller, outcome, is_latest=is_latest)
@@ -132,7 +133,7 @@ def push(
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
     teller, outcome = narrator(), Outcome()
-    with HostJobs(host_named(which_host(host, workspace), workspace), workspace) as jobs:
+    with HostJobs(host_named(which_host(host, workspace), workspace).twin(WINDOW_BYTES), workspace) as jobs:
         try:
             _push(jobs, what, teller, outcome, is_dry=is_dry, is_replacing=is_replacing)
         except KeyboardInterrupt:
