@@ -203,6 +203,34 @@ async def test_a_checkpoint_of_the_host_is_pulled_whole_and_then_both_are_the_sa
             services.close()
 
 
+@pytest.mark.slow
+@on_screen
+async def test_a_video_that_a_host_has_drawn_comes_here_by_itself_and_plays(tmp_path: Path) -> None:
+    with far_host(tmp_path) as far:
+        far.write_settings()
+        services = FarServices(far.here, far)
+        app = CockpitApp(far.here, services=services, first="generate")
+        try:
+            async with app.run_test(size=(120, 40)) as pilot:
+                await eventually(pilot, lambda: "vm" in app.state.hosts)
+                app.choose_host("vm")
+                screen = app.screen
+                assert isinstance(screen, GenerateScreen)
+                screen.show(app.state, app.now())
+                screen.query_one("#host", Choice).choose("vm")
+                screen.query_one("#in-checkpoint", Choice).choose("embedded")
+                screen.query_one("#in-steps", Input).value = "4"
+                await pilot.press(*"a red circle moving left", "enter")
+                await eventually(pilot, lambda: screen.result.path is not None and screen.result.film is not None)
+                assert screen.result.path == far.here.root / "outputs" / "a-red-circle-moving-left-0.mp4"
+                assert screen.result.is_playing
+                assert (far.there / "outputs" / "a-red-circle-moving-left-0.mp4").is_file()
+                said = json.loads(screen.result.path.with_suffix(".json").read_text())
+                assert said["spec"]["steps"] == 4
+        finally:
+            services.close()
+
+
 class FarServices(Services):
     """Hosts as the bench has them: their pinned keys are not those of this user."""
 

@@ -157,14 +157,17 @@ class HoldingsScreen(Cockpit):
 
     # Acting
 
-    def pull(self, paths: Sequence[str]) -> None:
-        """Bring them here; the transfer is told to the app, which shows it wherever it shows transfers."""
+    def pull(self, paths: Sequence[str], host: str = "") -> None:
+        """Bring them here; the transfer is told to the app, which shows it wherever it shows transfers.
+
+        host: default: the chosen one
+        """
         if self.services is None or not paths:
             return
-        stream = PullStream(self.services, self.host, paths, self._tell, self._landed)
+        stream = PullStream(self.services, host or self.host, paths, self._tell, self._landed)
         self._pulls.append(stream)
         stream.start()
-        self.notify(f"{paths[0]} is on its way from {self.host}", markup=False)
+        self.notify(f"{paths[0]} is on its way from {stream.host}", markup=False)
 
     def _tell(self, news: object) -> None:
         self.post_message(Heard(news))  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -168,13 +168,14 @@ class SamplingScreen(HoldingsScreen):
 
     def _show_video(self, job: JobKey, video: str) -> None:
         """The result itself, which is brought here first when it is elsewhere."""
-        path = self.cockpit.file_of(job.host, video)
-        path = path or (self.cockpit.workspace.root / video if job.host != LOCAL else None)
-        if path is not None and path.exists():
+        is_elsewhere = job.host != LOCAL and not (self.services and self.services.folder_of(job.host))
+        relative = in_workspace(video)
+        path = self.cockpit.file_of(job.host, relative if is_elsewhere else video)
+        if path is not None:
             self.result.show(path, plays=path != self.result.path or self.result.is_playing)
-        elif job not in self._fetched and job.host == self.host and self.services is not None:
+        elif is_elsewhere and job not in self._fetched and self.services is not None:
             self._fetched.add(job)
-            self.pull([video, str(Path(video).with_suffix(".json"))])
+            self.pull([relative, str(PurePosixPath(relative).with_suffix(".json"))], job.host)
 
     # Reading
 
@@ -292,6 +293,11 @@ class SamplingScreen(HoldingsScreen):
     def _enter(self, message: Input.Submitted) -> None:
         message.stop()
         self.action_start()
+
+
+def in_workspace(video: str) -> str:
+    """Where a video lies in its workspace: jobs name their results in full, and `~` is another folder there."""
+    return f"outputs/{video.rpartition('/outputs/')[2]}" if "/outputs/" in video else video
 
 
 def quiet(table: ListTable) -> ListTable:

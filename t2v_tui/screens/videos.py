@@ -25,6 +25,7 @@ from t2v_tui.screens.holdings_screen import HoldingsScreen
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.transfers import in_one_line
 from t2v_tui.words import ago, grouped, size
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class VideosScreen(HoldingsScreen):
 
     # Drawing
 
-    def show(self, state: State, now_t: float) -> None:  # noqa: ARG002 - of the state only the host matters
+    def show(self, state: State, now_t: float) -> None:
         there = self.known_there()
         self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
         self.table.show_rows([(video.path, _cells(video, now_t)) for video in self.videos])
@@ -96,7 +97,7 @@ class VideosScreen(HoldingsScreen):
         self.table.display = not is_empty
         box = self.query_one("#list")
         box.border_title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
-        box.border_subtitle = there.why or None
+        box.border_subtitle = there.why or in_one_line(state.transfers) or None
         self._choose_wanted()
         self._show_chosen()
 
