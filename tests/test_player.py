@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -236,3 +237,16 @@ async def test_letters_stand_for_colours_where_there_are_none(tmp_path: Path) ->
         line = app.player.picture.render_lines(app.player.picture.size.region)[20].text
         assert set(line.strip()) <= set(" .:-=+*#%@")
         assert line.strip()
+
+
+@on_screen
+async def test_a_video_that_is_left_while_it_is_decoded_leaves_no_process(tmp_path: Path) -> None:
+    path = ramp(tmp_path / "ramp.mp4", frames=100, height=256, width=256)
+    task = asyncio.create_task(decode(path, (128, 128)))
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while not children.read_text().split():
+        await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert children.read_text().split() == []

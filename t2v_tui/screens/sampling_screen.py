@@ -12,46 +12,27 @@ from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
 from t2v_core.errors import EngineError
-from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
+from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.prompts import read_prompts, remember_prompt
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.watching_screen import WatchingScreen
 from t2v_tui.state import LOCAL, JobKey, JobView, RunView, State
 from t2v_tui.widgets.entries import Choice, PromptInput
-from t2v_tui.widgets.film import Film, film_of
 from t2v_tui.widgets.lists import ListTable
-from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.words import JOB_GLYPHS
 
 if TYPE_CHECKING:
-    from t2v_tui.services import Services
+    pass
 
-LOOK_EVERY_S = 1.0
 QUEUE = (("job", 11), ("", None))
-MOST_JOBS = 30
 SETTINGS = ("steps", "guidance_scale", "seed")
 MORE_SETTINGS = ("sampler", "guidance_rescale", "weights", "precision", "device")
 
 
-class SamplingScreen(HoldingsScreen):
-    """VERB: what it starts; SHOWN: the verbs whose jobs it lists"""
+class SamplingScreen(WatchingScreen):
+    """VERB: what it starts"""
 
     VERB: ClassVar[str]
-    SHOWN: ClassVar[tuple[str, ...]]
-
-    class Looked(Message):
-        """What a job has drawn so far."""
-
-        def __init__(self, job: JobKey, film: Film) -> None:
-            super().__init__()
-            self.job, self.film = job, film
-
-    class SpecsRead(Message):
-        """What jobs were asked for."""
-
-        def __init__(self, specs: Mapping[JobKey, Mapping[str, Any]]) -> None:
-            super().__init__()
-            self.specs = dict(specs)
 
     class PromptsRead(Message):
         def __init__(self, prompts: list[str]) -> None:
@@ -60,14 +41,10 @@ class SamplingScreen(HoldingsScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.watched: JobKey | None = None
-        self._specs: dict[JobKey, Mapping[str, Any]] = {}
-        self._followed: set[JobKey] = set()
         self._fetched: set[JobKey] = set()
         self._has_offered = False
 
     def on_mount(self) -> None:
-        self.set_interval(LOOK_EVERY_S, self._look)
         self._read_prompts()
 
     @property
@@ -81,11 +58,6 @@ class SamplingScreen(HoldingsScreen):
     @property
     def chosen_host(self) -> str:
         return self.query_one("#host", Choice).value
-
-    @property
-    def result(self) -> Player:
-        """Where what was drawn is shown."""
-        return self.query_one("#result", Player)
 
     @property
     def queue(self) -> ListTable:
@@ -116,24 +88,6 @@ class SamplingScreen(HoldingsScreen):
             self._has_offered = True
             if not named and not entry.value:
                 entry.choose("embedded")
-
-    def _jobs(self, state: State) -> list[JobView]:
-        jobs = [job for job in state.jobs.values() if job.row.verb in self.SHOWN]
-        return sorted(jobs, key=lambda job: (job.row.has_ended, -job.row.began_t))[:MOST_JOBS]
-
-    def _follow(self, jobs: list[JobView]) -> None:
-        """Listen to what is at work, and read what each was asked for."""
-        for job in jobs:
-            if not job.row.has_ended and job.key not in self._followed:
-                self._followed.add(job.key)
-                self.post_message(FollowJob(job.key))
-        unread = [job.key for job in jobs if job.key not in self._specs]
-        if unread and self.services is not None:
-            self._specs.update({key: {} for key in unread})
-            self._read_specs(self.services, unread)
-        alive = [job for job in jobs if not job.row.has_ended]
-        if self.watched is None and alive:
-            self.watched = next((job.key for job in alive if job.row.state == "running"), alive[-1].key)
 
     def _cells(self, job: JobView, state: State) -> tuple[Text, ...]:
         row, spec, run = job.row, self._specs.get(job.key, {}), state.runs.get(job.key)
@@ -186,43 +140,6 @@ class SamplingScreen(HoldingsScreen):
     def on_sampling_screen_prompts_read(self, message: PromptsRead) -> None:
         self.prompt.remember(message.prompts)
 
-    @work(thread=True, group="specs", exit_on_error=False)
-    def _read_specs(self, services: Services, jobs: list[JobKey]) -> None:
-        from t2v_tui.holdings_there import read_there  # noqa: PLC0415
-
-        specs: dict[JobKey, Mapping[str, Any]] = {}
-        for job in jobs:
-            try:
-                specs[job] = read_there(services.jobs(job.host), f"jobs/{job.job}/spec.json")
-            except EngineError:  # its host is not heard: the job's id has to do
-                continue
-        self.post_message(self.SpecsRead(specs))
-
-    def on_sampling_screen_specs_read(self, message: SpecsRead) -> None:
-        self._specs.update(message.specs)
-        self.redraw()
-
-    def _look(self) -> None:
-        job = self.cockpit.state.jobs.get(self.watched) if self.watched is not None else None
-        if job is not None and job.row.state == "running" and self.services is not None and self.is_current:
-            self._read_preview(self.services, job.key)
-
-    @work(thread=True, exclusive=True, group="preview", exit_on_error=False)
-    def _read_preview(self, services: Services, job: JobKey) -> None:
-        import base64  # noqa: PLC0415
-
-        try:
-            said = services.jobs(job.host).ask("read", path=f"jobs/{job.job}/preview")
-            film = film_of(base64.b64decode(said["data"]), Path("preview"))
-        except EngineError:  # nothing is drawn yet, or the host is not heard, which the headline says
-            return
-        self.post_message(self.Looked(job, film))
-
-    def on_sampling_screen_looked(self, message: Looked) -> None:
-        job = self.cockpit.state.jobs.get(message.job)
-        if message.job == self.watched and job is not None and not job.row.has_ended:
-            self.result.show_film(message.film)
-
     # Asking
 
     def start(self, values: Mapping[str, Any]) -> None:
@@ -269,12 +186,6 @@ class SamplingScreen(HoldingsScreen):
 
     def action_write(self) -> None:
         self.prompt.focus()
-
-    def watch_job(self, job: JobKey) -> None:
-        self.watched = job
-        self._followed.add(job)
-        self.post_message(FollowJob(job))
-        self.redraw()
 
     @on(DataTable.RowSelected, "#queue")
     def _choose_job(self) -> None:

@@ -106,8 +106,10 @@ async def decode(path: Path, box: tuple[int, int], *, python: str = sys.executab
     except TimeoutError as error:
         raise WorkFailed(f"{path.name} was not decoded within {DECODE_TIMEOUT_S:g} s", "open it in a player") from error
     finally:
-        with suppress(ProcessLookupError):
-            child.kill()
+        if child.returncode is None:  # nobody looks any more, or it took too long
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
     return film_of(said, path)
 
 
