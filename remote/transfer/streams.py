@@ -17,7 +17,9 @@ from remote.hosts import Host
 from remote.transfer.board import Board
 from remote.transfer.ranges import RangeQueue
 
-WINDOW_BYTES = 8 * 1024 * 1024
+# More is slower: OpenSSH's server reads ahead as much as the window allows, and copies all of it each time its buffer
+# grows. 512 MiB over 50 ms and four streams: 57 MB/s with 8 MiB, 101 with 4, 112 with 3, 98 with 2.
+WINDOW_BYTES = 3 * 1024 * 1024
 MOST_STREAMS, FIRST_STREAMS = 8, 4
 # Below that a connection of its own costs more than it brings.
 ALONE_BYTES = 2 * 1024 * 1024
