@@ -118,6 +118,15 @@ def test_videos_show_what_made_them(size: tuple[int, int], tmp_path: Path, snap_
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_videos_as_pictures(size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot) -> None:
+    results(tmp_path / "here")
+    add_video(tmp_path / "there", "a-green-square-9.mp4", "a green square", age_s=50)
+    app = app_of("videos", state_of(Workspace(tmp_path / "here")))
+    before = stand_still(known_there(tmp_path / "there"), pressing("c"), pressing("right", "down"))
+    assert snap_compare(app, terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_before_a_checkpoint_is_deleted_the_question_says_that_it_is_the_only_copy(
     size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot
 ) -> None:

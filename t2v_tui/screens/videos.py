@@ -25,6 +25,7 @@ from t2v_tui.screens.holdings_screen import HoldingsScreen
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.sheet import Card, Sheet
 from t2v_tui.widgets.transfers import in_one_line
 from t2v_tui.words import ago, grouped, size
 
@@ -56,6 +57,7 @@ class VideosScreen(HoldingsScreen):
     def __init__(self) -> None:
         super().__init__()
         self.videos: tuple[VideoView, ...] = ()
+        self.is_sheet = False
         self._described: dict[tuple[str, str, float], VideoView] = {}
         self._wanted = ""
 
@@ -63,6 +65,7 @@ class VideosScreen(HoldingsScreen):
         with Horizontal():
             with Vertical(id="list", classes="pane"):
                 yield ListTable(COLUMNS, id="videos")
+                yield Sheet(letters=self.cockpit.settings.ascii)
                 yield Static(NOTHING, id="nothing", classes="empty", markup=False)
             with Vertical(id="show", classes="pane"):
                 yield Player(letters=self.cockpit.settings.ascii)
@@ -71,6 +74,10 @@ class VideosScreen(HoldingsScreen):
     @property
     def table(self) -> ListTable:
         return self.query_one(ListTable)
+
+    @property
+    def sheet(self) -> Sheet:
+        return self.query_one(Sheet)
 
     @property
     def player(self) -> Player:
@@ -94,12 +101,35 @@ class VideosScreen(HoldingsScreen):
         self.table.show_rows([(video.path, _cells(video, now_t)) for video in self.videos])
         is_empty = not self.videos and self.here.is_read
         self.query_one("#nothing").display = is_empty
-        self.table.display = not is_empty
+        self.sheet.display = self.is_sheet and not is_empty
+        self.table.display = not self.is_sheet and not is_empty
+        if self.is_sheet:
+            self.sheet.show_cards(self._cards(), self.table.chosen)
         box = self.query_one("#list")
         box.border_title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
         box.border_subtitle = there.why or in_one_line(state.transfers) or None
         self._choose_wanted()
         self._show_chosen()
+
+    def _cards(self) -> list[Card]:
+        root = self.cockpit.workspace.root
+        return [
+            Card(video.path, video.title, root / video.path if video.is_here else None, video.changed_t)
+            for video in self.videos
+        ]
+
+    def action_sheet(self) -> None:
+        """From the list to pictures, or back; the same one stays chosen."""
+        self.is_sheet = not self.is_sheet
+        self.redraw()
+        (self.sheet if self.is_sheet else self.table).focus()
+
+    @on(Sheet.Chosen)
+    def _other_card(self) -> None:
+        keys = [video.path for video in self.videos]
+        if self.sheet.chosen in keys:
+            self.table.move_cursor(row=keys.index(self.sheet.chosen), animate=False)
+            self._show_chosen()
 
     def _as_described(self, video: VideoView) -> VideoView:
         if video.is_here:

@@ -71,8 +71,9 @@ class Film:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Films that were shown last; a file that was written anew is another film."""
+    """Films that were shown last, so many of them; a file that was written anew is another film."""
 
+    kept: int = FILMS_KEPT
     films: OrderedDict[tuple[str, int, int, tuple[int, int]], Film] = field(default_factory=OrderedDict)
 
     async def film(self, path: Path, box: tuple[int, int], *, python: str = sys.executable) -> Film:
@@ -84,7 +85,7 @@ class Shelf:
         key = (str(path), status.st_mtime_ns, status.st_size, box)
         if key not in self.films:
             self.films[key] = await decode(path, box, python=python)
-            if len(self.films) > FILMS_KEPT:
+            if len(self.films) > self.kept:
                 self.films.popitem(last=False)
         self.films.move_to_end(key)
         return self.films[key]
