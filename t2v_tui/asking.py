@@ -25,8 +25,8 @@ def about_stopping(state: State, key: JobKey, now_t: float) -> Question:
             lines.append(f"it has run for {duration(now_t - job.row.started_t)}")
     lines.append("")
     if verb == "train":
-        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is made to end, with all its "
-                     "processes. u in the panel of the next start goes on from there.")  # fmt: skip
+        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is made to end, with all "
+                     "its processes. u in the panel of the next start goes on from there.")  # fmt: skip
     else:
         lines.append(f"It is asked first; after {STOP_GRACE_S} s it is made to end, with all its processes.")
     host = state.hosts.get(key.host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from textual import on, work
 from textual.app import App
 from textual.command import Provider
+from textual.filter import LineFilter
 from textual.message import Message
 
 from t2v_core.errors import EngineError
@@ -21,7 +22,7 @@ from t2v_tui.ears import Ears
 from t2v_tui.launcher import Launcher
 from t2v_tui.memory import Memory, remember
 from t2v_tui.messages import Failed, Heard, ShowJob
-from t2v_tui.news import HostsKnown, JobShown, LaunchTurned, News, Remembered, RowsHeard, RunEnded
+from t2v_tui.news import HostsKnown, JobShown, LaunchClosed, LaunchTurned, News, Remembered, RowsHeard, RunEnded
 from t2v_tui.palette import Actions
 from t2v_tui.reduce import reduce
 from t2v_tui.screens import SCREENS, load
@@ -34,6 +35,8 @@ from t2v_tui.theme import DARK, LIGHT
 
 # Drawn at most so often, however much is heard.
 DRAW_INTERVAL_S = 0.1
+# So long the last step of a start can be read.
+DONE_SHOWN_S = 2.0
 REMEMBER_INTERVAL_S = 10.0
 
 
@@ -88,23 +91,51 @@ class HearingApp(App[str]):
         self.register_theme(LIGHT)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else DARK.name
         self.set_keymap(dict(self.settings.keys))
-        await self.switch_mode(self._first_screen or ("train" if self.state.shown else "welcome"))
+        await self.switch_mode(self._first_screen or self._where_work_is())
         self.set_interval(1.0, self._draw)
         if self.services is not None:
             self.call_after_refresh(self.read_hosts)
+
+    def _where_work_is(self) -> str:
+        """The first page is for who has not trained anything yet."""
+        has_trained = self.state.shown is not None or any(self.workspace.jobs.glob("*-train-*"))
+        return "train" if has_trained else "welcome"
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """With `--ascii` the last of them leaves no other sign."""
+        filters = super().get_line_filters()
+        if not self.settings.ascii:
+            return filters
+        from t2v_tui.ascii import Ascii  # noqa: PLC0415 - only then
+
+        return [*filters, Ascii()]
 
     # What is heard, and drawn
 
     def tell(self, news: News) -> None:
         """Take up what happened, and draw it soon."""
-        before, self.state = self.state, reduce(self.state, news)
-        if self.state is before:
-            return
-        for job in notices.ended_between(before, self.state):
-            self._say_ended(job)
-        if not self._is_drawing_due:
+        if self._advance(news) and not self._is_drawing_due:
             self._is_drawing_due = True
             self.set_timer(max(0.01, DRAW_INTERVAL_S - (time.monotonic() - self._drawn_t)), self._draw)
+
+    def _advance(self, news: News) -> bool:
+        """The next state, and what it brings with it; False when nothing changed."""
+        before, self.state = self.state, reduce(self.state, news)
+        if self.state is before:
+            return False
+        for job in notices.ended_between(before, self.state):
+            self._say_ended(job)
+        if (before.shown, before.host) != (self.state.shown, self.state.host):
+            self.remember()
+        phases = [state.launch.phase if state.launch else None for state in (before, self.state)]
+        if phases[0] is not phases[1] and phases[1] is LaunchPhase.DONE:
+            self.set_timer(DONE_SHOWN_S, self._close_launch)
+        return True
+
+    def _close_launch(self) -> None:
+        """The curve takes its place again."""
+        if self.state.launch is not None and self.state.launch.phase is LaunchPhase.DONE:
+            self.tell(LaunchClosed())
 
     def from_thread(self, news: News) -> None:
         self.post_message(Heard(news))
@@ -136,7 +167,7 @@ class HearingApp(App[str]):
         self._is_drawing_due, self._drawn_t = False, time.monotonic()
         ready, self._ready_runs = self._ready_runs, []
         for follow in ready:
-            self.state = reduce(self.state, follow.take())
+            self._advance(follow.take())
         if self.ears is not None:
             self.ears.state = self.state
         for screen in reversed(self.screen_stack):

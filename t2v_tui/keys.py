@@ -98,6 +98,7 @@ KEYS: tuple[Key, ...] = (
     Key("videos.refine", "r", "Refine", "refine this video towards a prompt", "refine", "videos"),
     Key("videos.again", "a", "Again", "the same once more, with another seed", "again", "videos", writes=True),
     Key("videos.edit", "e", "Edit", "its prompt and settings, to generate with", "edit", "videos"),
+    Key("videos.sheet", "c", "Sheet", "all of them as pictures, or as a list", "sheet", "videos"),
     Key("videos.open", "o", "Open", "open it in the system's player", "open", "videos"),
     Key("videos.pull", "p", "Pull", "bring it here from the host", "pull", "videos", writes=True),
     Key("videos.delete", "D", "", "delete it, after asking", "delete", "videos", writes=True),

@@ -17,6 +17,9 @@ from textual.widgets import Button, DataTable, Static
 from t2v_tui.keys import Key
 from t2v_tui.widgets.lists import ListTable
 
+# Of a line of help at 80 columns, without its key.
+HELP_WIDTH = 60
+
 
 @dataclass(frozen=True)
 class Question:
@@ -130,6 +133,9 @@ def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Text:
         text.append(f"{name or 'everywhere'}\n", "bold")
         for key in keys:
             shown = " ".join(one for one in key.all_shown)
-            text.append(f"  {shown:<10}", "bold cyan").append(f"{key.what:<44}").append(f"  {key.id}\n", "dim")
+            line = f"{key.what:<44}  {key.id}"
+            has_room = len(line) <= HELP_WIDTH
+            text.append(f"  {shown:<9} ", "bold cyan").append(key.what)
+            text.append(f"{line[len(key.what) :]}\n" if has_room else "\n", "dim")
         text.append("\n")
     return text

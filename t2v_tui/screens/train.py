@@ -76,7 +76,8 @@ class TrainScreen(Cockpit):
                 yield LaunchPanel()
         with Horizontal(id="middle"):
             with Vertical(id="sample", classes="pane"):
-                yield Player(empty="Samples are made at each checkpoint,\nand play here.")
+                letters = self.cockpit.settings.ascii
+                yield Player(empty="Samples are made at each checkpoint,\nand play here.", letters=letters)
             yield Gauges(id="gauges", classes="pane")
             yield Transfers(id="transfers", classes="pane")
         yield LogView(empty="The log of the run that is shown stands here. It can be read with its host off.")

@@ -98,5 +98,6 @@ def ways(state: State) -> Content:
     parts: list[tuple[str, str]] = [("t2v", "bold $accent"), (f"   {ABOUT}\n\n", "")]
     for key, name, what in rows:
         parts += [(f"   {key}  ", "bold $accent"), (f"{name:<14}", "bold"), (f"{what}\n", "$text-muted")]
-    known = f"{jobs} job{'' if jobs == 1 else 's'} are known here; 7 lists them, 1 shows training." if jobs else ""
+    words = "1 job is" if jobs == 1 else f"{jobs} jobs are"
+    known = f"{words} known here; 7 lists them, 1 shows training." if jobs else ""
     return Content.assemble(*parts, (f"\n{known or '? shows the keys, ^p every action by name.'}", "$text-muted"))

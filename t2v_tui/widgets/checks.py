@@ -88,7 +88,7 @@ def lines_of(check: Check, width: int) -> Iterator[tuple[str, str]]:
     yield f"{sign} ", style
     yield f"{check.name:<{NAME_WIDTH}} ", ""
     indent = " " * (NAME_WIDTH + 3)
-    wrapped = textwrap.wrap(check.sentence, width, break_long_words=False, break_on_hyphens=False) or [""]
+    wrapped = textwrap.wrap(check.sentence, width, break_on_hyphens=False) or [""]
     yield f"\n{indent}".join(wrapped) + "\n", "$text-muted" if check.state is State.GOOD else ""
     if check.mend:
         yield f"{indent}→ {check.mend}\n", "$accent"
