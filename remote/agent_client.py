@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from remote.agent.detached import RUN
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused, RemoteError
+from remote.shown import shown
 
 # The agent says something every 3 s, so this is three beats missed and a second for the way.
 SILENCE_S = 10.0
@@ -252,7 +253,8 @@ class Agent:
 
 def error_of(said: dict[str, Any]) -> RemoteError:
     """The typed error for what an agent says is wrong."""
-    return KINDS.get(said.get("kind", ""), AgentError)(str(said.get("message", "")), str(said.get("hint", "")))
+    message, hint = (shown(str(said.get(part, ""))) for part in ("message", "hint"))
+    return KINDS.get(said.get("kind", ""), AgentError)(message, hint)
 
 
 def frames(

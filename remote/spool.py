@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from remote.errors import UnsafeName
 from remote.job_row import JobRow
+from remote.shown import shown
 from t2v_core.files import describe_os_error, write_json
 from t2v_core.workspace import Workspace
 
 LOG, EVENTS = "log", "events.jsonl"
+JOB_ID = re.compile(r"[\w-][\w.-]*")
 CHUNK_BYTES = 256 * 1024
 # Two threads of one process would stage `row.json` under one name.
 KEEPING = threading.Lock()
@@ -44,6 +48,9 @@ class Spool:
 
     @classmethod
     def of(cls, workspace: Workspace, host: str, job: str) -> Spool:
+        """Raises UnsafeName for an id that would lead elsewhere; a host may say anything."""
+        if not JOB_ID.fullmatch(job):
+            raise UnsafeName(f"{shown(job)[:200]} is no id of a job", f"the t2v on {host} is broken, or not t2v")
         return cls(_root(workspace) / _folder_name(host) / job)
 
     @property

@@ -11,10 +11,14 @@ import pytest
 from far_host import Far, far_host
 from transfers import cleared, landed, pulled, same_tree, write_checkpoint
 
+from remote.agent_client import error_of
 from remote.errors import AgentError, UnsafeName
-from remote.transfer.names import folds_case, relative_path, same_place, shown
+from remote.shown import shown
+from remote.spool import Spool
+from remote.transfer.names import folds_case, relative_path, same_place
 from remote.transfer.offered import read_offer
 from remote.transfer.plan import plan_pull
+from t2v_core.workspace import Workspace
 
 HOSTILE = {
     "checkpoints/../../../etc/cron.d/x": "leads out of the workspace",
@@ -107,7 +111,8 @@ def test_whether_case_counts_is_seen_on_the_disk_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {}, {"units": 3}, {"units": [{"path": "outputs/x"}]}, {"units": [unit("outputs/x", file("", size=-1), kind="file")]},
+        {}, {"units": 3}, {"units": [{"path": "outputs/x"}]},
+        {"units": [unit("outputs/x", file("", size=-1), kind="file")]},
         {"units": [unit("outputs/x", file("", sha256="zz"), kind="file")]},
         {"units": [unit("outputs/x", file(""), file(""), kind="file")]},
         {"units": [unit("outputs/x", file("", size="1"), kind="file")]},
@@ -156,3 +161,14 @@ def test_a_manifest_there_that_points_out_of_its_folder_brings_nothing(
         assert "leads out of the workspace" in plan.unsafe[0][1]
         assert landed(pulled(jobs, "checkpoints")) == ["checkpoints/checkpoint_step_1"]
     assert same_tree(good, far.here.root / "checkpoints/checkpoint_step_1")
+
+
+@pytest.mark.parametrize("job", ["../../../home/me/.ssh", "a/b", "", "..", "\x1b[2J", "a\0"])
+def test_a_jobs_id_from_a_host_leads_nowhere_else(tmp_path: Path, job: str) -> None:
+    with pytest.raises(UnsafeName, match="is no id of a job"):
+        Spool.of(Workspace(tmp_path), "vm", job)
+
+
+def test_what_an_agent_says_is_wrong_is_shown_without_what_moves_the_cursor() -> None:
+    error = error_of({"kind": "failed", "message": "no \x1b[2Jfile", "hint": "look\rthere"})
+    assert (error.message, error.hint) == ("no \\x1b[2Jfile", "look\\rthere")

@@ -43,7 +43,8 @@ class Arrivals:
         self._left = 0
         self._lock = threading.Lock()
         self._folders: set[Path] = set()
-        self._ready: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING_FILES)
+        self._ready: queue.Queue[Callable[[], None]] = queue.Queue(WAITING_FILES)
+        self._stopped = threading.Event()
         self._items = items
 
     # What is to come
@@ -147,13 +148,13 @@ class Arrivals:
         threading.Thread(target=run, name="arrivals", daemon=True).start()
 
     def _land_ready(self) -> None:
-        while (work := self._ready.get()) is not None:
-            work()
+        while not self._stopped.is_set():
+            with suppress(queue.Empty):
+                self._ready.get(timeout=WAKE_S)()
 
     def stop(self) -> None:
-        with suppress(queue.Full):  # then they are at work, and are daemons
-            for _ in range(LANDERS):
-                self._ready.put_nowait(None)
+        """Whoever lands files ends with the one that is in hand."""
+        self._stopped.set()
 
     @property
     def is_done(self) -> bool:

@@ -11,13 +11,13 @@ from pathlib import PurePosixPath
 
 from remote.errors import NotReady, TransferFailed
 from remote.host_jobs import HostJobs
+from remote.shown import shown
 from remote.transfer.argv import storage_cp_argv
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.carriers import Carrier
 from remote.transfer.incoming import Incoming
 from remote.transfer.memory import Memory
-from remote.transfer.names import shown
 from remote.transfer.plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
 
 POLL_S = 1.0

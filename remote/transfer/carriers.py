@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from remote.errors import NotReady, TransferFailed
+from remote.shown import shown
 from remote.transfer.argv import GcloudWay, SshWay, gcloud_scp_argv, rsync_argv
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming
-from remote.transfer.names import shown
 
 ATTEMPTS, PAUSE_S = 3, 2.0
 LOOK_S = 0.5

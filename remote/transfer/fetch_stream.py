@@ -9,10 +9,10 @@ from typing import Any
 from remote.agent_client import Channel, Lines
 from remote.errors import HostUnreachable, TransferFailed
 from remote.hosts import Host
+from remote.shown import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming
-from remote.transfer.names import shown
 from remote.transfer.ranges import Range, RangeQueue, Request
 from remote.transfer.streams import SILENCE_S, Stream
 

@@ -7,25 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from remote.agent.parts import JOURNAL, PART
 from remote.errors import UnsafeName
+from remote.shown import shown
 
 STAGED = (PART, JOURNAL)
 NAME_BYTES, PATH_BYTES = 255 - len(JOURNAL), 3000
 UNSHOWN = ("Cc", "Cf", "Zl", "Zp")
 # A file there may run as a program here at the next git or t2v command.
 KEPT = (".git", ".t2v", "t2v.toml")
-
-
-def shown(name: str) -> str:
-    """A name as it may stand on a screen: nothing in it moves the cursor, changes a colour or turns text around."""
-    return "".join(letter if _is_plain(letter) else _escaped(letter) for letter in name)
-
-
-def _is_plain(letter: str) -> bool:
-    return letter == " " or unicodedata.category(letter)[0] not in "CZ"
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
 
 
 def relative_path(name: str, below: str) -> PurePosixPath:

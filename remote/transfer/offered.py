@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from remote.errors import AgentError, UnsafeName
-from remote.transfer.names import relative_path, same_place, shown
+from remote.shown import shown
+from remote.transfer.names import relative_path, same_place
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NUMBER = re.compile(r"(\d+)$")

@@ -15,8 +15,9 @@ from remote.cost import egress_usd
 from remote.errors import DiskFull, HostUnreachable, Refused
 from remote.host_jobs import HostJobs
 from remote.host_settings import read_hosts
+from remote.shown import shown
 from remote.transfer.memory import Memory
-from remote.transfer.names import folds_case, shown
+from remote.transfer.names import folds_case
 from remote.transfer.offered import CHECKPOINTS, FarFile, Unit, lies_in, read_offer
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import MANIFEST, sha256
@@ -24,7 +25,7 @@ from t2v_core.workspace import Workspace
 
 OFFER_TIMEOUT_S = 120.0
 SUMS_TIMEOUT_S, SLOW_HASH_BYTES_PER_S = 60.0, 30e6
-MARGIN_BYTES = 50_000_000
+MARGIN_BYTES = 10_000_000  # a disk that is full to the last byte stops everything else on it
 WORDS = {"checkpoints": CHECKPOINTS, "videos": "outputs"}
 UNIT_MARK = ".unit"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from remote.agent.parts import journal_path, part_path
 from remote.errors import Corrupt, Refused, SourceChanged, TransferFailed
 from remote.host_jobs import HostJobs
+from remote.shown import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.memory import Memory
-from remote.transfer.names import shown
 from remote.transfer.plan import Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.ranges import Sizes

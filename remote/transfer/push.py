@@ -15,9 +15,9 @@ from remote.agent_client import Channel, Lines
 from remote.errors import Corrupt, HostUnreachable, RemoteError
 from remote.host_jobs import HostJobs
 from remote.hosts import Host
+from remote.shown import shown
 from remote.transfer.board import Board
 from remote.transfer.memory import Memory
-from remote.transfer.names import shown
 from remote.transfer.plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.push_plan import CODE, LocalFile, PushPlan, plan_files

@@ -13,9 +13,10 @@ from remote.agent.parts import Interval
 from remote.agent.sums import cache_key, read_cache, remember
 from remote.errors import DiskFull
 from remote.host_jobs import HostJobs
+from remote.shown import shown
 from remote.transfer.git_list import listed_by_git
 from remote.transfer.memory import Memory
-from remote.transfer.names import STAGED, shown
+from remote.transfer.names import STAGED
 from remote.transfer.plan import MARGIN_BYTES, SLOW_HASH_BYTES_PER_S
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import sha256
