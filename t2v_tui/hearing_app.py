@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -54,7 +55,7 @@ class HearingApp(App[str]):
     """
 
     TITLE = "t2v"
-    CSS_PATH = "screens/app.tcss"
+    CSS_PATH = Path(__file__).with_name("screens") / "app.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Actions}
 
     def __init__(
