@@ -16,6 +16,7 @@ from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.checks import CheckList
 
+CHECKS_AFTER_S = 0.3
 ABOUT = "Train, run and look after your own text-to-video model."
 CONNECT = """To connect a VM of Google Cloud, add this to {file}:
 
@@ -52,8 +53,8 @@ class WelcomeScreen(Cockpit):
     def on_mount(self) -> None:
         self.query_one("#checks").border_title = "is everything here?"
         self.query_one("#connect").border_title = "a VM, or any machine over SSH"
-        if self.cockpit.services is not None:
-            self.query_one(CheckList).run(self.cockpit.workspace)
+        if self.cockpit.services is not None:  # the page is there first, then what checks it
+            self.set_timer(CHECKS_AFTER_S, lambda: self.query_one(CheckList).run(self.cockpit.workspace))
 
     def show(self, state: State, _now_t: float) -> None:
         self.query_one("#ways", Static).update(ways(state), layout=False)
