@@ -20,6 +20,7 @@ from remote.hosts import LocalHost
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
+from t2v_tui.data_here import data_sets_here, data_sets_there
 from t2v_tui.holdings import (
     CheckpointPair,
     CheckpointView,
@@ -33,6 +34,7 @@ from t2v_tui.holdings_there import checkpoints_there, described_there, videos_th
 from t2v_tui.messages import StartWork
 from t2v_tui.prompts import file_of, read_prompts, remember_prompt
 from t2v_tui.screens.checkpoints import CheckpointsScreen
+from t2v_tui.screens.data import DataScreen
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.screens.generate import GenerateScreen
 from t2v_tui.screens.vid2vid import Vid2VidScreen, noise_in_words, output_for, path_in
@@ -326,6 +328,66 @@ async def test_refine_goes_from_a_video_to_a_new_file_beside_it(tmp_path: Path) 
         assert app.asked[0].values["input"] == "outputs/a-red-square-moving-right-7.mp4"
         assert app.asked[0].values["output"] == "outputs/a-red-square-moving-right-7-refined.mp4"
         assert app.asked[0].values["prompt"] == "a red square moving right"
+
+
+# Data
+
+
+def add_data_set(root: Path, name: str, *, is_world: bool = False, has_captions: bool = True) -> Path:
+    data = root / "data" / name
+    for folder in ("videos", "annotations"):
+        (data / folder).mkdir(parents=True)
+    for number in range(3):
+        (data / "videos" / f"video{number}.mp4").write_bytes(b"a clip")
+    if has_captions:
+        (data / "annotations" / "train_9k.json").write_text("[]")
+    if is_world:
+        (data / "shapes.json").write_text("{}")
+    return data
+
+
+def test_data_sets_are_told_with_what_is_missing(tmp_path: Path) -> None:
+    prepared = add_data_set(tmp_path, "done")
+    for kind in ("latents", "text_embeddings"):
+        split = prepared / kind / "train"
+        split.mkdir(parents=True)
+        (split / "shard-00000.safetensors").write_bytes(bytes(100))
+        (split / "manifest.json").write_text('{"clips": [{}, {}, {}]}')
+    add_data_set(tmp_path, "empty", has_captions=False)
+    add_data_set(tmp_path, "new", is_world=True)
+    (tmp_path / "data" / "bare").mkdir()
+    told = {one.name: (one.clips, one.needs, one.is_world) for one in data_sets_here(Workspace(tmp_path))}
+    assert told == {
+        "bare": (0, "no clips in videos/", False),
+        "done": (3, "", False),
+        "empty": (3, "no captions in annotations/", False),
+        "new": (3, "not prepared: p does it", True),
+    }
+    (done,) = [one for one in data_sets_here(Workspace(tmp_path)) if one.name == "done"]
+    assert [(part.split, part.clips, part.shards, part.size_bytes) for part in done.latents] == [("train", 3, 1, 100)]
+    with HostJobs(LocalHost(Workspace(tmp_path)), Workspace(tmp_path)) as jobs:
+        assert data_sets_there(jobs)[:2] == ("bare (empty)", "done (annotations, latents, text_embeddings, videos)")
+
+
+@on_screen
+async def test_the_built_in_world_is_prepared_for_the_models_that_are_shipped(tmp_path: Path) -> None:
+    add_data_set(tmp_path, "clips", has_captions=False)
+    add_data_set(tmp_path, "shapes", is_world=True)
+    app = Watched(Workspace(tmp_path), services=None, state=state_of(Workspace(tmp_path), host="local"), first="data")
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, DataScreen)
+        await eventually(pilot, lambda: screen.chosen is not None)
+        await pilot.press("p", "b")  # no captions; and the world is there already
+        await pilot.press("c", "j", "p")
+        await eventually(pilot, lambda: len(app.asked) == 2)
+        assert [(one.verb, one.values) for one in app.asked] == [
+            ("check", {"data": "data/clips"}),
+            (
+                "preprocess",
+                {"data": "data/shapes", "vae": "embedded", "text_encoder": "embedded", "frames": 8, "size": 64},
+            ),
+        ]
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,8 @@ def work_in_words(job: JobView, run: RunView | None, now_t: float, *, letters: b
     took = f"  {duration((job.row.ended_t or now_t) - began)}" if began else ""
     pieces = [(f"{glyph} {job.row.state}{took}\n", "$foreground")]
     if job.row.has_ended:
-        pieces.append((f"{job_in_words(job.row)}\n", "$text-muted"))
+        why = "" if job.row.state == "succeeded" else f"{job_in_words(job.row)}\n"
+        pieces.append((why, "$text-muted"))
         pieces.append((f"{job.row.hint}\n" if job.row.hint else "", "$text-muted"))
     elif run is not None:
         pieces.append((f"{run.stage}  {run.detail}\n", "$text-muted"))

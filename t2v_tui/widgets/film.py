@@ -107,11 +107,17 @@ async def decode(path: Path, box: tuple[int, int], *, python: str = sys.executab
     except TimeoutError as error:
         raise WorkFailed(f"{path.name} was not decoded within {DECODE_TIMEOUT_S:g} s", "open it in a player") from error
     finally:
-        if child.returncode is None:  # nobody looks any more, or it took too long
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await _end(child)
     return film_of(said, path)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Also when this is cancelled once more, as at the app's end: a child outlives its loop badly."""
+    while child.returncode is None:
+        with suppress(ProcessLookupError):
+            child.kill()
+        with suppress(asyncio.CancelledError):
+            await child.wait()
 
 
 def film_of(said: bytes, path: Path) -> Film:
