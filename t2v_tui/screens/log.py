@@ -44,7 +44,7 @@ class LogScreen(Cockpit):
             self.query_one("#about", Line).show(content_of([Piece(" no job is shown; 7 lists them all", Tone.DIM)]))
             return
         raw, events = self.cockpit.log_of(state.shown), self.cockpit.journal_of(state.shown)
-        wants_events = not _size(raw) if self.shows_events is None else self.shows_events
+        wants_events = self._wants_events(raw, events)
         path = events if wants_events else raw
         if path != self._shown:
             self._shown = path
@@ -59,6 +59,10 @@ class LogScreen(Cockpit):
             Piece(f" · E shows {other}", Tone.DIM),
         ]
         self.query_one("#about", Line).show(content_of(pieces))
+
+    def _wants_events(self, raw: Path, events: Path) -> bool:
+        """What was asked for; else the events, unless only the engine has written something."""
+        return self.shows_events if self.shows_events is not None else bool(_size(events)) or not _size(raw)
 
     def action_other(self) -> None:
         """Events, or what the engine wrote."""
