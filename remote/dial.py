@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from remote.errors import HostUnreachable
@@ -38,6 +40,8 @@ class Way:
     program: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
+        with suppress(OSError):  # whoever reads learns it now, and not at the next look
+            self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
         if self.program is not None:
             self.program.terminate()
@@ -62,6 +66,14 @@ def answers(route: Route, timeout_s: float = 5.0) -> bool:
         return False
     finally:
         way.close()
+
+
+def dial_soon(route: Route) -> Callable[[], Way]:
+    """Connect while the caller does something else; what is returned waits for it, and raises as `dial`."""
+    pool = ThreadPoolExecutor(1, "dial")
+    way = pool.submit(dial, route)
+    pool.shutdown(wait=False)
+    return way.result
 
 
 def _directly(route: Route) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from remote.hosts import Host
 from remote.job_row import JobRow
 from remote.presses import pressed
 from remote.spool import Spool
+from t2v_core.errors import EngineError
 from t2v_core.specs import Spec, asked_values
 from t2v_core.workspace import Workspace
 
@@ -148,6 +150,14 @@ class HostJobs:
                     raise
                 agent = None
             time.sleep(backoff.next_s())
+
+    def connect_soon(self) -> None:
+        """Begin to connect while the caller does something else; whoever asks first waits, and learns why not."""
+        threading.Thread(target=self._connect_early, name="connect", daemon=True).start()
+
+    def _connect_early(self) -> None:
+        with suppress(EngineError):  # it is tried again by whoever asks
+            self._connected()
 
     def _connected(self) -> Agent:
         with self._lock:

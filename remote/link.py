@@ -31,6 +31,7 @@ PAUSE_S, PATIENCE_S = 4.0, 9.0
 # paramiko's own rekey can wait for itself and then drop the connection; the server asks for one when it is due.
 NEVER = 2**40
 AHEAD_BYTES = 256 * 1024
+QUICK_READS = 64  # what it takes to log in, and some more; the system forgets the wish after each
 WINDOW_BYTES = 2**20  # 20 MB/s at 50 ms, which no log needs; what has not been read yet is held in memory
 
 
@@ -51,13 +52,22 @@ class _ReadAhead:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._ahead, self._place = sock, b"", 0
+        self._quick = QUICK_READS if hasattr(socket, "TCP_QUICKACK") and sock.family != socket.AF_UNIX else 0
 
     def recv(self, size: int) -> bytes:
         if self._place >= len(self._ahead):
             self._ahead, self._place = self._sock.recv(max(size, AHEAD_BYTES)), 0
+            if self._quick:
+                self._acknowledge()
         data = self._ahead[self._place : self._place + size]
         self._place += len(data)
         return data
+
+    def _acknowledge(self) -> None:
+        """At once: while we log in the server holds back each small packet until we have the one before, for 40 ms."""
+        self._quick -= 1
+        with suppress(OSError):  # closed meanwhile
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -84,6 +94,7 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
 class Link:
     """One SSH connection to one host, under a name that its key is pinned for.
 
+    way:  dialled; closed with the link
     name: in the known_hosts file; the address may change, as a cloud VM's does
     window_bytes: what may be on its way in one channel, and held in memory before it is read
     """
@@ -91,6 +102,7 @@ class Link:
     def __init__(
         self,
         route: Route,
+        way: Way,
         *,
         name: str,
         user: str,
@@ -100,7 +112,7 @@ class Link:
     ) -> None:
         self.route, self.name = route, name
         self.lost_because = ""
-        self._way: Way = dial(route)
+        self._way = way
         options: dict[str, Any] = {
             "sock": _ReadAhead(self._way.sock),
             "banner_timeout": BANNER_TIMEOUT_S,

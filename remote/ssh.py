@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remote.dial import Route, jump_through, proxy_argv
+from remote.dial import Route, dial_soon, jump_through, proxy_argv
 from remote.errors import HostUnreachable, LinkLost, RemoteError
 from remote.host_keys import KnownHosts, known_hosts_file
 from remote.host_settings import HostSettings
@@ -110,9 +110,9 @@ class SSHHost:
             raise
 
     def _session(self) -> paramiko.Channel:
-        import paramiko  # noqa: PLC0415 - 0.3 s that local work need not pay
-
         link = self.connect()
+        import paramiko  # noqa: PLC0415 - loaded while the connection was being made
+
         try:
             return link.transport.open_session(timeout=START_TIMEOUT_S)
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -128,10 +128,13 @@ class SSHHost:
             return self._link
 
     def _new_link(self) -> Link:
-        from remote.link import WINDOW_BYTES, Link  # noqa: PLC0415 - paramiko and Fabric, 0.4 s
+        route = self.route
+        dialled = dial_soon(route)
+        from remote.link import WINDOW_BYTES, Link  # noqa: PLC0415 - paramiko and Fabric, as long as a round trip or two
 
         return Link(
-            self.route,
+            route,
+            dialled(),
             name=self.key_name,
             user=self.user,
             known_hosts=self.known_hosts,

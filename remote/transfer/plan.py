@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from remote.host_settings import read_hosts
 from remote.shown import shown
 from remote.transfer.memory import Memory
 from remote.transfer.names import folds_case
-from remote.transfer.offered import CHECKPOINTS, FarFile, Unit, lies_in, read_offer
+from remote.transfer.offered import CHECKPOINTS, FarFile, Offer, Unit, lies_in, read_offer
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import MANIFEST, sha256
 from t2v_core.workspace import Workspace
@@ -122,7 +123,7 @@ def plan_pull(jobs: HostJobs, what: Sequence[str], *, is_latest: bool = False, i
     """
     workspace, asked = jobs.workspace, asked_paths(what)
     memory = Memory(workspace, jobs.host.name)
-    offer = read_offer(_said(jobs, memory, asked), asked, folds_case=folds_case(workspace.root))
+    offer = _offer(jobs, memory, asked)
     if len(offer.absent) == len(asked):
         there = f"{jobs.host.name}:{shown(offer.workspace)}"
         raise Refused(f"there is no {' and no '.join(offer.absent)} in {there}", "t2v jobs says what ran there")
@@ -139,8 +140,17 @@ def plan_pull(jobs: HostJobs, what: Sequence[str], *, is_latest: bool = False, i
     )  # fmt: skip
 
 
-def _said(jobs: HostJobs, memory: Memory, asked: list[str]) -> dict[str, Any]:
-    known = memory.last_offer(asked)
+def _offer(jobs: HostJobs, memory: Memory, asked: list[str]) -> Offer:
+    """What is there now; when nothing has changed, it was read already while the answer was on its way."""
+    known, folds = memory.last_offer(asked), folds_case(jobs.workspace.root)
+    with ThreadPoolExecutor(1, "offer") as pool:
+        asking = pool.submit(_said, jobs, memory, asked, known)
+        offer = read_offer(known, asked, folds_case=folds) if known is not None else None
+        said = asking.result()
+    return offer if said is known and offer is not None else read_offer(said, asked, folds_case=folds)
+
+
+def _said(jobs: HostJobs, memory: Memory, asked: list[str], known: dict[str, Any] | None) -> dict[str, Any]:
     try:
         said = jobs.ask("offer", timeout_s=OFFER_TIMEOUT_S, paths=asked, known=known["digest"] if known else None)
     except HostUnreachable:

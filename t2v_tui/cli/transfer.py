@@ -89,6 +89,7 @@ def pull(
     workspace = find_workspace(common.workspace, os.environ)
     teller, outcome = narrator(), Outcome()
     with HostJobs(host_named(which_host(host, workspace), workspace).twin(WINDOW_BYTES), workspace) as jobs:
+        jobs.connect_soon()
         try:
             if is_watching:
                 _watch(jobs, words, teller, outcome, is_latest=is_latest)
@@ -134,6 +135,7 @@ def push(
     workspace = find_workspace(common.workspace, os.environ)
     teller, outcome = narrator(), Outcome()
     with HostJobs(host_named(which_host(host, workspace), workspace).twin(WINDOW_BYTES), workspace) as jobs:
+        jobs.connect_soon()
         try:
             _push(jobs, what, teller, outcome, is_dry=is_dry, is_replacing=is_replacing)
         except KeyboardInterrupt:
