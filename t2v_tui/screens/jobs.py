@@ -16,6 +16,7 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.messages import GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import HostKind, JobKey, JobView, Reach, State
+from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.words import JOB_GLYPHS, ago, duration, job_in_words
 
@@ -42,7 +43,7 @@ class JobsScreen(Cockpit):
     def body(self) -> ComposeResult:
         yield JobsTable(COLUMNS, id="jobs")
         yield Static(EMPTY, id="no-jobs", classes="empty", markup=False)
-        yield Static(id="about", classes="pane", markup=False)
+        yield Block(id="about", classes="pane")
 
     def on_mount(self) -> None:
         self.query_one(JobsTable).focus()
@@ -59,11 +60,12 @@ class JobsScreen(Cockpit):
         return self.app.theme_variables.get(COLOURS.get(job.row.state, ""), "")
 
     def _show_about(self, state: State, now_t: float) -> None:
-        job, about = self._chosen(state), self.query_one("#about", Static)
+        job, about = self._chosen(state), self.query_one("#about", Block)
         about.display = job is not None
         if job is not None:
-            about.border_title = job.key.job
-            about.update(about_job(job, state, now_t), layout=False)
+            if about.border_title != job.key.job:
+                about.border_title = job.key.job
+            about.show(about_job(job, state, now_t))
 
     def _chosen(self, state: State) -> JobView | None:
         row = self.query_one(JobsTable).chosen

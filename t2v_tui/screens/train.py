@@ -61,6 +61,7 @@ class TrainScreen(Cockpit):
         self.overlaid: list[JobKey] = []
         self._log_shown: Path | None = None
         self._sample_shown: str = ""
+        self._drawn: list[tuple[str, int, int, int]] = []
 
     def body(self) -> ComposeResult:
         yield Line(id="folded")
@@ -119,11 +120,16 @@ class TrainScreen(Cockpit):
     def _show_curve(self, state: State) -> None:
         keys = [key for key in [state.shown, *self.overlaid] if key is not None]
         runs = [run_of(key, state.runs[key]) for key in dict.fromkeys(keys) if key in state.runs]
-        self.query_one(Curve).show(runs[:MOST_OVERLAID])
+        drawn = [(run.name, len(run.steps), len(run.held_out), len(run.samples)) for run in runs]
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.query_one(Curve).show(runs[:MOST_OVERLAID])
         main = self.query_one("#main")
-        main.border_title = "start" if state.launch else title_of(state)
+        title = "start" if state.launch else title_of(state)
         link_why = state.shown_run.link_why if state.shown_run else ""
-        main.border_subtitle = f"◐ not heard: {link_why}" if link_why else ""
+        subtitle = f"◐ not heard: {link_why}" if link_why else ""
+        if (main.border_title, main.border_subtitle) != (title, subtitle or None):
+            main.border_title, main.border_subtitle = title, subtitle or None
 
     def _show_folded(self, state: State) -> None:
         """What there is no room for as panes, in one line."""

@@ -12,7 +12,6 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
@@ -25,6 +24,7 @@ from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.state import HostKind, HostView, Power, Reach, State
 from t2v_tui.vm_history import Day, days_of
 from t2v_tui.widgets.checks import CheckList
+from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.gauges import Gauges
 from t2v_tui.words import ago, span, usd
 
@@ -67,9 +67,9 @@ class VmScreen(Cockpit):
 
     def body(self) -> ComposeResult:
         with Horizontal(id="upper"):
-            yield Static(id="standing", classes="pane", markup=False)
+            yield Block(id="standing", classes="pane")
             with Vertical(id="right"):
-                yield Static(id="money", classes="pane", markup=False)
+                yield Block(id="money", classes="pane")
                 yield Gauges(id="gauges", classes="pane")
         with VerticalScroll(id="checks", classes="pane"):
             yield CheckList()
@@ -82,11 +82,11 @@ class VmScreen(Cockpit):
 
     def show(self, state: State, now_t: float) -> None:
         host = state.chosen
-        self.query_one("#standing", Static).update(standing(host, now_t), layout=False)
+        self.query_one("#standing", Block).show(standing(host, now_t))
         if host.name not in self.days:
             self.days[host.name] = ()
             self._read_days(host.name)
-        self.query_one("#money", Static).update(money(host, self.days[host.name], now_t), layout=False)
+        self.query_one("#money", Block).show(money(host, self.days[host.name], now_t))
         self.query_one(Gauges).show(host, now_t)
 
     # Keys

@@ -8,13 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import GoTo
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.checks import CheckList
+from t2v_tui.widgets.chrome import Block
 
 CHECKS_AFTER_S = 0.3
 ABOUT = "Train, run and look after your own text-to-video model."
@@ -45,8 +45,8 @@ class WelcomeScreen(Cockpit):
 
     def body(self) -> ComposeResult:
         with Vertical(id="welcome"):
-            yield Static(id="ways", markup=False)
-            yield Static(id="connect", classes="pane", markup=False)
+            yield Block(id="ways")
+            yield Block(id="connect", classes="pane")
             with VerticalScroll(id="checks", classes="pane"):
                 yield CheckList()
 
@@ -57,10 +57,10 @@ class WelcomeScreen(Cockpit):
             self.set_timer(CHECKS_AFTER_S, lambda: self.query_one(CheckList).run(self.cockpit.workspace))
 
     def show(self, state: State, _now_t: float) -> None:
-        self.query_one("#ways", Static).update(ways(state), layout=False)
-        connect = self.query_one("#connect", Static)
+        self.query_one("#ways", Block).show(ways(state))
+        connect = self.query_one("#connect", Block)
         connect.display = self.is_connecting
-        connect.update(CONNECT.format(file=self.cockpit.workspace.settings_file), layout=False)
+        connect.show(Content(CONNECT.format(file=self.cockpit.workspace.settings_file)))
 
     def action_demo(self) -> None:
         """Leave this app for the same one on a simulated VM."""

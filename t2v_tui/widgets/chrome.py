@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len
-from textual.content import Content
+from textual.content import Content, Span
 from textual.events import Click, Resize
 from textual.widgets import Static
 
@@ -21,22 +21,34 @@ STYLES = {
 GUARANTEED = 80
 
 
-class Line(Static):
-    """One line that is drawn again only when it reads differently; parts of it can be clicked."""
+class Block(Static):
+    """Text that is drawn again only when it reads differently."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
+        super().__init__(id=id, classes=classes, markup=False)
+        self._shown: tuple[str, Sequence[Span]] | None = None
+
+    def show(self, content: Content, *, layout: bool = False) -> None:
+        """layout: its height may be another"""
+        reads = (content.plain, content.spans)
+        if reads != self._shown:
+            self._shown = reads
+            self.update(content, layout=layout)
+
+
+class Line(Block):
+    """One line; parts of it can be clicked."""
 
     DEFAULT_CSS = "Line { height: 1; width: 1fr; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
-        super().__init__(id=id, classes=classes, markup=False)
-        self._shown: Content | None = None
+        super().__init__(id=id, classes=classes)
         self._zones: list[tuple[int, int, str]] = []
 
-    def show(self, content: Content, zones: Sequence[tuple[int, int, str]] = ()) -> None:
+    def show_zones(self, content: Content, zones: Sequence[tuple[int, int, str]]) -> None:
         """zones: (first column, end column, action)"""
         self._zones = list(zones)
-        if self._shown is None or content != self._shown:
-            self._shown = content
-            self.update(content, layout=False)
+        self.show(content)
 
     async def on_click(self, event: Click) -> None:
         for begin, end, action in self._zones:
@@ -100,7 +112,7 @@ class Tabs(Line):
             pieces += [(text, style), (" " if is_wide else "", "")]
             zones.append((column, column + cell_len(text), f"app.go('{entry.name}')"))
             column += cell_len(text) + (1 if is_wide else 0)
-        self.show(Content.assemble(*pieces), zones)
+        self.show_zones(Content.assemble(*pieces), zones)
 
 
 class Footer(Line):
@@ -140,7 +152,7 @@ class Footer(Line):
             pieces += [(f" {key.shown}", "bold $accent"), (f" {key.label} ", "$text-muted")]
             zones.append((column, column + _width(key), f"app.press('{key.id}')"))
             column += _width(key)
-        self.show(Content.assemble(*pieces), zones)
+        self.show_zones(Content.assemble(*pieces), zones)
 
 
 def _width(key: Key) -> int:

@@ -7,11 +7,11 @@ import textwrap
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from remote.steps import Status, StepState
 from t2v_tui.launcher import can_take_back
 from t2v_tui.state import HostKind, LaunchPhase, LaunchView, State
+from t2v_tui.widgets.chrome import Block
 from t2v_tui.words import job_in_words, usd
 
 GLYPHS = {Status.OK: "✓", Status.DONE: "✓", Status.DOING: "◔", Status.NOTE: "!", Status.FAILED: "✗"}
@@ -36,19 +36,20 @@ class LaunchPanel(Vertical):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="launch-steps"):
-            yield Static(id="launch-text", markup=False)
-        yield Static(id="launch-now", markup=False)
+            yield Block(id="launch-text")
+        yield Block(id="launch-now")
 
     def show(self, state: State, now_t: float) -> None:
         if state.launch is None:
             return
         width = max(40, self.size.width - 2)
-        self.query_one("#launch-text", Static).update(text_of(state, state.launch, width))
+        self.query_one("#launch-text", Block).show(text_of(state, state.launch, width), layout=True)
         if state.launch.phase is not self._phase:
             self._phase = state.launch.phase
             if state.launch.tail:  # its end says why
                 self.call_after_refresh(self.query_one("#launch-steps").scroll_end, animate=False)
-        self.query_one("#launch-now", Static).update(Content.assemble(*_what_now(state, state.launch, now_t)))
+        now = Content.assemble(*_what_now(state, state.launch, now_t))
+        self.query_one("#launch-now", Block).show(now, layout=True)
 
 
 def text_of(state: State, launch: LaunchView, width: int) -> Content:

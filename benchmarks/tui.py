@@ -1,0 +1,251 @@
+"""The terminal UI as a whole, on a real pseudo-terminal of 120×40: its start, its idleness, and how soon a key is work.
+
+python benchmarks/tui.py [start|idle|key] [--rounds 5] [--seconds 20]
+
+start: CPU seconds to the first paint, interleaved with the smallest Textual app there is, and memory after 3 s
+idle:  CPU and bytes to the terminal with a training shown that says nothing, and on the first page
+key:   from the press of `t` to the job's process, here and over SSH at 50 ms there and back
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import pty
+import resource
+import select
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# The bench that the tests use as well, in place of this folder, in which `remote` is another benchmark.
+sys.path[0] = str(ROOT / "tests")
+
+COLUMNS, ROWS = 120, 40
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+PAINTED_BYTES = 2000  # of a first frame; what comes before are questions to the terminal
+ONE_WAY_S = 0.025
+WORKS = "import pathlib, time; print('at work', flush=True); time.sleep(600)"
+MINIMAL = """
+from textual.app import App
+from textual.widgets import Footer, Header, Static
+
+class Minimal(App):
+    def compose(self):
+        yield Header()
+        yield Static("hello " * 400)
+        yield Footer()
+
+Minimal().run()
+"""
+
+
+@dataclass
+class Child:
+    """A program on a pseudo-terminal of its own. read: bytes that it wrote so far"""
+
+    pid: int
+    terminal: int
+    read: int = 0
+
+    def drain(self, seconds: float) -> int:
+        """Read what it writes for so long; the bytes."""
+        began, before = time.monotonic(), self.read
+        while (left := began + seconds - time.monotonic()) > 0:
+            if select.select([self.terminal], [], [], left)[0]:
+                self.read += len(os.read(self.terminal, 65536))
+        return self.read - before
+
+    def until(self, is_so: Callable[[], bool], *, timeout_s: float = 60.0) -> float:
+        """Seconds until then; reads on meanwhile, as a terminal does."""
+        began = time.monotonic()
+        while not is_so():
+            if time.monotonic() > began + timeout_s:
+                raise TimeoutError("it did not come to that")
+            self.drain(0.005)
+        return time.monotonic() - began
+
+    def press(self, keys: str) -> None:
+        os.write(self.terminal, keys.encode())
+
+    @property
+    def cpu_s(self) -> float:
+        """Its own, without that of its children."""
+        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) * TICK_S
+
+    @property
+    def rss_mb(self) -> float:
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1e6
+
+
+@contextmanager
+def on_terminal(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Child]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    kept |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=kept,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    os.close(slave)
+    try:
+        yield Child(child.pid, master)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(master)
+
+
+def tui(workspace: Path) -> list[str]:
+    return ["-m", "t2v_tui.main", "--workspace", str(workspace)]
+
+
+def print_start(folder: Path, rounds: int) -> None:
+    minimal = folder / "minimal.py"
+    minimal.write_text(MINIMAL)
+    rows: dict[str, list[tuple[float, float]]] = {"minimal": [], "t2v-tui": []}
+    memory: list[float] = []
+    for _ in range(rounds + 1):  # the first warms the caches
+        for name, arguments in (("minimal", [str(minimal)]), ("t2v-tui", tui(folder))):
+            with on_terminal(*arguments) as child:
+                wall = child.until(lambda child=child: child.read > PAINTED_BYTES)  # type: ignore[misc]
+                rows[name].append((wall, child.cpu_s))
+                if name == "t2v-tui":
+                    child.drain(3.0)
+                    memory.append(child.rss_mb)
+    for name, found in rows.items():
+        wall, cpu = (statistics.median(values) for values in zip(*found[1:], strict=True))
+        print(f"{name:<10} first paint after {wall:.2f} s, {cpu:.2f} CPU s   (median of {rounds})")
+    print(f"t2v-tui    {statistics.median(memory[1:]):.0f} MB after 3 s")
+
+
+def print_idle(folder: Path, seconds: float) -> None:
+    from agent_here import Here, agent  # noqa: PLC0415 - of the tests
+
+    with on_terminal(*tui(folder)) as child:
+        child.drain(15.0)  # the first page's checks
+        _print_idle("first page", child, seconds)
+    with agent() as one:
+        here = Here(folder, one)
+        job = here.start(WORKS, verb="train")
+        here.at_work(job)
+        with on_terminal(*tui(folder)) as child:
+            child.drain(5.0)
+            _print_idle("a training that is silent", child, seconds)
+        here.stop_all()
+
+
+def _print_idle(what: str, child: Child, seconds: float) -> None:
+    before = child.cpu_s
+    written = child.drain(seconds)
+    cpu = (child.cpu_s - before) / seconds
+    print(f"idle, {what:<26} {cpu:5.1%} CPU   {written / seconds / 1000:.2f} kB/s to the terminal")
+
+
+def print_key(folder: Path, rounds: int) -> None:
+    from training_set import data_set  # noqa: PLC0415 - of the tests, with torch
+
+    print(f"key to job, here              {_keys(folder, folder, rounds, data_set(), {}):.3f} s   (median of {rounds})")
+    from bench.chaos import ChaosProxy  # noqa: PLC0415
+    from bench.sshd import Sshd  # noqa: PLC0415
+
+    sshd = Sshd(folder / "sshd")
+    sshd.start()
+    try:
+        with ChaosProxy(("127.0.0.1", sshd.port)) as proxy:
+            there, config = folder / "there", folder / "config"
+            there.mkdir()
+            _pin(config, sshd, proxy.port)
+            here = folder / "here"
+            here.mkdir()
+            (here / "t2v.toml").write_text(
+                f'[host.vm]\naddress = "127.0.0.1"\nport = {proxy.port}\nidentity = "{sshd.client_key}"\n'
+                f'user = "{sshd.user}"\nworkdir = "{there}"\npython = "{sys.executable}"\n'
+            )
+            proxy.rules.delay_s = ONE_WAY_S
+            env = {"XDG_CONFIG_HOME": str(config), "HOME": str(config)}
+            took = _keys(here, there, rounds, data_set(), env, choose="h\x1b[B\r")
+            print(f"key to job, SSH at 50 ms RTT  {took:.3f} s   (median of {rounds})")
+    finally:
+        sshd.kill()
+
+
+def _pin(config: Path, sshd: object, port: int) -> None:
+    from remote.host_keys import KnownHosts  # noqa: PLC0415
+
+    config.mkdir()
+    known = KnownHosts(config / "t2v/known_hosts")
+    known.pin(f"[127.0.0.1]:{port}", [sshd.public_host_key])  # type: ignore[attr-defined]
+
+
+def _keys(here: Path, there: Path, rounds: int, data: Path, env: dict[str, str], *, choose: str = "") -> float:
+    """Press `t` again and again, each run with checkpoints of its own; until its process is there."""
+    settings = here / "t2v.toml"
+    hosts = settings.read_text() if settings.exists() else ""
+    settings.write_text(f'data = "{data}"\ncheckpoints = "{there}/held"\n[train]\npreset = "tiny"\n{hosts}')
+    found = []
+    for _ in range(rounds):
+        with on_terminal(*tui(here), env=env) as child:
+            child.drain(2.0)
+            if choose:
+                for key in (choose[0], choose[1:-1], choose[-1]):
+                    child.press(key)
+                    child.drain(0.7)
+                child.drain(4.0)  # the link is up, the host is known
+            before = set((there / "jobs").glob("*-train-*"))
+            child.press("t")
+            took = child.until(lambda before=before: _began(there, before))  # type: ignore[misc]
+            found.append(took)
+            child.press("\x1b")  # taken back within three seconds
+            child.drain(1.5)
+        _end_all(there)
+    return statistics.median(found)
+
+
+def _began(there: Path, before: set[Path]) -> bool:
+    return any((job / "state.json").exists() for job in set((there / "jobs").glob("*-train-*")) - before)
+
+
+def _end_all(folder: Path) -> None:
+    from agent_here import Here, agent  # noqa: PLC0415
+
+    with agent() as one:
+        Here(folder, one).stop_all()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["start", "idle", "key"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    asked = parser.parse_args()
+    for what, measure in (
+        ("start", lambda folder: print_start(folder, asked.rounds)),
+        ("idle", lambda folder: print_idle(folder, asked.seconds)),
+        ("key", lambda folder: print_key(folder, asked.rounds)),
+    ):  # fmt: skip
+        if asked.what in (None, what):
+            with tempfile.TemporaryDirectory() as folder:
+                measure(Path(folder))
+
+
+if __name__ == "__main__":
+    main()
