@@ -366,3 +366,16 @@ def test_a_part_is_never_written_through_a_link(tmp_path: Path) -> None:
     part.land()
     assert (tmp_path / "precious").read_text() == "precious"
     assert (tmp_path / "film.mp4").read_bytes() == b"new"
+
+
+def test_a_thread_that_comes_late_begins_nothing_anew(tmp_path: Path) -> None:
+    part = Part(tmp_path / "film.mp4", "one", 3)
+    part.write(0, b"new")
+    part.done(0, 3)
+    part.land()
+    part.write(0, b"old")
+    part.done(0, 3)
+    part.sync()
+    assert part.read(0, 3) == b""
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+    assert (tmp_path / "film.mp4").read_bytes() == b"new"

@@ -126,23 +126,31 @@ class Part:
             return self._there[0][1] if self._there and self._there[0][0] == 0 else 0
 
     def read(self, offset: int, size: int) -> bytes:
+        """b"" when it was retired."""
         with self._lock:
-            return os.pread(self._descriptors()[0], size, offset)
+            return b"" if self._is_given_up else os.pread(self._descriptors()[0], size, offset)
 
     def sync(self) -> None:
         """The disk may take its time; nobody who writes meanwhile has to wait."""
         with self._lock:
+            if self._is_given_up:
+                return
             twin = os.dup(self._descriptors()[0])
         try:
             os.fsync(twin)
         finally:
             os.close(twin)
 
-    def forget(self) -> None:
-        """What is there is not what was sent: away with it, and with what is still to be written."""
+    def retire(self) -> None:
+        """Nobody writes to it from here any more: a thread that comes late must not begin it anew."""
         with self._lock:
             self._is_given_up = True
             self.close()
+
+    def forget(self) -> None:
+        """What is there is not what was sent: away with it, and with what is still to be written."""
+        with self._lock:
+            self.retire()
             self.discard()
 
     def adopt(self) -> None:
@@ -167,7 +175,7 @@ class Part:
         with self._lock:
             if mtime_ns is not None:
                 os.utime(self._descriptors()[0], ns=(mtime_ns, mtime_ns))
-            self.close()
+            self.retire()
             self.path.replace(self.target)
             self.journal.unlink(missing_ok=True)
 

@@ -246,9 +246,9 @@ class Arrivals:
         self.board.landed(str(state.unit.path))
 
     def settle(self, incoming: Sequence[Incoming]) -> None:
-        """Close what is open, and have the disk keep the new names."""
+        """Close what is open for good, and have the disk keep the new names."""
         for one in incoming:
-            one.part.close()
+            one.part.retire()
         for folder in self._folders:
             if folder.is_dir():
                 sync(folder)
