@@ -124,7 +124,7 @@ class PlayerApp(Measured):
             self.turns += frame != self.player.picture.frame
             turn(frame)
 
-        self.player.picture.turn_to = counted  # type: ignore[method-assign]
+        self.player.picture.turn_to = counted
         self.player.is_playing = True
         self.player.show_film(moving_film(self.pixels))
 

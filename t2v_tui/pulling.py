@@ -41,7 +41,7 @@ class PullStream(Stream):
         try:
             self._pull()
         except EngineError as error:
-            self._turn_to(state="failed", why=f"{error.message}. {error.hint}".removesuffix(". "))
+            self._show(replace(self.view, state="failed", why=f"{error.message}. {error.hint}".removesuffix(". ")))
         self.landed(None)
 
     def _pull(self) -> None:
@@ -53,29 +53,28 @@ class PullStream(Stream):
         if not plan.needed:
             others = [item for item in plan.items if item.standing.value == "other"]
             why = "another file of that name is here" if others else "it is here already"
-            self._turn_to(state="failed" if others else "done", why=why)
+            self._show(replace(self.view, state="failed" if others else "done", why=why))
             return
-        self._turn_to(state="running", total_bytes=plan.to_send)
+        self._show(replace(self.view, state="running", total_bytes=plan.to_send))
         self._pulling = Pulling(jobs, plan)
         for progress in self._pulling:
             self._take(progress)
         is_over = self.view.state == "done"
         if not is_over:
-            self._turn_to(state="paused", why="left; pull it again to go on")
+            self._show(replace(self.view, state="paused", why="left; pull it again to go on"))
 
     def _take(self, progress: TransferProgress) -> None:
         from remote.transfer.progress import Phase  # noqa: PLC0415
 
         state = {Phase.WAITING: "queued", Phase.ENDED: "done"}.get(progress.phase, "running")
-        self._turn_to(
-            state=state, done_bytes=progress.done_bytes, total_bytes=progress.total_bytes, rate=progress.bytes_per_s,
-            why=progress.note if state == "queued" else "",
-        )  # fmt: skip
+        why = progress.note if state == "queued" else ""
+        done, total = progress.done_bytes, progress.total_bytes
+        rate = progress.bytes_per_s
+        self._show(replace(self.view, state=state, done_bytes=done, total_bytes=total, rate=rate, why=why))
         if progress.phase is Phase.LANDED:
             self.landed(progress.path)
 
-    def _turn_to(self, **changes: object) -> None:
-        view = replace(self.view, **changes)  # type: ignore[arg-type]
+    def _show(self, view: TransferView) -> None:
         if view != self.view:
             self.view = view
             self.tell(TransferHeard(view))

@@ -211,7 +211,7 @@ async def test_it_draws_at_most_twice_a_second() -> None:
     app = Showing()
     async with app.run_test(size=(80, 20)) as pilot:
         drawn = []
-        app.curve._draw = lambda draw=app.curve._draw: (drawn.append(time.monotonic()), draw())[1]  # type: ignore[method-assign,misc]
+        app.curve._draw = lambda draw=app.curve._draw: (drawn.append(time.monotonic()), draw())[1]
         begin = time.monotonic()
         for length in range(1, 60):
             app.curve.show([Run("a", RUN.steps[:length], RUN.losses[:length])])

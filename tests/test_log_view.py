@@ -395,7 +395,7 @@ async def test_errors_stand_out_and_a_theme_changes_what_was_drawn(tmp_path: Pat
 
         def colours() -> list[str]:
             lines = app.view.lines.render_lines(app.view.lines.size.region)
-            return [str(next(iter(line)).style and next(iter(line)).style.color) for line in lines[:2]]  # type: ignore[union-attr]
+            return [str(next(iter(line)).style and next(iter(line)).style.color) for line in lines[:2]]
 
         dark = colours()
         assert dark[0] != dark[1]

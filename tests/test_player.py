@@ -38,7 +38,7 @@ class Showing(App[None]):
 
     def __init__(self, **options: object) -> None:
         super().__init__()
-        self.player = Player(empty="Nothing chosen.", is_remote=False, **options)  # type: ignore[arg-type]
+        self.player = Player(empty="Nothing chosen.", is_remote=False, **options)
 
     def compose(self) -> ComposeResult:
         yield self.player

@@ -52,7 +52,7 @@ class Watched(CockpitApp):
         self.asked: list[StartWork] = []
         super().__init__(workspace, **options)
 
-    def submit(self, verb: str, values: dict[str, Any], host: str, then: str) -> None:  # type: ignore[override]
+    def submit(self, verb: str, values: dict[str, Any], host: str, then: str) -> None:
         self.asked.append(StartWork(verb, values, host, then))
 
 

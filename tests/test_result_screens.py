@@ -155,7 +155,7 @@ def test_what_cannot_be_drawn_says_why_and_what_to_do(
     )
 
     async def choose(pilot: Pilot[Any]) -> None:
-        pilot.app.screen.watch_job(failed)  # type: ignore[attr-defined]
+        pilot.app.screen.watch_job(failed)
 
     assert snap_compare(app_of("generate", state), terminal_size=size, run_before=stand_still(choose))
 
@@ -167,8 +167,8 @@ def test_before_and_after_stand_side_by_side(size: tuple[int, int], tmp_path: Pa
 
     async def choose(pilot: Pilot[Any]) -> None:
         screen = pilot.app.screen
-        screen.arrive({"input": "outputs/a-red-square-moving-right-7.mp4", "prompt": "a red square, sharper"})  # type: ignore[attr-defined]
-        screen.watch_job(done)  # type: ignore[attr-defined]
+        screen.arrive({"input": "outputs/a-red-square-moving-right-7.mp4", "prompt": "a red square, sharper"})
+        screen.watch_job(done)
         await settled(pilot)
         for player in screen.query(Player):
             player._stand_still()

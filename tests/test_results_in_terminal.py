@@ -45,7 +45,7 @@ def test_generate_play_and_refine_with_the_model_that_is_shipped(tmp_path: Path)
         shown.wait_for("64×64 · 8 frames at 8 fps")
         shown.press("Space")
         frames: set[str] = set()
-        shown.wait_until(lambda: frames.add(picture(shown)) or len(frames) > 3)  # type: ignore[func-returns-value]
+        shown.wait_until(lambda: frames.add(picture(shown)) or len(frames) > 3)
         assert all(map(has_red, frames - {""}))
 
         shown.press("r")

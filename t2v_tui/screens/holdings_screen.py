@@ -22,6 +22,7 @@ from t2v_tui.screens.dialogs import Confirm, Question
 from t2v_tui.state import LOCAL, Reach
 
 if TYPE_CHECKING:
+    from t2v_tui.news import News
     from t2v_tui.services import Services
 
 HERE_EVERY_S, THERE_EVERY_S = 4.0, 20.0
@@ -169,8 +170,8 @@ class HoldingsScreen(Cockpit):
         stream.start()
         self.notify(f"{paths[0]} is on its way from {stream.host}", markup=False)
 
-    def _tell(self, news: object) -> None:
-        self.post_message(Heard(news))  # type: ignore[arg-type]
+    def _tell(self, news: News) -> None:
+        self.post_message(Heard(news))
 
     def _landed(self, _path: str | None) -> None:
         self.post_message(self.Changed())

@@ -56,7 +56,6 @@ class Film:
         self._drawn.move_to_end(key)
         return drawn
 
-
     def fitted(self, box: tuple[int, int]) -> Film:
         """Itself, or every so many pixels of it, so that it fits into `box` (pixels)."""
         scale = min(1.0, box[0] / self.width, box[1] / self.height)
@@ -112,12 +111,15 @@ async def decode(path: Path, box: tuple[int, int], *, python: str = sys.executab
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Also when this is cancelled once more, as at the app's end: a child outlives its loop badly."""
+    """Until it is gone, also when nobody looks any more and this is cancelled again, as at the app's end."""
     while child.returncode is None:
         with suppress(ProcessLookupError):
             child.kill()
         with suppress(asyncio.CancelledError):
             await child.wait()
+    # Left to itself it is closed a few turns of the loop later, which at the app's end do not come any more.
+    transport: asyncio.BaseTransport = vars(child)["_transport"]
+    transport.close()
 
 
 def film_of(said: bytes, path: Path) -> Film:
