@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -16,7 +16,6 @@ from remote.host_settings import LOCAL, read_hosts
 from remote.hosts import host_named
 from remote.transfer.plan import WORDS, Plan, Standing, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
-from remote.transfer.push_plan import PushPlan, plan_push
 from remote.transfer.streams import WINDOW_BYTES
 from t2v_core.errors import AskedWrongly
 from t2v_core.events import Event
@@ -34,6 +33,10 @@ HostOption = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, and move nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
+
+
+if TYPE_CHECKING:
+    from remote.transfer.push_plan import PushPlan
 
 
 @dataclass
@@ -162,9 +165,6 @@ def _pull(
     jobs: HostJobs, words: Sequence[str], teller: Narrator, outcome: Outcome, *,
     is_latest: bool, is_dry: bool, is_replacing: bool,
 ) -> None:  # fmt: skip
-    from remote.transfer.logs_home import PullingLogs  # noqa: PLC0415 - what only moving needs
-    from remote.transfer.pull import Pulling  # noqa: PLC0415
-
     files = [word for word in words if word != "logs"]
     if files:
         plan = plan_pull(jobs, files, is_latest=is_latest, is_replacing=is_replacing)
@@ -172,8 +172,12 @@ def _pull(
         if is_dry:
             outcome.paths += [str(item.path) for item in plan.needed]
         elif plan.needed:
+            from remote.transfer.pull import Pulling  # noqa: PLC0415 - mostly there is nothing to do
+
             _follow(Pulling(jobs, plan), teller, outcome)
     if "logs" in words:
+        from remote.transfer.logs_home import PullingLogs  # noqa: PLC0415
+
         logs = PullingLogs(jobs)
         teller.say(f"logs of {len(logs.rows)} jobs: {size(logs.to_send)}", "dim")
         if not is_dry and logs.rows:
@@ -192,6 +196,7 @@ def _push(
     jobs: HostJobs, what: Sequence[str], teller: Narrator, outcome: Outcome, *, is_dry: bool, is_replacing: bool
 ) -> None:
     from remote.transfer.push import Pushing  # noqa: PLC0415
+    from remote.transfer.push_plan import plan_push  # noqa: PLC0415
 
     plan = plan_push(jobs, what, is_replacing=is_replacing)
     tell_push_plan(plan, teller, outcome)
