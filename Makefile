@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both set up what they need, once.
+# Three commands: `make demo`, `make tui` and `make test`. Each sets up what it needs, once.
 # The first that runs and is new enough: a name on the PATH may be a shim for a version that is not there.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -7,13 +7,16 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports tests clean
+.PHONY: help demo tui test lint types imports tests clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: .venv/engine ## run the whole job on the built-in world, in ./demo
 	@$(BIN)/t2v demo
+
+tui: .venv/engine ## open the terminal UI
+	@$(BIN)/python -m t2v_tui.main
 
 test: lint types imports tests ## run lint, type check, import contracts and all tests
 

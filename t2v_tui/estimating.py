@@ -22,11 +22,18 @@ UNKNOWN = ("how long it will take is not known",)
 class Estimating(Stream):
     """price: US dollars an hour, if any; gpu: of the host, when it is another machine"""
 
-    def __init__(self, wanted: Wanted, services: Services, tell: Tell, price: float | None, gpu: str) -> None:
+    def __init__(
+        self, wanted: Wanted, services: Services, tell: Tell, price: float | None, gpu: str, *, after_s: float
+    ) -> None:
+        """after_s: what is estimated goes first, since both load an engine"""
         super().__init__("estimate", tell)
+        self.after_s = after_s
         self.wanted, self.services, self.price, self.gpu = wanted, services, price, gpu
 
     def run(self) -> None:
+        self.pause(self.after_s)
+        if self.is_closed:
+            return
         try:
             said = self._reckoned()
         except EngineError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +14,7 @@ from t2v_core.workspace import Workspace
 from t2v_tui.state import JobKey
 from t2v_tui.words import duration
 
+CHUNK_BYTES = 1 << 20
 # Kinds that are one sentence; WARN and ERROR as loggers say them, so that the log view colours them.
 FORMS = {
     "progress": "{done} of {total} {unit}", "stage": "▸ {name}  {detail}", "checkpoint": "saved {path}",
@@ -20,8 +23,50 @@ FORMS = {
 
 
 def journal_of(workspace: Workspace, job: JobKey) -> Path:
-    """Written anew whenever the job is followed from its beginning; nothing but the events is needed for it."""
+    """Nothing but the events is needed for it: whoever removes it loses nothing."""
     return workspace.root / ".t2v" / "tui" / "journal" / quote(job.host, safe="") / f"{job.job}.log"
+
+
+class Journal:
+    """One line an event, in order: who hears them again from the first writes nothing that is there already.
+
+    Several apps may write at once, each the same bytes to the same place. A disk that takes no more costs the lines.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = -1
+        self._seen = self._there = self._offset = 0
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._look()
+
+    def _look(self) -> None:
+        """Whole lines there are, and where the next one goes."""
+        place = 0
+        while data := os.pread(self._descriptor, CHUNK_BYTES, place):
+            self._there += data.count(b"\n")
+            if (last := data.rfind(b"\n")) >= 0:
+                self._offset = place + last + 1
+            place += len(data)
+
+    def again(self) -> None:
+        """The next event is the job's first."""
+        self._seen = 0
+
+    def take(self, event: Event) -> None:
+        self._seen += 1
+        if self._seen <= self._there or self._descriptor < 0:
+            return
+        line = " ".join(line_of(event).splitlines()).encode(errors="replace") + b"\n"
+        with suppress(OSError):
+            self._offset += os.pwrite(self._descriptor, line, self._offset)
+            self._there = self._seen
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def line_of(event: Event) -> str:

@@ -16,6 +16,7 @@ from t2v_tui.words import usd
 # For so long after it began, `esc` ends the job again; nothing of it is lost, since the engine still loads.
 TAKE_BACK_S = 3.0
 MOST_VALUES = 5
+ESTIMATE_AFTER_S = 1.5
 OVER = (LaunchPhase.DONE, LaunchPhase.FAILED, LaunchPhase.CANCELLED)
 
 
@@ -42,7 +43,10 @@ class Launcher:
         if self.services is None:
             return
         if wanted.verb == "train":
-            self.estimating = Estimating(wanted, self.services, self.from_thread, price_of(host), gpu_of(host))
+            after_s = 0.0 if phase is LaunchPhase.ASKING else ESTIMATE_AFTER_S
+            self.estimating = Estimating(
+                wanted, self.services, self.from_thread, price_of(host), gpu_of(host), after_s=after_s
+            )
             self.estimating.start()
         if phase is LaunchPhase.WORKING:
             self._start()

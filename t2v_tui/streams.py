@@ -8,16 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from io import FileIO
 from typing import TYPE_CHECKING
 
 from remote.errors import HostUnreachable
 from remote.job_row import JobRow
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
-from t2v_tui.journal import journal_of, line_of
+from t2v_tui.journal import Journal, journal_of
 from t2v_tui.news import LinkHeard, MachineHeard, News, RowsHeard, RunEnded, RunPiece, VmHeard
 from t2v_tui.runs import Fold
 from t2v_tui.services import Services
@@ -102,7 +100,7 @@ class RunFollow(Stream):
         self._fold, self._is_told, self._is_first = Fold(), False, True
         self._link_why: str | None = None
         self._follower: Follower | None = None
-        self._journal: FileIO | None = None
+        self._journal = Journal(journal_of(services.workspace, job))
 
     def run(self) -> None:
         from remote.logs import Follower  # noqa: PLC0415
@@ -111,7 +109,7 @@ class RunFollow(Stream):
         spool = Spool.of(self.services.workspace, self.job.host, self.job.job)
         attempt = 0
         while not self.is_closed:
-            self._begin_journal()
+            self._journal.again()
             if spool.is_whole:
                 self._read_whole(spool)
                 return
@@ -125,18 +123,6 @@ class RunFollow(Stream):
             attempt += 1
             with self._lock:
                 self._fold, self._is_first = Fold(), True
-
-    def _begin_journal(self) -> None:
-        """From here on everything is heard again. What cannot be written is seen in the curve all the same."""
-        path = journal_of(self.services.workspace, self.job)
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = FileIO(path, "w")
-
-    def _write(self, event: Event) -> None:
-        if self._journal is not None:
-            with suppress(OSError):
-                self._journal.write(line_of(event).encode(errors="replace") + b"\n")
 
     def _read_whole(self, spool: Spool) -> None:
         """All of it is here: nobody has to be asked, and the host may be off."""
@@ -166,7 +152,7 @@ class RunFollow(Stream):
         with self._lock:
             if event is not None:
                 self._fold.take(event)
-                self._write(event)
+                self._journal.take(event)
             if link_why is not None:
                 self._link_why = link_why
             is_told, self._is_told = self._is_told, True

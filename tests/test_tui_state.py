@@ -28,7 +28,7 @@ from t2v_core.events import Event
 from t2v_core.workspace import Workspace
 from t2v_tui.farewell import farewell
 from t2v_tui.headline import Tone, headline, in_one_line, truth
-from t2v_tui.journal import line_of
+from t2v_tui.journal import Journal, line_of
 from t2v_tui.launcher import Launcher, can_take_back
 from t2v_tui.launching import Wanted
 from t2v_tui.memory import recall, remember
@@ -216,6 +216,22 @@ def test_events_read_as_lines_and_warnings_as_loggers_say_them() -> None:
     warning = Event(NOW, "warning", {"message": "slow", "hint": "more workers"})
     assert line_of(warning)[9:] == "WARN slow  → more workers"
     assert line_of(Event(NOW, "stage", {"name": "train"}))[9:] == "▸ train"
+
+
+def test_a_journal_that_is_taken_up_again_has_every_line_once(tmp_path: Path) -> None:
+    said, file = events(30), tmp_path / "a/journal.log"
+    for upto in (7, 31, len(said)):  # the app was killed in between
+        journal = Journal(file)
+        for event in said[:upto]:
+            journal.take(event)
+        journal.close()
+    file.write_bytes(file.read_bytes()[:-5])  # and once in the middle of a line
+    journal = Journal(file)
+    for _ in range(2):  # a link was lost: the follower begins anew
+        journal.again()
+        for event in said:
+            journal.take(event)
+    assert file.read_text().splitlines() == [line_of(event) for event in said]
 
 
 # Launching
