@@ -76,6 +76,8 @@ class HearingApp(App[str]):
         self.workspace, self.services, self.settings, self.now = workspace, services, settings or Tui(), now
         memory = memory or Memory()
         self.state = reduce(state or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
+        if services is not None and not self.state.hosts:
+            self.state = reduce(self.state, HostsKnown((services.here(),)))
         # Settings that were chosen for a verb, over those of t2v.toml.
         self.chosen: dict[str, Mapping[str, Any]] = dict(memory.chosen)
         self._first_screen = first
@@ -216,6 +218,7 @@ class HearingApp(App[str]):
             self.from_thread(HostsKnown(self.services.hosts()))
             self.from_thread(Remembered({}, self.services.remembered(), self.state.host, self.state.shown))
         except EngineError as error:
+            self.from_thread(HostsKnown((self.services.here(),)))
             self.post_message(Failed(error.message, error.hint))
 
     def wake(self, host: str) -> None:

@@ -115,7 +115,7 @@ def _with_hosts(state: State, hosts: tuple[HostView, ...]) -> State:
 def _remembered(state: State, news: Remembered) -> State:
     hosts = {name: news.hosts.get(name, host) for name, host in state.hosts.items()} or dict(news.hosts)
     jobs = {job.key: job for job in news.jobs} | dict(state.jobs)
-    chosen = news.host if news.host in hosts or not hosts else state.host
+    chosen = news.host if news.host in hosts or (news.host and not hosts) else state.host
     return replace(
         state,
         hosts=MappingProxyType(hosts),

@@ -45,13 +45,16 @@ class Services:
         """This machine, and those of t2v.toml. Raises AskedWrongly when that is wrong."""
         from remote.host_settings import read_hosts  # noqa: PLC0415
 
-        here = HostView(LOCAL, HostKind.LOCAL, "this machine", str(self.workspace.root))
-        views = [here]
+        views = [self.here()]
         for name, one in read_hosts(self.workspace).items():
             is_vm = one.provider == "gcloud"
             kind, vm = (HostKind.VM, VmView(zone=one.zone or "")) if is_vm else (HostKind.SSH, None)
             views.append(HostView(name, kind, one.address or name, one.workdir, vm=vm))
         return tuple(views)
+
+    def here(self) -> HostView:
+        """This machine, which is there whatever t2v.toml says."""
+        return HostView(LOCAL, HostKind.LOCAL, "this machine", str(self.workspace.root))
 
     def host(self, name: str) -> Host:
         """A connection of its own, for what streams. Raises AskedWrongly."""

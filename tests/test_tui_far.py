@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 from far_host import Far, far_host
 from real_terminal import TMUX, terminal
+from training_set import data_set
+from vm_here import vm_here
 
 pytestmark = pytest.mark.skipif(TMUX is None, reason="there is no tmux here")
+TRAINING = """
+data = "{data}"
+device = "cpu"
+[train]
+preset = "tiny"
+epochs = 400
+batch_size = 2
+samples = 0
+"""
 # Counts as a training does, until a file named `go` lies in its workspace.
 TRAINS = """
 import json, os, pathlib, sys, time
@@ -44,7 +55,7 @@ def test_a_cut_link_is_said_to_be_that_and_what_was_missed_is_there_when_it_is_b
         environment = {"XDG_CONFIG_HOME": str(far.config), "HOME": str(far.config)}
         arguments = ["-m", "t2v_tui.main", "--workspace", str(far.here.root)]
         with terminal(arguments, cwd=far.here.root, env=environment) as one:
-            one.wait_for("HERE local")
+            one.wait_for("there is vm")
             one.press("h")
             one.wait_for("Which host works")
             one.press("Down", "Enter")
@@ -66,3 +77,41 @@ def test_a_cut_link_is_said_to_be_that_and_what_was_missed_is_there_when_it_is_b
             assert heard == list(range(1, len(heard) + 1))
             one.press("q")
             one.wait_for("ended with 0")
+
+
+@pytest.mark.slow
+def test_one_key_and_a_yes_bring_a_vm_that_is_off_to_its_first_loss(tmp_path: Path) -> None:
+    with vm_here(tmp_path) as vm:
+        vm.add()
+        vm.write_settings()
+        hosts = vm.here.settings_file.read_text()
+        vm.here.settings_file.write_text(TRAINING.format(data=data_set()) + hosts)
+        environment = vm.gce.environment | {"XDG_CONFIG_HOME": str(vm.gce.home / ".config")}
+        arguments = ["-m", "t2v_tui.main", "--workspace", str(vm.here.root)]
+        with terminal(arguments, cwd=vm.here.root, env=environment) as one:
+            one.wait_for("there is a100-golden")
+            one.press("h")
+            one.wait_for("Which host works")
+            one.press("Down", "Enter")
+            one.wait_for(r"○ STOPPED a100-golden .* confirmed \d+ s ago")
+            one.press("t")
+            screen = one.wait_for(r"y starts a100-golden, which then costs \$\d+\.\d\d/h")
+            assert "✓" not in screen
+            one.press("y")
+            one.wait_for("✓ VM")
+            one.wait_for("✓ launch")
+            one.wait_for("✓ first loss|it/s")
+            one.wait_for(r"● RUNNING a100-golden .*\$\d+\.\d\d/h")
+            one.press("x")
+            one.wait_for("stays on and costs")
+            one.press("s")
+            one.wait_for("■ stopped")
+            one.press("v")
+            one.wait_for("while off")
+            one.press("d")
+            one.wait_for("Stop a100-golden")
+            one.press("s")
+            one.wait_for("○ STOPPED a100-golden")
+            one.press("q")
+            assert "a100-golden" not in one.wait_for("ended with 0")
+        assert vm.gce.left == []

@@ -91,7 +91,8 @@ class Choose(Panel):
     def on_mount(self) -> None:
         table = self.query_one(ListTable)
         table.show_rows(self.rows)
-        table.move_cursor(row=max(0, [key for key, _ in self.rows].index(self.chosen)), animate=False)
+        keys = [key for key, _ in self.rows]
+        table.move_cursor(row=keys.index(self.chosen) if self.chosen in keys else 0, animate=False)
         table.focus()
 
     @on(DataTable.RowSelected)
