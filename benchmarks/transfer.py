@@ -1,8 +1,7 @@
 """Files between here and a host 50 ms away: ours beside gcloud, scp, rsync, Fabric and tar, in turns; medians.
 
 python benchmarks/transfer.py                        a checkpoint of 1 GiB, 500 files of 100 KB, nothing to do, up
-python benchmarks/transfer.py --mib 64 --rounds 1    a look whether all of it runs
-python benchmarks/transfer.py --only big,idle        some of it: big, many, idle, up
+python benchmarks/transfer.py --mib 64 --rounds 1 --only big,idle    a look; some of big, many, idle, up
 
 The link is `tests/bench/wan.py`: real TCP over two TUN devices, which takes root. `t2v` is the whole command each time,
 from the start of its interpreter to its end, with every byte hashed and synced; the others are as they come.
@@ -18,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,8 +47,7 @@ import sys
 from fabric import Connection
 host, user, port, key, there, here = sys.argv[1:]
 options = {"key_filename": key, "look_for_keys": False}
-with Connection(host, user, int(port), connect_kwargs=options) as plain:
-    plain.get(there, here)
+Connection(host, user, int(port), connect_kwargs=options).get(there, here)
 """
 
 
@@ -183,8 +180,7 @@ def tell(title: str, took: dict[str, list[float]], size: int) -> None:
     """Medians, and how often each is as slow as ours."""
     ours = statistics.median(took["t2v"])
     for name, values in took.items():
-        middle = statistics.median(values)
-        spread = f"{min(values):.2f} … {max(values):.2f}"
+        middle, spread = statistics.median(values), f"{min(values):.2f} … {max(values):.2f}"
         print(
             f"{title:22} {name:22} {middle:7.2f} s  {size / middle / 1e6:6.1f} MB/s  {middle / ours:5.1f} ×  ({spread})"
         )
@@ -301,5 +297,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    threading.excepthook = lambda _: None  # paramiko's threads speak when a connection is cut under them
     main()
