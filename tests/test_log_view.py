@@ -296,6 +296,9 @@ async def test_a_filter_shows_only_what_has_it_and_goes_on_with_what_comes(tmp_p
     app = Shown(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await eventually(pilot, lambda: texts(app)[-1] == "line 19999")
+        await pilot.press("f", *"[/999]", "enter")  # nothing has it, and it is no markup
+        await eventually(pilot, lambda: app.view.lines.rows == 0)
+        await eventually(pilot, lambda: "0 of 20" in str(app.view.border_subtitle))
         await pilot.press("f", *"999", "enter")
         expected = [n for n in range(20_000) if "999" in str(n)]
         await eventually(pilot, lambda: app.view.lines.rows == len(expected))

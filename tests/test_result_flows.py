@@ -438,3 +438,19 @@ def test_reading_results_loads_no_tensors() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert loaded & {"torch", "numpy", "av", "PIL", "paramiko", "google", "diffusers"} == set()
+
+
+@on_screen
+async def test_a_prompt_with_brackets_is_text_and_no_markup(tmp_path: Path) -> None:
+    add_checkpoint(tmp_path, 15, loss=0.1)
+    add_video(tmp_path, "odd.mp4", "[/] a [red] square [link='x']", epoch=15)
+    app = Watched(
+        Workspace(tmp_path), services=None, state=state_of(Workspace(tmp_path), host="local"), first="checkpoints"
+    )
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, CheckpointsScreen)
+        await eventually(pilot, lambda: screen.player.film is not None)
+        await pilot.press("3")
+        await eventually(pilot, lambda: isinstance(app.screen, VideosScreen) and bool(app.screen.videos))
+        await eventually(pilot, lambda: "[/] a [red] square" in str(app.screen.query_one("#facts").render()))

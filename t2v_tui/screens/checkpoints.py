@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
@@ -19,6 +19,7 @@ from t2v_tui.screens.dialogs import Question
 from t2v_tui.screens.holdings_screen import HoldingsScreen
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.transfers import Transfers
 from t2v_tui.words import grouped, size
@@ -47,12 +48,12 @@ class CheckpointsScreen(HoldingsScreen):
 
     def body(self) -> ComposeResult:
         with Horizontal():
-            with Vertical(id="list", classes="pane"):
+            with Pane(id="list"):
                 yield ListTable(COLUMNS, id="checkpoints")
                 yield Static(NOTHING, id="nothing", classes="empty", markup=False)
-                yield Static(id="facts", markup=False)
+                yield Words(id="facts")
                 yield Transfers()
-            with Vertical(id="samples", classes="pane"):
+            with Pane(id="samples"):
                 yield Player(empty="No video was made from it here.", letters=self.cockpit.settings.ascii)
 
     @property
@@ -77,8 +78,7 @@ class CheckpointsScreen(HoldingsScreen):
         is_empty = not self.pairs and self.here.is_read
         self.query_one("#nothing").display = is_empty
         self.table.display = not is_empty
-        self.query_one("#list").border_title = self._title()
-        self.query_one("#list").border_subtitle = there.why or None
+        self.query_one("#list", Pane).entitle(self._title(), there.why or None)
         on_their_way = [one for one in state.transfers if one.state != "done"]
         self.query_one(Transfers).display = bool(on_their_way)
         self.query_one(Transfers).show(on_their_way)
@@ -113,13 +113,12 @@ class CheckpointsScreen(HoldingsScreen):
 
     def _show_chosen(self) -> None:
         pair = self.chosen
-        self.query_one("#facts", Static).update(self._facts(pair) if pair is not None else "")
+        self.query_one("#facts", Words).say(self._facts(pair) if pair is not None else "")
         samples = pair.samples if pair is not None else ()
         self._sample = min(self._sample, max(0, len(samples) - 1))
-        box = self.query_one("#samples")
-        box.border_title = f"video {self._sample + 1} of {len(samples)}" if samples else "videos made from it"
         video = next((one for one in self.here.videos if samples and one.path == samples[self._sample]), None)
-        box.border_subtitle = video.title if video is not None else None
+        title = f"video {self._sample + 1} of {len(samples)}" if samples else "videos made from it"
+        self.query_one("#samples", Pane).entitle(title, video.title if video is not None else None)
         self.player.show(self.cockpit.workspace.root / video.path if video is not None else None)
 
     def _facts(self, pair: CheckpointPair) -> Content:

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable, Static
@@ -20,6 +20,7 @@ from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import LOCAL, JobKey, JobView, Reach, RunView, State
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words, size
 
 if TYPE_CHECKING:
@@ -63,16 +64,16 @@ class DataScreen(Cockpit):
         self._followed: set[JobKey] = set()
 
     def body(self) -> ComposeResult:
-        with Vertical(id="sets-box", classes="pane"):
+        with Pane(id="sets-box"):
             yield ListTable(SETS, id="sets")
             yield Static(NOTHING, id="nothing", classes="empty", markup=False)
-            yield Static(id="facts", markup=False)
+            yield Words(id="facts")
         with Horizontal(id="below"):
-            with Vertical(id="aside-box", classes="pane"):
+            with Pane(id="aside-box"):
                 yield ListTable(SET_ASIDE, id="aside")
                 yield Static(NONE_SET_ASIDE, id="none-aside", classes="empty", markup=False)
-            with Vertical(id="work-box", classes="pane"):
-                yield Static(id="work", markup=False)
+            with Pane(id="work-box"):
+                yield Words(id="work")
 
     def on_mount(self) -> None:
         self.set_interval(READ_EVERY_S, self._read_again)
@@ -132,22 +133,21 @@ class DataScreen(Cockpit):
         is_empty = self.sets == ()
         self.query_one("#nothing").display = is_empty
         self.table.display = self.query_one("#facts").display = not is_empty
-        box = self.query_one("#sets-box")
-        box.border_title = "data sets here" if self.sets is not None else "data sets · reading"
         there = self.there[1] if self.there[0] == state.host else ()
-        box.border_subtitle = f"on {state.host}: {', '.join(there)}" if there else None
+        title = "data sets here" if self.sets is not None else "data sets · reading"
+        self.query_one("#sets-box", Pane).entitle(title, f"on {state.host}: {', '.join(there)}" if there else None)
         self._show_chosen()
         self._show_work(state, now_t)
 
     def _show_chosen(self) -> None:
         one = self.chosen
-        self.query_one("#facts", Static).update(facts_of(one) if one is not None else "")
+        self.query_one("#facts", Words).say(facts_of(one) if one is not None else "")
         aside = one.set_aside if one is not None else ()
         table = self.query_one("#aside", ListTable)
         table.show_rows([(row.clip, (Text(row.clip), Text(row.reason), Text(row.detail))) for row in aside])
         table.display = bool(aside)
         self.query_one("#none-aside").display = not aside
-        self.query_one("#aside-box").border_title = f"set aside · {len(aside)}" if aside else "set aside"
+        self.query_one("#aside-box", Pane).entitle(f"set aside · {len(aside)}" if aside else "set aside")
 
     @on(DataTable.RowHighlighted, "#sets")
     def _other_row(self) -> None:
@@ -163,13 +163,13 @@ class DataScreen(Cockpit):
             if job.key not in self._followed and not job.row.has_ended:
                 self._followed.add(job.key)
                 self.post_message(FollowJob(job.key))
-        box, words = self.query_one("#work-box"), self.query_one("#work", Static)
+        box, words = self.query_one("#work-box", Pane), self.query_one("#work", Words)
         if not jobs:
-            box.border_title = "work"
-            words.update(Content.styled("Nothing was started yet.\np prepares, c checks, b builds.", "$text-muted"))
+            box.entitle("work")
+            words.say(Content.styled("Nothing was started yet.\np prepares, c checks, b builds.", "$text-muted"))
             return
-        box.border_title = f"{jobs[0].row.verb} on {jobs[0].key.host}"
-        words.update(work_in_words(jobs[0], state.runs.get(jobs[0].key), now_t, letters=self.cockpit.settings.ascii))
+        box.entitle(f"{jobs[0].row.verb} on {jobs[0].key.host}")
+        words.say(work_in_words(jobs[0], state.runs.get(jobs[0].key), now_t, letters=self.cockpit.settings.ascii))
 
     # Keys
 

@@ -15,6 +15,7 @@ from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, Samp
 from t2v_tui.state import LOCAL, JobKey
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.spec_form import SpecForm
 
@@ -36,22 +37,21 @@ class GenerateScreen(SamplingScreen):
     def body(self) -> ComposeResult:
         with Horizontal():
             with Vertical(id="ask"):
-                with Vertical(id="prompt-box", classes="pane one-line") as box:
-                    box.border_title = "prompt"
-                    box.border_subtitle = "enter makes it · ↑ earlier ones"
+                with Pane(id="prompt-box", classes="one-line") as box:
+                    box.entitle("prompt", "enter makes it · ↑ earlier ones")
                     yield PromptInput(placeholder="what the video shows", id="prompt")
-                with Vertical(id="settings", classes="pane") as box:
-                    box.border_title = "settings"
+                with Pane(id="settings") as box:
+                    box.entitle("settings")
                     with Horizontal(classes="row"):
                         yield Static("host", classes="name")
                         yield Choice([(LOCAL, LOCAL)], id="host")
                         yield Static("where it is drawn", classes="about")
                     yield SpecForm("generate", self.FIELDS, {"prompt": "x"}, choices={"checkpoint": [("", "latest")]})
-                    yield Static(id="about", markup=False)
+                    yield Words(id="about")
             with Vertical(id="look"):
-                with Vertical(id="result-box", classes="pane"):
+                with Pane(id="result-box"):
                     yield Player(empty=EMPTY, id="result", letters=self.cockpit.settings.ascii)
-                with Vertical(id="queue-box", classes="pane"):
+                with Pane(id="queue-box"):
                     yield quiet(ListTable(QUEUE, id="queue"))
 
     def on_mount(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.message import Message
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input
 
 from t2v_core.errors import EngineError
 from t2v_tui.messages import Failed, StartWork, StopWork
@@ -18,6 +18,7 @@ from t2v_tui.screens.watching_screen import WatchingScreen
 from t2v_tui.state import LOCAL, JobKey, JobView, RunView, State
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.words import JOB_GLYPHS
 
@@ -72,7 +73,7 @@ class SamplingScreen(WatchingScreen):
         self._follow(jobs)
         self.queue.show_rows([(f"{job.key.host}\t{job.key.job}", self._cells(job, state)) for job in jobs])
         alive = sum(not job.row.has_ended for job in jobs)
-        self.query_one("#queue-box").border_title = f"queue · {alive} at work or waiting" if alive else "queue"
+        self.query_one("#queue-box", Pane).entitle(f"queue · {alive} at work or waiting" if alive else "queue")
         self._show_result(state)
 
     def _offer_checkpoints(self) -> None:
@@ -101,22 +102,19 @@ class SamplingScreen(WatchingScreen):
         )
 
     def _show_result(self, state: State) -> None:
-        box = self.query_one("#result-box")
+        box = self.query_one("#result-box", Pane)
         job = state.jobs.get(self.watched) if self.watched is not None else None
-        box.border_subtitle = None
-        if job is None:
-            box.border_title = "preview"
-            return
-        run = state.runs.get(job.key)
+        run = state.runs.get(job.key) if job is not None else None
         video = run.samples[-1].video if run is not None and run.samples else ""
-        if not job.row.has_ended:
-            box.border_title = f"drawing · {_how_far(job, run)}".removesuffix(" · ")
-            box.border_subtitle = run.stage or None if run is not None else None
+        if job is None:
+            box.entitle("preview")
+        elif not job.row.has_ended:
+            box.entitle(f"drawing · {_how_far(job, run)}".removesuffix(" · "), run.stage or None if run else None)
         elif video:
-            box.border_title = f"✓ {Path(video).name}"
+            box.entitle(f"✓ {Path(video).name}")
             self._show_video(job.key, video)
         else:
-            box.border_title = f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}"
+            box.entitle(f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}")
             if job.row.reason and job.row.state != "succeeded":
                 self.result.say(f"{job.row.reason}\n{job.row.hint}".strip())
 
@@ -196,8 +194,8 @@ class SamplingScreen(WatchingScreen):
 
     @on(SpecForm.Explained)
     def _explain(self, message: SpecForm.Explained) -> None:
-        about = self.query_one("#about", Static)
-        about.update(message.text)
+        about = self.query_one("#about", Words)
+        about.say(message.text)
         about.set_class(message.is_wrong, "-wrong")
 
     @on(Input.Submitted, "#prompt")

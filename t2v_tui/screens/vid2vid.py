@@ -22,6 +22,7 @@ from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen
 from t2v_tui.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.spec_form import SpecForm
 
@@ -53,29 +54,28 @@ class Vid2VidScreen(SamplingScreen):
     def body(self) -> ComposeResult:
         with Horizontal():
             with Vertical(id="ask"):
-                with Vertical(id="prompt-box", classes="pane two-lines") as box:
-                    box.border_title = "video and prompt"
-                    box.border_subtitle = "enter refines it · ↑ earlier ones"
+                with Pane(id="prompt-box", classes="two-lines") as box:
+                    box.entitle("video and prompt", "enter refines it · ↑ earlier ones")
                     yield PathInput(placeholder="path of a video", id="path")
                     yield PromptInput(placeholder="what it should show", id="prompt")
-                with Vertical(id="settings", classes="pane") as box:
-                    box.border_title = "settings"
+                with Pane(id="settings") as box:
+                    box.entitle("settings")
                     with Horizontal(classes="row"):
                         yield Static("host", classes="name")
                         yield Choice([(LOCAL, LOCAL)], id="host")
                         yield Static("where it is drawn; the video has to be there", classes="about")
                     example = {"prompt": "x", "input": "in.mp4", "output": "out.mp4"}
                     yield SpecForm("refine", self.FIELDS, example, choices={"checkpoint": [("", "latest")]})
-                    yield Static(id="noise", markup=False)
-                    yield Static(id="about", markup=False)
+                    yield Words(id="noise")
+                    yield Words(id="about")
             with Vertical(id="look"):
                 with Horizontal(id="both"):
-                    with Vertical(id="before-box", classes="pane") as box:
-                        box.border_title = "before"
+                    with Pane(id="before-box") as box:
+                        box.entitle("before")
                         yield Player(empty=BEFORE, id="before", letters=self.cockpit.settings.ascii)
-                    with Vertical(id="result-box", classes="pane"):
+                    with Pane(id="result-box"):
                         yield Player(empty=AFTER, id="result", letters=self.cockpit.settings.ascii)
-                with Vertical(id="queue-box", classes="pane"):
+                with Pane(id="queue-box"):
                     yield quiet(ListTable(QUEUE, id="queue"))
 
     def on_mount(self) -> None:
@@ -137,7 +137,7 @@ class Vid2VidScreen(SamplingScreen):
     def _show_noise(self) -> None:
         fields = self.form.fields
         values = {name: self.form.values.get(name, fields[name].default) for name in ("strength", "steps")}
-        self.query_one("#noise", Static).update(noise_in_words(values["strength"], values["steps"]))
+        self.query_one("#noise", Words).say(noise_in_words(values["strength"], values["steps"]))
 
     def action_start(self) -> None:
         values = self.asked()

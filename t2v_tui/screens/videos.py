@@ -11,7 +11,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable, Static
@@ -24,6 +24,7 @@ from t2v_tui.screens.dialogs import Question
 from t2v_tui.screens.holdings_screen import HoldingsScreen
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.sheet import Card, Sheet
 from t2v_tui.widgets.transfers import in_one_line
@@ -63,13 +64,13 @@ class VideosScreen(HoldingsScreen):
 
     def body(self) -> ComposeResult:
         with Horizontal():
-            with Vertical(id="list", classes="pane"):
+            with Pane(id="list"):
                 yield ListTable(COLUMNS, id="videos")
                 yield Sheet(letters=self.cockpit.settings.ascii)
                 yield Static(NOTHING, id="nothing", classes="empty", markup=False)
-            with Vertical(id="show", classes="pane"):
+            with Pane(id="show"):
                 yield Player(letters=self.cockpit.settings.ascii)
-                yield Static(id="facts", markup=False)
+                yield Words(id="facts")
 
     @property
     def table(self) -> ListTable:
@@ -105,9 +106,8 @@ class VideosScreen(HoldingsScreen):
         self.table.display = not self.is_sheet and not is_empty
         if self.is_sheet:
             self.sheet.show_cards(self._cards(), self.table.chosen)
-        box = self.query_one("#list")
-        box.border_title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
-        box.border_subtitle = there.why or in_one_line(state.transfers) or None
+        title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
+        self.query_one("#list", Pane).entitle(title, there.why or in_one_line(state.transfers) or None)
         self._choose_wanted()
         self._show_chosen()
 
@@ -145,9 +145,8 @@ class VideosScreen(HoldingsScreen):
 
     def _show_chosen(self) -> None:
         video = self.chosen
-        box = self.query_one("#show")
-        box.border_title = video.name if video is not None else None
-        self.query_one("#facts", Static).update(facts_of(video) if video is not None else "")
+        self.query_one("#show", Pane).entitle(video.name if video is not None else "")
+        self.query_one("#facts", Words).say(facts_of(video) if video is not None else "")
         if video is None:
             self.player.show(None)
         elif video.is_here:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -69,6 +70,7 @@ class LogView(Vertical):
         self._typing: Timer | None = None
         self._describing: Timer | None = None
         self._described_at = 0.0
+        self._titles = ("", "")
         self._entered = ""
         self._said = ""
 
@@ -117,8 +119,14 @@ class LogView(Vertical):
         self._described_at = time.monotonic()
         lines = self.lines
         self.set_class(lines.rows == 0 and lines.line_filter is None, "-empty")
-        self.border_title = f"{self.name_of_log} · {self._how()}"
-        self.border_subtitle = f"{self._said}  {self._where()}" if self._said else self._where()
+        # As they are: what was looked for may hold brackets, which are no markup.
+        titles = (
+            f"{self.name_of_log} · {self._how()}",
+            f"{self._said}  {self._where()}" if self._said else self._where(),
+        )
+        if titles != self._titles:
+            self._titles = titles
+            self.border_title, self.border_subtitle = map(Content, titles)
 
     def _how(self) -> str:
         lines = self.lines

@@ -76,6 +76,7 @@ class Player(Container, can_focus=True):
         self.path: Path | None = None
         self.is_playing = False
         self._given: Film | None = None
+        self._sentence = empty
         self._attempt: tuple[Path, tuple[int, int], tuple[int, int]] | None = None
         self._began = 0.0
         self._timer: Timer | None = None
@@ -122,12 +123,15 @@ class Player(Container, can_focus=True):
 
     def say(self, sentence: str) -> None:
         """Show words in the picture's place."""
+        if self.path is None and self._given is None and sentence == self._sentence:
+            return
         self.path = self._given = None
         self._stand_still()
         self.picture.show(None)
         self._say(sentence)
 
     def _say(self, sentence: str) -> None:
+        self._sentence = sentence
         self.said.update(sentence)
         self.said.display = True
 
