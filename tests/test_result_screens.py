@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_terminal import on_screen
 from results_world import NOW, add_checkpoint, add_video, results, state_of, with_job
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -197,3 +198,15 @@ def test_data_that_is_prepared_says_how_far_and_what_was_set_aside(
     )  # fmt: skip
     app = app_of("data", replace(state, runs={job: run}))
     assert snap_compare(app, terminal_size=size, run_before=stand_still())
+
+
+@on_screen
+async def test_no_size_of_the_terminal_breaks_a_screen(tmp_path: Path) -> None:
+    state = state_of(results(tmp_path), host="local")
+    app = app_of("checkpoints", state)
+    async with app.run_test(size=(120, 40)) as pilot:
+        for key, keys in (("2", ""), ("3", "c"), ("6", ""), ("5", ""), ("4", "")):
+            await pilot.press("escape", key, *keys)
+            for size in ((10, 3), (160, 50), (1, 1), (80, 24)):
+                await pilot.resize_terminal(*size)
+        await settled(pilot)
