@@ -61,7 +61,8 @@ class CockpitApp(HearingApp):
 
     @on(StartWork)
     def _start_work(self, message: StartWork) -> None:
-        self.submit(message.verb, dict(message.values), message.host or self.state.host, message.then)
+        if self._may_change():
+            self.submit(message.verb, dict(message.values), message.host or self.state.host, message.then)
 
     @work(thread=True, group="submit", exit_on_error=False)
     def submit(self, verb: str, values: dict[str, Any], host: str, then: str) -> None:
@@ -109,8 +110,15 @@ class CockpitApp(HearingApp):
             return
         self.post_message(Told(said))
 
+    def _may_change(self) -> bool:
+        if self.state.is_read_only:
+            self.notify("this app only looks: it was opened with --read-only", timeout=4)
+        return not self.state.is_read_only
+
     @on(StopWork)
     def _stop_work(self, message: StopWork) -> None:
+        if not self._may_change():
+            return
         from t2v_tui.asking import about_stopping  # noqa: PLC0415 - rarely needed
         from t2v_tui.screens.dialogs import Confirm  # noqa: PLC0415
 

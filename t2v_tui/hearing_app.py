@@ -202,6 +202,8 @@ class HearingApp(App[str]):
         self.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
         if self.settings.bell:
             self.bell()
+        if self._driver is not None and not self._driver.is_headless:
+            self._driver.write(notices.as_window_title(title))
         if self.settings.on_job_end and self.services is not None:
             try:
                 notices.run_hook(self.settings.on_job_end, job)

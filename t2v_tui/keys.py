@@ -156,6 +156,11 @@ def keys_for(where: str, *, is_read_only: bool = False) -> list[Key]:
     return [key for key in KEYS if key.where == where and not (is_read_only and key.writes)]
 
 
+def is_writing(action: str, where: str) -> bool:
+    """Whether an action of a screen, or of a pane on it, is one that `--read-only` leaves out."""
+    return any(key.writes and key.action == action and key.where in (where, "launch") for key in KEYS)
+
+
 def bindings_for(*where: str) -> list[Binding]:
     """For the BINDINGS of an app, a screen or a widget."""
     return [

@@ -29,6 +29,12 @@ def in_words(job: JobView) -> tuple[str, str]:
     return title, "\n".join(filter(None, (job_in_words(row), row.hint if row.state == "failed" else "")))
 
 
+def as_window_title(title: str) -> str:
+    """What makes a terminal show it in its own frame, where somebody sees it who looks elsewhere."""
+    plain = "".join(letter for letter in title if letter.isprintable())
+    return f"\x1b]2;t2v: {plain}\x07"
+
+
 def run_hook(command: str, job: JobView) -> None:
     """Started and left alone; what it writes goes nowhere, since this terminal is drawn on."""
     told = {

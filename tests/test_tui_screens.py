@@ -5,7 +5,9 @@ The clock stands still and nobody is asked. After a change that is meant: pytest
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tui_states import NOW, RUN, asking, empty, failing, live, stopped, unreacha
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.asking import about_stopping
+from t2v_tui.messages import StartWork, StopWork
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.settings import Tui
 from t2v_tui.state import State
@@ -101,3 +104,36 @@ def test_the_question_before_a_stop_names_what_is_kept() -> None:
     assert "stays on and costs $3.69/h" in said
     assert question.key != "x"
     assert Confirm(question).question is question
+
+
+def test_read_only_starts_and_ends_nothing(tmp_path: Path) -> None:
+    async def pressed() -> None:
+        app = app_of(replace(live(), is_read_only=True), "train", tmp_path)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press("x", "t", "p", "S")
+            await pilot.pause()
+            assert (len(app.screen_stack), app.state.launch) == (1, None)
+            app.screen.post_message(StopWork(RUN))
+            app.screen.post_message(StartWork("generate", {"prompt": "x"}))
+            await pilot.pause()
+            assert len(app.screen_stack) == 1
+            footer = str(app.screen.query_one("#footer").render())
+            assert "Stop" not in footer
+            assert "Zoom" in footer
+
+    asyncio.run(pressed())
+
+
+def test_the_same_keys_do_it_without_read_only(tmp_path: Path) -> None:
+    async def pressed() -> None:
+        app = app_of(live(), "train", tmp_path)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press("x")
+            await pilot.pause()
+            assert isinstance(app.screen, Confirm)
+            await pilot.press("x")  # what asked does not answer
+            await pilot.press("enter")  # Cancel has the focus
+            await pilot.pause()
+            assert len(app.screen_stack) == 1
+
+    asyncio.run(pressed())

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from agent_here import wait_until
 from tui_states import (
     COST,
     LIVE_RUN,
@@ -45,7 +46,7 @@ from t2v_tui.news import (
     RunPiece,
     VmHeard,
 )
-from t2v_tui.notices import ended_between
+from t2v_tui.notices import as_window_title, ended_between, in_words, run_hook
 from t2v_tui.reduce import reduce
 from t2v_tui.runs import Fold, joined
 from t2v_tui.state import (
@@ -274,6 +275,27 @@ def test_a_start_can_be_taken_back_until_its_job_has_run_for_a_moment() -> None:
 
 
 # Leaving and coming back
+
+
+def test_what_ends_is_told_in_words_that_no_terminal_obeys() -> None:
+    ended = replace(
+        live().jobs[RUN], row=replace(ROW, state="failed", reason="out\x1b]2;x\x07 of memory", hint="smaller")
+    )
+    title, text = in_words(ended)
+    assert title == f"✗ train failed on {VM}"
+    assert text.endswith("smaller")
+    assert as_window_title("a\x1b[31mb\x07") == "\x1b]2;t2v: a[31mb\x07"
+
+
+def test_a_command_of_the_users_hears_what_ended(tmp_path: Path) -> None:
+    script, out = tmp_path / "hook", tmp_path / "out"
+    script.write_text(
+        '#!/bin/sh\necho "$1 $T2V_JOB $T2V_HOST $T2V_STATE $T2V_VERB" > "$2.partial" && mv "$2.partial" "$2"\n'
+    )
+    script.chmod(0o755)
+    run_hook(f"{script} 'two words' {out}", live().jobs[RUN])
+    wait_until(out.exists)
+    assert out.read_text() == f"two words {RUN.job} {VM} running train\n"
 
 
 def test_leaving_says_what_goes_on_what_it_costs_and_how_to_come_back() -> None:

@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.events import DescendantFocus, Mount, ScreenResume
 from textual.screen import Screen
 
-from t2v_tui.keys import Key
+from t2v_tui.keys import Key, is_writing
 from t2v_tui.state import State
 from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
 
@@ -88,6 +88,12 @@ class Cockpit(Screen[None]):
         groups = self.keys_now()
         own = [keys for name, keys in groups if name == self.NAME]
         return [key for keys in (*own, *(keys for name, keys in groups if name != self.NAME)) for key in keys]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`--read-only` leaves out what starts, ends, changes or costs something."""
+        if self.is_attached and self.cockpit.state.is_read_only and is_writing(action, self.NAME):
+            return False
+        return super().check_action(action, parameters)
 
     def panes(self) -> Iterator[str]:
         """Names of the panes that have the focus, the innermost first."""
