@@ -86,6 +86,8 @@ class Launcher:
             self._close()
             self.tell(LaunchClosed())
             return True
+        if self.launch is not None:
+            self.launch.take_back()
         self._close()
         self.tell(LaunchTurned(LaunchPhase.CANCELLED, launch.job))
         return True

@@ -43,7 +43,7 @@ class Launch(Stream):
     def __init__(self, wanted: Wanted, services: Services, tell: Tell) -> None:
         super().__init__(f"launch on {wanted.host}", tell)
         self.wanted, self.services = wanted, services
-        self.job: JobKey | None = None
+        self.made: list[JobKey] = []
         self._doing = "launch"
 
     def run(self) -> None:
@@ -51,7 +51,7 @@ class Launch(Stream):
             spec = self.services.spec(self.wanted.verb, self.wanted.values)
             for step in self.services.launch(self.wanted.host, self.wanted.verb, spec, self._say, self._closed):
                 if isinstance(step, JobKey):
-                    self.job = step
+                    self.made.append(step)
                 else:
                     self._say(step)
                 if self.is_closed:
@@ -61,8 +61,8 @@ class Launch(Stream):
             return
         if self.is_closed:
             self._undo()
-        elif self.job is not None:
-            self.tell(LaunchTurned(LaunchPhase.WORKING, self.job))
+        elif self.made:
+            self.tell(LaunchTurned(LaunchPhase.WORKING, self.made[-1]))
 
     def _say(self, step: StepState) -> None:
         if not self.is_closed:
@@ -83,12 +83,19 @@ class Launch(Stream):
         return self.services.tail_of(there[-1], TAIL_LINES) if is_install else ()
 
     def _undo(self) -> None:
-        """The job began while somebody said no."""
-        if self.job is not None:
+        """Jobs that began while somebody said no, or just before, those that wait first."""
+        for job in reversed(self.made):
             try:
-                self.services.stop(self.job, grace_s=0.0)
+                self.services.stop(job, grace_s=0.0)
             except EngineError as error:
                 self.tell(LaunchSaid(StepState("launch", Status.FAILED, error.message, error.hint)))
+
+    def take_back(self) -> None:
+        """End what this has begun, whether its thread still runs or not; the thread that asks waits for nothing."""
+        was_over = not self.is_alive()
+        self.close()
+        if was_over and self.made:
+            threading.Thread(target=self._undo, name="take back", daemon=True).start()
 
 
 def vm_up(provider: Provider, tell: TellStep, left: threading.Event) -> Iterator[StepState]:
@@ -108,10 +115,8 @@ def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path)
         require_free(spec, Workspace(root))
         yield StepState("checkpoints", Status.OK, str(getattr(spec, "checkpoints")))  # noqa: B009
         for step in _data(services, name, spec, Workspace(root)):
-            if isinstance(step, JobKey):
-                after = step.job
-            else:
-                yield step
+            after = step.job if isinstance(step, JobKey) else after
+            yield step
     yield StepState("disk", Status.OK, f"{gb(_free(root))} free")
     yield StepState("launch", Status.DOING)
     made = services.submit(name, verb, spec, after=after)
@@ -131,9 +136,8 @@ def _data(services: Services, name: str, spec: Spec, there: Workspace) -> Iterat
         return
     if data.name != WORLD:
         raise DataMissing(f"{data} is not preprocessed: {why}", "6 shows the data set and preprocesses it")
-    made = _world_made(services, name, data)
+    yield from _world_made(services, name, data)
     yield StepState("data", Status.DONE, "the built-in world is made first; training waits for it")
-    yield JobKey(name, made)
 
 
 class HoldsARun(EngineError):
@@ -189,17 +193,17 @@ def steps_there(services: Services, name: str, verb: str, spec: Spec) -> Iterato
         if verb != "train" or data.name != WORLD or jobs.host.is_managed:
             raise
         yield StepState("data", Status.DOING, "the built-in world is made first")
-        made = _world_made(services, name, data)
-        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made)
+        made = list(_world_made(services, name, data))
+        yield from made
+        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made[-1].job)
         yield from steps
     if steps.job is not None:
         yield JobKey(name, steps.job.job)
 
 
-def _world_made(services: Services, name: str, data: Path) -> str:
-    """The last of the jobs that make the built-in world."""
-    made = None
+def _world_made(services: Services, name: str, data: Path) -> Iterator[JobKey]:
+    """The jobs that make the built-in world, each after the one before."""
+    after = None
     for verb, values in world_of(data):
-        made = services.submit(name, verb, services.spec(verb, values), after=made.job if made else None)
-    assert made is not None  # noqa: S101 - there are two
-    return made.job
+        after = services.submit(name, verb, services.spec(verb, values), after=after).job
+        yield JobKey(name, after)

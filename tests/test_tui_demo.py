@@ -16,6 +16,8 @@ from t2v_core.workspace import Workspace
 from t2v_tui import demo_vm
 from t2v_tui.demo_vm import NAME, DemoMachine, DemoServices
 from t2v_tui.launcher import will_bill
+from t2v_tui.launching import Launch, Wanted
+from t2v_tui.news import News
 from t2v_tui.state import HostKind, JobKey, Power
 from t2v_tui.vm_history import days_of
 
@@ -85,3 +87,26 @@ def test_how_it_stands_and_what_it_cost_is_found_again(services: DemoServices, t
     again.stop()
     assert again.look().vm.power is Power.STOPPED
     assert days_of(Workspace(tmp_path), NAME, now_t=time.time() + 86_400)[0].hours > 0
+
+
+def test_a_start_that_is_taken_back_ends_every_job_it_has_begun(services: DemoServices) -> None:
+    told: list[News] = []
+    wanted = Wanted("train", NAME, {"data": "data/shapes", "preset": "tiny"})
+    launch = Launch(wanted, services, told.append)
+    launch.start()
+    launch.join(60)
+    assert [job.job.split("-")[2] for job in launch.made] == ["shapes", "preprocess", "train"]
+    launch.take_back()
+    wait_until(lambda: all(row.has_ended for row in services.jobs(NAME).rows()))
+    assert "succeeded" not in {row.state for row in services.jobs(NAME).rows() if row.verb == "train"}
+    assert len(services.jobs(NAME).rows()) == 3
+    services.close()
+
+
+def test_one_that_is_taken_back_before_it_is_there_starts_nothing(services: DemoServices) -> None:
+    told: list[News] = []
+    launch = Launch(Wanted("shapes", NAME, {}), services, told.append)
+    launch.take_back()
+    launch.run()
+    assert services.machine.look().vm.power is Power.STOPPED
+    assert not list((services.machine.folder / "jobs").glob("*"))

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from t2v_tui.state import TransferView
 from t2v_tui.words import duration
 
-BAR = 6
+BAR = 4
 MOST = 6
 
 
