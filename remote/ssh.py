@@ -220,7 +220,10 @@ class SSHChannel:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
             return data
         self._channel.settimeout(timeout_s)
-        data = self._channel.recv(size)
+        try:
+            data = self._channel.recv(size)
+        except EOFError as error:  # making room for more is a message to the other side, which may be gone
+            raise self._host.lost() from error
         if not data and not self._ended_by_itself():
             raise self._host.lost()
         return data

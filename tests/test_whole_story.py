@@ -129,11 +129,12 @@ def test_a_bare_vm_that_is_off_trains_is_watched_and_stops_by_itself(story: Stor
 
     # Nobody works there any more: the guard switches it off. Its half hour is three seconds here.
     rules = story.sshd.home / ".cache/t2v/guard/rules.json"
-    rules.write_text(json.dumps(json.loads(rules.read_text()) | {"idle_stop_min": 0.05}))
-    off = story.sshd.folder / "powered-off"
-    wait_until(off.exists)
-    story.gce.cloud.bring_down(story.instance)
-    assert story.said("vm", "status")["status"] == "TERMINATED"
+    agreed = rules.read_text()
+    rules.write_text(json.dumps(json.loads(agreed) | {"idle_stop_min": 0.05}))
+    wait_until((story.sshd.folder / "powered-off").exists)
+    wait_until(lambda: story.said("vm", "status")["status"] == "TERMINATED")
+    assert story.gce.emulator.seen("POST .*/stop") == []  # nobody here asked for it
+    rules.write_text(agreed)
 
     # Up again, there is nothing left to fetch.
     story.said("vm", "start")
