@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,7 +77,8 @@ class HearingApp(App[str]):
         memory = memory or Memory()
         self.state = reduce(state or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
         if services is not None and not self.state.hosts:
-            self.state = reduce(self.state, HostsKnown((services.here(),)))
+            here = services.here()  # the others come with t2v.toml, and the chosen one may be among them
+            self.state = replace(self.state, hosts={here.name: here})
         # Settings that were chosen for a verb, over those of t2v.toml.
         self.chosen: dict[str, Mapping[str, Any]] = dict(memory.chosen)
         self._first_screen = first

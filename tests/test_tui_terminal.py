@@ -168,3 +168,16 @@ def test_what_is_asked_wrongly_is_one_sentence(
         screen = one.wait_for("ended with 2")
         assert sentence in screen
         assert "Traceback" not in screen
+
+
+def test_d_on_the_first_page_opens_the_demo_on_a_vm_that_is_off(tmp_path: Path) -> None:
+    with terminal([*TUI], cwd=tmp_path) as one:
+        one.wait_for("local engine")
+        one.press("d")
+        one.wait_for(r"○ STOPPED demo-vm  simulated")
+        one.press("t")
+        one.wait_for(r"y starts demo-vm, which then costs \$\d")
+        one.press("Escape")
+        one.wait_for("cancelled")
+        one.press("q")
+        assert "demo-vm" not in one.wait_for("ended with 0")
