@@ -145,10 +145,7 @@ class HostView:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as its host told it.
-
-    seen_t: when
-    """
+    """A job as its host told it at `seen_t`."""
 
     key: JobKey
     row: JobRow
@@ -249,12 +246,7 @@ class LaunchView:
 
 @dataclass(frozen=True)
 class TransferView:
-    """Files on their way.
-
-    is_pull:  from the host to here
-    state:    queued, running, done, failed, paused
-    rate:     bytes a second
-    """
+    """Files on their way. state: queued, running, done, failed or paused; rate: bytes a second"""
 
     id: str
     host: str
