@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from agent_here import wait_until
 from bench.chaos import ChaosProxy
+from bench.guest_agent import lose_power
 from bench.sshd import Sshd
 
 from remote.host_jobs import HostJobs
@@ -107,7 +108,7 @@ class Far:
 
 @contextmanager
 def far_host(folder: Path) -> Iterator[Far]:
-    """A server and a proxy that end with the context, and so do the jobs that a test left there."""
+    """A server and a proxy that end with the context, and so does whatever a test left there, also when it failed."""
     for name in ("here", "there", "config"):
         (folder / name).mkdir(parents=True)
     sshd = Sshd(folder / "sshd")
@@ -117,14 +118,9 @@ def far_host(folder: Path) -> Iterator[Far]:
             far = Far(sshd, proxy, Workspace(folder / "here"), folder / "there")
             far.pin()
             yield far
-            proxy.rules.is_stalled, proxy.rules.delay_s = False, 0.0
-            far.go()
-            with far.jobs() as jobs:
-                for row in jobs.rows():
-                    if not row.has_ended:
-                        jobs.stop(row.job, grace_s=0)
     finally:
         sshd.kill()
+        lose_power(sshd.home)
 
 
 def seen_soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ def base_install(folder: Path) -> dict[str, str]:
     for name in BASE_PACKAGES:
         if (site / name).exists():
             (folder / name).symlink_to(site / name)
-    for name in ("pydantic", "rich", "typer"):
+    # What t2v requires stands in its own; a checkout has that only where it was built.
+    for name in ("t2v", "pydantic", "rich", "typer"):
         for about in site.glob(f"{name}-*.dist-info"):
             (folder / about.name).symlink_to(about)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "PYTHON"))}

@@ -243,10 +243,19 @@ async def test_letters_stand_for_colours_where_there_are_none(tmp_path: Path) ->
 async def test_a_video_that_is_left_while_it_is_decoded_leaves_no_process(tmp_path: Path) -> None:
     path = ramp(tmp_path / "ramp.mp4", frames=100, height=256, width=256)
     task = asyncio.create_task(decode(path, (128, 128)))
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    while not children.read_text().split():
+    while not (decoding := decoders_of(path)):
         await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert children.read_text().split() == []
+    assert decoders_of(path) == []
+    assert not any(pid in children() for pid in decoding)
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def decoders_of(video: Path) -> list[str]:
+    """Children whose command line names that video."""
+    return [pid for pid in children() if os.fsencode(video) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]

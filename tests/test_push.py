@@ -9,10 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from far_host import Far, far_host
+from far_host import Far
 from small_disk import mounted
-from test_transfer_faults import kill_sessions
-from transfers import KIB, SMALL, STREAMS, cleared, left_behind, notes, pushed, same_tree
+from transfers import (
+    KIB,
+    SMALL,
+    STREAMS,
+    cleared_far,
+    kill_sessions,
+    left_behind,
+    notes,
+    pushed,
+    same_tree,
+    server_of_module,
+)
 
 from remote.errors import AgentError, DiskFull
 from remote.transfer.git_list import listed_by_git
@@ -21,18 +31,8 @@ from remote.transfer.push import Pushing
 from remote.transfer.push_plan import plan_push
 from t2v_core.errors import AskedWrongly
 
+server, far = server_of_module, cleared_far
 SECRETS = ("secret.env", "private/key.pem", "a/b/secret.env", "build/out.o", ".venv/lib/x.py")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    with far_host(tmp_path_factory.mktemp("far")) as far:
-        yield far
-
-
-@pytest.fixture
-def far(server: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
-    return cleared(server, monkeypatch)
 
 
 def git(folder: Path, *words: str) -> bytes:

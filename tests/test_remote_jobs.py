@@ -163,7 +163,7 @@ def test_a_job_ends_with_its_own_code_when_who_watches_is_gone(
     assert client.stderr is not None
     assert any("at work" in line for line in iter(client.stderr.readline, ""))
     client.send_signal(number)
-    _, said = client.communicate(timeout=30)
+    _, said = client.communicate(timeout=120)
     if number is signal.SIGINT:
         assert client.returncode == 130
         assert f"t2v attach {job}" in said

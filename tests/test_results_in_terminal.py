@@ -27,7 +27,7 @@ def has_red(drawn: str) -> bool:
 def test_generate_play_and_refine_with_the_model_that_is_shipped(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    with terminal(tmp_path, t2v_tui(work), size=(80, 24), env={"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}) as shown:
+    with terminal(t2v_tui("--workspace", str(work)), cwd=work, size=(80, 24), env={"HOME": str(tmp_path)}) as shown:
         shown.wait_for("demo", "local engine")
         shown.press("4")
         shown.wait_for("what the video shows", "shipped")

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from agent_here import wait_until
-from far_host import Far, far_host
+from far_host import Far
 from small_disk import mounted
 from transfers import (
     KIB,
     SMALL,
     STREAMS,
-    cleared,
+    cleared_far,
+    kill_sessions,
     landed,
     left_behind,
     notes,
     pulled,
     same_tree,
+    server_of_module,
     write_checkpoint,
     write_videos,
 )
@@ -37,6 +36,7 @@ from remote.transfer.progress import TransferProgress
 from remote.transfer.pull import Pulling
 from t2v_core.workspace import Workspace
 
+server, far = server_of_module, cleared_far
 # A process that pulls, to be killed.
 PULLS = """
 import sys
@@ -58,17 +58,6 @@ with HostJobs(host, Workspace(Path(sys.argv[5]))) as jobs:
     for _ in Pulling(jobs, plan_pull(jobs, ["checkpoints", "videos"]), sizes=SMALL, most_streams=STREAMS):
         pass
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    with far_host(tmp_path_factory.mktemp("far")) as far:
-        yield far
-
-
-@pytest.fixture
-def far(server: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
-    return cleared(server, monkeypatch)
 
 
 def whole_or_absent(far: Far) -> bool:
@@ -130,12 +119,6 @@ def paced(pulling: Pulling) -> Iterator[TransferProgress]:
         patch.setattr("remote.transfer.pull.ROW_S", 0.0)
         patch.setattr("remote.transfer.pull.TICK_S", 0.001)
         yield from pulling
-
-
-def kill_sessions(far: Far) -> None:
-    for pid in far.sshd.sessions():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_process_killed_at_any_byte_leaves_what_the_next_one_goes_on_with(far: Far) -> None:

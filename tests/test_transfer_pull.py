@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from far_host import Far, far_host
+from far_host import Far
 from transfers import (
     KIB,
     SMALL,
     STREAMS,
-    cleared,
+    cleared_far,
     landed,
     left_behind,
     notes,
     pulled,
     same_tree,
+    server_of_module,
     write_checkpoint,
     write_videos,
 )
@@ -32,16 +32,7 @@ from remote.transfer.turn import Turn
 from t2v_core.errors import AskedWrongly
 from t2v_core.files import incompleteness
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    with far_host(tmp_path_factory.mktemp("far")) as far:
-        yield far
-
-
-@pytest.fixture
-def far(server: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
-    return cleared(server, monkeypatch)
+server, far = server_of_module, cleared_far
 
 
 def test_complete_checkpoints_and_videos_come_home_byte_for_byte_and_half_ones_do_not(far: Far) -> None:

@@ -10,11 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.guest_agent import SshdGuest
+from bench.guest_agent import SshdGuest, lose_power
 from bench.sshd import Sshd
-from far_host import Far, far_host
+from far_host import Far
 from gce_here import NAME, Gce, gce_here, gcloud
-from transfers import cleared, landed, left_behind, notes, pulled, same_tree, write_checkpoint, write_videos
+from transfers import (
+    cleared_far,
+    landed,
+    left_behind,
+    notes,
+    pulled,
+    same_tree,
+    server_of_module,
+    write_checkpoint,
+    write_videos,
+)
 
 from remote.errors import Corrupt, HostUnreachable, NotReady, TransferFailed
 from remote.gce_host import GceHost
@@ -25,6 +35,7 @@ from remote.transfer.argv import GcloudWay, SshWay, gcloud_scp_argv, literal, qu
 from remote.transfer.plan import plan_pull
 from t2v_core.workspace import Workspace
 
+server, far = server_of_module, cleared_far
 # `gcloud storage cp`, as far as a pull by way of a bucket needs it: gs:// is a folder of this machine. A stand-in: no
 # real bucket can be had without a network; what it cannot show is what Google's own copy does on a bad line.
 STORAGE = """#!{python}
@@ -43,17 +54,6 @@ for source in sources:
     into.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(place(source), into)
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    with far_host(tmp_path_factory.mktemp("far")) as far:
-        yield far
-
-
-@pytest.fixture
-def far(server: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
-    return cleared(server, monkeypatch)
 
 
 def set_way(far: Far, *lines: str) -> None:
@@ -141,8 +141,11 @@ def test_gcloud_for_a_host_that_is_no_vm_is_a_sentence(far: Far) -> None:
 
 
 @pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Sshd:
-    return Sshd(tmp_path_factory.mktemp("sshd"))
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    server = Sshd(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.kill()
+    lose_power(server.home)
 
 
 @pytest.fixture(scope="module")

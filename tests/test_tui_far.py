@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from far_host import Far, far_host
-from real_terminal import TMUX, terminal
+from tmux_here import t2v_tui, terminal
 from training_set import data_set
 from vm_here import vm_here
 
-pytestmark = pytest.mark.skipif(TMUX is None, reason="there is no tmux here")
 TRAINING = """
 data = "{data}"
 device = "cpu"
@@ -53,8 +52,7 @@ def test_a_cut_link_is_said_to_be_that_and_what_was_missed_is_there_when_it_is_b
         far.write_settings()
         job = begin(far)
         environment = {"XDG_CONFIG_HOME": str(far.config), "HOME": str(far.config)}
-        arguments = ["-m", "t2v_tui.main", "--workspace", str(far.here.root)]
-        with terminal(arguments, cwd=far.here.root, env=environment) as one:
+        with terminal(t2v_tui("--workspace", str(far.here.root)), cwd=far.here.root, env=environment) as one:
             one.wait_for("there is vm")
             one.press("h")
             one.wait_for("Which host works")
@@ -87,8 +85,7 @@ def test_one_key_and_a_yes_bring_a_vm_that_is_off_to_its_first_loss(tmp_path: Pa
         hosts = vm.here.settings_file.read_text()
         vm.here.settings_file.write_text(TRAINING.format(data=data_set()) + hosts)
         environment = vm.gce.environment | {"XDG_CONFIG_HOME": str(vm.gce.home / ".config")}
-        arguments = ["-m", "t2v_tui.main", "--workspace", str(vm.here.root)]
-        with terminal(arguments, cwd=vm.here.root, env=environment) as one:
+        with terminal(t2v_tui("--workspace", str(vm.here.root)), cwd=vm.here.root, env=environment) as one:
             one.wait_for("there is a100-golden")
             one.press("h")
             one.wait_for("Which host works")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from agent_here import Here, agent, is_alive, wait_until
-from real_terminal import Terminal, terminal
+from tmux_here import Terminal, t2v_tui, terminal
 from training_set import data_set
 
 from t2v_core.workspace import Workspace
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux here")
-TUI = ["-m", "t2v_tui.main"]
 FLOODS = """
 import sys, time
 until = time.monotonic() + 20
@@ -41,8 +38,8 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
         Here(tmp_path, one).stop_all()
 
 
-def opened(workspace: Workspace, **options: tuple[int, int]) -> Iterator[Terminal]:
-    return terminal([*TUI, "--workspace", str(workspace.root)], cwd=workspace.root, **options)  # type: ignore[return-value, arg-type]
+def opened(workspace: Workspace, size: tuple[int, int] = (120, 40)) -> AbstractContextManager[Terminal]:
+    return terminal(t2v_tui("--workspace", str(workspace.root)), cwd=workspace.root, size=size)
 
 
 @pytest.mark.slow
@@ -114,7 +111,7 @@ def test_a_flood_of_lines_and_a_storm_of_sizes_leave_it_alive(workspace: Workspa
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 def test_the_first_page_checks_everything_and_every_screen_opens(tmp_path: Path, size: tuple[int, int]) -> None:
-    with terminal([*TUI], cwd=tmp_path, size=size) as one:
+    with terminal(t2v_tui(), cwd=tmp_path, size=size) as one:
         one.wait_for("local engine")
         one.wait_for("✓ python")
         for key, title in (("1", "No training yet"), ("7", "No jobs yet"), ("8", "machine"), ("9", "no job is shown")):
@@ -133,7 +130,7 @@ def test_the_first_page_checks_everything_and_every_screen_opens(tmp_path: Path,
 
 
 def test_ascii_means_that_and_no_colour_leaves_words(tmp_path: Path) -> None:
-    with terminal([*TUI, "--ascii"], cwd=tmp_path, env={"NO_COLOR": "1"}) as one:
+    with terminal(t2v_tui("--ascii"), cwd=tmp_path, env={"NO_COLOR": "1"}) as one:
         one.wait_for("local engine")
         one.press("7")
         screen = one.wait_for("No jobs yet")
@@ -146,7 +143,7 @@ def test_ascii_means_that_and_no_colour_leaves_words(tmp_path: Path) -> None:
 def test_a_terminal_that_cannot_be_drawn_on_gets_the_commands_instead(tmp_path: Path) -> None:
     for environment, stdin in (({"TERM": "dumb"}, None), ({"TERM": "xterm"}, subprocess.DEVNULL)):
         done = subprocess.run(
-            [sys.executable, *TUI], cwd=tmp_path, env=os.environ | environment, stdin=stdin,
+            t2v_tui(), cwd=tmp_path, env=os.environ | environment, stdin=stdin,
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (2, "")
@@ -164,14 +161,14 @@ def test_what_is_asked_wrongly_is_one_sentence(
     tmp_path: Path, arguments: list[str], content: str, sentence: str
 ) -> None:
     (tmp_path / "t2v.toml").write_text(content)
-    with terminal([*TUI, *arguments], cwd=tmp_path) as one:
+    with terminal(t2v_tui(*arguments), cwd=tmp_path) as one:
         screen = one.wait_for("ended with 2")
         assert sentence in screen
         assert "Traceback" not in screen
 
 
 def test_d_on_the_first_page_opens_the_demo_on_a_vm_that_is_off(tmp_path: Path) -> None:
-    with terminal([*TUI], cwd=tmp_path) as one:
+    with terminal(t2v_tui(), cwd=tmp_path) as one:
         one.wait_for("local engine")
         one.press("d")
         one.wait_for(r"○ STOPPED demo-vm  simulated")

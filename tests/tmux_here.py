@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 DEADLINE_S = 90.0
 
@@ -23,8 +27,13 @@ class Terminal:
     socket: Path
 
     def tmux(self, *arguments: str) -> str:
-        command = ["tmux", "-S", str(self.socket), "-f", os.devnull, *arguments]
+        command = [*tmux(), "-S", str(self.socket), "-f", os.devnull, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+
+    @property
+    def pid(self) -> int:
+        """Of the shell that has started the program."""
+        return int(self.tmux("display-message", "-p", "-t", "t2v", "#{pane_pid}"))
 
     def press(self, *keys: str) -> None:
         """Keys as tmux names them: Enter, Escape, C-g, Space."""
@@ -45,19 +54,22 @@ class Terminal:
         """The same with its escape sequences."""
         return self.tmux("capture-pane", "-p", "-e", "-t", "t2v")
 
-    def resize(self, width: int, height: int) -> None:
-        self.tmux("resize-window", "-t", "t2v", "-x", str(width), "-y", str(height))
+    def resize(self, columns: int, rows: int) -> None:
+        self.tmux("resize-window", "-t", "t2v", "-x", str(columns), "-y", str(rows))
 
-    def wait_for(self, *texts: str, seconds: float = DEADLINE_S) -> str:
-        """The screen as soon as all of them stand on it."""
-        deadline = time.monotonic() + seconds
-        while not all(text in (screen := self.text()) for text in texts):
-            assert time.monotonic() < deadline, f"not all of {texts} on:\n{screen}"
+    def wait_for(self, *patterns: str, timeout_s: float = DEADLINE_S) -> str:
+        """The screen as soon as all of them are somewhere on it."""
+        deadline = time.monotonic() + timeout_s
+        while not all(re.search(pattern, screen := self.text()) for pattern in patterns):
+            assert time.monotonic() < deadline, f"not all of {patterns} on:\n{screen}"
             time.sleep(0.05)
         return screen
 
-    def wait_until(self, is_so: Callable[[], bool], seconds: float = DEADLINE_S) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_until_gone(self, pattern: str) -> None:
+        self.wait_until(lambda: not re.search(pattern, self.text()))
+
+    def wait_until(self, is_so: Callable[[], bool], timeout_s: float = DEADLINE_S) -> None:
+        deadline = time.monotonic() + timeout_s
         while not is_so():
             assert time.monotonic() < deadline, self.text()
             time.sleep(0.05)
@@ -65,22 +77,32 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    folder: Path, argv: Sequence[str], *, size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None
+    argv: Sequence[str], *, cwd: Path, size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
-    """Run a program in a terminal of that size, which ends with the context."""
-    assert shutil.which("tmux"), "tmux is missing: apt-get install tmux"
-    shown = Terminal(folder / "tmux")
-    settings = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
-    command = shlex.join(
-        ["env", "-u", "COLUMNS", "-u", "LINES", *(f"{name}={value}" for name, value in settings.items()), *argv]
-    )
-    width, height = map(str, size)
-    shown.tmux("new-session", "-d", "-s", "t2v", "-x", width, "-y", height, f"{command}; echo ended with $?; cat")
+    """Run a program in a terminal of that size, which ends with the context; its exit code stays on the screen."""
+    tmux()
+    folder = Path(tempfile.mkdtemp(prefix="t2v-tmux-"))
+    shown = Terminal(folder / "socket")
+    settings = {"TERM": "tmux-256color", "COLORTERM": "truecolor", "OMP_NUM_THREADS": "1", **(env or {})}
+    # A test runner's own COLUMNS and LINES would go before the terminal's size.
+    unset = ["env", "-u", "COLUMNS", "-u", "LINES", *(f"{name}={value}" for name, value in settings.items())]
+    shell = f"{shlex.join([*unset, *argv])}; echo ended with $?; exec cat"
+    columns, rows = map(str, size)
     try:
+        shown.tmux("new-session", "-d", "-s", "t2v", "-x", columns, "-y", rows, "-c", str(cwd), "sh", "-c", shell)
         yield shown
     finally:
-        shown.tmux("kill-server")
+        subprocess.run([*tmux(), "-S", str(shown.socket), "kill-server"], capture_output=True, check=False, timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def t2v_tui(workspace: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "t2v_tui.main", "--workspace", str(workspace), *options]
+def tmux() -> Sequence[str]:
+    """The real one. CI has it; elsewhere its tests are left out with a word."""
+    if shutil.which("tmux") is None:
+        assert not os.environ.get("CI"), "CI runs the tests in a terminal: install tmux"
+        pytest.skip("tmux is not installed")
+    return ["tmux"]
+
+
+def t2v_tui(*options: str) -> list[str]:
+    return [sys.executable, "-m", "t2v_tui.main", *options]

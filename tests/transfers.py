@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from bench.chaos import Rules
-from far_host import Far, seen_soon
+from far_host import Far, far_host, seen_soon
 
 from remote.host_jobs import HostJobs
 from remote.transfer.plan import plan_pull
@@ -87,7 +90,10 @@ def same_tree(one: Path, other: Path) -> bool:
     names = [{path.relative_to(top) for path in top.rglob("*") if path.is_file()} for top in (one, other)]
     if names[0] != names[1]:
         print("only in one:", sorted(map(str, names[0] ^ names[1])))
-    return names[0] == names[1] and all((one / name).read_bytes() == (other / name).read_bytes() for name in names[0])
+    differing = [name for name in names[0] & names[1] if (one / name).read_bytes() != (other / name).read_bytes()]
+    if differing:
+        print("not the same:", sorted(map(str, differing)))
+    return names[0] == names[1] and not differing
 
 
 def left_behind(root: Path) -> list[Path]:
@@ -105,3 +111,22 @@ def cleared(far: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
         shutil.rmtree(root)
         root.mkdir()
     return far
+
+
+@pytest.fixture(scope="module")
+def server_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
+    """Take it as `server`."""
+    with far_host(tmp_path_factory.mktemp("far")) as far:
+        yield far
+
+
+@pytest.fixture
+def cleared_far(server: Far, monkeypatch: pytest.MonkeyPatch) -> Far:
+    """Take it as `far`."""
+    return cleared(server, monkeypatch)
+
+
+def kill_sessions(far: Far) -> None:
+    for pid in far.sshd.sessions():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.compute_state import Instance
-from bench.guest_agent import SshdGuest
+from bench.guest_agent import SshdGuest, lose_power
 from bench.sshd import Sshd
 from gce_here import NAME, Gce, gce_here
 
@@ -81,8 +81,13 @@ def free_port_of(sshd: Sshd) -> int:
 
 @contextmanager
 def vm_here(folder: Path) -> Iterator[VmHere]:
+    """What a test started over the VM's sshd, a guard as well, ends with the context."""
     for name in ("here", "there", "home"):
         (folder / name).mkdir()
     sshd = Sshd(folder / "sshd")
-    with gce_here(folder / "home", SshdGuest(sshd)) as gce:
-        yield VmHere(gce, sshd, Workspace(folder / "here"), folder / "there")
+    try:
+        with gce_here(folder / "home", SshdGuest(sshd)) as gce:
+            yield VmHere(gce, sshd, Workspace(folder / "here"), folder / "there")
+    finally:
+        sshd.kill()
+        lose_power(sshd.home)
