@@ -69,7 +69,7 @@ class Launch:
 
     def _looked(self, release: Release) -> Generator[StepState, None, Standing]:
         try:
-            standing = look(self.host, self.verb, self.spec, release)
+            standing = look(self.jobs, self.verb, self.spec, release)
         except RemoteError as error:
             yield StepState("SSH", Status.FAILED, error.message, error.hint)
             raise

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remote.agent_client import Agent
 from remote.errors import JobNotFound, NotAnswered
-from remote.hosts import Host, agent_on
+from remote.host_jobs import HostJobs
 from remote.release import Release
 from t2v_core.specs import Spec
 
@@ -39,11 +38,14 @@ class Standing:
     disk_free_bytes: int | None
 
 
-def look(host: Host, verb: str, spec: Spec, release: Release) -> Standing:
-    """Raises HostUnreachable, AgentError."""
+def look(jobs: HostJobs, verb: str, spec: Spec, release: Release) -> Standing:
+    """Over the conversation that the host's jobs have: opening one of its own costs three round trips.
+
+    Raises HostUnreachable, AgentError.
+    """
     data = str(getattr(spec, "data", ""))
-    with agent_on(host) as agent, ThreadPoolExecutor(8) as pool:
-        asker = _Asker(agent, host.workdir)
+    asker = _Asker(jobs)
+    with ThreadPoolExecutor(8) as pool:
         releases = pool.submit(asker.names, RELEASES)
         installed = pool.submit(asker.installed)
         folders = {
@@ -61,12 +63,11 @@ def look(host: Host, verb: str, spec: Spec, release: Release) -> Standing:
 
 @dataclass(frozen=True)
 class _Asker:
-    agent: Agent
-    workdir: str
+    jobs: HostJobs
 
     def _entries(self, path: str) -> list[dict[str, Any]]:
         try:
-            return list(self.agent.call("ls", workspace=self.workdir, path=path)["entries"])
+            return list(self.jobs.ask("ls", path=path)["entries"])
         except JobNotFound:
             return []
 
@@ -84,14 +85,14 @@ class _Asker:
     def installed(self) -> str:
         """What the environment there holds; "" for none."""
         try:
-            said = self.agent.call("read", workspace=self.workdir, path=INSTALLED)
+            said = self.jobs.ask("read", path=INSTALLED)
             return str(json.loads(base64.b64decode(said["data"])).get("requirements_sha256", ""))
         except (JobNotFound, ValueError, AttributeError):
             return ""
 
     def free_bytes(self) -> int | None:
         try:
-            said = self.agent.call("probe", timeout_s=PROBE_TIMEOUT_S, workspace=self.workdir)
+            said = self.jobs.ask("probe", patience_s=0.0, timeout_s=PROBE_TIMEOUT_S)
             return int(said["disk_free_bytes"])
         except NotAnswered:
             return None

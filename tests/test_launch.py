@@ -213,11 +213,10 @@ def test_missing_data_is_one_sentence_before_anything_is_started(far: Far, verb:
 def test_latents_that_are_not_whole_are_as_good_as_none(far: Far) -> None:
     release = current_release()
     make_latents(far.there)
-    host = far.host()
-    assert look(host, "train", TrainSpec(), release).missing == ()
-    make_latents(far.there, is_whole=False)
-    assert look(host, "train", TrainSpec(), release).missing == ("latents",)
-    host.close()
+    with far.jobs() as jobs:
+        assert look(jobs, "train", TrainSpec(), release).missing == ()
+        make_latents(far.there, is_whole=False)
+        assert look(jobs, "train", TrainSpec(), release).missing == ("latents",)
 
 
 def test_a_job_that_waits_for_the_one_that_makes_the_data_may_be_launched(far: Far) -> None:
