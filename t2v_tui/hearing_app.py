@@ -15,6 +15,7 @@ from textual.app import App
 from textual.command import Provider
 from textual.filter import LineFilter
 from textual.message import Message
+from textual.notifications import SeverityLevel
 
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
@@ -199,8 +200,8 @@ class HearingApp(App[str]):
 
     def _say_ended(self, job: Any) -> None:
         title, text = notices.in_words(job)
-        severity = "error" if job.row.state in ("failed", "lost") else "information"
-        self.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)  # type: ignore[arg-type]
+        severity: SeverityLevel = "error" if job.row.state in ("failed", "lost") else "information"
+        self.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)
         if self.settings.bell:
             self.bell()
         if self._driver is not None and not self._driver.is_headless:

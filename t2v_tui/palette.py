@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from t2v_tui.keys import Key
 from t2v_tui.screens import SCREENS
-
-if TYPE_CHECKING:
-    from t2v_tui.app import CockpitApp
 
 
 class Actions(Provider):
@@ -42,5 +38,7 @@ class Actions(Provider):
         return f"{key.what}  ({key.shown})" if not key.label else f"{key.label}: {key.what}  ({key.shown})"
 
     async def _run(self, key: Key) -> None:
-        app: CockpitApp = self.app  # type: ignore[assignment]
-        await app.run_key(key)
+        from t2v_tui.screens.base import Cockpit  # noqa: PLC0415 - the app knows the palette
+
+        if isinstance(screen := self.screen, Cockpit):
+            await screen.cockpit.run_key(key)

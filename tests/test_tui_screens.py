@@ -20,7 +20,7 @@ from t2v_tui.asking import about_stopping
 from t2v_tui.messages import StartWork, StopWork
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.settings import Tui
-from t2v_tui.state import State
+from t2v_tui.state import Sample, State
 
 SIZES = [pytest.param((120, 40), id="120x40"), pytest.param((80, 24), id="80x24")]
 STATES = {
@@ -137,3 +137,15 @@ def test_the_same_keys_do_it_without_read_only(tmp_path: Path) -> None:
             assert len(app.screen_stack) == 1
 
     asyncio.run(pressed())
+
+
+def test_brackets_of_a_prompt_are_no_markup_under_the_last_sample(tmp_path: Path) -> None:
+    async def subtitle() -> str | None:
+        state = live()
+        run = replace(state.runs[RUN], samples=(Sample("outputs/one.mp4", "a red cube [/x] [b]turns", 400),))
+        app = app_of(replace(state, runs={**state.runs, RUN: run}), "train", tmp_path)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause(0.2)
+            return str(app.screen.query_one("#sample")._border_subtitle)
+
+    assert asyncio.run(subtitle()) == "a red cube [/x] [b]turns"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.dom import DOMNode
 from textual.events import DescendantFocus, Mount, ScreenResume
 from textual.screen import Screen
 
@@ -97,11 +98,11 @@ class Cockpit(Screen[None]):
 
     def panes(self) -> Iterator[str]:
         """Names of the panes that have the focus, the innermost first."""
-        widget = self.focused
+        widget: DOMNode | None = self.focused
         while widget is not None and widget is not self:
             if pane := getattr(widget, "PANE", ""):
                 yield str(pane)
-            widget = widget.parent  # type: ignore[assignment]
+            widget = widget.parent
 
     def keys_now(self) -> list[tuple[str, list[Key]]]:
         """(pane, its keys) that work now, the innermost first; the last are those that hold everywhere."""

@@ -11,6 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from t2v_tui.headline import Piece, Tone
@@ -146,7 +147,7 @@ class TrainScreen(Cockpit):
         self._sample_shown = sample.video
         path = self.cockpit.file_of(shown.host, sample.video)
         self.query_one("#sample").border_title = f"last sample · step {grouped(sample.step)}"
-        self.query_one("#sample").border_subtitle = sample.prompt[:40]
+        self.query_one("#sample").border_subtitle = Content(sample.prompt[:40])
         if path is not None:
             self.query_one(Player).show(path, plays=self.cockpit.settings.animation)
         else:
@@ -245,8 +246,9 @@ def _how_far(job: JobView, run: RunView | None) -> str:
     event = row.last_event or {}
     done, total = (run.done, run.total) if run and run.total else (event.get("step"), event.get("total"))
     if not row.has_ended:
-        is_counted = isinstance(done, int | float) and isinstance(total, int | float) and total
-        return f"{done / total:.0%}" if is_counted else row.state[:7]  # type: ignore[operator]
+        if isinstance(done, int | float) and isinstance(total, int | float) and total:
+            return f"{done / total:.0%}"
+        return row.state[:7]
     loss = run.loss if run and run.loss is not None else event.get("loss")
     return f"{loss:.4f}" if isinstance(loss, float) and row.state == "succeeded" else row.state[:7]
 
