@@ -362,3 +362,19 @@ def test_a_thread_that_comes_late_begins_nothing_anew(tmp_path: Path) -> None:
     assert part.read(0, 3) == b""
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
     assert (tmp_path / "film.mp4").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("is_retired", [True, False])
+def test_who_comes_too_late_to_give_a_file_its_name_leaves_what_another_has_landed(
+    tmp_path: Path, is_retired: bool
+) -> None:
+    late, quick = (Part(tmp_path / "film.mp4", "one", 3) for _ in range(2))
+    late.write(0, b"abc")
+    late.done(0, 3)
+    if is_retired:
+        late.retire()
+    quick.open()
+    assert quick.land()
+    assert not late.land()
+    assert (tmp_path / "film.mp4").read_bytes() == b"abc"
+    assert left_behind(tmp_path) == []

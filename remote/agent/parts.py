@@ -169,15 +169,30 @@ class Part:
                 path.unlink(missing_ok=True)
             self._there = []
 
-    def land(self, *, mtime_ns: int | None = None) -> None:
-        """Synced, then renamed to its name. The caller has verified it."""
+    def land(self, *, mtime_ns: int | None = None) -> bool:
+        """Synced, then renamed to its name. The caller has verified it.
+
+        False when it was retired, or another one has taken the name over meanwhile: begun anew here, it would put a
+        file of zeros in the place of what the other has landed.
+        """
         self.sync()
         with self._lock:
+            if self._is_given_up or not self._is_there_still():
+                return False
             if mtime_ns is not None:
                 os.utime(self._descriptors()[0], ns=(mtime_ns, mtime_ns))
             self.retire()
             self.path.replace(self.target)
             self.journal.unlink(missing_ok=True)
+            return True
+
+    def _is_there_still(self) -> bool:
+        """What lies under `NAME.part` is what was written to."""
+        try:
+            there = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(self._descriptors()[0]), there)
 
     def close(self) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from .wire import described, say_line
 
 READ_BYTES = 1024 * 1024
 CHANGED = "it is not what its sha256 says; it may have been written to while it was sent"
+TAKEN_OVER = "another push took it over"
 
 
 def want(parameters: Json) -> Json:
@@ -125,10 +126,9 @@ def receive_whole(root: Path, row: Json) -> str:
         part.discard()
         part.open()
         part.write(0, data)
-        finish(root, row, part)
+        return "" if finish(root, row, part) else TAKEN_OVER
     finally:
         part.close()
-    return ""
 
 
 def receive_range(root: Path, row: Json, mark: BusyMark) -> str:
@@ -174,19 +174,19 @@ def land(parameters: Json) -> Json:
         if sha256.hexdigest() != part.identity:
             part.forget()
             return {"is_landed": False, "why": CHANGED}
-        finish(root, row, part)
+        is_landed = finish(root, row, part)
     finally:
         mark.remove()
         part.close()
-    return {"is_landed": True, "why": ""}
+    return {"is_landed": is_landed, "why": "" if is_landed else TAKEN_OVER}
 
 
-def finish(root: Path, row: Json, part: Part) -> None:
-    """Its mode, a line that it is ours, and its name."""
+def finish(root: Path, row: Json, part: Part) -> bool:
+    """Its mode, a line that it is ours, and its name. False when another push has taken it over meanwhile."""
     mode = take(row, "mode", int, 0o644) & 0o777
     part.path.chmod(mode)
     note(root, row["path"], take(row, "kind", str), part.identity, part.path.stat())
-    part.land()
+    return part.land()
 
 
 def remove_gone(parameters: Json) -> Json:

@@ -45,6 +45,7 @@ class Arrivals:
         self._folders: set[Path] = set()
         self._ready: queue.Queue[Callable[[], None]] = queue.Queue(WAITING_FILES)
         self._stopped = threading.Event()
+        self._landers: list[threading.Thread] = []
         self._items = items
 
     # What is to come
@@ -129,12 +130,11 @@ class Arrivals:
     # Landing
 
     def start(self, big: Sequence[Incoming]) -> None:
-        for _ in range(LANDERS):
-            self._thread(self._land_ready)
+        self._landers = [self._thread(self._land_ready) for _ in range(LANDERS)]
         if big:
             self._thread(lambda: self._verify_all(big))
 
-    def _thread(self, work: Callable[[], None]) -> None:
+    def _thread(self, work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
             try:
                 work()
@@ -145,7 +145,9 @@ class Arrivals:
             except Exception as error:  # noqa: BLE001 - a thread that ends without a word would be waited for for ever
                 self.board.fail(error)
 
-        threading.Thread(target=run, name="arrivals", daemon=True).start()
+        thread = threading.Thread(target=run, name="arrivals", daemon=True)
+        thread.start()
+        return thread
 
     def _land_ready(self) -> None:
         while not self._stopped.is_set():
@@ -153,8 +155,10 @@ class Arrivals:
                 self._ready.get(timeout=WAKE_S)()
 
     def stop(self) -> None:
-        """Whoever lands files ends with the one that is in hand."""
+        """Whoever lands small files ends with the one that is in hand: the next pull writes under the same names."""
         self._stopped.set()
+        for thread in self._landers:
+            thread.join()
 
     @property
     def is_done(self) -> bool:
@@ -213,8 +217,10 @@ class Arrivals:
         return said["sha256"] if stands == (one.file.size, one.file.mtime_ns, one.file.inode) else None
 
     def _land(self, one: Incoming) -> None:
-        one.part.land(mtime_ns=mtime_of(one))
-        self._landed_file(one)
+        if one.part.land(mtime_ns=mtime_of(one)):
+            self._landed_file(one)
+        else:
+            self.again(one, "another pull took it over")
 
     def _landed_file(self, one: Incoming) -> None:
         one.is_landed = True
