@@ -21,6 +21,10 @@ class HostUnreachable(RemoteError):
     exit_code = UNREACHABLE
 
 
+class HungUp(HostUnreachable):
+    """The host ended the connection before a word: too many were logging in at once, or nothing is there."""
+
+
 class LinkLost(HostUnreachable):
     """The connection ended while it was used: cut, silent for too long, or closed by the other side.
 

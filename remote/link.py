@@ -16,7 +16,7 @@ from fabric import Config, Connection
 from paramiko.ssh_exception import BadHostKeyException, PasswordRequiredException
 
 from remote.dial import Route, Way, dial
-from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable
+from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable, HungUp
 from remote.host_keys import KnownHosts, fingerprint
 
 # What it says of a socket that was closed under it would stand on the terminal; we say it in our own words.
@@ -25,6 +25,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 # The socket is connected before Fabric hears of it, so the name it knows is only what the pinned keys stand under.
 STAND_IN = "host"
 BANNER_TIMEOUT_S = 10.0
+NO_BANNER = "Error reading SSH protocol banner"  # also said when it was waited for in vain
 # From a cut link to LinkLost: at most a pause and the patience, 13 s. A keepalive whose answer nobody counts, which is
 # what paramiko's own is, was not noticed in 45 s.
 PAUSE_S, PATIENCE_S = 4.0, 9.0
@@ -181,7 +182,7 @@ class _in_words:  # noqa: N801 - reads as a statement
         self.route, self.name, self.user = route, name, user
 
     def __enter__(self) -> None:
-        return None
+        self.began = time.monotonic()
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None or isinstance(error, HostUnreachable):
@@ -197,6 +198,8 @@ class _in_words:  # noqa: N801 - reads as a statement
             raise AuthFailed(
                 f"{self.route} does not let {self.user} in", "check user and identity in t2v.toml, or ssh-add the key"
             ) from error
+        if str(error) == NO_BANNER and time.monotonic() - self.began < BANNER_TIMEOUT_S / 2:
+            raise HungUp(f"{self.route} hangs up before a word", "is its SSH server up?") from error
         if isinstance(error, paramiko.SSHException | OSError | EOFError):
             said = str(error) or type(error).__name__
             raise HostUnreachable(

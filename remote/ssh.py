@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remote.dial import Route, dial_soon, jump_through, proxy_argv
-from remote.errors import HostUnreachable, LinkLost, RemoteError
+from remote.errors import HostUnreachable, HungUp, LinkLost, RemoteError
 from remote.host_keys import KnownHosts, known_hosts_file
 from remote.host_settings import HostSettings
 from remote.loader import NEED, command, upload
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from remote.link import Link
 
 START_TIMEOUT_S = 20.0
+HUNG_UP_PAUSES_S = (0.2, 0.5)
 WRITE_TIMEOUT_S = 30.0
 MAX_NOISE_BYTES = 65536
 
@@ -124,8 +125,16 @@ class SSHHost:
             if self._link is None or not self._link.is_up:
                 if self._link is not None:
                     self._link.close()
-                self._link = self._new_link()
+                self._link = self._linked()
             return self._link
+
+    def _linked(self) -> Link:
+        """A server whose MaxStartups is reached hangs up on some; the next moment it has room."""
+        for pause_s in HUNG_UP_PAUSES_S:
+            with suppress(HungUp):
+                return self._new_link()
+            time.sleep(pause_s)
+        return self._new_link()
 
     def _new_link(self) -> Link:
         route = self.route
