@@ -17,7 +17,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.settings import values_for
 from t2v_core.specs import EstimateSpec, TrainSpec
-from t2v_core.training.forecast import largest_batch, memory_of, other_machine
+from t2v_core.training.forecast import largest_batch, memory_of, other_machine, pace_of_table
 from t2v_core.training.gpus import GPUS, Gpu, find_gpu, gpu_of_device
 from t2v_core.training.memory import (
     DEPTH,
@@ -288,3 +288,9 @@ def test_the_command_takes_what_training_takes(capsys: pytest.CaptureFixture[str
     assert [flag for flag in flags if flag not in shown] == []
     assert "tiny: 40" in shown
     assert "--gpu" in shown
+
+
+def test_no_model_is_so_small_that_a_gpu_takes_twenty_thousand_steps_in_a_second() -> None:
+    spec = TrainSpec(preset="tiny", batch_size=16, gradient_accumulation=2)
+    pace = pace_of_table(spec, 1e6, find_gpu("L4"), "bf16", 0.4)
+    assert pace.step_s == pytest.approx(0.02)

@@ -141,6 +141,10 @@ def disk_of(spec: TrainSpec, parameters: int, facts: DataFacts, folder: Path, th
     )
 
 
+# However small the model: a pass forward and backward launches about a thousand kernels, some 10 µs each (assumed).
+LEAST_PASS_S = 0.01
+
+
 @dataclass(frozen=True)
 class Pace:
     """step_s: of one optimiser step of `clips` clips; source: where that comes from, in words"""
@@ -157,7 +161,8 @@ def pace_of_table(spec: TrainSpec, flops: float, gpu: Gpu, arithmetic: str, mfu:
     clips = spec.batch_size * spec.gradient_accumulation
     extra = RECOMPUTED_SHARE if spec.gradient_checkpointing else 1.0
     source = f"{gpu.name}'s data sheet, {peak / 1e12:.0f} TFLOP/s in {arithmetic}, of which {mfu:.0%} is assumed"
-    return Pace(clips * flops * extra / (peak * mfu), clips, source, is_measured=False)
+    step_s = max(clips * flops * extra / (peak * mfu), spec.gradient_accumulation * LEAST_PASS_S)
+    return Pace(step_s, clips, source, is_measured=False)
 
 
 @dataclass(frozen=True)
