@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,13 @@ def test_the_whole_of_it_through_the_door(tmp_path: Path) -> None:
     assert done["healthy"] == (State.BAD not in [state for state, _ in found.values()])
     assert contents(data_set()) == before
     assert embedded.VAE.is_dir()
+
+
+def test_run_from_a_folder_it_knows_as_well_what_t2v_requires(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {extra: requirements(extra) for extra in ("", "engine")}
+
+    def not_installed(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", not_installed)
+    assert {extra: requirements(extra) for extra in installed} == installed != {"": [], "engine": []}

@@ -6,7 +6,9 @@ import platform
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
@@ -84,17 +86,25 @@ def _wanting(extra: str) -> tuple[list[str], list[str]]:
 
 def requirements(extra: str) -> list[tuple[str, str]]:
     """(name, oldest version) of what t2v itself requires, or of one of its extras."""
-    try:
-        lines = metadata.requires("t2v") or []
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
-        return []
     wanted = []
-    for line in lines:
+    for line in _required_lines():
         requirement, _, marker = line.partition(";")
         found = REQUIREMENT.match(requirement.strip())
         if found and marker.strip().replace("'", '"') == (f'extra == "{extra}"' if extra else ""):
             wanted.append((found["name"], found["least"]))
     return wanted
+
+
+def _required_lines() -> list[str]:
+    """As the metadata of an installed t2v has them; run from a folder, as its pyproject.toml does."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.requires("t2v") or []
+    file = CHECKOUT / "pyproject.toml"
+    if not file.is_file():
+        return []
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].items()
+    return [*project["dependencies"], *(f'{line}; extra == "{name}"' for name, lines in extras for line in lines)]
 
 
 def installed(name: str) -> str | None:
