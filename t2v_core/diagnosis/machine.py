@@ -18,7 +18,7 @@ from t2v_core.machine import available_memory_bytes, cores, total_memory_bytes
 
 OLDEST_PYTHON = (3, 11)
 CHECKOUT = Path(__file__).resolve().parents[2]
-REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<least>[0-9.]+)")
+REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)[^;]*?>=\s*(?P<least>[0-9.]+)")
 # A training process with torch and diffusers takes 0.45 GB before it holds a model.
 LEAST_FREE_BYTES = 1_000_000_000
 
