@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remote.agent_client import Agent
 from remote.backoff import Backoff
@@ -18,8 +18,10 @@ from remote.job_row import JobRow
 from remote.presses import pressed
 from remote.spool import Spool
 from t2v_core.errors import EngineError
-from t2v_core.specs import Spec, asked_values
 from t2v_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from t2v_core.specs import Spec
 
 # A question is asked again for so long when its answer is lost; a start is worth a longer wait.
 QUESTION_PATIENCE_S, START_PATIENCE_S = 20.0, 60.0
@@ -87,6 +89,8 @@ class HostJobs:
         release: of t2v that it needs there; JobNotFound when the host has not got it
         argv:  another program in the engine's place, for tests
         """
+        from t2v_core.specs import asked_values  # noqa: PLC0415 - 0.05 s that a transfer and a look need not pay
+
         asked = {
             "verb": verb, "spec": asked_values(spec), "after": after, "env": dict(env or {}),
             "needs_gpu": getattr(spec, "device", "cpu") != "cpu", **({"release": release} if release else {}),

@@ -16,14 +16,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remote.errors import CannotStart
 from t2v_core.errors import EngineError
 from t2v_core.events import Event, EventReader, read_events
 from t2v_core.files import write_json
-from t2v_core.specs import Spec, asked_values
 from t2v_core.workspace import Workspace, create_job_directory
+
+if TYPE_CHECKING:
+    from t2v_core.specs import Spec
 
 POLL_INTERVAL_S = 0.05
 # How long a child may take to end once nobody listens any more.
@@ -79,6 +81,8 @@ def create(workspace: Workspace, verb: str, spec: Spec) -> JobHandle:
         raise CannotStart(
             f"cannot make a job in {workspace.jobs}: {error.strerror}", hint="choose another --workspace"
         ) from error
+    from t2v_core.specs import asked_values  # noqa: PLC0415 - 0.05 s that a transfer and a look need not pay
+
     write_json(directory / "spec.json", asked_values(spec))
     return JobHandle(directory, verb)
 

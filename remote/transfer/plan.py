@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from remote.agent.parts import journal_path, merged, part_path, read_journal
-from remote.cost import egress_usd
 from remote.errors import DiskFull, HostUnreachable, Refused
 from remote.host_jobs import HostJobs
 from remote.host_settings import read_hosts
@@ -174,7 +173,11 @@ def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> list[dic
 def egress_of(host: str, workspace: Workspace, size: int) -> float | None:
     """What the cloud takes for so many bytes out of it, estimated; None for a host that is in none."""
     settings = read_hosts(workspace).get(host)
-    return egress_usd(size) if settings is not None and settings.provider == "gcloud" else None
+    if settings is None or settings.provider != "gcloud":
+        return None
+    from remote.prices import egress_usd  # noqa: PLC0415 - a table that other hosts need not read
+
+    return egress_usd(size)
 
 
 def free_bytes(folder: Path) -> int:
