@@ -25,7 +25,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.sshd import Sshd
 
 ROOT = Path(__file__).parents[1]
 # The bench that the tests use as well, in place of this folder, in which `remote` is another benchmark.
@@ -91,13 +96,13 @@ class Child:
 
 
 @contextmanager
-def on_terminal(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Child]:
+def on_terminal(*arguments: str, env: dict[str, str] | None = None, python: str = sys.executable) -> Iterator[Child]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     kept |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
     child = subprocess.Popen(
-        [sys.executable, *arguments],
+        [python, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -118,23 +123,44 @@ def tui(workspace: Path) -> list[str]:
     return ["-m", "t2v_tui.main", "--workspace", str(workspace)]
 
 
+def minimal_app(folder: Path) -> list[str]:
+    (folder / "minimal.py").write_text(MINIMAL)
+    return [str(folder / "minimal.py")]
+
+
+@dataclass(frozen=True)
+class Paint:
+    """A start: seconds on the clock and of CPU to the first frame; after_mb: memory some seconds later"""
+
+    wall_s: float
+    cpu_s: float
+    after_mb: float = 0.0
+
+
+def first_paint(
+    arguments: list[str], *, env: dict[str, str] | None = None, python: str = sys.executable, stay_s: float = 0.0
+) -> Paint:
+    with on_terminal(*arguments, env=env, python=python) as child:
+        wall = child.until(lambda: child.read > PAINTED_BYTES)
+        cpu = child.cpu_s
+        child.drain(stay_s)
+        return Paint(wall, cpu, child.rss_mb)
+
+
+def print_paints(found: dict[str, list[Paint]]) -> None:
+    """Medians; the first of each only warmed the caches."""
+    for name, (_, *paints) in found.items():
+        wall, cpu = statistics.median(one.wall_s for one in paints), statistics.median(one.cpu_s for one in paints)
+        print(f"{name:<10} first paint after {wall:.2f} s, {cpu:.2f} CPU s   (median of {len(paints)})")
+
+
 def print_start(folder: Path, rounds: int) -> None:
-    minimal = folder / "minimal.py"
-    minimal.write_text(MINIMAL)
-    rows: dict[str, list[tuple[float, float]]] = {"minimal": [], "t2v-tui": []}
-    memory: list[float] = []
-    for _ in range(rounds + 1):  # the first warms the caches
-        for name, arguments in (("minimal", [str(minimal)]), ("t2v-tui", tui(folder))):
-            with on_terminal(*arguments) as child:
-                wall = child.until(lambda child=child: child.read > PAINTED_BYTES)  # type: ignore[misc]
-                rows[name].append((wall, child.cpu_s))
-                if name == "t2v-tui":
-                    child.drain(3.0)
-                    memory.append(child.rss_mb)
-    for name, found in rows.items():
-        wall, cpu = (statistics.median(values) for values in zip(*found[1:], strict=True))
-        print(f"{name:<10} first paint after {wall:.2f} s, {cpu:.2f} CPU s   (median of {rounds})")
-    print(f"t2v-tui    {statistics.median(memory[1:]):.0f} MB after 3 s")
+    found: dict[str, list[Paint]] = {"minimal": [], "t2v-tui": []}
+    for _ in range(rounds + 1):
+        found["minimal"].append(first_paint(minimal_app(folder)))
+        found["t2v-tui"].append(first_paint(tui(folder), stay_s=3.0))
+    print_paints(found)
+    print(f"t2v-tui    {statistics.median(paint.after_mb for paint in found['t2v-tui'][1:]):.0f} MB after 3 s")
 
 
 def print_idle(folder: Path, seconds: float) -> None:
@@ -188,12 +214,12 @@ def print_key(folder: Path, rounds: int) -> None:
         sshd.kill()
 
 
-def _pin(config: Path, sshd: object, port: int) -> None:
+def _pin(config: Path, sshd: Sshd, port: int) -> None:
     from remote.host_keys import KnownHosts  # noqa: PLC0415
 
     config.mkdir()
     known = KnownHosts(config / "t2v/known_hosts")
-    known.pin(f"[127.0.0.1]:{port}", [sshd.public_host_key])  # type: ignore[attr-defined]
+    known.pin(f"[127.0.0.1]:{port}", [sshd.public_host_key])
 
 
 def _keys(here: Path, there: Path, rounds: int, data: Path, env: dict[str, str], *, choose: str = "") -> float:
@@ -212,8 +238,7 @@ def _keys(here: Path, there: Path, rounds: int, data: Path, env: dict[str, str],
                 child.drain(4.0)  # the link is up, the host is known
             before = set((there / "jobs").glob("*-train-*"))
             child.press("t")
-            took = child.until(lambda before=before: _began(there, before))  # type: ignore[misc]
-            found.append(took)
+            found.append(child.until(partial(_began, there, before)))
             child.press("\x1b")  # taken back within three seconds
             child.drain(1.5)
         _end_all(there)
