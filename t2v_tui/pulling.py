@@ -14,6 +14,8 @@ from t2v_tui.state import TransferView
 from t2v_tui.streams import Stream
 
 if TYPE_CHECKING:
+    from remote.host_jobs import HostJobs
+    from remote.transfer.plan import Plan
     from remote.transfer.progress import TransferProgress
     from remote.transfer.pull import Pulling
 
@@ -45,11 +47,10 @@ class PullStream(Stream):
         self.landed(None)
 
     def _pull(self) -> None:
-        from remote.transfer.plan import plan_pull  # noqa: PLC0415
         from remote.transfer.pull import Pulling  # noqa: PLC0415
 
         jobs = self.services.jobs(self.host)
-        plan = plan_pull(jobs, self.paths)
+        plan = self.planned(jobs)
         if not plan.needed:
             others = [item for item in plan.items if item.standing.value == "other"]
             why = "another file of that name is here" if others else "it is here already"
@@ -62,6 +63,12 @@ class PullStream(Stream):
         is_over = self.view.state == "done"
         if not is_over:
             self._show(replace(self.view, state="paused", why="left; pull it again to go on"))
+
+    def planned(self, jobs: HostJobs) -> Plan:
+        """What would come. Raises EngineError."""
+        from remote.transfer.plan import plan_pull  # noqa: PLC0415
+
+        return plan_pull(jobs, self.paths)
 
     def _take(self, progress: TransferProgress) -> None:
         from remote.transfer.progress import Phase  # noqa: PLC0415

@@ -20,6 +20,7 @@ class Tui:
     animation: bool = True
     ascii: bool = False
     bell: bool = True
+    samples_home: bool = True
     on_job_end: str = ""
     keys: Mapping[str, str] = {}
 
@@ -29,6 +30,7 @@ ABOUT = {
     "animation": "false: nothing moves by itself",
     "ascii": "true: no glyph beyond ASCII",
     "bell": "true: the terminal's bell when a job ends",
+    "samples_home": "true: the newest samples of a training that is watched on a host come here by themselves",
     "on_job_end": "a command that is run when a job ends, with T2V_JOB, T2V_HOST, T2V_STATE and T2V_REASON set",
     "keys": "[tui.keys] with ACTION = \"KEY\"; the names are in the help (?)",
 }  # fmt: skip

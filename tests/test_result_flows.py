@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from far_host import far_host
+from far_services import FarServices
 from in_terminal import eventually, on_screen
 from results_world import NOW, add_checkpoint, add_video, results, state_of
 from textual.pilot import Pilot
@@ -231,17 +232,6 @@ async def test_a_video_that_a_host_has_drawn_comes_here_by_itself_and_plays(tmp_
                 assert said["spec"]["steps"] == 4
         finally:
             services.close()
-
-
-class FarServices(Services):
-    """Hosts as the bench has them: their pinned keys are not those of this user."""
-
-    def __init__(self, workspace: Workspace, far: Any) -> None:
-        super().__init__(workspace)
-        self.far = far
-
-    def host(self, name: str) -> Any:
-        return self.far.host() if name == "vm" else super().host(name)
 
 
 # Asking

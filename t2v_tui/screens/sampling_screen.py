@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Input
 from t2v_core.errors import EngineError
 from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.prompts import read_prompts, remember_prompt
+from t2v_tui.samples_home import in_workspace
 from t2v_tui.screens.watching_screen import WatchingScreen
 from t2v_tui.state import LOCAL, JobKey, JobView, RunView, State
 from t2v_tui.widgets.entries import Choice, PromptInput
@@ -21,9 +22,6 @@ from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.words import JOB_GLYPHS
-
-if TYPE_CHECKING:
-    pass
 
 QUEUE = (("job", 11), ("", None))
 SETTINGS = ("steps", "guidance_scale", "seed")
@@ -202,11 +200,6 @@ class SamplingScreen(WatchingScreen):
     def _enter(self, message: Input.Submitted) -> None:
         message.stop()
         self.action_start()
-
-
-def in_workspace(video: str) -> str:
-    """Where a video lies in its workspace: jobs name their results in full, and `~` is another folder there."""
-    return f"outputs/{video.rpartition('/outputs/')[2]}" if "/outputs/" in video else video
 
 
 def quiet(table: ListTable) -> ListTable:

@@ -10,23 +10,25 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.containers import Horizontal
 from textual.widgets import DataTable, Static
 
 from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import Key, bindings_for
-from t2v_tui.messages import FollowJob, ShowJob, StopWork
+from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
+from t2v_tui.news import News
+from t2v_tui.samples_home import SamplesHome, in_workspace
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import JobKey, JobView, RunView, State
+from t2v_tui.state import JobKey, JobView, RunView, Sample, State
 from t2v_tui.widgets import gauges, transfers
 from t2v_tui.widgets.chrome import Line, content_of
 from t2v_tui.widgets.curve import Curve
 from t2v_tui.widgets.gauges import Gauges
+from t2v_tui.widgets.last_sample import LastSample
 from t2v_tui.widgets.launch_panel import LaunchPanel
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.log_view import LogView
-from t2v_tui.widgets.player import Player
+from t2v_tui.widgets.pane import Pane
 from t2v_tui.widgets.track import Run
 from t2v_tui.widgets.transfers import Transfers
 from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words
@@ -61,7 +63,7 @@ class TrainScreen(Cockpit):
         super().__init__()
         self.overlaid: list[JobKey] = []
         self._log_shown: Path | None = None
-        self._sample_shown: str = ""
+        self._samples_home: SamplesHome | None = None
         self._drawn: list[tuple[str, int, int, int]] = []
 
     def body(self) -> ComposeResult:
@@ -72,20 +74,18 @@ class TrainScreen(Cockpit):
             runs.border_title = "runs"
             runs.add_class("pane")
             yield runs
-            with Vertical(id="main", classes="pane"):
+            with Pane(id="main"):
                 yield Static(EMPTY, id="no-runs", classes="empty", markup=False)
                 yield Curve()
                 yield LaunchPanel()
         with Horizontal(id="middle"):
-            with Vertical(id="sample", classes="pane"):
-                letters = self.cockpit.settings.ascii
-                yield Player(empty="Samples are made at each checkpoint,\nand play here.", letters=letters)
+            settings = self.cockpit.settings
+            yield LastSample(letters=settings.ascii, plays=settings.animation)
             yield Gauges(id="gauges", classes="pane")
             yield Transfers(id="transfers", classes="pane")
         yield LogView(empty="The log of the run that is shown stands here. It can be read with its host off.")
 
     def on_mount(self) -> None:
-        self.query_one("#sample").border_title = "last sample"
         self.query_one(RunsList).focus()
 
     # Drawing
@@ -125,12 +125,10 @@ class TrainScreen(Cockpit):
         if drawn != self._drawn:
             self._drawn = drawn
             self.query_one(Curve).show(runs[:MOST_OVERLAID])
-        main = self.query_one("#main")
         title = "start" if state.launch else title_of(state)
         link_why = state.shown_run.link_why if state.shown_run else ""
         subtitle = f"◐ not heard: {link_why}" if link_why else ""
-        if (main.border_title, main.border_subtitle) != (title, subtitle or None):
-            main.border_title, main.border_subtitle = title, subtitle or None
+        self.query_one("#main", Pane).entitle(title, subtitle or None)
 
     def _show_folded(self, state: State) -> None:
         """What there is no room for as panes, in one line."""
@@ -138,20 +136,36 @@ class TrainScreen(Cockpit):
         self.query_one("#folded", Line).show(content_of([Piece(" " + " · ".join(filter(None, parts)), Tone.DIM)]))
 
     def _show_sample(self, state: State) -> None:
-        run, shown = state.shown_run, state.shown
+        pane, run, shown = self.query_one(LastSample), state.shown_run, state.shown
         if shown is None or run is None or not run.samples:
+            pane.show_none()
             return
         sample = run.samples[-1]
-        if sample.video == self._sample_shown:
-            return
-        self._sample_shown = sample.video
-        path = self.cockpit.file_of(shown.host, sample.video)
-        self.query_one("#sample").border_title = f"last sample · step {grouped(sample.step)}"
-        self.query_one("#sample").border_subtitle = Content(sample.prompt[:40])
-        if path is not None:
-            self.query_one(Player).show(path, plays=self.cockpit.settings.animation)
-        else:
-            self.query_one(Player).say(f"{sample.video}\nis on {shown.host}; 3 pulls it")
+        is_coming = self._send_for_samples(state, shown, sample)
+        path = None if is_coming else self.cockpit.file_of(shown.host, in_workspace(sample.video))
+        pane.show_sample(
+            shown, sample, path,
+            f"{sample.video}\n{'comes here by itself' if is_coming else f'is on {shown.host}; 3 pulls it'}",
+        )  # fmt: skip
+
+    def _send_for_samples(self, state: State, shown: JobKey, sample: Sample) -> bool:
+        """Of a training on another machine; True while the newest is not here yet but will be."""
+        services = self.cockpit.services
+        if services is None or services.folder_of(shown.host) is not None or state.is_read_only:
+            return False
+        if not (self.cockpit.settings.samples_home and self.query_one(LastSample).display):
+            return False
+        if self._samples_home is None:
+            self._samples_home = SamplesHome(services, self._tell)
+        self._samples_home.look(state)
+        return self._samples_home.is_coming(state, shown, sample)
+
+    def _tell(self, news: News) -> None:
+        self.post_message(Heard(news))
+
+    def on_unmount(self) -> None:
+        if self._samples_home is not None:
+            self._samples_home.close()
 
     def _show_log(self, state: State) -> None:
         if state.shown is None:
