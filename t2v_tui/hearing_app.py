@@ -19,7 +19,7 @@ from textual.notifications import SeverityLevel
 
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
-from t2v_tui import notices
+from t2v_tui import notices, trash
 from t2v_tui.ears import Ears
 from t2v_tui.launcher import Launcher
 from t2v_tui.memory import Memory, remember
@@ -100,6 +100,7 @@ class HearingApp(App[str]):
         self.set_interval(1.0, self._draw)
         if self.services is not None:
             self.call_after_refresh(self.read_hosts)
+            self.call_after_refresh(self.empty_trash)
 
     def _where_work_is(self) -> str:
         """The first page is for who has not trained anything yet."""
@@ -224,6 +225,16 @@ class HearingApp(App[str]):
         except EngineError as error:
             self.from_thread(HostsKnown((self.services.here(),)))
             self.post_message(Failed(error.message, error.hint))
+
+    @work(thread=True, group="trash", exit_on_error=False)
+    def empty_trash(self) -> None:
+        """What was deleted more than a day ago goes for good."""
+        if self.state.is_read_only:
+            return
+        try:
+            trash.empty(self.workspace, before_t=time.time() - trash.KEPT_S)
+        except OSError as error:
+            self.post_message(Failed(f"the trash cannot be emptied: {error}", "see who owns .t2v/trash"))
 
     def wake(self, host: str) -> None:
         """Ask it now; any thread may."""

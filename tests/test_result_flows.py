@@ -19,6 +19,7 @@ import t2v_tui.app
 from remote.host_jobs import HostJobs
 from remote.hosts import LocalHost
 from t2v_core.errors import EngineError
+from t2v_core.files import incompleteness
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.data_here import data_sets_here, data_sets_there
@@ -159,6 +160,7 @@ async def test_a_checkpoint_goes_only_after_another_key_than_the_one_that_asked(
             await eventually(pilot, lambda: isinstance(app.screen, Confirm))
             assert isinstance(app.screen, Confirm)
             assert "ONLY COPY" in app.screen.question.lines[1]
+            assert "Z brings it back within 24 h; its 121 kB come free after that" in app.screen.question.lines[2]
             assert app.screen.query_one("#cancel", Button).has_focus
             await pilot.press("D", "enter")
             await eventually(pilot, lambda: isinstance(app.screen, CheckpointsScreen))
@@ -168,6 +170,9 @@ async def test_a_checkpoint_goes_only_after_another_key_than_the_one_that_asked(
             await pilot.press("y")
             await eventually(pilot, lambda: not (workspace.checkpoints / "checkpoint_epoch_15").exists())
             await eventually(pilot, lambda: isinstance(app.screen, CheckpointsScreen) and len(app.screen.pairs) == 3)
+            await pilot.press("Z")
+            await eventually(pilot, lambda: isinstance(app.screen, CheckpointsScreen) and len(app.screen.pairs) == 4)
+            assert incompleteness(workspace.checkpoints / "checkpoint_epoch_15") is None
     finally:
         services.close()
 

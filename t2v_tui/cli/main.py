@@ -48,6 +48,7 @@ class _Commands(LazyGroup):
         "stop": Entry("t2v_tui.cli.jobs:stop", "End a job."),
         "pull": Entry("t2v_tui.cli.transfer:pull", "Bring files home from another machine, verified."),
         "push": Entry("t2v_tui.cli.transfer:push", "Bring code, data or videos to another machine."),
+        "trash": Entry("t2v_tui.cli.trash:trash", "What was deleted here from the terminal UI, and the way back."),
         "bootstrap": Entry("t2v_tui.cli.bootstrap:bootstrap", "Make another machine ready for the engine."),
     }
 

@@ -16,7 +16,7 @@ from t2v_tui.holdings import CheckpointPair, CheckpointView, side_by_side
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo
 from t2v_tui.screens.dialogs import Question
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
@@ -206,11 +206,12 @@ def question_of(pair: CheckpointPair, view: CheckpointView, host: str) -> Questi
     if not view.is_complete:
         copies = "It is not complete and cannot be trained or generated from."
     elif pair.is_only_copy(here=is_here):
-        copies = "This is the ONLY COPY. It cannot be brought back."
+        copies = "This is the ONLY COPY."
     else:
         copies = f"The same checkpoint stays {'on the host' if is_here else 'here'}."
     step = f"step {grouped(view.step)}, " if view.step is not None else ""
-    return Question(f"Delete {pair.name} {where}", (f"{step}{size(view.size_bytes)}", copies), "Delete", "y")
+    lines = (f"{step}{size(view.size_bytes)}", copies, way_back(host, view.size_bytes))
+    return Question(f"Delete {pair.name} {where}", lines, "Delete", "y")
 
 
 def _standing(view: CheckpointView | None) -> Text:

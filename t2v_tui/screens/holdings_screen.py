@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from textual.message import Message
 
 from t2v_core.errors import EngineError
 from t2v_tui.holdings import CheckpointView, VideoView
-from t2v_tui.messages import Failed, Heard
+from t2v_tui.messages import Failed, Heard, Told
 from t2v_tui.pulling import PullStream
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm, Question
 from t2v_tui.state import LOCAL, Reach
+from t2v_tui.trash import bring_back, deleted, put_away
+from t2v_tui.words import size
 
 if TYPE_CHECKING:
     from t2v_tui.news import News
@@ -48,6 +51,14 @@ class There:
     videos: tuple[VideoView, ...] = ()
     is_read: bool = False
     why: str = ""
+
+
+def way_back(host: str, size_bytes: int) -> str:
+    """What a delete means in that place, for the question before it."""
+    if host != LOCAL:
+        return f"On {host} nothing is kept: it cannot be brought back."
+    freed = f"its {size(size_bytes)} come free after that, or with t2v trash --empty."
+    return f"It goes into the trash: Z brings it back within 24 h; {freed}"
 
 
 class HoldingsScreen(Cockpit):
@@ -178,10 +189,35 @@ class HoldingsScreen(Cockpit):
 
     def ask_to_remove(self, host: str, paths: Sequence[str], question: Question) -> None:
         def answered(is_meant: bool | None) -> None:
-            if is_meant and self.services is not None:
+            if is_meant and host == LOCAL:
+                self._put_away(list(paths))
+            elif is_meant and self.services is not None:
                 self._remove(self.services, host, list(paths))
 
         self.app.push_screen(Confirm(question), answered)
+
+    @work(thread=True, group="remove", exit_on_error=False)
+    def _put_away(self, paths: list[str]) -> None:
+        try:
+            one = put_away(self.cockpit.workspace, paths, time.time())
+            self.post_message(Told(f"{one.name} lies in the trash; Z brings it back within 24 h"))
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+        self.post_message(self.Changed())
+
+    @work(thread=True, exclusive=True, group="undo", exit_on_error=False)
+    def action_undo(self) -> None:
+        """Bring back what was deleted here last."""
+        last = next(iter(deleted(self.cockpit.workspace)), None)
+        if last is None:
+            self.post_message(Failed("nothing was deleted here within 24 hours", "what a host deletes is gone"))
+            return
+        try:
+            bring_back(self.cockpit.workspace, last)
+            self.post_message(Told(f"{last.name} is back"))
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+        self.post_message(self.Changed())
 
     @work(thread=True, group="remove", exit_on_error=False)
     def _remove(self, services: Services, host: str, paths: list[str]) -> None:

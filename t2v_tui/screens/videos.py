@@ -21,7 +21,7 @@ from t2v_tui.holdings import VideoView, both_places, checkpoint_asked
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, StartWork
 from t2v_tui.screens.dialogs import Question
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
 from t2v_tui.state import LOCAL, State
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
@@ -245,7 +245,7 @@ class VideosScreen(HoldingsScreen):
             return
         host = LOCAL if video.is_here else self.host
         copies = f"A copy stays on {self.host}." if video.is_here and video.is_there else "This is the ONLY COPY."
-        lines = (video.title, size(video.size_bytes), copies)
+        lines = (video.title, size(video.size_bytes), copies, way_back(host, video.size_bytes))
         question = Question(f"Delete {video.name} {'here' if video.is_here else f'on {host}'}", lines, "Delete", "y")
         self.ask_to_remove(host, [video.path, str(PurePosixPath(video.path).with_suffix(".json"))], question)
 
