@@ -36,7 +36,7 @@ class SamplePull(PullStream):
 
     def run(self) -> None:
         try:
-            self._pull()
+            self.move()
         except EngineError:
             self.view = replace(self.view, state="failed")
         if self.view.state != "done" or not self.view.total_bytes:
@@ -48,13 +48,13 @@ class SamplePull(PullStream):
             raise Refused(f"{plan.to_send / 1e6:.0f} MB do not come by themselves", "3 pulls them")
         return plan
 
-    def _take(self, progress: TransferProgress) -> None:
+    def take(self, progress: TransferProgress) -> None:
         from remote.transfer.progress import Phase  # noqa: PLC0415
 
         if progress.phase is Phase.WAITING:  # for a transfer of another process, which may take hours
             self.close()
         else:
-            super()._take(progress)
+            super().take(progress)
 
 
 class SamplesHome:

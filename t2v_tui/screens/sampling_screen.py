@@ -138,15 +138,15 @@ class SamplingScreen(WatchingScreen):
 
     # Asking
 
-    def start(self, values: Mapping[str, Any]) -> None:
-        """Start the work, remember the prompt, and watch the job."""
+    def start(self, values: Mapping[str, Any], host: str = "") -> None:
+        """Start the work, remember the prompt, and watch the job. host: default: the chosen one"""
         prompt = str(values["prompt"])
         try:
             self.prompt.remember(remember_prompt(self.cockpit.workspace, prompt))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.result.say("it begins: loading the model takes a few seconds")
-        self.post_message(StartWork(self.VERB, {**values, "preview": True}, self.chosen_host, then=self.NAME))
+        self.post_message(StartWork(self.VERB, {**values, "preview": True}, host or self.chosen_host, then=self.NAME))
 
     def asked(self) -> dict[str, Any] | None:
         """Prompt and settings; None, and a word why, when something is wrong."""
