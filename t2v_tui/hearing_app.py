@@ -13,9 +13,11 @@ from typing import Any, ClassVar
 from textual import on, work
 from textual.app import App
 from textual.command import Provider
+from textual.events import DescendantFocus
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
+from textual.widgets import Input
 
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
@@ -95,6 +97,8 @@ class HearingApp(App[str]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else DARK.name
+        if not self.settings.animation:
+            self.animation_level = "none"
         self.set_keymap(dict(self.settings.keys))
         await self.switch_mode(self._first_screen or self._where_work_is())
         self.set_interval(1.0, self._draw)
@@ -106,6 +110,12 @@ class HearingApp(App[str]):
         """The first page is for who has not trained anything yet."""
         has_trained = self.state.shown is not None or any(self.workspace.jobs.glob("*-train-*"))
         return "train" if has_trained else "welcome"
+
+    @on(DescendantFocus)
+    def _hold_cursor_still(self, event: DescendantFocus) -> None:
+        """With `--no-animation` a cursor does not blink either."""
+        if not self.settings.animation and isinstance(event.widget, Input):
+            event.widget.cursor_blink = False
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """With `--ascii` the last of them leaves no other sign."""

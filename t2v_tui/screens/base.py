@@ -61,7 +61,7 @@ class Cockpit(Screen[None]):
 
     def refresh_all(self, state: State, now_t: float) -> None:
         """Headline, tabs and body."""
-        if not self._is_made:
+        if not self._is_made or not self.children:  # at the app's end they go before the screen's last drawing
             return
         self.query_one(Headline).show_state(state, now_t)
         self.query_one(TooSmall).show_state(state)

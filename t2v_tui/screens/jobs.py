@@ -40,6 +40,10 @@ class JobsScreen(Cockpit):
     CSS_PATH = "jobs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("jobs")]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._about: JobKey | None = None
+
     def body(self) -> ComposeResult:
         yield JobsTable(COLUMNS, id="jobs")
         yield Static(EMPTY, id="no-jobs", classes="empty", markup=False)
@@ -63,8 +67,9 @@ class JobsScreen(Cockpit):
         job, about = self._chosen(state), self.query_one("#about", Block)
         about.display = job is not None
         if job is not None:
-            if about.border_title != job.key.job:
-                about.border_title = job.key.job
+            if self._about != job.key:
+                self._about = job.key
+                about.border_title = Content(job.key.job)
             about.show(about_job(job, state, now_t))
 
     def _chosen(self, state: State) -> JobView | None:

@@ -122,7 +122,8 @@ class SamplingScreen(WatchingScreen):
         relative = in_workspace(video)
         path = self.cockpit.file_of(job.host, relative if is_elsewhere else video)
         if path is not None:
-            self.result.show(path, plays=path != self.result.path or self.result.is_playing)
+            is_new = path != self.result.path
+            self.result.show(path, plays=self.cockpit.settings.animation if is_new else self.result.is_playing)
         elif is_elsewhere and job not in self._fetched and self.services is not None:
             self._fetched.add(job)
             self.pull([relative, str(PurePosixPath(relative).with_suffix(".json"))], job.host)

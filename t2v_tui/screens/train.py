@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Static
 
+from t2v_tui.awaited import at_work_for
 from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
@@ -63,6 +64,7 @@ class TrainScreen(Cockpit):
         super().__init__()
         self.overlaid: list[JobKey] = []
         self._log_shown: Path | None = None
+        self._followed: set[JobKey] = set()
         self._samples_home: SamplesHome | None = None
         self._drawn: list[tuple[str, int, int, int]] = []
 
@@ -170,10 +172,15 @@ class TrainScreen(Cockpit):
     def _show_log(self, state: State) -> None:
         if state.shown is None:
             return
-        path = self.cockpit.journal_of(state.shown)
+        job = at_work_for(state, state.shown)  # while it waits for its data, what makes them has something to say
+        if job != state.shown and job not in self._followed:
+            self._followed.add(job)
+            self.post_message(FollowJob(job))
+        path = self.cockpit.journal_of(job)
         if path != self._log_shown:
             self._log_shown = path
-            self.query_one(LogView).show(path, f"log · {state.shown.job}")
+            waits = "" if job == state.shown else ", which the training waits for"
+            self.query_one(LogView).show(path, f"log · {job.job}{waits}")
 
     # Keys
 

@@ -94,7 +94,7 @@ class VmScreen(Cockpit):
     def action_start_vm(self) -> None:
         host = self._machine()
         if host is not None and host.vm is not None and host.vm.power is Power.RUNNING:
-            self.notify(f"{host.name} runs", timeout=3)
+            self.notify(f"{host.name} runs", timeout=3, markup=False)
         elif host is not None:
             self.app.push_screen(Confirm(about_starting_vm(self.cockpit.state, host.name)), self._start_if)
 
@@ -105,7 +105,7 @@ class VmScreen(Cockpit):
     def action_stop_vm(self) -> None:
         host = self._machine()
         if host is not None and host.vm is not None and host.vm.power is Power.STOPPED:
-            self.notify(f"{host.name} is stopped", timeout=3)
+            self.notify(f"{host.name} is stopped", timeout=3, markup=False)
         elif host is not None:
             question = about_stopping_vm(self.cockpit.state, host.name, self.cockpit.now())
             self.app.push_screen(Confirm(question), self._stop_if)
@@ -118,7 +118,7 @@ class VmScreen(Cockpit):
         host = self.cockpit.state.chosen
         if host.kind is HostKind.VM:
             return host
-        self.notify(f"{host.name} is not a VM of t2v's; h chooses another host", timeout=4)
+        self.notify(f"{host.name} is not a VM of t2v's; h chooses another host", timeout=4, markup=False)
         return None
 
     def action_keep(self) -> None:

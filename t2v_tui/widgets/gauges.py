@@ -24,14 +24,15 @@ class Gauges(Static):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
         super().__init__(id=id, classes=classes, markup=False)
         self._drawn: Content | None = None
+        self._title = ""
 
     def show(self, host: HostView, now_t: float) -> None:
         content, title = text_of(host), title_of(host, now_t)
         if content != self._drawn:
             self._drawn = content
             self.update(content, layout=False)
-        if title != self.border_title:
-            self.border_title = title
+        if title != self._title:
+            self._title, self.border_title = title, Content(title)
 
 
 def title_of(host: HostView, now_t: float) -> str:

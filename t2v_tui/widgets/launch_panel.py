@@ -9,6 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 
 from remote.steps import Status, StepState
+from t2v_tui.awaited import at_work_for, how_far
 from t2v_tui.launcher import can_take_back
 from t2v_tui.state import HostKind, LaunchPhase, LaunchView, State
 from t2v_tui.widgets.chrome import Block
@@ -84,8 +85,8 @@ def _with_what_goes_before(step: StepState, state: State, launch: LaunchView) ->
     job = state.jobs.get(launch.job) if launch.job else None
     if step.status is not Status.DOING or job is None or job.row.state != "queued":
         return step
-    running = [one for one in state.alive if one.key.host == launch.host and one.row.state == "running"]
-    words = f"{running[0].row.verb}: {job_in_words(running[0].row)}" if running else job_in_words(job.row)
+    before = state.jobs.get(at_work_for(state, job.key))
+    words = how_far(before, state) if before is not None and before.key != job.key else job_in_words(job.row)
     return StepState(step.name, step.status, words)
 
 
