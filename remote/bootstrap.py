@@ -76,7 +76,7 @@ def bootstrap(
 
     Raises NotReady after yielding the failed step, HostUnreachable when the link is lost, AgentError.
     """
-    steps = _Steps(host, workspace, release or current_release(), install_bytes)
+    steps = Steps(host, workspace, release or current_release(), install_bytes)
     with agent_on(host) as agent:
         steps.look(agent)
         yield from steps.python()
@@ -97,7 +97,7 @@ def bootstrap(
     yield steps.encoders()
 
 
-class _Steps:
+class Steps:
     """What is wanted, and how the host stood when it was looked at last."""
 
     def __init__(self, host: Host, workspace: Workspace, release: Release, install_bytes: int) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from .asked import take
 from .detached import leave_parent
+from .examining import examine
 from .files import Json, Problem
 from .following import follow
 from .guard import guard_status, keep, note
@@ -48,7 +49,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
     "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,
-    "remove": remove,
+    "remove": remove, "examine": examine,
 }  # fmt: skip
 
 

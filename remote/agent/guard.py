@@ -46,7 +46,7 @@ POWER_OFF_BY = (
     ("poweroff",),
 )
 # What is asked while somebody only looks on; it does not keep a machine alive.
-WATCHING = frozenset(("hello", "status", "gpu", "probe", "ls", "standing", "guard", "read", "hash", "offer"))
+WATCHING = frozenset(("hello", "status", "gpu", "probe", "ls", "standing", "guard", "read", "hash", "offer", "examine"))
 MARK = BusyMark()
 
 

@@ -8,14 +8,18 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from remote.errors import RemoteError
+from remote.host_settings import LOCAL
 from t2v_core.diagnosis.check import Check, State
 from t2v_core.doctor import examine, is_healthy, report
 from t2v_core.specs import DoctorSpec
+from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.run import find_workspace
 
@@ -37,35 +41,72 @@ def doctor(
         bool, typer.Option("--checksums", help="Also read every file of data and newest checkpoint, about 1 GB/s.")
     ] = False,
     workspace_: Annotated[Path | None, typer.Option("--workspace", metavar="DIR", help="Workspace to use.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            metavar="NAME",
+            help="Check that host instead, from the way to it to its guard; paths are those of its workspace.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the checks to stdout as JSON.")] = False,
 ) -> int:
     """Check everything: Python, packages, torch and GPU, workspace and settings, disk, data, encoders, checkpoints.
 
     ✓ is good, ! works and wants a look, ✗ will not work; under each of the last two stands the line that mends it.
-    Nothing is changed and no connection is made. It works without torch.
+    Nothing is changed, and without --host no connection is made. It works without torch.
+
+    With --host: is the VM on, does it let us in, by which key; this t2v there, then all of the above by its own word
+    (or as far as can be seen from here while it is bare), and the guard. The lines that mend are to be typed here,
+    except those that begin with "there:".
 
     \b
     Examples:
       t2v doctor
       t2v doctor --checksums      read every byte as well
       t2v doctor --json
+      t2v doctor --host a100-golden
 
-    The checks go to stdout. Exit code 1 when something is ✗.
+    The checks go to stdout. Exit code 1 when something is ✗, 3 when the host is off or cannot be reached.
     """
     common: Common = ctx.obj
     workspace = find_workspace(workspace_ or common.workspace, os.environ)
-    spec = DoctorSpec(data=_absolute(data), checkpoints=_absolute(checkpoints), checksums=checksums)
     is_json = as_json or common.as_json
-    checks = []
-    for check in examine(spec, workspace, os.environ):
-        checks.append(check)
-        if not is_json:
-            print("\n".join(lines_of(check, columns=_columns(), colour=_is_coloured())), flush=True)
+    if host in (None, LOCAL):
+        spec = DoctorSpec(data=_absolute(data), checkpoints=_absolute(checkpoints), checksums=checksums)
+        return _shown(examine(spec, workspace, os.environ), is_json=is_json)
+    asked: dict[str, Any] = {"checksums": checksums}
+    asked |= {name: path for name, path in (("data", data), ("checkpoints", checkpoints)) if path is not None}
+    return _shown(_there(host, workspace, DoctorSpec(**asked)), is_json=is_json, host=host)
+
+
+def _there(host: str, workspace: Workspace, spec: DoctorSpec) -> Iterator[Check]:
+    from remote.doctor_there import examine_host  # noqa: PLC0415 - this machine's doctor needs no SSH
+    from remote.hosts import host_named  # noqa: PLC0415
+
+    with closing(host_named(host, workspace)) as there:
+        yield from examine_host(there, workspace, spec)
+
+
+def _shown(found: Iterator[Check], *, is_json: bool, host: str = "") -> int:
+    """Each as it is found, then the exit code. A host that cannot be asked further ends with what it was asked."""
+    checks: list[Check] = []
+    code = 0
+    try:
+        for check in found:
+            checks.append(check)
+            if not is_json:
+                print("\n".join(lines_of(check, columns=_columns(), colour=_is_coloured())), flush=True)
+    except RemoteError as error:
+        if is_healthy(checks):  # nothing has said so yet
+            raise
+        code = error.exit_code
     if is_json:
-        print(json.dumps(report(checks), ensure_ascii=False))
+        print(json.dumps(({"host": host} if host else {}) | report(checks), ensure_ascii=False))
     else:
         print(summary(checks))
-    return 0 if is_healthy(checks) else 1
+    return code or (0 if is_healthy(checks) else 1)
 
 
 def _absolute(path: Path | None) -> Path | None:
