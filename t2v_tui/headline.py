@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +13,8 @@ from t2v_tui.words import ago, duration, span, usd
 
 # Below this many columns the short form is taken.
 WIDE = 110
+# A host that is heard is heard every few seconds.
+OLD_S = 10.0
 
 
 class Tone(StrEnum):
@@ -37,6 +39,8 @@ class Truth:
     """What is known of a host, in one of three ways: heard just now, not heard, or off by its provider's word.
 
     short: of the word, for 80 columns
+    brief: of the detail, where there is no room for it
+    age:   of the detail, for 80 columns
     """
 
     glyph: str
@@ -44,6 +48,13 @@ class Truth:
     short: str
     tone: Tone
     detail: str = ""
+    brief: str = ""
+    age: str = ""
+
+
+def is_off(host: HostView) -> bool:
+    """By its provider's word, and not heard since."""
+    return host.vm is not None and host.vm.power is Power.STOPPED and host.link.reach is not Reach.UP
 
 
 def truth(host: HostView, now_t: float) -> Truth:
@@ -52,48 +63,61 @@ def truth(host: HostView, now_t: float) -> Truth:
     if host.kind is HostKind.LOCAL:
         return Truth("●", "HERE", "HERE", Tone.GOOD, "this machine")
     if vm is not None and vm.power in (Power.STOPPED, Power.STARTING, Power.STOPPING) and link.reach is not Reach.UP:
-        return _powered(vm.power, f"confirmed {ago(now_t - vm.seen_t)} ago" if vm.seen_t else "")
+        return _powered(vm.power, now_t - vm.seen_t if vm.seen_t else None)
     if link.reach is Reach.UP:
-        seen = f"seen {ago(now_t - (link.seen_t or now_t))} ago"
-        return Truth("●", "RUNNING", "RUN", Tone.GOOD, seen)
+        age_s = now_t - (link.seen_t or now_t)
+        return Truth(
+            "●", "RUNNING", "RUN", Tone.GOOD, f"seen {ago(age_s)} ago", age=span(age_s) if age_s > OLD_S else ""
+        )
     if link.reach is Reach.LOST:
-        return Truth("◐", "UNREACHABLE", "UNREACH", Tone.WARN, _unreachable(host, now_t))
+        return _unreachable(host, now_t)
     known = f"known {ago(now_t - link.seen_t)} ago" if link.seen_t else "not seen yet"
+    age = span(now_t - link.seen_t) if link.seen_t else ""
     if link.reach is Reach.CACHED:
         running = vm is None or vm.power in (Power.RUNNING, Power.UNKNOWN)
-        return Truth("◌", "WAS RUNNING" if running and link.seen_t else "NOT ASKED", "?", Tone.DIM, known)
-    return Truth("◌", "CONNECTING", "CONN", Tone.DIM, known)
+        word, short = ("WAS RUNNING", "WAS RUN") if running and link.seen_t else ("NOT ASKED", "UNASKED")
+        return Truth("◌", word, short, Tone.DIM, known, age=age)
+    return Truth("◌", "CONNECTING", "CONN", Tone.DIM, known, age=age)
 
 
-def _powered(power: Power, confirmed: str) -> Truth:
+def _powered(power: Power, age_s: float | None) -> Truth:
+    confirmed, age = (f"confirmed {ago(age_s)} ago", span(age_s)) if age_s is not None else ("", "")
     if power is Power.STOPPED:
-        return Truth("○", "STOPPED", "STOP", Tone.DIM, confirmed)
+        return Truth("○", "STOPPED", "STOP", Tone.DIM, confirmed, age=age)
     if power is Power.STARTING:
-        return Truth("◔", "STARTING", "START", Tone.ACCENT, confirmed)
-    return Truth("◑", "STOPPING", "STOPS", Tone.WARN, confirmed)
+        return Truth("◔", "STARTING", "START", Tone.ACCENT, confirmed, age=age)
+    return Truth("◑", "STOPPING", "STOPS", Tone.WARN, confirmed, age=age)
 
 
-def _unreachable(host: HostView, now_t: float) -> str:
+def _unreachable(host: HostView, now_t: float) -> Truth:
     since = duration(now_t - host.link.since_t) if host.link.since_t else ""
+    brief = since
     if host.vm is not None and host.vm.power is Power.RUNNING:
         known = f"running by the API {ago(now_t - host.vm.seen_t)} ago" if host.vm.seen_t else "last known running"
-        return f"{since} · {known}, still costing"
-    if host.link.seen_t:
-        return f"{since} · last known running {ago(now_t - host.link.seen_t)} ago"
-    return f"{since} · never seen"
+        detail, brief = f"{since} · {known}, still costing", f"{since}, still costing"
+    elif host.link.seen_t:
+        detail = f"{since} · last known running {ago(now_t - host.link.seen_t)} ago"
+    else:
+        detail = f"{since} · never seen"
+    return Truth("◐", "UNREACHABLE", "UNREACH", Tone.WARN, detail, brief, since)
 
 
 def headline(state: State, now_t: float, width: int) -> tuple[list[Piece], list[Piece]]:
     """Left and right part of the line, for so many columns; what matters less goes first when there is no room."""
     if width < WIDE:
-        return _narrow(state, now_t)
-    right = _right(state)
-    room = width - sum(cell_len(piece.text) for piece in right) - 3
-    for about in _abouts(state, now_t):
-        left = _wide(state, now_t, about)
-        if sum(cell_len(piece.text) for piece in left) <= room:
-            break
-    return left, right
+        return _narrow(state, now_t, width - 2)
+    for job in _job_forms(state):
+        right = _right(state, job)
+        room = width - _cells(right) - 3
+        for about in _abouts(state, now_t):
+            left = _wide(state, now_t, about)
+            if _cells(left) <= room:
+                return left, right
+    return _wide(state, now_t, ""), right
+
+
+def _cells(pieces: Sequence[Piece]) -> int:
+    return sum(cell_len(piece.text) for piece in pieces)
 
 
 def _wide(state: State, now_t: float, about: str) -> list[Piece]:
@@ -106,9 +130,10 @@ def _wide(state: State, now_t: float, about: str) -> list[Piece]:
 
 
 def _abouts(state: State, now_t: float) -> Iterator[str]:
-    """What is said of a host beside its state, from all of it to nothing. How it was seen goes last."""
+    """What is said of a host beside its state, from all of it to how it was seen, which is never left out."""
     host = state.chosen
-    detail = truth(host, now_t).detail
+    is_so = truth(host, now_t)
+    detail = is_so.detail
     machine, zone = (host.vm.machine, host.vm.zone) if host.vm else ("", "")
     played = "simulated" if host.vm and host.vm.is_simulated else ""
     for parts in (
@@ -118,25 +143,32 @@ def _abouts(state: State, now_t: float) -> Iterator[str]:
         (detail,),
     ):
         yield " · ".join(filter(None, parts))
-    yield ""
+    if is_so.brief:
+        yield is_so.brief
 
 
-def _narrow(state: State, now_t: float) -> tuple[list[Piece], list[Piece]]:
+def _narrow(state: State, now_t: float, width: int) -> tuple[list[Piece], list[Piece]]:
+    """Of the job the most there is room for beside all that is to be known of the host; uptime goes before money."""
     host = state.chosen
     is_so = truth(host, now_t)
-    left = [Piece(f"{is_so.glyph} {is_so.short}", is_so.tone), Piece(f" {host.name}")]
-    if host.link.reach is Reach.LOST and host.link.since_t and is_so.tone is Tone.WARN:
-        left.append(Piece(f" {duration(now_t - host.link.since_t)}", Tone.WARN))
-    left += [Piece(f"  {text}", tone) for text, tone in costs(host, now_t, is_short=True)]
-    return left, _right(state)
+    for is_short in (False, True):
+        left = [Piece(f"{is_so.glyph} {is_so.short}", is_so.tone), Piece(f" {host.name}")]
+        left += [Piece(f" {is_so.age}", Tone.WARN if is_so.tone is Tone.WARN else Tone.DIM)] if is_so.age else []
+        money = costs(host, now_t, is_short=True)
+        left += [Piece(f"  {text}", tone) for text, tone in (money[1:] if is_short and _uptime(host, now_t) else money)]
+        for job in _job_forms(state):
+            right = _right(state, job)
+            if _cells(left) + _cells(right) + 1 <= width:
+                return left, right
+    return left, right
 
 
 def costs(host: HostView, now_t: float, *, is_short: bool = False) -> list[tuple[str, Tone]]:
     """Uptime, what an hour costs, what today cost, when it stops by itself; nothing for a host that costs nothing."""
     found: list[tuple[str, Tone]] = []
-    vm, cost, guard = host.vm, host.cost, host.guard
-    if vm is not None and vm.started_t and vm.power is Power.RUNNING and not is_short:
-        found.append((f"up {span(now_t - vm.started_t)}", Tone.PLAIN))
+    cost, guard = host.cost, host.guard
+    if up := _uptime(host, now_t):
+        found.append((up, Tone.PLAIN))
     if cost is not None:
         approx = "~" if cost.is_estimate else ""
         disk = f" (disk {usd(cost.disk_usd_per_hour)}/h)" if not cost.usd_per_hour and not is_short else ""
@@ -145,6 +177,11 @@ def costs(host: HostView, now_t: float, *, is_short: bool = False) -> list[tuple
     if guard is not None and (words := stops_in(host, now_t)):
         found.append((_shortened(words) if is_short else words, Tone.PLAIN))
     return found
+
+
+def _uptime(host: HostView, now_t: float) -> str:
+    vm = host.vm
+    return f"up {span(now_t - vm.started_t)}" if vm and vm.started_t and vm.power is Power.RUNNING else ""
 
 
 def _shortened(stops: str) -> str:
@@ -160,16 +197,24 @@ def stops_in(host: HostView, now_t: float) -> str:
         return f"kept on {span(guard.kept_until_t - now_t)}"
     if guard.is_busy:
         return "stops when idle"
-    return f"stops in {span(guard.stops_t - now_t)}" if guard.stops_t is not None else ""
+    if guard.stops_t is None or (guard.stops_t < now_t and host.link.reach is not Reach.UP):
+        return ""
+    return f"stops in {span(guard.stops_t - now_t)}"
 
 
-def _right(state: State) -> list[Piece]:
-    """How far the shown job is, and how long a question takes to the host and back."""
-    pieces = []
+def _job_forms(state: State) -> tuple[str, ...]:
+    """How far the shown job is, from all of it to nothing."""
     run, job = state.shown_run, state.shown_job
-    if run is not None and job is not None and not job.row.has_ended and run.total:
-        left = f" {duration(run.time_left_s)}" if run.time_left_s is not None else ""
-        pieces.append(Piece(f"{job.row.verb} {run.done / run.total:4.0%}{left}  ", Tone.ACCENT))
+    if run is None or job is None or job.row.has_ended or not run.total:
+        return ("",)
+    share = f"{run.done / run.total:4.0%}"
+    left = f" {duration(run.time_left_s)}" if run.time_left_s is not None else ""
+    return f"{job.row.verb} {share}{left}", f"{job.row.verb} {share}", share.strip(), ""
+
+
+def _right(state: State, job: str) -> list[Piece]:
+    """The job, and how long a question takes to the host and back."""
+    pieces = [Piece(f"{job}  ", Tone.ACCENT)] if job else []
     latency_s = state.chosen.link.latency_s
     if state.chosen.kind is not HostKind.LOCAL and latency_s is not None and state.chosen.link.reach is Reach.UP:
         pieces.append(Piece(f"{max(1, round(latency_s * 1000)):>3} ms", Tone.DIM))

@@ -11,7 +11,7 @@ from typing import Any
 from t2v_core.errors import EngineError
 from t2v_core.files import write_json
 from t2v_core.workspace import Workspace
-from t2v_tui.state import CostView, HostKind, HostView, JobKey, LinkView, Power, Reach, State, VmView
+from t2v_tui.state import CostView, GuardView, HostKind, HostView, JobKey, LinkView, Power, Reach, State, VmView
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def _host(name: str, said: Mapping[str, Any]) -> HostView:
         name, HostKind(said["kind"]), said["address"], said["workdir"], link,
         VmView(**{**vm, "power": Power(vm["power"])}) if vm else None,
         CostView(**said["cost"]) if said["cost"] else None,
+        GuardView(**said["guard"]) if said.get("guard") else None,
     )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ def remember(workspace: Workspace, state: State, chosen: Mapping[str, Mapping[st
             "kind": host.kind, "address": host.address, "workdir": host.workdir, "seen_t": host.link.seen_t,
             "latency_s": host.link.latency_s, "vm": asdict(host.vm) if host.vm else None,
             "cost": asdict(host.cost) if host.cost else None,
+            "guard": asdict(host.guard) if host.guard else None,
         }
         for name, host in state.hosts.items()
     }  # fmt: skip

@@ -139,7 +139,7 @@ def _vm(state: State, news: VmHeard) -> State:
     before = state.hosts.get(news.host)
     vm = news.vm
     if before is not None and before.vm is not None and vm.power is Power.UNKNOWN and vm.problem:
-        vm = replace(before.vm, problem=vm.problem)
+        vm = replace(before.vm, problem=vm.problem, hint=vm.hint)
     cost = news.cost or (before.cost if before else None)
     guard = None if vm.power is Power.STOPPED else news.guard or (before.guard if before else None)
     return _host(state, news.host, vm=vm, cost=cost, guard=guard)

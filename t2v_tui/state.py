@@ -75,7 +75,7 @@ class VmView:
 
     seen_t:     when it said so
     started_t:  of the session that runs
-    problem:    why the provider could not be asked; may be empty
+    problem:    why the provider could not be asked, with its hint; may be empty
     """
 
     power: Power = Power.UNKNOWN
@@ -86,6 +86,7 @@ class VmView:
     is_simulated: bool = False
     problem: str = ""
     gpus: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,15 @@ class HostPoll(Stream):
         self.host, self.services, self.is_off = host, services, is_off
 
     def run(self) -> None:
-        attempt = 0
+        attempt, has_begun = 0, False
         while not self.is_closed:
             if self.is_off(self.host):
+                has_begun = False
                 self.pause(IDLE_S)
                 continue
+            if not has_begun:
+                has_begun = True
+                self.tell(LinkHeard(self.host, LinkView(Reach.ASKING, time.time())))
             try:
                 answer = self.services.rows(self.host)
             except EngineError as error:
@@ -223,7 +227,7 @@ class VmWatch(Stream):
             assert provider is not None  # noqa: S101 - only hosts with one are watched
             heard = provider.look()
         except EngineError as error:
-            return VmHeard(self.host, VmView(problem=error.message))
+            return VmHeard(self.host, VmView(problem=error.message, hint=error.hint))
         if heard.vm.power is not Power.RUNNING:
             return heard
         try:

@@ -51,7 +51,7 @@ async def test_hostile_names_are_text_on(tmp_path: Path, name: str) -> None:
     app = CockpitApp(workspace, services=None, state=hostile_state(workspace), now=lambda: NOW, first=name)
     async with app.run_test(size=(120, 40)) as pilot:
         await eventually(pilot, lambda: isinstance(app.screen, Cockpit) and name == app.screen.NAME)
-        await app.workers.wait_for_complete()
+        await eventually(pilot, lambda: all(worker.is_finished for worker in app.workers))
         await pilot.pause()
         screen = app.screen
         assert isinstance(screen, Cockpit)

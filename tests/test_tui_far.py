@@ -53,7 +53,7 @@ def test_a_cut_link_is_said_to_be_that_and_what_was_missed_is_there_when_it_is_b
         job = begin(far)
         environment = {"XDG_CONFIG_HOME": str(far.config), "HOME": str(far.config)}
         with terminal(t2v_tui("--workspace", str(far.here.root)), cwd=far.here.root, env=environment) as one:
-            one.wait_for("there is vm")
+            one.wait_for("● vm running")
             one.press("h")
             one.wait_for("Which host works")
             one.press("Down", "Enter")

@@ -10,14 +10,16 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
+from t2v_tui.headline import is_off
 from t2v_tui.holdings import CheckpointPair, CheckpointView, side_by_side
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo
 from t2v_tui.screens.dialogs import Question
 from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
 from t2v_tui.state import LOCAL, State
+from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.player import Player
@@ -33,7 +35,7 @@ NOTHING = """No checkpoint yet, here or on a host.
 
 t   starts training; it writes one every few epochs
 4   generates with the model that is shipped, right away"""
-NOT_ASKED, UNREACHABLE = "… asking", "? unheard"
+NOT_ASKED, UNREACHABLE, OFF = "◌ asking", "◐ unheard", "○ off"
 
 
 class CheckpointsScreen(HoldingsScreen):
@@ -50,7 +52,7 @@ class CheckpointsScreen(HoldingsScreen):
         with Horizontal():
             with Pane(id="list"):
                 yield ListTable(COLUMNS, id="checkpoints")
-                yield Static(NOTHING, id="nothing", classes="empty", markup=False)
+                yield Block(id="nothing", classes="empty")
                 yield Words(id="facts")
                 yield Transfers()
             with Pane(id="samples"):
@@ -70,15 +72,18 @@ class CheckpointsScreen(HoldingsScreen):
 
     # Drawing
 
-    def show(self, state: State, now_t: float) -> None:  # noqa: ARG002 - nothing here changes with time
+    def show(self, state: State, now_t: float) -> None:
         there = self.known_there()
         scores = {name: dict(values) for name, values in self.here.scores}
         self.pairs = side_by_side(self.here.checkpoints, there.checkpoints, scores, self.here.videos)
         self.table.show_rows([(pair.name, self._cells(pair)) for pair in self.pairs])
-        is_empty = not self.pairs and self.here.is_read
+        is_empty = not self.pairs
         self.query_one("#nothing").display = is_empty
-        self.table.display = not is_empty
-        self.query_one("#list", Pane).entitle(self._title(), there.why or None)
+        self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
+        self.table.stand_back(is_hidden=is_empty)
+        self.query_one("#facts").display = not is_empty
+        pane = self.query_one("#list", Pane)
+        pane.entitle(self._title(), self.about_there(now_t, pane.size.width - 2) or None)
         on_their_way = [one for one in state.transfers if one.state != "done"]
         self.query_one(Transfers).display = bool(on_their_way)
         self.query_one(Transfers).show(on_their_way)
@@ -106,7 +111,8 @@ class CheckpointsScreen(HoldingsScreen):
         if not self.has_host:
             return Text("")
         if not there.is_read:
-            return Text(UNREACHABLE if there.why else NOT_ASKED, style="dim")
+            is_quiet = is_off(self.cockpit.state.chosen)
+            return Text(OFF if is_quiet else UNREACHABLE if there.why else NOT_ASKED, style="dim")
         if pair.here is not None and pair.there is not None and pair.there.is_complete and not pair.is_same:
             return Text("≠ another", style="yellow" if pair.here.is_complete else "")
         return _standing(pair.there)

@@ -15,10 +15,13 @@ from textual.widgets import DataTable, Static
 
 from t2v_core.errors import EngineError
 from t2v_tui.data_here import DataSetView, Prepared, data_sets_here, data_sets_there
+from t2v_tui.headline import is_off
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import LOCAL, JobKey, JobView, Reach, RunView, State
+from t2v_tui.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
+from t2v_tui.unheard import asked, not_heard
+from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words, size
@@ -53,20 +56,21 @@ class DataScreen(Cockpit):
             self.sets = sets
 
     class ThereRead(Message):
-        def __init__(self, host: str, sets: tuple[str, ...]) -> None:
+        def __init__(self, host: str, sets: tuple[str, ...] = (), why: str = "") -> None:
+            """why: it could not say"""
             super().__init__()
-            self.host, self.sets = host, sets
+            self.host, self.sets, self.why = host, sets, why
 
     def __init__(self) -> None:
         super().__init__()
         self.sets: tuple[DataSetView, ...] | None = None
-        self.there: tuple[str, tuple[str, ...]] = ("", ())
+        self.there: tuple[str, tuple[str, ...], str] = ("", (), "")
         self._followed: set[JobKey] = set()
 
     def body(self) -> ComposeResult:
         with Pane(id="sets-box"):
             yield ListTable(SETS, id="sets")
-            yield Static(NOTHING, id="nothing", classes="empty", markup=False)
+            yield Block(id="nothing", classes="empty")
             yield Words(id="facts")
         with Horizontal(id="below"):
             with Pane(id="aside-box"):
@@ -106,15 +110,17 @@ class DataScreen(Cockpit):
     def _read_there(self, services: Services, host: str) -> None:
         try:
             self.post_message(self.ThereRead(host, data_sets_there(services.jobs(host))))
-        except EngineError:  # the headline says that it is not heard
-            return
+        except EngineError as error:
+            self.post_message(
+                self.ThereRead(host, why=f"{error.message} → {error.hint}" if error.hint else error.message)
+            )
 
     def on_data_screen_here_read(self, message: HereRead) -> None:
         self.sets = message.sets
         self.show(self.cockpit.state, self.cockpit.now())
 
     def on_data_screen_there_read(self, message: ThereRead) -> None:
-        self.there = (message.host, message.sets)
+        self.there = (message.host, message.sets, message.why)
         self.show(self.cockpit.state, self.cockpit.now())
 
     @property
@@ -130,14 +136,30 @@ class DataScreen(Cockpit):
     def show(self, state: State, now_t: float) -> None:
         sets = self.sets or ()
         self.table.show_rows([(one.path, _cells(one)) for one in sets])
-        is_empty = self.sets == ()
+        is_empty = not sets
         self.query_one("#nothing").display = is_empty
-        self.table.display = self.query_one("#facts").display = not is_empty
-        there = self.there[1] if self.there[0] == state.host else ()
-        title = "data sets here" if self.sets is not None else "data sets · reading"
-        self.query_one("#sets-box", Pane).entitle(title, f"on {state.host}: {', '.join(there)}" if there else None)
+        reading = f"◌ reading {self.cockpit.workspace.root / 'data'}"
+        self.query_one("#nothing", Block).show(Content(reading if self.sets is None else NOTHING))
+        self.table.stand_back(is_hidden=is_empty)
+        self.query_one("#facts").display = not is_empty
+        title, pane = (
+            "data sets here" if self.sets is not None else "data sets · reading",
+            self.query_one("#sets-box", Pane),
+        )
+        pane.entitle(title, self._about_there(state, now_t, pane.size.width - 2) or None)
         self._show_chosen()
         self._show_work(state, now_t)
+
+    def _about_there(self, state: State, now_t: float, cells: int) -> str:
+        """What the chosen host has, that it is asked for it, or not heard; nothing of one that is off."""
+        host, (name, sets, why) = state.chosen, self.there
+        if host.kind is HostKind.LOCAL or is_off(host):
+            return ""
+        if lost := not_heard(host, now_t, cells):
+            return lost
+        if name != host.name:
+            return f"{asked(host, now_t)}, for its data sets"
+        return f"✗ {name}: {why}" if why else f"on {name}: {', '.join(sets) or 'no data set'}"
 
     def _show_chosen(self) -> None:
         one = self.chosen

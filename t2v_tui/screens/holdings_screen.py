@@ -15,6 +15,7 @@ from textual import work
 from textual.message import Message
 
 from t2v_core.errors import EngineError
+from t2v_tui.headline import is_off
 from t2v_tui.holdings import CheckpointView, VideoView
 from t2v_tui.messages import Failed, Heard, Told
 from t2v_tui.pulling import PullStream
@@ -22,6 +23,7 @@ from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm, Question
 from t2v_tui.state import LOCAL, Reach
 from t2v_tui.trash import bring_back, deleted, put_away
+from t2v_tui.unheard import asked, instead_of_empty, is_lost, not_heard, waits
 from t2v_tui.words import size
 
 if TYPE_CHECKING:
@@ -44,13 +46,14 @@ class Here:
 
 @dataclass(frozen=True)
 class There:
-    """The workspace of a host. why: it could not be asked; what was known stays"""
+    """The workspace of a host. why, hint: it could not be asked; what was known stays"""
 
     host: str = ""
     checkpoints: tuple[CheckpointView, ...] = ()
     videos: tuple[VideoView, ...] = ()
     is_read: bool = False
     why: str = ""
+    hint: str = ""
 
 
 def way_back(host: str, size_bytes: int) -> str:
@@ -142,7 +145,7 @@ class HoldingsScreen(Cockpit):
             checkpoints = checkpoints_there(jobs, {view.name: view for view in known.checkpoints})
             there = There(known.host, checkpoints, videos_there(jobs), is_read=True)
         except EngineError as error:
-            there = There(known.host, known.checkpoints, known.videos, known.is_read, error.message)
+            there = There(known.host, known.checkpoints, known.videos, known.is_read, error.message, error.hint)
         self.post_message(self.ThereRead(there))
 
     def on_holdings_screen_here_read(self, message: HereRead) -> None:
@@ -166,6 +169,35 @@ class HoldingsScreen(Cockpit):
         there = self.there if self.has_host and self.there.host == self.host else There(self.host)
         link = self.cockpit.state.chosen.link
         return replace(there, why=link.why or "not heard") if self.has_host and link.reach is Reach.LOST else there
+
+    def about_there(self, now_t: float, cells: int) -> str:
+        """Under a list: that the host is not heard, is asked, or could not answer, and what to do; else nothing."""
+        host, there = self.cockpit.state.chosen, self.known_there()
+        if not self.has_host:
+            return ""
+        if lost := not_heard(host, now_t, cells):
+            return lost
+        if there.why and not is_off(host):
+            return f"✗ {self.host}: {there.why}" + (f" → {there.hint}" if there.hint else "")
+        return f"{asked(host, now_t)}, for what it has" if self.is_asking else ""
+
+    @property
+    def is_asking(self) -> bool:
+        """The host has not said yet what it has, and may."""
+        there, host = self.known_there(), self.cockpit.state.chosen
+        return self.has_host and not there.is_read and not there.why and not is_off(host)
+
+    def nothing(self, empty: str, now_t: float) -> str:
+        """What stands in the place of an empty list: that it is read, whom it waits for, or how to begin."""
+        host, there = self.cockpit.state.chosen, self.known_there()
+        if not self.here.is_read:
+            return f"◌ reading {self.cockpit.workspace.root}"
+        if self.has_host and there.why and not there.is_read and not is_off(host) and not is_lost(host):
+            return f"Nothing is here, and {self.host} could not say what it has:\n✗ {there.why}\n→ {there.hint}"
+        if self.is_asking and not waits(host):
+            return f"Nothing is here.\n{asked(host, now_t)}, for what it has"
+        waiting = instead_of_empty([host] if self.has_host and not there.is_read else [], "what it has", now_t)
+        return f"Nothing is here.\n{waiting}" if waiting else empty
 
     # Acting
 

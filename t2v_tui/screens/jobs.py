@@ -9,14 +9,15 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from t2v_tui.headline import truth
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import HostKind, JobKey, JobView, Reach, State
-from t2v_tui.widgets.chrome import Block
+from t2v_tui.unheard import instead_of_empty, not_heard
+from t2v_tui.widgets.chrome import STYLES, Block
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.words import JOB_GLYPHS, ago, duration, job_in_words
 
@@ -46,7 +47,7 @@ class JobsScreen(Cockpit):
 
     def body(self) -> ComposeResult:
         yield JobsTable(COLUMNS, id="jobs")
-        yield Static(EMPTY, id="no-jobs", classes="empty", markup=False)
+        yield Block(id="no-jobs", classes="empty")
         yield Block(id="about", classes="pane")
 
     def on_mount(self) -> None:
@@ -56,8 +57,10 @@ class JobsScreen(Cockpit):
         ordered = sorted(state.jobs.values(), key=_by_place)
         table = self.query_one(JobsTable)
         table.show_rows([(_row_of(job.key), _cells(job, state, now_t, self._colour(job))) for job in ordered])
-        table.display = bool(ordered)
-        self.query_one("#no-jobs").display = not ordered
+        table.stand_back(is_hidden=not ordered)
+        nothing = self.query_one("#no-jobs", Block)
+        nothing.display = not ordered
+        nothing.show(Content(instead_of_empty(list(state.hosts.values()), "its jobs", now_t) or EMPTY))
         self._show_about(state, now_t)
 
     def _colour(self, job: JobView) -> str:
@@ -70,7 +73,7 @@ class JobsScreen(Cockpit):
             if self._about != job.key:
                 self._about = job.key
                 about.border_title = Content(job.key.job)
-            about.show(about_job(job, state, now_t))
+            about.show(about_job(job, state, now_t, about.size.width - 2))
 
     def _chosen(self, state: State) -> JobView | None:
         row = self.query_one(JobsTable).chosen
@@ -123,7 +126,7 @@ def _cells(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text,
     host = state.hosts.get(job.key.host)
     is_heard = host is None or host.kind is HostKind.LOCAL or host.link.reach is Reach.UP
     style = "dim" if not is_heard else ""
-    where = job.key.host if is_heard else f"{job.key.host} ◐"
+    where = job.key.host if host is None or is_heard else f"{job.key.host} {truth(host, now_t).glyph}"
     return (
         Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", colour or style),
         Text(f"{ago(now_t - moment):>7}" if moment else "", style), Text(row.verb, style), Text(where, style),
@@ -131,7 +134,7 @@ def _cells(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text,
     )  # fmt: skip
 
 
-def about_job(job: JobView, state: State, now_t: float) -> Content:
+def about_job(job: JobView, state: State, now_t: float, cells: int) -> Content:
     """How it stands, in a few lines; for one that has ended, why and what to do."""
     row = job.row
     lines: list[tuple[str, str]] = []
@@ -155,10 +158,6 @@ def about_job(job: JobView, state: State, now_t: float) -> Content:
     host = state.hosts.get(job.key.host)
     if host is not None and host.kind is not HostKind.LOCAL and host.link.reach is not Reach.UP:
         is_so = truth(host, now_t)
-        lines.append(
-            (
-                f"{is_so.glyph} {host.name} {is_so.word.lower()}; this is as of {ago(now_t - job.seen_t)} ago\n",
-                "$warning",
-            )
-        )
+        known = f"{is_so.glyph} {host.name} is {is_so.word.lower()}; this is as of {ago(now_t - job.seen_t)} ago"
+        lines.append((f"{not_heard(host, now_t, cells) or known}\n", STYLES[is_so.tone]))
     return Content.assemble(*lines)

@@ -12,14 +12,15 @@ from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import bindings_for
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import State
+from t2v_tui.unheard import asked, instead_of_empty, not_heard_of, waits
 from t2v_tui.widgets.chrome import Line, content_of
 from t2v_tui.widgets.log_view import LogView
 from t2v_tui.words import JOB_GLYPHS, gb, job_in_words
 
-EMPTY = """Nothing was written here.
+NO_JOB = """No job is shown yet.
 
-E   shows the job's events as lines, or what its engine wrote
-7   shows every job; enter there opens one here"""
+7   shows every job; enter there opens one here
+t   starts a training, whose log then stands here"""
 
 
 class LogScreen(Cockpit):
@@ -33,15 +34,15 @@ class LogScreen(Cockpit):
 
     def body(self) -> ComposeResult:
         yield Line(id="about")
-        yield LogView(empty=EMPTY)
+        yield LogView(empty=NO_JOB)
 
     def on_mount(self) -> None:
         self.query_one(LogView).query_one("SearchableLog").focus()
 
-    def show(self, state: State, _now_t: float) -> None:
-        job = state.shown_job
+    def show(self, state: State, now_t: float) -> None:
+        self.query_one(LogView).say_when_empty(before_log(state, now_t))
         if state.shown is None:
-            self.query_one("#about", Line).show(content_of([Piece(" no job is shown; 7 lists them all", Tone.DIM)]))
+            self.query_one("#about", Line).show(content_of([Piece(" no job is shown", Tone.DIM)]))
             return
         raw, events = self.cockpit.log_of(state.shown), self.cockpit.journal_of(state.shown)
         wants_events = self._wants_events(raw, events)
@@ -50,15 +51,9 @@ class LogScreen(Cockpit):
             self._shown = path
             kind = "events" if wants_events else "log"
             self.query_one(LogView).show(path, f"{kind} · {state.shown.job}")
-        row = job.row if job else None
-        state_words = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}" if row else ""
         other = f"what the engine wrote ({_words(raw)})" if wants_events else f"its events ({_words(events)})"
-        pieces = [Piece(f" {state.shown.host} "), Piece(state_words, Tone.ACCENT)]
-        pieces += [
-            Piece(f" · {job_in_words(row)}" if row and job_in_words(row) else ""),
-            Piece(f" · E shows {other}", Tone.DIM),
-        ]
-        self.query_one("#about", Line).show(content_of(pieces))
+        line = self.query_one("#about", Line)
+        line.show(content_of([*about_shown(state, now_t, line.size.width), Piece(f" · E shows {other}", Tone.DIM)]))
 
     def _wants_events(self, raw: Path, events: Path) -> bool:
         """What was asked for; else the events, unless only the engine has written something."""
@@ -82,3 +77,37 @@ def _size(path: Path) -> int:
 def _words(path: Path) -> str:
     size = _size(path)
     return gb(size) if size > 10_000_000 else f"{size / 1000:,.1f} kB"
+
+
+def about_shown(state: State, now_t: float, cells: int) -> list[Piece]:
+    """Its host and state, then what matters most: that its host is not heard, why it ended, or how far it is."""
+    if state.shown is None:
+        return []
+    job = state.shown_job
+    row = job.row if job else None
+    pieces = [Piece(f" {state.shown.host} ")]
+    pieces += [Piece(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", Tone.ACCENT)] if row else []
+    room = cells - sum(len(piece.text) for piece in pieces) - 3
+    if lost := not_heard_of(state, state.shown, now_t, room):
+        pieces.append(Piece(f" · {lost}", Tone.WARN))
+    elif row is not None and row.state in ("failed", "lost"):
+        pieces.append(Piece(f" · {job_in_words(row)}" + (f" → {row.hint}" if row.hint else ""), Tone.BAD))
+    elif row is not None and job_in_words(row):
+        pieces.append(Piece(f" · {job_in_words(row)}"))
+    return pieces
+
+
+def before_log(state: State, now_t: float) -> str:
+    """What stands where no line is: what is waited for, or how to find one."""
+    if state.shown is None:
+        return instead_of_empty(list(state.hosts.values()), "its jobs", now_t) or NO_JOB
+    host, job = state.hosts.get(state.shown.host), state.shown_job
+    if host is not None and waits(host):
+        return f"{asked(host, now_t)}, for this log"
+    if lost := not_heard_of(state, state.shown, now_t, 70):
+        return f"Nothing of this log came here before the link was lost.\n{lost}"
+    if job is not None and job.row.state == "queued":
+        return f"It waits: {job_in_words(job.row) or 'it begins in a moment'}.\nIts first lines appear here."
+    if job is not None and not job.row.has_ended:
+        return "It has written nothing yet. Lines appear here as they come."
+    return "Nothing was written here.\n\nE   shows the other one: its events, or what its engine wrote"

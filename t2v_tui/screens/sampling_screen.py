@@ -17,11 +17,12 @@ from t2v_tui.prompts import read_prompts, remember_prompt
 from t2v_tui.samples_home import in_workspace
 from t2v_tui.screens.watching_screen import WatchingScreen
 from t2v_tui.state import LOCAL, JobKey, JobView, RunView, State
+from t2v_tui.unheard import asked, not_heard, waits
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
-from t2v_tui.words import JOB_GLYPHS
+from t2v_tui.words import JOB_GLYPHS, ago, what_it_waits_for
 
 QUEUE = (("job", 11), ("", None))
 SETTINGS = ("steps", "guidance_scale", "seed")
@@ -64,15 +65,24 @@ class SamplingScreen(WatchingScreen):
 
     # Drawing
 
-    def show(self, state: State, now_t: float) -> None:  # noqa: ARG002 - what runs is told by the host's own clock
+    def show(self, state: State, now_t: float) -> None:
         self.query_one("#host", Choice).offer([(name, name) for name in state.hosts or (LOCAL,)])
         self._offer_checkpoints()
         jobs = self._jobs(state)
         self._follow(jobs)
         self.queue.show_rows([(f"{job.key.host}\t{job.key.job}", self._cells(job, state)) for job in jobs])
         alive = sum(not job.row.has_ended for job in jobs)
-        self.query_one("#queue-box", Pane).entitle(f"queue · {alive} at work or waiting" if alive else "queue")
-        self._show_result(state)
+        box = self.query_one("#queue-box", Pane)
+        box.entitle(f"queue · {alive} at work or waiting" if alive else "queue", self._about_host(state, now_t) or None)
+        self._show_result(state, now_t)
+
+    def _about_host(self, state: State, now_t: float) -> str:
+        """That the host of the form, or of the watched job, is asked or not heard; else nothing."""
+        named = [self.watched.host if self.watched is not None else "", self.chosen_host]
+        cells = self.query_one("#queue-box").size.width - 2
+        hosts = [state.hosts[name] for name in named if name in state.hosts and name != LOCAL]
+        said = [not_heard(host, now_t, cells) or (asked(host, now_t) if waits(host) else "") for host in hosts]
+        return next(filter(None, said), "")
 
     def _offer_checkpoints(self) -> None:
         """Those that are here; the shipped one first while there is none, as `latest` would only fail."""
@@ -99,7 +109,7 @@ class SamplingScreen(WatchingScreen):
             Text(f"{mark}{_how_far(job, run)}{where}{name}{seed}"),
         )
 
-    def _show_result(self, state: State) -> None:
+    def _show_result(self, state: State, now_t: float) -> None:
         box = self.query_one("#result-box", Pane)
         job = state.jobs.get(self.watched) if self.watched is not None else None
         run = state.runs.get(job.key) if job is not None else None
@@ -107,14 +117,17 @@ class SamplingScreen(WatchingScreen):
         if job is None:
             box.entitle("preview")
         elif not job.row.has_ended:
-            box.entitle(f"drawing · {_how_far(job, run)}".removesuffix(" · "), run.stage or None if run else None)
+            how_far = _how_far(job, run).removesuffix(" · ") or job.row.state
+            box.entitle(f"drawing · {how_far}" if job.row.state == "running" else how_far, _stage(run))
+            if self.result.film is None:
+                self.result.say(before_a_frame(job, run, now_t))
         elif video:
             box.entitle(f"✓ {Path(video).name}")
             self._show_video(job.key, video)
         else:
             box.entitle(f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}")
             if job.row.reason and job.row.state != "succeeded":
-                self.result.say(f"{job.row.reason}\n{job.row.hint}".strip())
+                self.result.say(f"{job.row.reason}\n{f'→ {job.row.hint}' if job.row.hint else ''}".strip())
 
     def _show_video(self, job: JobKey, video: str) -> None:
         """The result itself, which is brought here first when it is elsewhere."""
@@ -214,3 +227,19 @@ def _how_far(job: JobView, run: RunView | None) -> str:
     if job.row.has_ended or run is None or not run.total:
         return ""
     return f"{run.done:g} of {run.total:g} {run.unit} · "
+
+
+def _stage(run: RunView | None) -> str | None:
+    return run.stage if run is not None and run.stage else None
+
+
+def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
+    """What is waited for until something is drawn, and for how long."""
+    row = job.row
+    since_t = row.started_t or row.queued_t
+    since = f" for {ago(now_t - since_t)}" if since_t else ""
+    head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}{since}"
+    if row.state == "queued":
+        return f"{head}\n{what_it_waits_for(row) or 'it begins in a moment'}"
+    doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
+    return f"{head}\n{doing or 'loading the model takes a few seconds'}\nThe first picture appears here."

@@ -11,18 +11,21 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.widgets import DataTable, Static
+from textual.content import Content
+from textual.widgets import DataTable
 
 from t2v_tui.awaited import at_work_for
 from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
 from t2v_tui.news import News
+from t2v_tui.no_curve import before_curve, why_it_ended
 from t2v_tui.samples_home import SamplesHome, in_workspace
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import JobKey, JobView, RunView, Sample, State
+from t2v_tui.unheard import not_heard_of
 from t2v_tui.widgets import gauges, transfers
-from t2v_tui.widgets.chrome import Line, content_of
+from t2v_tui.widgets.chrome import Block, Line, content_of
 from t2v_tui.widgets.curve import Curve
 from t2v_tui.widgets.gauges import Gauges
 from t2v_tui.widgets.last_sample import LastSample
@@ -35,13 +38,6 @@ from t2v_tui.widgets.transfers import Transfers
 from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words
 
 MOST_OVERLAID = 4
-EMPTY = """No training yet.
-
-t   starts one on the chosen host
-p   chooses preset, epochs and the rest first
-h   chooses the host
-
-The curve appears here with the first step."""
 
 
 class RunsList(ListTable):
@@ -77,7 +73,7 @@ class TrainScreen(Cockpit):
             runs.add_class("pane")
             yield runs
             with Pane(id="main"):
-                yield Static(EMPTY, id="no-runs", classes="empty", markup=False)
+                yield Block(id="no-runs", classes="empty")
                 yield Curve()
                 yield LaunchPanel()
         with Horizontal(id="middle"):
@@ -94,16 +90,18 @@ class TrainScreen(Cockpit):
 
     def show(self, state: State, now_t: float) -> None:
         self._show_runs(state)
-        self._show_curve(state)
+        self._show_curve(state, now_t)
         launch = state.launch is not None
         self.set_class(launch, "-launching")
         self.query_one(LaunchPanel).display = launch
-        self.query_one(Curve).display = not launch and state.shown is not None
-        self.query_one("#no-runs").display = not launch and state.shown is None
+        nothing = before_curve(state, now_t)
+        self.query_one(Curve).display = not launch and not nothing
+        self.query_one("#no-runs").display = not launch and bool(nothing)
+        self.query_one("#no-runs", Block).show(Content(nothing))
         self.query_one(LaunchPanel).show(state, now_t)
         self.query_one(Gauges).show(state.chosen, now_t)
         self.query_one(Transfers).show(state.transfers)
-        self._show_folded(state)
+        self._show_folded(state, now_t)
         self._show_sample(state)
         self._show_log(state)
 
@@ -120,7 +118,7 @@ class TrainScreen(Cockpit):
         name = f"{day[4:6]}{day[6:8]}-{day[9:13]} {tag}"
         return Text(f"{mark}{JOB_GLYPHS.get(job.row.state, ' ')} {name:<14} {_how_far(job, run):>7}", no_wrap=True)
 
-    def _show_curve(self, state: State) -> None:
+    def _show_curve(self, state: State, now_t: float) -> None:
         keys = [key for key in [state.shown, *self.overlaid] if key is not None]
         runs = [run_of(key, state.runs[key]) for key in dict.fromkeys(keys) if key in state.runs]
         drawn = [(run.name, len(run.steps), len(run.held_out), len(run.samples)) for run in runs]
@@ -128,13 +126,14 @@ class TrainScreen(Cockpit):
             self._drawn = drawn
             self.query_one(Curve).show(runs[:MOST_OVERLAID])
         title = "start" if state.launch else title_of(state)
+        pane = self.query_one("#main", Pane)
         link_why = state.shown_run.link_why if state.shown_run else ""
-        subtitle = f"◐ not heard: {link_why}" if link_why else ""
-        self.query_one("#main", Pane).entitle(title, subtitle or None)
+        subtitle = not_heard_of(state, state.shown, now_t, pane.size.width - 2) or why_it_ended(state)
+        pane.entitle(title, subtitle or (f"◐ not heard: {link_why}" if link_why else None))
 
-    def _show_folded(self, state: State) -> None:
+    def _show_folded(self, state: State, now_t: float) -> None:
         """What there is no room for as panes, in one line."""
-        parts = [gauges.in_one_line(state.chosen), transfers.in_one_line(state.transfers)]
+        parts = [gauges.in_one_line(state.chosen, now_t), transfers.in_one_line(state.transfers)]
         self.query_one("#folded", Line).show(content_of([Piece(" " + " · ".join(filter(None, parts)), Tone.DIM)]))
 
     def _show_sample(self, state: State) -> None:

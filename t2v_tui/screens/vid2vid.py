@@ -206,9 +206,9 @@ class Vid2VidScreen(SamplingScreen):
         else:
             self.result.say(f"{stream.file.name} was left on its way to {stream.host}; nothing was started")
 
-    def _show_result(self, state: State) -> None:
+    def _show_result(self, state: State, now_t: float) -> None:
         if self._sending is None:
-            super()._show_result(state)
+            super()._show_result(state, now_t)
             return
         view = self._sending.view
         self.query_one("#result-box", Pane).entitle(f"sending to {view.host}", "x leaves it")

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from t2v_core.errors import EngineError
 from t2v_tui.holdings import VideoView, both_places, checkpoint_asked
@@ -23,6 +23,7 @@ from t2v_tui.messages import Failed, GoTo, StartWork
 from t2v_tui.screens.dialogs import Question
 from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
 from t2v_tui.state import LOCAL, State
+from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.player import Player
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 COLUMNS = (("age", 6), ("where", 6), ("video", None))
 NOTHING = """No video yet, here or on a host.
 
-4   makes one from a prompt; with the shipped model
-    that takes seconds
-t   trains a model, which makes some at each checkpoint"""
+4   makes one from a prompt,
+    in seconds
+t   trains a model, which makes
+    some at each checkpoint"""
 # What is asked again for another seed; the rest is where the video went.
 AGAIN = ("prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint")
 
@@ -67,9 +69,9 @@ class VideosScreen(HoldingsScreen):
             with Pane(id="list"):
                 yield ListTable(COLUMNS, id="videos")
                 yield Sheet(letters=self.cockpit.settings.ascii)
-                yield Static(NOTHING, id="nothing", classes="empty", markup=False)
+                yield Block(id="nothing", classes="empty")
             with Pane(id="show"):
-                yield Player(letters=self.cockpit.settings.ascii)
+                yield Player(empty="The chosen one plays here.", letters=self.cockpit.settings.ascii)
                 yield Words(id="facts")
 
     @property
@@ -100,14 +102,16 @@ class VideosScreen(HoldingsScreen):
         there = self.known_there()
         self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
         self.table.show_rows([(video.path, _cells(video, now_t)) for video in self.videos])
-        is_empty = not self.videos and self.here.is_read
+        is_empty = not self.videos
         self.query_one("#nothing").display = is_empty
+        self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
         self.sheet.display = self.is_sheet and not is_empty
-        self.table.display = not self.is_sheet and not is_empty
+        self.table.stand_back(is_hidden=self.is_sheet or is_empty)
         if self.is_sheet:
             self.sheet.show_cards(self._cards(), self.table.chosen)
         title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
-        self.query_one("#list", Pane).entitle(title, there.why or in_one_line(state.transfers) or None)
+        pane = self.query_one("#list", Pane)
+        pane.entitle(title, self.about_there(now_t, pane.size.width - 2) or in_one_line(state.transfers) or None)
         self._choose_wanted()
         self._show_chosen()
 
@@ -145,7 +149,7 @@ class VideosScreen(HoldingsScreen):
 
     def _show_chosen(self) -> None:
         video = self.chosen
-        self.query_one("#show", Pane).entitle(video.name if video is not None else "")
+        self.query_one("#show", Pane).entitle(video.name if video is not None else "preview")
         self.query_one("#facts", Words).say(facts_of(video) if video is not None else "")
         if video is None:
             self.player.show(None)

@@ -16,34 +16,31 @@ from textual.message import Message
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_tui.asking import about_starting_vm, about_stopping_vm
-from t2v_tui.headline import Tone, stops_in, truth
+from t2v_tui.headline import stops_in, truth
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, Told
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm
-from t2v_tui.state import HostKind, HostView, Power, Reach, State
+from t2v_tui.state import HostKind, HostView, Power, Reach, State, VmView
+from t2v_tui.unheard import asked, is_lost, waits
 from t2v_tui.vm_history import Day, days_of
 from t2v_tui.widgets.checks import CheckList
-from t2v_tui.widgets.chrome import Block
+from t2v_tui.widgets.chrome import STYLES, Block
 from t2v_tui.widgets.gauges import Gauges
 from t2v_tui.words import ago, span, usd
 
 KEEP_S = 2 * 3600.0
 BAR, MOST_DAYS = 20, 5
-
-
-TONES = {
-    Tone.PLAIN: "$foreground", Tone.DIM: "$text-muted", Tone.ACCENT: "$accent", Tone.GOOD: "$success",
-    Tone.WARN: "$warning", Tone.BAD: "$error",
-}  # fmt: skip
 NOT_A_VM = """
-This machine does the work itself. To have a VM of Google Cloud do it, add to t2v.toml:
+To have a VM of Google Cloud do the
+work, add to t2v.toml:
 
     [host.my-vm]
     provider = "gcloud"
     zone = "us-central1-a"
 
-and choose it with h. Nothing costs anything before you say yes."""
+h chooses it then. Nothing costs
+anything before you say yes to it."""
 NOT_OURS = """
 Reached over SSH; t2v neither starts nor stops it."""
 
@@ -180,42 +177,61 @@ class VmScreen(Cockpit):
 
 
 def standing(host: HostView, now_t: float) -> Content:
-    """What is known of it, and how long ago; a line each."""
+    """What is known of it, and how long ago; a line each, what matters most first."""
     is_so = truth(host, now_t)
     lines: list[tuple[str, str]] = [
-        (f"{is_so.glyph} {is_so.word}", f"bold {TONES[is_so.tone]}"),
-        (f"  {host.name}\n", "bold"), (f"  {is_so.detail}\n\n", "$text-muted"),
+        (f"{is_so.glyph} {is_so.word}", f"bold {STYLES[is_so.tone]}"),
+        (f"  {host.name}\n", "bold"), (f"  {is_so.detail}\n", "$text-muted"),
     ]  # fmt: skip
-    rows = [("address", host.address), ("workspace", host.workdir)]
-    vm, guard, link = host.vm, host.guard, host.link
-    if vm is not None:
-        rows += [("machine", f"{vm.machine} {vm.gpus}".strip()), ("zone", vm.zone)]
-        rows.append(("up", span(now_t - vm.started_t) if vm.started_t and vm.power is Power.RUNNING else "–"))
-        rows.append(
-            ("by the API", f"{vm.power.value}, {ago(now_t - vm.seen_t)} ago" if vm.seen_t else vm.problem or "–")
-        )
-        rows.append(("stops", stops_in(host, now_t) or "–"))
-        rows.append(("guard", guard.why if guard and guard.why else "–"))
-        if guard is not None and guard.cap_t is not None:
-            rows.append(("at the latest", f"in {span(guard.cap_t - now_t)}"))
-    if host.kind is not HostKind.LOCAL:
-        latency = (
-            f"answers in {link.latency_s * 1000:.0f} ms" if link.latency_s and link.reach is Reach.UP else link.why
-        )
-        rows.append(("link", latency or "–"))
-    lines += [(f"{name:<15}{text}\n", "") for name, text in rows if text]
-    if vm is None:
+    if host.vm is not None and host.vm.problem:
+        lines.append((f"✗ the API: {host.vm.problem}\n", "$error"))
+        lines.append((f"  → {host.vm.hint}\n" if host.vm.hint else "", ""))
+    else:
+        lines.append(("\n", ""))
+    rows = [*_link_rows(host, now_t), *_vm_rows(host, now_t)]
+    rows += [("address", host.address if host.kind is not HostKind.LOCAL else ""), ("workspace", host.workdir)]
+    lines += [(f"{name:<12}{text}\n", "") for name, text in rows if text]
+    if host.vm is None:
         lines.append((NOT_A_VM if host.kind is HostKind.LOCAL else NOT_OURS, "$text-muted"))
-    elif vm.problem:
-        lines.append((f"! {vm.problem}\n", "$warning"))
     return Content.assemble(*lines)
+
+
+def _link_rows(host: HostView, now_t: float) -> list[tuple[str, str]]:
+    link = host.link
+    if host.kind is HostKind.LOCAL:
+        return []
+    if waits(host):
+        return [("link", asked(host, now_t))]
+    if is_lost(host):
+        return [("link", f"{link.why}; R tries now" if link.why else "R tries now")]
+    latency_s = link.latency_s if link.reach is Reach.UP else None
+    return [("link", f"answers in {latency_s * 1000:.0f} ms" if latency_s else "–")]
+
+
+def _vm_rows(host: HostView, now_t: float) -> list[tuple[str, str]]:
+    """What only a VM has."""
+    vm, guard = host.vm, host.guard
+    if vm is None:
+        return []
+    cap = f", in {span(guard.cap_t - now_t)} at most" if guard and guard.cap_t is not None else ""
+    return [
+        ("by the API", f"{vm.power.value}, {ago(now_t - vm.seen_t)} ago" if vm.seen_t else _not_said(vm)),
+        ("up", span(now_t - vm.started_t) if vm.started_t and vm.power is Power.RUNNING else "–"),
+        ("stops", stops_in(host, now_t).removeprefix("stops ") + cap if guard else "–"),
+        ("guard", guard.why if guard and guard.why else "–"),
+        ("machine", vm.machine), ("GPU", vm.gpus), ("zone", vm.zone),
+    ]  # fmt: skip
+
+
+def _not_said(vm: VmView) -> str:
+    return "it did not answer" if vm.problem else "◌ asked, no answer yet"
 
 
 def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:
     """Now, today, this session, and the last days as bars."""
     cost = host.cost
     if cost is None:
-        return Content("This host costs nothing that t2v knows of.").stylize("$text-muted")
+        return Content(_no_price(host)).stylize("$text-muted")
     about = "~" if cost.is_estimate else " "
     lines = [
         (f"now       {about + usd(cost.usd_per_hour):>8}/h\n", "bold $accent"),
@@ -229,3 +245,10 @@ def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:
         full = round(day.usd / most * BAR)
         lines += [(f"{day.label:<9} {usd(day.usd):>8} ", "$text-muted"), ("█" * full + "\n", "$accent")]
     return Content.assemble(*lines)
+
+
+def _no_price(host: HostView) -> str:
+    """A VM always costs something; nobody has said yet how much."""
+    if host.vm is None:
+        return "This host costs nothing that t2v knows of."
+    return f"Not known: {host.vm.problem}" if host.vm.problem else "◌ the API was asked for its price, no answer yet"

@@ -9,14 +9,17 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 
+from t2v_tui.headline import truth
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import GoTo
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import LOCAL, State
+from t2v_tui.state import LOCAL, HostKind, State
 from t2v_tui.widgets.checks import CheckList
-from t2v_tui.widgets.chrome import Block
+from t2v_tui.widgets.chrome import STYLES, Block
 
 CHECKS_AFTER_S = 0.3
+MOST_HOSTS = 3
+HOW_ON = "? shows the keys, ^p every action by name."
 ABOUT = "Train, run and look after your own text-to-video model."
 CONNECT = """To connect a VM of Google Cloud, add this to {file}:
 
@@ -52,12 +55,13 @@ class WelcomeScreen(Cockpit):
 
     def on_mount(self) -> None:
         self.query_one("#checks").border_title = "is everything here?"
+        self.query_one(CheckList).say("◌ looking at Python, packages, settings, disk, models and data …")
         self.query_one("#connect").border_title = "a VM, or any machine over SSH"
         if self.cockpit.services is not None:  # the page is there first, then what checks it
             self.set_timer(CHECKS_AFTER_S, lambda: self.query_one(CheckList).run(self.cockpit.workspace))
 
-    def show(self, state: State, _now_t: float) -> None:
-        self.query_one("#ways", Block).show(ways(state))
+    def show(self, state: State, now_t: float) -> None:
+        self.query_one("#ways", Block).show(ways(state, now_t))
         connect = self.query_one("#connect", Block)
         connect.display = self.is_connecting
         connect.show(Content(CONNECT.format(file=self.cockpit.workspace.settings_file)))
@@ -86,19 +90,27 @@ class WelcomeScreen(Cockpit):
         self._draw()
 
 
-def ways(state: State) -> Content:
+def ways(state: State, now_t: float) -> Content:
     """Three rows, and what is here already."""
-    others = [name for name in state.hosts if name != LOCAL]
     jobs = len(state.jobs)
     rows = (
         ("d", "demo", "a simulated VM: no cloud, no GPU; trains in minutes"),
         ("l", "local engine", "this machine; the built-in world, or your own clips"),
-        ("c", "connect a VM", "Google Cloud, or any machine over SSH"
-         + (f"; there {'is' if len(others) == 1 else 'are'} {', '.join(others)}" if others else "")),
+        ("c", "connect a VM", "Google Cloud, or any machine over SSH"),
     )  # fmt: skip
     parts: list[tuple[str, str]] = [("t2v", "bold $accent"), (f"   {ABOUT}\n\n", "")]
     for key, name, what in rows:
         parts += [(f"   {key}  ", "bold $accent"), (f"{name:<14}", "bold"), (f"{what}\n", "$text-muted")]
     words = "1 job is" if jobs == 1 else f"{jobs} jobs are"
     known = f"{words} known here; 7 lists them, 1 shows training." if jobs else ""
-    return Content.assemble(*parts, (f"\n{known or '? shows the keys, ^p every action by name.'}", "$text-muted"))
+    return Content.assemble(*parts, ("\n", ""), *_others(state, now_t), (known or HOW_ON, "$text-muted"))
+
+
+def _others(state: State, now_t: float) -> list[tuple[str, str]]:
+    """The hosts there are already, each with its state: `● a100-golden running · h chooses`."""
+    parts: list[tuple[str, str]] = []
+    for host in list(state.hosts.values())[:MOST_HOSTS]:
+        if host.kind is not HostKind.LOCAL:
+            is_so = truth(host, now_t)
+            parts += [(f"{is_so.glyph} {host.name} ", STYLES[is_so.tone]), (f"{is_so.word.lower()} · ", "$text-muted")]
+    return parts

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widgets import Static
 
+from t2v_tui.headline import is_off
 from t2v_tui.state import HostView
+from t2v_tui.unheard import asked, is_lost, waits
 from t2v_tui.words import ago, gb
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Gauges(Static):
         self._title = ""
 
     def show(self, host: HostView, now_t: float) -> None:
-        content, title = text_of(host), title_of(host, now_t)
+        content, title = text_of(host, now_t), title_of(host, now_t)
         if content != self._drawn:
             self._drawn = content
             self.update(content, layout=False)
@@ -45,9 +47,18 @@ def title_of(host: HostView, now_t: float) -> str:
     return f"{name} · {ago(age)} ago" if age > FRESH_S else name
 
 
-def text_of(host: HostView) -> Content:
+def not_looked_at(host: HostView, now_t: float) -> str:
+    """Why there is nothing to draw."""
+    if is_off(host):
+        return f"○ {host.name} is off"
+    if is_lost(host):
+        return f"◐ {host.name} is not heard"
+    return asked(host, now_t) if waits(host) else f"◌ looking at {host.name} …"
+
+
+def text_of(host: HostView, now_t: float) -> Content:
     if host.machine is None:
-        return Content("not looked at yet").stylize("$text-muted")
+        return Content(not_looked_at(host, now_t)).stylize("$text-muted")
     lines: list[tuple[str, str]] = []
     for gpu in host.machine.gpus[:4]:
         lines += _gpu(gpu)
@@ -91,11 +102,11 @@ def _bar(name: str, share: float, said: str) -> list[tuple[str, str]]:
     return [(f"{name:<5}", "$text-muted"), ("█" * full, "$accent"), rest, (f" {said}\n", "")]
 
 
-def in_one_line(host: HostView) -> str:
+def in_one_line(host: HostView, now_t: float) -> str:
     """`gpu 94% 61/80 GB 68 °C · disk 41 GB`, for a terminal without room for bars."""
     machine = host.machine
     if machine is None:
-        return "machine not looked at yet"
+        return not_looked_at(host, now_t)
     parts = []
     for gpu in machine.gpus[:1]:
         memory = f" {(gpu.memory_used_mib or 0) / 953.7:.0f}/{(gpu.memory_total_mib or 0) / 953.7:.0f} GB"

@@ -39,6 +39,16 @@ class ListTable(DataTable[Text]):
         """The key of the row with the cursor."""
         return self._keys[self.cursor_row] if self._keys and 0 <= self.cursor_row < len(self._keys) else None
 
+    def stand_back(self, is_hidden: bool) -> None:
+        """Make room for what stands there instead of an empty list. The focus waits for it: no other pane takes it."""
+        if is_hidden != self.display:
+            return
+        if is_hidden and self.has_focus:
+            self.screen.set_focus(None)
+        self.display = not is_hidden
+        if not is_hidden and self.screen.focused is None:
+            self.focus()
+
     def show_rows(self, rows: Sequence[tuple[str, tuple[Text, ...]]]) -> None:
         """Cells that read the same are left alone; other rows than before are laid out anew."""
         keys = [key for key, _ in rows]

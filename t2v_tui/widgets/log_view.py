@@ -97,6 +97,12 @@ class LogView(Vertical):
         self.lines.show(path)
         self._describe()
 
+    def say_when_empty(self, sentence: str) -> None:
+        """What stands there as long as there is no line."""
+        if sentence != self.empty:
+            self.empty = sentence
+            self.query_one(".log--empty", Static).update(sentence)
+
     # What the border says
 
     def on_log_lines_changed(self) -> None:

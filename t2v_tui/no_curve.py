@@ -1,0 +1,62 @@
+"""What stands in the curve's place before there is one: how to begin, what is waited for, or why none came."""
+
+from __future__ import annotations
+
+from t2v_tui.headline import truth
+from t2v_tui.state import JobView, RunView, State
+from t2v_tui.unheard import asked, instead_of_empty, is_lost, waits
+from t2v_tui.words import JOB_GLYPHS, ago, job_in_words
+
+EMPTY = """No training yet.
+
+t   starts one on the chosen host
+p   chooses preset, epochs and the rest first
+h   chooses the host
+
+The curve appears here with the first step."""
+
+
+def before_curve(state: State, now_t: float) -> str:
+    """Nothing once there is a loss to draw."""
+    job, run = state.shown_job, state.shown_run
+    if state.shown is None:
+        return instead_of_empty(list(state.hosts.values()), "its trainings", now_t) or EMPTY
+    if run is not None and run.curve.losses:
+        return ""
+    return _of_job(state, job, run, now_t) if job is not None else _unknown(state, now_t)
+
+
+def _unknown(state: State, now_t: float) -> str:
+    """It is remembered that it was shown, and nothing more."""
+    host = state.hosts.get(state.shown.host) if state.shown else None
+    return f"{asked(host, now_t)}, for what became of {state.shown.job}" if host and state.shown else EMPTY
+
+
+def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> str:
+    row, host = job.row, state.hosts.get(job.key.host)
+    head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"
+    if row.has_ended:
+        why = row.reason or ("" if row.state == "succeeded" else job_in_words(row))
+        lines = [f"{head} before its first step{f': {why}' if why else ''}", f"→ {row.hint}" if row.hint else "",
+                 "\n9 shows its log, t starts another one"]  # fmt: skip
+        if run is None and row.state == "succeeded":
+            lines = [head, f"reading what {job.key.host} wrote of its losses …"]
+        return "\n".join(filter(None, lines))
+    since = f" for {ago(now_t - row.started_t)}" if row.started_t else ""
+    doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
+    lines = [f"{head}{since}", doing or job_in_words(row)]
+    if host is not None and is_lost(host):
+        is_so = truth(host, now_t)
+        lines.append(f"{is_so.glyph} {host.name} is not heard, {is_so.detail}")
+    elif host is not None and waits(host):
+        lines.append(f"{asked(host, now_t)}, for its losses")
+    return "\n".join(filter(None, [*lines, "\nThe curve appears here with the first step."]))
+
+
+def why_it_ended(state: State) -> str:
+    """`✗ no space left on device · 9 shows the log` under the curve of one that failed; else nothing."""
+    job = state.shown_job
+    if job is None or job.row.state not in ("failed", "lost", "preempted"):
+        return ""
+    why = job.row.reason or (f"exit code {job.row.code}" if job.row.code is not None else "nobody saw how it ended")
+    return f"{JOB_GLYPHS[job.row.state]} {why} · 9 shows the log"
