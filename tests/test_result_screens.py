@@ -16,6 +16,7 @@ from textual.widgets import Input
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.holdings_here import checkpoints_here, videos_here
+from t2v_tui.screens.data import DataScreen
 from t2v_tui.screens.holdings_screen import HoldingsScreen, There
 from t2v_tui.state import Reach, RunView, Sample, State
 from t2v_tui.widgets.player import Player
@@ -98,7 +99,33 @@ def test_checkpoints_of_both_places_stand_side_by_side(
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["checkpoints", "videos"])
+@pytest.mark.parametrize("name", SCREENS)
+def test_as_long_as_a_host_has_not_answered_a_screen_says_whom_it_asks(
+    name: str, size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot
+) -> None:
+    app = app_of(name, state_of(Workspace(tmp_path), reach=Reach.ASKING))
+    assert snap_compare(app, terminal_size=size, run_before=stand_still())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["checkpoints", "videos", "data"])
+def test_a_host_that_could_not_say_what_it_has_is_not_one_that_has_nothing(
+    name: str, size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot
+) -> None:
+    why, hint = "the workspace ~/text2video of vm cannot be read", "t2v doctor --host vm"
+
+    async def refuse(pilot: Pilot[Any]) -> None:
+        if name == "data":
+            pilot.app.screen.post_message(DataScreen.ThereRead("vm", why=f"{why} → {hint}"))
+        else:
+            pilot.app.screen.post_message(HoldingsScreen.ThereRead(There("vm", why=why, hint=hint)))
+
+    app = app_of(name, state_of(Workspace(tmp_path)))
+    assert snap_compare(app, terminal_size=size, run_before=stand_still(refuse))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SCREENS)
 def test_a_host_that_is_not_heard_hides_nothing_that_is_here(
     name: str, size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot
 ) -> None:
@@ -147,18 +174,17 @@ def test_a_video_that_is_drawn_says_how_far_it_is(
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("name", "verb"), [("generate", "generate"), ("vid2vid", "refine")])
 def test_what_cannot_be_drawn_says_why_and_what_to_do(
-    size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot
+    name: str, verb: str, size: tuple[int, int], tmp_path: Path, snap_compare: Snapshot
 ) -> None:
     why = {"reason": "there is no complete checkpoint in checkpoints", "hint": "train a model (t2v train)"}
-    state, failed = with_job(
-        state_of(results(tmp_path), host="local"), "generate", "failed", code=2, ended_t=NOW - 5, **why
-    )
+    state, failed = with_job(state_of(results(tmp_path), host="local"), verb, "failed", code=2, ended_t=NOW - 5, **why)
 
     async def choose(pilot: Pilot[Any]) -> None:
         pilot.app.screen.watch_job(failed)
 
-    assert snap_compare(app_of("generate", state), terminal_size=size, run_before=stand_still(choose))
+    assert snap_compare(app_of(name, state), terminal_size=size, run_before=stand_still(choose))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -86,7 +86,7 @@ def test_one_key_and_a_yes_bring_a_vm_that_is_off_to_its_first_loss(tmp_path: Pa
         vm.here.settings_file.write_text(TRAINING.format(data=data_set()) + hosts)
         environment = vm.gce.environment | {"XDG_CONFIG_HOME": str(vm.gce.home / ".config")}
         with terminal(t2v_tui("--workspace", str(vm.here.root)), cwd=vm.here.root, env=environment) as one:
-            one.wait_for("there is a100-golden")
+            one.wait_for("○ a100-golden stopped")
             one.press("h")
             one.wait_for("Which host works")
             one.press("Down", "Enter")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tui_states import NOW, RUN, asking, empty, failing, live, stopped, unreachable
+from tui_states import NOW, RUN, asking, empty, failing, live, loading, refused, stopped, unreachable
 
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
@@ -25,14 +25,11 @@ from t2v_tui.state import Sample, State
 SIZES = [pytest.param((120, 40), id="120x40"), pytest.param((80, 24), id="80x24")]
 STATES = {
     "empty": empty, "live": live, "stopped": stopped, "unreachable": unreachable, "asking": asking, "failing": failing,
+    "loading": loading, "refused": refused,
 }  # fmt: skip
-SHOWN = [
-    ("welcome", "empty"),
-    ("train", "empty"), ("train", "live"), ("train", "asking"), ("train", "failing"), ("train", "unreachable"),
-    ("log", "live"), ("log", "empty"),
-    ("jobs", "empty"), ("jobs", "live"), ("jobs", "unreachable"),
-    ("vm", "empty"), ("vm", "live"), ("vm", "stopped"), ("vm", "unreachable"),
-]  # fmt: skip
+ALL = ("empty", "loading", "live", "refused", "unreachable")
+SHOWN = [(screen, name) for screen in ("welcome", "train", "log", "jobs", "vm") for name in ALL]
+SHOWN += [("train", "asking"), ("train", "failing"), ("vm", "stopped")]
 
 
 @pytest.fixture(autouse=True)

@@ -108,6 +108,23 @@ def unreachable() -> State:
     return replace(live(UNREACHABLE), runs={RUN: replace(LIVE_RUN, link_why="203.0.113.7 has not answered for 9 s")})
 
 
+def loading() -> State:
+    """A VM was chosen, and neither it nor its provider has answered yet."""
+    link = LinkView(Reach.ASKING, NOW - 3)
+    host = replace(RUNNING, link=link, vm=VmView(), cost=None, guard=None, machine=None, machine_t=None)
+    return State(WORKSPACE, {VM: host, "local": LOCAL_HOST}, VM)
+
+
+def refused() -> State:
+    """The provider does not let this user in, so the VM is neither on nor off; the training that was shown failed."""
+    problem = VmView(problem="the login of gcloud has expired", hint="gcloud auth login")
+    host = replace(loading().chosen, vm=problem, link=LinkView(Reach.LOST, NOW - 42, None, None, problem.problem))
+    failed = replace(ROW, state="failed", code=1, reason="the disk is full at step 400", ended_t=NOW - 500,
+                     hint="free some space there, then t2v train --resume")  # fmt: skip
+    jobs = {**JOBS, RUN: JobView(RUN, failed, NOW - 450)}
+    return State(WORKSPACE, {VM: host, "local": LOCAL_HOST}, VM, jobs, {RUN: LIVE_RUN}, RUN)
+
+
 def asking() -> State:
     """`t` on a VM that is off."""
     launch = LaunchView(

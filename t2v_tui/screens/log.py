@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
@@ -53,7 +54,10 @@ class LogScreen(Cockpit):
             self.query_one(LogView).show(path, f"{kind} · {state.shown.job}")
         other = f"what the engine wrote ({_words(raw)})" if wants_events else f"its events ({_words(events)})"
         line = self.query_one("#about", Line)
-        line.show(content_of([*about_shown(state, now_t, line.size.width), Piece(f" · E shows {other}", Tone.DIM)]))
+        pieces = about_shown(state, now_t, line.size.width)
+        room = line.size.width - sum(cell_len(piece.text) for piece in pieces)
+        also = next((text for text in (f" · E shows {other}", " · E the other log") if len(text) <= room), "")
+        line.show(content_of([*pieces, Piece(also, Tone.DIM)]))
 
     def _wants_events(self, raw: Path, events: Path) -> bool:
         """What was asked for; else the events, unless only the engine has written something."""
@@ -88,10 +92,10 @@ def about_shown(state: State, now_t: float, cells: int) -> list[Piece]:
     pieces = [Piece(f" {state.shown.host} ")]
     pieces += [Piece(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", Tone.ACCENT)] if row else []
     room = cells - sum(len(piece.text) for piece in pieces) - 3
-    if lost := not_heard_of(state, state.shown, now_t, room):
-        pieces.append(Piece(f" · {lost}", Tone.WARN))
-    elif row is not None and row.state in ("failed", "lost"):
+    if row is not None and row.state in ("failed", "lost"):
         pieces.append(Piece(f" · {job_in_words(row)}" + (f" → {row.hint}" if row.hint else ""), Tone.BAD))
+    elif lost := not_heard_of(state, state.shown, now_t, room):
+        pieces.append(Piece(f" · {lost}", Tone.WARN))
     elif row is not None and job_in_words(row):
         pieces.append(Piece(f" · {job_in_words(row)}"))
     return pieces

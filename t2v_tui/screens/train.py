@@ -128,7 +128,7 @@ class TrainScreen(Cockpit):
         title = "start" if state.launch else title_of(state)
         pane = self.query_one("#main", Pane)
         link_why = state.shown_run.link_why if state.shown_run else ""
-        subtitle = not_heard_of(state, state.shown, now_t, pane.size.width - 2) or why_it_ended(state)
+        subtitle = why_it_ended(state) or not_heard_of(state, state.shown, now_t, pane.size.width - 2)
         pane.entitle(title, subtitle or (f"◐ not heard: {link_why}" if link_why else None))
 
     def _show_folded(self, state: State, now_t: float) -> None:

@@ -201,9 +201,10 @@ def _link_rows(host: HostView, now_t: float) -> list[tuple[str, str]]:
     if host.kind is HostKind.LOCAL:
         return []
     if waits(host):
-        return [("link", asked(host, now_t))]
+        return [("link", asked(host, now_t).replace(f" {host.name}", ""))]
     if is_lost(host):
-        return [("link", f"{link.why}; R tries now" if link.why else "R tries now")]
+        is_said = not link.why or (host.vm is not None and link.why == host.vm.problem)
+        return [("link", "not heard; R tries now" if is_said else f"{link.why}; R tries now")]
     latency_s = link.latency_s if link.reach is Reach.UP else None
     return [("link", f"answers in {latency_s * 1000:.0f} ms" if latency_s else "–")]
 
@@ -224,7 +225,7 @@ def _vm_rows(host: HostView, now_t: float) -> list[tuple[str, str]]:
 
 
 def _not_said(vm: VmView) -> str:
-    return "it did not answer" if vm.problem else "◌ asked, no answer yet"
+    return "not known" if vm.problem else "◌ asked, no answer yet"
 
 
 def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:

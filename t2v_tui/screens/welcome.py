@@ -107,10 +107,9 @@ def ways(state: State, now_t: float) -> Content:
 
 
 def _others(state: State, now_t: float) -> list[tuple[str, str]]:
-    """The hosts there are already, each with its state: `● a100-golden running · h chooses`."""
+    """The hosts there are already, each with its state: `● a100-golden running · h chooses one`; a line of its own."""
     parts: list[tuple[str, str]] = []
-    for host in list(state.hosts.values())[:MOST_HOSTS]:
-        if host.kind is not HostKind.LOCAL:
-            is_so = truth(host, now_t)
-            parts += [(f"{is_so.glyph} {host.name} ", STYLES[is_so.tone]), (f"{is_so.word.lower()} · ", "$text-muted")]
-    return parts
+    for host in [host for host in state.hosts.values() if host.kind is not HostKind.LOCAL][:MOST_HOSTS]:
+        is_so = truth(host, now_t)
+        parts += [(f"{is_so.glyph} {host.name} ", STYLES[is_so.tone]), (f"{is_so.word.lower()} · ", "$text-muted")]
+    return [*parts, ("h chooses one.\n", "$text-muted")] if parts else []
