@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tui_states import NOW, RUN, asking, empty, failing, live, loading, refused, stopped, unreachable
+from in_terminal import on_screen
+from tui_states import FAILED, NOW, RUN, asking, empty, failing, live, loading, refused, stopped, unreachable
 
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.asking import about_stopping
-from t2v_tui.messages import StartWork, StopWork
+from t2v_tui.messages import Heard, StartWork, StopWork
+from t2v_tui.news import RowsHeard
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.settings import Tui
 from t2v_tui.state import Sample, State
+from t2v_tui.widgets.lists import ListTable
 
 SIZES = [pytest.param((120, 40), id="120x40"), pytest.param((80, 24), id="80x24")]
 STATES = {
@@ -146,3 +149,16 @@ def test_brackets_of_a_prompt_are_no_markup_under_the_last_sample(tmp_path: Path
             return str(app.screen.query_one("#sample")._border_subtitle)
 
     assert asyncio.run(subtitle()) == "a red cube [/x] [b]turns"
+
+
+@on_screen
+async def test_a_list_that_was_empty_has_the_focus_when_its_first_row_comes(tmp_path: Path) -> None:
+    app = app_of(empty(), "jobs", tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        app.post_message(Heard(RowsHeard("local", (FAILED, replace(FAILED, job="20261125-014500-generate-78bb")), NOW)))
+        await pilot.pause()
+        table = app.screen.query_one(ListTable)
+        assert table.has_focus
+        await pilot.press("j")
+        assert table.cursor_row == 1
