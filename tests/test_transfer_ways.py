@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.guest_agent import SshdGuest, lose_power
 from bench.sshd import Sshd
+from bench.storage_emulator import StorageEmulator
 from far_host import Far
 from gce_here import NAME, Gce, gce_here, gcloud
 from transfers import (
+    KIB,
     cleared_far,
     landed,
     left_behind,
@@ -33,27 +33,10 @@ from remote.host_keys import KnownHosts
 from remote.host_settings import HostSettings
 from remote.transfer.argv import GcloudWay, SshWay, gcloud_scp_argv, literal, quoted, rsync_argv, storage_cp_argv
 from remote.transfer.plan import plan_pull
+from remote.transfer.progress import TransferProgress
 from t2v_core.workspace import Workspace
 
 server, far = server_of_module, cleared_far
-# `gcloud storage cp`, as far as a pull by way of a bucket needs it: gs:// is a folder of this machine. A stand-in: no
-# real bucket can be had without a network; what it cannot show is what Google's own copy does on a bad line.
-STORAGE = """#!{python}
-import json, os, pathlib, shutil, sys
-bucket = pathlib.Path({bucket!r})
-with open({log!r}, "a") as log:
-    log.write(json.dumps(sys.argv[1:]) + "\\n")
-assert sys.argv[1:4] == ["storage", "cp", "--quiet"], sys.argv
-*sources, target = sys.argv[4:]
-def place(name):
-    return bucket / name[5:] if name.startswith("gs://") else pathlib.Path(name)
-if os.path.exists({broken!r}):
-    sys.exit("ERROR: (gcloud.storage.cp) HTTPError 403: no access")
-for source in sources:
-    into = place(target) / place(source).name if target.endswith("/") else place(target)
-    into.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(place(source), into)
-"""
 
 
 def set_way(far: Far, *lines: str) -> None:
@@ -183,20 +166,20 @@ def test_gcloud_compute_scp_brings_a_checkpoint_that_is_verified_and_renamed_as_
 
 
 @pytest.fixture
-def bucket(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is gs://films, and a `gcloud` at either end that copies to and from it."""
-    place = tmp_path / "bin/gcloud"
-    place.parent.mkdir()
-    files = {"bucket": tmp_path / "gs", "log": tmp_path / "gcloud.log", "broken": tmp_path / "broken"}
-    place.write_text(STORAGE.format(python=sys.executable, **{name: str(path) for name, path in files.items()}))
-    place.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{place.parent}:{os.environ['PATH']}")
-    (far.sshd.home / ".bashrc").write_text(f"export PATH={place.parent}:$PATH\n")
-    set_way(far, 'transfer = "bucket"', 'bucket = "gs://films/mine"')
-    return tmp_path
+def bucket(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageEmulator]:
+    """gs://films, for the real gcloud at either end."""
+    gcloud()
+    with StorageEmulator("films") as storage:
+        for name, value in storage.environment(tmp_path / "gcloud-here").items():
+            monkeypatch.setenv(name, value)
+        there = storage.environment(tmp_path / "gcloud-there")
+        far.sshd.home.joinpath(".bashrc").write_text("".join(f"export {name}={there[name]}\n" for name in there))
+        set_way(far, 'transfer = "bucket"', 'bucket = "gs://films/mine"')
+        yield storage
+    far.sshd.home.joinpath(".bashrc").unlink()
 
 
-def test_what_the_host_uploads_comes_home_by_the_bucket(far: Far, bucket: Path) -> None:
+def test_what_the_host_uploads_comes_home_by_the_bucket(far: Far, bucket: StorageEmulator) -> None:
     write_checkpoint(far.there, 1)
     write_videos(far.there, 3)
     with far.jobs() as jobs:
@@ -205,16 +188,32 @@ def test_what_the_host_uploads_comes_home_by_the_bucket(far: Far, bucket: Path) 
         assert any(row.verb == "upload" and row.state == "succeeded" for row in jobs.rows())
     for name in ("checkpoints", "outputs"):
         assert same_tree(far.there / name, far.here.root / name)
-    calls = [json.loads(line) for line in (bucket / "gcloud.log").read_text().splitlines()]
-    assert {call[-1].startswith("gs://films/mine/vm/") for call in calls} == {True, False}
+    assert {name.rpartition("/")[2] for name in bucket.objects} >= {"model.safetensors", "trainer.json", "v0.mp4"}
+    assert all(name.startswith("mine/vm/") for name in bucket.objects)
 
 
-@pytest.mark.usefixtures("bucket")
-def test_with_the_vm_off_what_it_has_uploaded_still_comes(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_breaks_off_goes_on_and_a_download_says_how_far_it_is(far: Far, bucket: StorageEmulator) -> None:
+    size = 12_000 * KIB  # gcloud sends more than 8 MiB in pieces
+    write_checkpoint(far.there, 1, size=size)
+    bucket.cut_upload, bucket.piece_s = size // 2, 0.02
+    with far.jobs() as jobs:
+        rows: list[TransferProgress] = []
+        assert landed(pulled(jobs, "checkpoints", look=rows.append)) == ["checkpoints/checkpoint_step_1"]
+    assert bucket.cut_upload is None
+    assert any(0 < row.done_bytes < size for row in rows)
+    assert same_tree(far.there / "checkpoints", far.here.root / "checkpoints")
+    assert not left_behind(far.here.root)
+    assert not list(far.here.root.rglob("*.gstmp"))
+
+
+def test_with_the_vm_off_what_it_has_uploaded_still_comes(
+    far: Far, bucket: StorageEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_checkpoint(far.there, 1)
     with far.jobs() as jobs:
         pulled(jobs, "checkpoints")
     shutil.rmtree(far.here.root / "checkpoints")
+    uploads = bucket.seen("POST")
     monkeypatch.setattr("remote.host_jobs.QUESTION_PATIENCE_S", 0.5)
     far.sshd.kill()
     try:
@@ -224,28 +223,34 @@ def test_with_the_vm_off_what_it_has_uploaded_still_comes(far: Far, monkeypatch:
                 plan_pull(jobs, ["videos"])
     finally:
         far.sshd.start()
+    assert bucket.seen("POST") == uploads
     assert same_tree(far.there / "checkpoints", far.here.root / "checkpoints")
 
 
-def test_what_is_damaged_in_the_bucket_is_not_taken(far: Far, bucket: Path) -> None:
+def test_what_is_damaged_in_the_bucket_is_not_taken(far: Far, bucket: StorageEmulator) -> None:
     write_checkpoint(far.there, 1)
     with far.jobs() as jobs:
         pulled(jobs, "checkpoints")
         shutil.rmtree(far.here.root / "checkpoints")
-        film = next((bucket / "gs").rglob("model.safetensors"))
-        content = bytearray(film.read_bytes())
+        name = next(name for name in bucket.objects if name.endswith("model.safetensors"))
+        content = bytearray(bucket.objects[name])
         content[7] ^= 1
-        film.write_bytes(content)
+        bucket.objects[name] = bytes(content)
         with pytest.raises(Corrupt, match="does not match its sha256"):
             pulled(jobs, "checkpoints")
     assert not (far.here.root / "checkpoints/checkpoint_step_1").exists()
 
 
 def test_a_bucket_that_refuses_says_so_in_its_own_words(
-    far: Far, bucket: Path, monkeypatch: pytest.MonkeyPatch
+    far: Far, bucket: StorageEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("remote.transfer.carriers.PAUSE_S", 0.0)
     write_checkpoint(far.there, 1)
-    (bucket / "broken").touch()
-    with far.jobs() as jobs, pytest.raises(TransferFailed, match=r"the upload of gs://films/mine/vm/.* failed"):
-        pulled(jobs, "checkpoints")
+    fault = bucket.fail("POST", 403, times=None, message="me@example.com does not have storage.objects.create access")
+    with far.jobs() as jobs:
+        with pytest.raises(TransferFailed, match=r"the upload of gs://films/mine/vm/.* failed"):
+            pulled(jobs, "checkpoints")
+        fault.times = 0
+        bucket.fail("GET /download", 403, times=None, message="no access")
+        with pytest.raises(TransferFailed, match=r"^gcloud: HTTPError 403"):
+            pulled(jobs, "checkpoints")

@@ -70,6 +70,16 @@ class Carrier:
         """Write `one.part.path`. Raises TransferFailed."""
         raise NotImplementedError
 
+    def take_in(self, one: Incoming, came: Path) -> None:
+        """What the program left at a place of its own becomes the part."""
+        if came.is_symlink() or not came.is_file():
+            self.arrivals.again(one, f"{self.program} did not bring it")
+            return
+        one.part.discard()
+        one.part.path.parent.mkdir(parents=True, exist_ok=True)
+        came.replace(one.part.path)
+        self.adopt(one)
+
     def adopt(self, one: Incoming) -> None:
         """What the program wrote is a part that has all its bytes; it is verified as every other."""
         try:
@@ -84,13 +94,13 @@ class Carrier:
             said, code = self._run_once(argv, stdin, growing)
             if code == 0 or self.board.closed.is_set():
                 return
-            why = shown(said[-1]) if said else f"it ended with code {code}"
+            why = shown(_last_words(said)) or f"it ended with code {code}"
             if attempt == ATTEMPTS:
                 raise TransferFailed(f"{self.program}: {why}", "what came before is kept; run it again")
             self.board.note(f"{self.program}: {why}; it is tried again")
             self.board.closed.wait(PAUSE_S)
 
-    def _run_once(self, argv: Sequence[str], stdin: bytes, growing: Callable[[], int] | None) -> tuple[list[str], int]:
+    def _run_once(self, argv: Sequence[str], stdin: bytes, growing: Callable[[], int] | None) -> tuple[str, int]:
         with subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
         ) as child:
@@ -108,7 +118,7 @@ class Carrier:
                 if child.returncode is not None:
                     break
             reader.join(END_TIMEOUT_S)
-            return bytes(said).decode(errors="replace").split("\n"), child.returncode
+            return bytes(said).decode(errors="replace"), child.returncode
 
     def _show_growth(self, growing: Callable[[], int] | None, base: int) -> None:
         with suppress(OSError):  # there is nothing yet
@@ -131,6 +141,13 @@ def _keep_end(stream: IO[bytes], said: bytearray) -> None:
     while data := os.read(stream.fileno(), 4096):
         said += data
         del said[:-4096]
+
+
+def _last_words(said: str) -> str:
+    """What a program gave as its reason: its last line, or of gcloud what it calls an error, whatever it says after."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines or [""])[-1]
 
 
 class GcloudCarrier(Carrier):
@@ -170,12 +187,5 @@ class RsyncCarrier(Carrier):
         if self.board.closed.is_set():
             return
         for one in self.incoming:
-            came = self.staging / one.far_path
-            if came.is_symlink() or not came.is_file():
-                self.arrivals.again(one, "rsync did not bring it")
-                continue
-            one.part.discard()
-            one.part.path.parent.mkdir(parents=True, exist_ok=True)
-            came.replace(one.part.path)
-            self.adopt(one)
+            self.take_in(one, self.staging / one.far_path)
         shutil.rmtree(self.staging, ignore_errors=True)

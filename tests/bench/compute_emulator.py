@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from bench.compute_faults import Fault, Refused, Request
 from bench.compute_state import Cloud, Guest, Instance, Json, Metadata, Operation, OperationError
+from bench.gcloud_env import gcloud_env
 from bench.guest_agent import NoGuest, OsLogin
 
 BASE = "/compute/v1"
@@ -92,19 +93,12 @@ class ComputeEmulator:
 
     def environment(self, home: Path) -> dict[str, str]:
         """For a process whose cloud this is: t2v's client, and gcloud with a home and configuration of its own."""
-        return {
+        return gcloud_env(home) | {
             "T2V_COMPUTE_ENDPOINT": self.url,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{self.url}{BASE}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": f"{self.url}/",
-            "CLOUDSDK_CORE_ACCOUNT": "me@example.com",
-            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-            "CLOUDSDK_CONFIG": str(home / ".config/gcloud"),
             "CLOUDSDK_CORE_PROJECT": self.cloud.project,
             "CLOUDSDK_COMPUTE_ZONE": "us-central1-a",
-            "GCE_METADATA_ROOT": "127.0.0.1:9",  # which is asked whether this is a machine of Google's
-            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-            "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
-            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
             "HOME": str(home),
             "PATH": os.environ["PATH"],
         }
