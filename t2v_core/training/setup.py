@@ -18,6 +18,7 @@ from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
 from t2v_core.memory import free_memory_bytes
 from t2v_core.models.cpu import suit_to_cpu
+from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import denoiser_class, make_denoiser
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.presets import PRESET_MODELS
@@ -61,17 +62,7 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
     plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, accelerator.num_processes, spec.seed)
-    torch.manual_seed(spec.seed)
-    null = store.null_prompt
-    config = model_config(
-        spec, store.shape, null_length=len(null.tokens), text_dim=null.tokens.shape[1], pooled_dim=null.pooled.numel()
-    )
-    model = make_denoiser(config)
-    model.set_null_prompt(null.tokens, null.pooled)
-    if spec.gradient_checkpointing:
-        model.enable_gradient_checkpointing()
-    model.to(accelerator.device)
-    suit_to_cpu(model, accelerator.device)
+    model, config = _model(spec, store, accelerator.device)
     ema = EMA(model, spec.ema_decay)
     optimizer = adamw(
         model.parameters(),
@@ -95,6 +86,22 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,
     )
+
+
+def _model(spec: TrainSpec, store: LatentStore, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
+    """The denoiser with weights of the spec's seed, and what it was made from."""
+    torch.manual_seed(spec.seed)
+    null = store.null_prompt
+    config = model_config(
+        spec, store.shape, null_length=len(null.tokens), text_dim=null.tokens.shape[1], pooled_dim=null.pooled.numel()
+    )
+    model = make_denoiser(config)
+    model.set_null_prompt(null.tokens, null.pooled)
+    if spec.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    model.to(device)
+    suit_to_cpu(model, device)
+    return model, config
 
 
 def _objective(spec: TrainSpec) -> Objective:
