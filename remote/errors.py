@@ -85,6 +85,10 @@ class VmRefused(CloudError):
     """The cloud does not do that with this VM, as it is asked or as the VM is now."""
 
 
+class StartLeft(CloudError):
+    """Whoever wanted the VM up has left; whether its start was asked of the cloud before that, `Vm.left` tells."""
+
+
 class MetadataChanged(CloudError):
     """Somebody else has written the VM's metadata meanwhile; read it again."""
 

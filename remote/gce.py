@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from remote.errors import CloudError, CloudUnreachable, MetadataChanged, Stockout, VmNotFound, VmRefused
+from remote.errors import CloudError, CloudUnreachable, MetadataChanged, StartLeft, Stockout, VmNotFound, VmRefused
 from remote.gce_client import ComputeClient, compute
 from remote.gce_errors import error_of_operation, may_pass
 from remote.steps import Status, StepState
@@ -46,12 +46,15 @@ def _to_nobody(_: StepState | VmState) -> None:
 class Vm:
     """One VM by name. Any thread may ask; nothing is held but the helper process, which all share.
 
+    is_start_asked: a start was asked of the cloud, as far as is known it has not failed, and it cannot be taken back
+
     Every method raises CloudError or one of its kinds: LoginExpired, Forbidden, VmNotFound, CloudUnreachable, …
     """
 
     def __init__(self, name: str, project: str, zone: str, *, client: ComputeClient | None = None) -> None:
         self.name, self.project, self.zone = name, project, zone
         self.client = client or compute()
+        self.is_start_asked = False
 
     def state(self) -> VmState:
         """How it stands now. One round trip."""
@@ -82,24 +85,26 @@ class Vm:
         return self._ask(verb, request_id=str(uuid.uuid4()), **parameters)
 
     def start(
-        self,
-        *,
-        tell: Tell = _to_nobody,
-        patience_s: float | None = None,
-        left: threading.Event | None = None,
+        self, *, tell: Tell = _to_nobody, patience_s: float | None = None, left: threading.Event | None = None
     ) -> VmState:
         """Bring it up, whatever it does just now, and return as soon as the API calls it RUNNING.
 
         tell:       hears each new state, and each attempt while the zone has no such machine to give
         patience_s: for so long a stock-out is tried again; None: until somebody sets `left`
-        Raises Stockout when patience is over, QuotaExceeded at once.
+        left:       set by whoever does not wait any more: nothing is asked of the cloud from then on
+        Raises Stockout when patience is over, QuotaExceeded at once, StartLeft soon after `left` is set.
         """
         left, began = left or threading.Event(), time.monotonic()
         attempt = 0
         while True:
             try:
-                return self._up(tell)
-            except Stockout as error:
+                state = self._up(tell, left)
+                self.is_start_asked = False
+                return state
+            except CloudError as error:
+                self.is_start_asked = self.is_start_asked and (may_pass(error) or isinstance(error, StartLeft))
+                if not isinstance(error, Stockout):
+                    raise
                 pause_s = STOCKOUT_PAUSES_S[min(attempt, len(STOCKOUT_PAUSES_S) - 1)]
                 attempt += 1
                 if patience_s is not None and time.monotonic() + pause_s > began + patience_s:
@@ -109,25 +114,39 @@ class Vm:
                 if left.wait(pause_s):
                     raise
 
-    def _up(self, tell: Tell) -> VmState:
+    def _up(self, tell: Tell, left: threading.Event) -> VmState:
         deadline = time.monotonic() + START_TIMEOUT_S
-        state = self._settled(tell, deadline)
+        state = self._settled(tell, deadline, left)
         if state.is_running:
             return state
         operation = None
         if state.status not in ON_THE_WAY_UP:
+            self.is_start_asked = True  # before the look at `left`: whoever sets that looks at this afterwards
+            self.is_start_asked = not left.is_set()
+            if not self.is_start_asked:
+                raise StartLeft(f"{self.name} was not started: nobody waits for it any more")
             try:
                 operation = self._change("resume" if state.status == SUSPENDED else "start")
             except CloudError as error:
                 return self._even_so(error, lambda now: now.is_running, ON_THE_WAY_UP, tell, deadline)
-        return self._awaited(operation, lambda now: now.is_running, tell, deadline, told=state.status)
+        return self._awaited(operation, lambda now: now.is_running, tell, deadline, told=state.status, left=left)
 
-    def _settled(self, tell: Tell, deadline: float) -> VmState:
+    def _settled(self, tell: Tell, deadline: float, left: threading.Event) -> VmState:
         """One that is on its way down cannot be started before it is there."""
         state = self.state()
         if state.status not in ON_THE_WAY_DOWN:
             return state
-        return self._awaited(None, lambda now: now.status not in ON_THE_WAY_DOWN, tell, deadline)
+        return self._awaited(None, lambda now: now.status not in ON_THE_WAY_DOWN, tell, deadline, left=left)
+
+    def left(self) -> VmState:
+        """How it stands once nobody waits for its start any more: one that was asked for shows within moments."""
+        until = time.monotonic() + UNSURE_S
+        while True:
+            state = self.state()
+            is_settled = state.is_running or state.status in ON_THE_WAY_UP or not self.is_start_asked
+            if is_settled or time.monotonic() > until:
+                return state
+            time.sleep(LOOKS_S[1])
 
     def stop(self, *, tell: Tell = _to_nobody) -> VmState:
         """Take it down, and return when the API says that it is off; only then has it stopped."""
@@ -138,10 +157,20 @@ class Vm:
         operation = None
         if state.status not in ON_THE_WAY_DOWN:
             try:
-                operation = self._change("stop")
+                operation = self._stop_asked(state.status, tell, deadline)
             except CloudError as error:
                 return self._even_so(error, lambda now: now.is_stopped, ON_THE_WAY_DOWN, tell, deadline)
         return self._awaited(operation, lambda now: now.is_stopped, tell, deadline, told=state.status)
+
+    def _stop_asked(self, status: str, tell: Tell, deadline: float) -> dict[str, Any]:
+        """One that is on its way up may refuse until it is there."""
+        try:
+            return self._change("stop")
+        except VmRefused:
+            if status not in ON_THE_WAY_UP:
+                raise
+        self._awaited(None, lambda now: now.status not in ON_THE_WAY_UP, tell, deadline)
+        return self._change("stop")
 
     def _awaited(
         self,
@@ -151,9 +180,10 @@ class Vm:
         deadline: float,
         *,
         told: str = "",
+        left: threading.Event | None = None,
     ) -> VmState:
         """Look until it is where it was to go. The client's own `result()` would ask another endpoint, for ever."""
-        look = 0
+        look, left = 0, left or threading.Event()
         while True:
             try:
                 failed = self._failure(operation)
@@ -172,7 +202,8 @@ class Vm:
                     raise failed
                 if time.monotonic() > deadline:
                     raise self._not_confirmed(state)
-            time.sleep(LOOKS_S[min(look, len(LOOKS_S) - 1)])
+            if left.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
+                raise StartLeft(f"nobody waits for {self.name} any more")
             look += 1
 
     def _failure(self, operation: Mapping[str, Any] | None) -> CloudError | None:

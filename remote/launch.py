@@ -1,10 +1,12 @@
-"""One press: VM ▸ SSH ▸ code ▸ environment ▸ data ▸ disk ▸ launch, each looked at first and done only where it is due.
+"""One press: VM ▸ SSH ▸ guard ▸ code ▸ environment ▸ data ▸ disk ▸ launch, each done where it is due.
 
-It may be left at any step and asked again from the start: what is there stays, and one press stays one job.
+Each step looks first. It may be left at any step and asked again from the start: what is there stays, and one press
+stays one job.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 
@@ -20,7 +22,7 @@ from remote.vm_up import guarded, ssh_up, vm_up
 from t2v_core.specs import Spec
 from t2v_core.workspace import Workspace
 
-STEPS = ("VM", "SSH", "code", "environment", "data", "disk", "guard", "launch")
+STEPS = ("VM", "SSH", "guard", "code", "environment", "data", "disk", "launch")
 # A bootstrap's steps, by the one that they belong to here.
 BELONGS_TO = {"release": "code", "in use": "code", "disk": "disk"}
 # Less than this ends any work soon; the engine itself knows what its checkpoints need.
@@ -32,6 +34,7 @@ class Launch:
 
     after: id of a job there that has to succeed first; it may be the one that makes the data
     key:   makes it the same job as an earlier request; by itself the same press is remembered for an hour
+    left:  set by another thread that does not want it any more: a VM is not started from then on
     job:   what came of it, after the last step
 
     Raises after yielding the failed step: CloudError, HostUnreachable, NotReady, AgentError.
@@ -39,8 +42,9 @@ class Launch:
 
     def __init__(
         self, host: Host, workspace: Workspace, verb: str, spec: Spec, *, after: str | None = None,
-        key: str | None = None, jobs: HostJobs | None = None,
+        key: str | None = None, jobs: HostJobs | None = None, left: threading.Event | None = None,
     ) -> None:  # fmt: skip
+        self.left = left
         self.host, self.workspace, self.verb, self.spec = host, workspace, verb, spec
         self.after, self.key = after, key
         self.jobs = jobs or HostJobs(host, workspace)
@@ -56,16 +60,14 @@ class Launch:
         yield from self._data(standing)  # before gigabytes are installed for nothing
         yield from self._made_ready(release, standing)
         yield from self._disk(standing)
-        if isinstance(self.host, GceHost):
-            yield from guarded(self.host)
         yield from self._launched(release if self.host.is_managed else None)
 
     def _reached(self) -> Iterator[StepState]:
         if not isinstance(self.host, GceHost):
             return
-
-        yield from vm_up(self.host, self.workspace)
+        yield from vm_up(self.host, self.workspace, self.left)
         yield from ssh_up(self.host)
+        yield from guarded(self.host)  # at once: what comes takes minutes, may fail, and may be left
 
     def _looked(self, release: Release) -> Generator[StepState, None, Standing]:
         try:

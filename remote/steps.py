@@ -41,13 +41,16 @@ class StepState:
 class Told(Generic[T, R]):
     """A call that tells as it goes, as an iterator of what it tells; `result` is there at its end.
 
-    It runs in a thread of its own. Whoever stops iterating sets `left`, which the call may look at.
+    It runs in a thread of its own. Whoever stops iterating sets `left`, which the call may look at; so may whoever gave
+    it, from another thread, and need not wait for the next thing that is told.
     """
 
     result: R
 
-    def __init__(self, call: Callable[[Callable[[T], None], threading.Event], R]) -> None:
-        self._call, self._left = call, threading.Event()
+    def __init__(
+        self, call: Callable[[Callable[[T], None], threading.Event], R], left: threading.Event | None = None
+    ) -> None:
+        self._call, self._left = call, left or threading.Event()
         self._said: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[T]:
@@ -57,8 +60,9 @@ class Told(Generic[T, R]):
                 if isinstance(said, BaseException):
                     raise said
                 yield said[0]
-        finally:
+        except (GeneratorExit, KeyboardInterrupt):
             self._left.set()
+            raise
 
     def _run(self) -> None:
         try:

@@ -14,7 +14,7 @@ from remote.errors import AgentError, AuthFailed, CloudError, HostKeyRefused, Ho
 from remote.gce_host import GceHost
 from remote.guard import install_guard, resume_preempted
 from remote.steps import Status, StepState, Told
-from remote.vm_state import VmState
+from remote.vm_state import ON_THE_WAY_UP, VmState
 from t2v_core.workspace import Workspace
 
 VM, SSH = "VM", "SSH"
@@ -23,10 +23,11 @@ SSH_TIMEOUT_S, SSH_PAUSE_S = 240.0, 1.0
 TELL_EVERY_S = 5.0
 
 
-def vm_up(host: GceHost, workspace: Workspace) -> Iterator[StepState]:
+def vm_up(host: GceHost, workspace: Workspace, left: threading.Event | None = None) -> Iterator[StepState]:
     """Start the VM if it does not run, with the cloud's own limit on it, and say what it costs.
 
-    A stock-out is tried again until whoever iterates leaves. Raises CloudError after yielding the failed step.
+    A stock-out is tried again until whoever iterates leaves, or somebody sets `left`; what becomes of the VM then,
+    `left_vm` tells. Raises CloudError after yielding the failed step.
     """
     cost = HostCost.of(workspace, host.name, host.settings)
     try:
@@ -37,7 +38,7 @@ def vm_up(host: GceHost, workspace: Workspace) -> Iterator[StepState]:
         yield StepState(VM, Status.DOING, f"{state.status}; starting it: {_what_it_is(state, cost)}")
         if state.is_stopped:
             yield from _limited(host, state)
-        state = yield from _started(host)
+        state = yield from _started(host, left)
     except CloudError as error:
         yield StepState(VM, Status.FAILED, error.message, error.hint)
         raise
@@ -56,11 +57,11 @@ def _limited(host: GceHost, state: VmState) -> Iterator[StepState]:
         yield StepState(VM, Status.NOTE, f"no limit of {wanted_h:g} h could be set: {error.message}", error.hint)
 
 
-def _started(host: GceHost) -> Generator[StepState, None, VmState]:
+def _started(host: GceHost, left: threading.Event | None) -> Generator[StepState, None, VmState]:
     def start(tell: Callable[[StepState | VmState], None], left: threading.Event) -> VmState:
         return host.vm.start(tell=tell, left=left)
 
-    for said in (starting := Told(start)):
+    for said in (starting := Told(start, left)):
         yield said if isinstance(said, StepState) else StepState(VM, Status.DOING, said.status)
     return starting.result
 
@@ -74,12 +75,39 @@ def _in_words(state: VmState, cost: HostCost) -> str:
 
 
 def _what_it_is(state: VmState, cost: HostCost) -> str:
+    return f"{state.machine_type}, {_price_in_words(state, cost)}"
+
+
+def _price_in_words(state: VmState, cost: HostCost) -> str:
     try:
         price = cost.price(state)
-    except PriceUnknown as unknown:
-        return f"{state.machine_type}; {unknown.message}"
-    about = " (est.)" if price.is_estimate else ""
-    return f"{state.machine_type}, ${price.usd_per_hour:.2f} an hour{about}"
+    except PriceUnknown:
+        return "money, how much is not known here"
+    about = f" (est., prices of {price.date})" if price.is_estimate else ""
+    return f"${price.usd_per_hour:.2f} an hour{about}"
+
+
+def left_vm(host: GceHost, workspace: Workspace) -> StepState:
+    """What becomes of the VM when somebody leaves while work is being started on it: OK when it is off and stays so.
+
+    A start that was asked of the cloud cannot be taken back. Asks the cloud, for some seconds while it is not clear.
+    """
+    cost, vm = HostCost.of(workspace, host.name, host.settings), host.vm
+    stop_it = f"t2v vm stop --host {host.name} ends that"
+    try:
+        state = vm.left()
+    except CloudError as error:
+        why = "its start was asked, and " if vm.is_start_asked else ""
+        what = f"{vm.name} may run, and cost money: {why}nobody can say: {error.message}"
+        return StepState(VM, Status.NOTE, what, stop_it)
+    if state.is_running:
+        _in_words(state, cost)  # into the ledger
+        return StepState(VM, Status.NOTE, f"{vm.name} runs and costs {_price_in_words(state, cost)}", stop_it)
+    if state.status in ON_THE_WAY_UP or vm.is_start_asked:
+        what = f"{vm.name} is {state.status} and will run, since a start that was asked cannot be taken back"
+        price = _price_in_words(state, cost)
+        return StepState(VM, Status.NOTE, f"{what}; it costs {price} until it is stopped", stop_it)
+    return StepState(VM, Status.OK, f"{vm.name} is {state.status}; nothing was started")
 
 
 def ssh_up(host: GceHost) -> Iterator[StepState]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 from t2v_tui.headline import stops_in, truth
-from t2v_tui.state import HostKind, HostView, JobView, Power, Reach, State
+from t2v_tui.state import HostKind, HostView, JobView, LaunchPhase, Power, Reach, State
 from t2v_tui.words import JOB_GLYPHS, job_in_words, usd
 
 
-def farewell(state: State, now_t: float, command: str) -> list[str]:
-    """command: that opens the app again"""
+def farewell(state: State, now_t: float, command: str, being_started: Collection[str] = ()) -> list[str]:
+    """command: that opens the app again; being_started: VMs whose start was asked and not confirmed yet"""
     lines = [_job(job, state) for job in state.alive]
     lines += [_vm(host, now_t) for host in state.hosts.values() if _goes_on(host)]
+    wanted_up = {*being_started, *_launched_on(state)}
+    lines += [_may_come_up(host) for host in state.hosts.values() if host.name in wanted_up and _is_paid(host)
+              and not _goes_on(host)]  # fmt: skip
     if not lines:
         return []
     head = "These go on:" if len(lines) > 1 else "This goes on:"
@@ -34,6 +38,24 @@ def _goes_on(host: HostView) -> bool:
     if host.kind is not HostKind.VM or host.vm is None or host.vm.power is Power.STOPPED:
         return False
     return host.vm.power is not Power.UNKNOWN or host.link.reach is Reach.UP
+
+
+def _launched_on(state: State) -> tuple[str, ...]:
+    """The host that work is just being started on."""
+    launch = state.launch
+    is_on_its_way = launch is not None and launch.phase is LaunchPhase.WORKING and launch.job is None
+    return (launch.host,) if launch is not None and is_on_its_way else ()
+
+
+def _is_paid(host: HostView) -> bool:
+    return host.vm is not None and not host.vm.is_simulated
+
+
+def _may_come_up(host: HostView) -> str:
+    """A start that was asked of the cloud cannot be taken back."""
+    price = f"costs {usd(host.cost.up_usd_per_hour)}/h" if host.cost is not None else "costs money"
+    how = f"t2v vm stop --host {shlex.quote(host.name)}"
+    return f"◔ {host.name} was being started: it may come up all the same, and then {price}   ({how})"
 
 
 def _vm(host: HostView, now_t: float) -> str:

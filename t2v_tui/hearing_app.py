@@ -19,6 +19,7 @@ from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.widgets import Input
 
+from remote.steps import Status
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import notices, trash
@@ -26,9 +27,19 @@ from t2v_tui.ears import Ears
 from t2v_tui.launcher import Launcher
 from t2v_tui.memory import Memory, remember
 from t2v_tui.messages import Failed, Heard, ShowJob
-from t2v_tui.news import HostsKnown, JobShown, LaunchClosed, LaunchTurned, News, Remembered, RowsHeard, RunEnded
+from t2v_tui.news import (
+    HostsKnown,
+    JobShown,
+    LaunchClosed,
+    LaunchLeft,
+    LaunchTurned,
+    News,
+    Remembered,
+    RowsHeard,
+    RunEnded,
+)
 from t2v_tui.palette import Actions
-from t2v_tui.reduce import reduce
+from t2v_tui.reduce import reduce, shows_left
 from t2v_tui.screens import SCREENS, load
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.services import Services
@@ -87,6 +98,7 @@ class HearingApp(App[str]):
         self._first_screen = first
         self.ears = Ears(services, self.from_thread, self._run_is_ready) if services else None
         self.closing = threading.Event()
+        self.being_started: set[str] = set()  # VMs, asked of their provider, which has not said yet that they run
         self.launcher = Launcher(services, self.tell, self.from_thread)
         self._ready_runs: list[RunFollow] = []
         self._drawn_t, self._is_drawing_due, self._remembered_t = 0.0, False, time.monotonic()
@@ -168,6 +180,10 @@ class HearingApp(App[str]):
                 self._show_something()
             case LaunchTurned(LaunchPhase.WORKING, job) if job is not None:
                 self.post_message(ShowJob(job))
+            case LaunchLeft(host, step):
+                self.wake(host)
+                if step.status is not Status.OK and not shows_left(self.state, host):
+                    self.notify(step.hint, title=step.detail, severity="warning", timeout=12, markup=False)
 
     def _run_is_ready(self, follow: RunFollow) -> None:
         self.post_message(RunReady(follow))

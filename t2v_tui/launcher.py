@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from remote.steps import Status, StepState
 from t2v_tui.estimating import Estimating
 from t2v_tui.launching import Launch, Wanted
-from t2v_tui.news import LaunchBegun, LaunchClosed, LaunchTurned
+from t2v_tui.news import LaunchBegun, LaunchClosed, LaunchLeft, LaunchTurned
 from t2v_tui.services import Services
 from t2v_tui.state import HostKind, HostView, LaunchPhase, LaunchView, Power, State
 from t2v_tui.streams import Tell
@@ -86,10 +87,13 @@ class Launcher:
             self._close()
             self.tell(LaunchClosed())
             return True
+        has_begun, host = self.launch is not None, state.hosts.get(launch.host)
         if self.launch is not None:
             self.launch.take_back()
         self._close()
         self.tell(LaunchTurned(LaunchPhase.CANCELLED, launch.job))
+        if has_begun and host is not None and host.vm is not None and not host.vm.is_simulated:
+            self.tell(LaunchLeft(host.name, StepState("VM", Status.DOING, "looking whether it runs all the same")))
         return True
 
     def _close(self) -> None:

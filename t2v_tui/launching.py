@@ -12,7 +12,7 @@ from remote.errors import NotReady
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Dataset, Workspace
-from t2v_tui.news import LaunchSaid, LaunchTurned
+from t2v_tui.news import LaunchLeft, LaunchSaid, LaunchTurned
 from t2v_tui.services import Services
 from t2v_tui.state import JobKey, LaunchPhase
 from t2v_tui.streams import Stream, Tell
@@ -57,8 +57,9 @@ class Launch(Stream):
                 if self.is_closed:
                     break
         except EngineError as error:
-            self._failed(error)
-            return
+            if not self.is_closed:
+                self._failed(error)
+                return
         if self.is_closed:
             self._undo()
         elif self.made:
@@ -70,8 +71,6 @@ class Launch(Stream):
             self.tell(LaunchSaid(step))
 
     def _failed(self, error: EngineError) -> None:
-        if self.is_closed:
-            return
         self.tell(LaunchSaid(StepState(self._doing, Status.FAILED, error.message, error.hint)))
         self.tell(LaunchTurned(LaunchPhase.FAILED, tail=self._tail()))
 
@@ -96,6 +95,16 @@ class Launch(Stream):
         self.close()
         if was_over and self.made:
             threading.Thread(target=self._undo, name="take back", daemon=True).start()
+        threading.Thread(target=self._tell_of_vm, name="left", daemon=True).start()
+
+    def _tell_of_vm(self) -> None:
+        """One that was asked to start, or runs, costs money whoever left."""
+        try:
+            said = self.services.left_vm(self.wanted.host)
+        except EngineError as error:
+            said = StepState("VM", Status.NOTE, f"{self.wanted.host} may run: {error.message}", error.hint)
+        if said is not None:
+            self.tell(LaunchLeft(self.wanted.host, said))
 
 
 def vm_up(provider: Provider, tell: TellStep, left: threading.Event) -> Iterator[StepState]:
@@ -180,13 +189,15 @@ def _free(root: Path) -> int:
     return shutil.disk_usage(root if root.exists() else root.parent).free
 
 
-def steps_there(services: Services, name: str, verb: str, spec: Spec) -> Iterator[StepState | JobKey]:
+def steps_there(
+    services: Services, name: str, verb: str, spec: Spec, left: threading.Event
+) -> Iterator[StepState | JobKey]:
     """On another machine: remote's own steps; the built-in world is made there when it is what is missing."""
     from remote.launch import Launch as Steps  # noqa: PLC0415
 
     jobs = services.jobs(name)
     data = Path(str(getattr(spec, "data", "")))
-    steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs)
+    steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, left=left)
     try:
         yield from steps
     except NotReady:
@@ -195,7 +206,7 @@ def steps_there(services: Services, name: str, verb: str, spec: Spec) -> Iterato
         yield StepState("data", Status.DOING, "the built-in world is made first")
         made = list(_world_made(services, name, data))
         yield from made
-        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made[-1].job)
+        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made[-1].job, left=left)
         yield from steps
     if steps.job is not None:
         yield JobKey(name, steps.job.job)

@@ -79,7 +79,7 @@ def run(asked: argparse.Namespace) -> int:
         app = _open(asked)
         app.run(loop=loop)
     app.remember()
-    for line in farewell(app.state, time.time(), _command(asked)):
+    for line in farewell(app.state, time.time(), _command(asked), app.being_started):
         print(line)
     sys.stdout.flush()
     os._exit(app.return_code or 0)

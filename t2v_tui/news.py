@@ -154,6 +154,14 @@ class LaunchTurned:
 
 
 @dataclass(frozen=True)
+class LaunchLeft:
+    """What becomes of the VM whose launch was cancelled; the panel may be gone by then, or another's."""
+
+    host: str
+    step: StepState
+
+
+@dataclass(frozen=True)
 class LaunchClosed:
     """Its panel is gone."""
 
@@ -170,6 +178,6 @@ class TransferGone:
 
 News = (
     HostsKnown | Remembered | HostChosen | JobShown | LinkHeard | RowsHeard | VmHeard | GuardHeard | MachineHeard
-    | RunPiece | RunEnded | LaunchBegun | LaunchSaid | LaunchEstimated | LaunchTurned | LaunchClosed | TransferHeard
-    | TransferGone
+    | RunPiece | RunEnded | LaunchBegun | LaunchSaid | LaunchEstimated | LaunchTurned | LaunchLeft | LaunchClosed
+    | TransferHeard | TransferGone
 )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from remote.steps import StepState
+from remote.steps import Status, StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.news import VmHeard
 from t2v_tui.state import CostView, GuardView, Power, VmView
@@ -90,8 +90,7 @@ class GoogleVm:
 
     def start(self, tell: TellStep, left: threading.Event) -> None:
         def told(said: StepState | VmState) -> None:
-            if isinstance(said, StepState):
-                tell(said)
+            tell(said if isinstance(said, StepState) else StepState("VM", Status.DOING, said.status))
 
         self.vm.start(tell=told, left=left)
 

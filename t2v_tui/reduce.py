@@ -17,6 +17,7 @@ from t2v_tui.news import (
     LaunchBegun,
     LaunchClosed,
     LaunchEstimated,
+    LaunchLeft,
     LaunchSaid,
     LaunchTurned,
     LinkHeard,
@@ -82,6 +83,8 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
             return replace(state, launch=launch)
         case LaunchClosed():
             return replace(state, launch=None)
+        case LaunchLeft(host, step) if shows_left(state, host) and state.launch is not None:
+            return replace(state, launch=_launch(state.launch, LaunchSaid(step)))
         case LaunchSaid() | LaunchEstimated() | LaunchTurned() if state.launch is not None:
             return replace(state, launch=_launch(state.launch, news))
         case TransferHeard(transfer):
@@ -89,6 +92,12 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
         case TransferGone(id_):
             return replace(state, transfers=tuple(one for one in state.transfers if one.id != id_))
     return state
+
+
+def shows_left(state: State, host: str) -> bool:
+    """The panel is still that of the launch that was cancelled."""
+    launch = state.launch
+    return launch is not None and launch.phase is LaunchPhase.CANCELLED and launch.host == host
 
 
 def _put(values: Mapping[Key, Value], key: Key, value: Value) -> Mapping[Key, Value]:

@@ -121,7 +121,7 @@ class Services:
 
         folder = self.folder_of(name)
         if folder is None:
-            yield from steps_there(self, name, verb, spec)
+            yield from steps_there(self, name, verb, spec, left)
             return
         if (provider := self.provider(name)) is not None:
             yield from vm_up(provider, tell, left)
@@ -152,6 +152,16 @@ class Services:
 
             self._providers[name] = GoogleVm(name, self.workspace)
         return self._providers.get(name)
+
+    def left_vm(self, name: str) -> StepState | None:
+        """What becomes of a VM when somebody leaves the start of work on it; None where nobody is paid for one."""
+        from remote.gce_host import GceHost  # noqa: PLC0415
+        from remote.vm_up import left_vm  # noqa: PLC0415
+
+        if self.folder_of(name) is not None or self.provider(name) is None:
+            return None
+        host = self.jobs(name).host
+        return left_vm(host, self.workspace) if isinstance(host, GceHost) else None
 
     def folder_of(self, name: str) -> Path | None:
         """Its workspace, when that is a folder of this machine."""

@@ -112,7 +112,7 @@ def test_ctrl_c_while_there_is_no_room_leaves_and_says_how_it_stands(vm: VmHere)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out) == (130, "")
-    assert "t2v vm status" in err
+    assert f"{NAME} is TERMINATED; nothing was started" in err
     assert len(vm.gce.emulator.seen("POST .*/start")) == 1
 
 

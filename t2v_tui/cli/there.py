@@ -35,6 +35,7 @@ from t2v_tui.cli.run import (
     tell_result,
 )
 from t2v_tui.cli.vm_forecast import cost_of_estimate
+from t2v_tui.cli.vm_left import told_if_left
 from t2v_tui.cli.which_job import Hosts, find_job
 from t2v_tui.words import duration, progress_of, what_it_waits_for
 
@@ -75,19 +76,12 @@ def run_there(
 def _submitted(jobs: HostJobs, verb: str, spec: Spec, after: str | None, teller: Narrator) -> RemoteJob:
     """A VM is started, a host made ready, and the job submitted; told is what takes time or is worth a word."""
     launch = Launch(jobs.host, jobs.workspace, verb, spec, after=after, jobs=jobs)
-    told = state = None
-    try:
+    told = None
+    with told_if_left(jobs.host, jobs.workspace, teller):
         for state in launch:
             if state != told and state.status in (Status.DOING, Status.DONE, Status.NOTE) and state.name != "launch":
                 teller.say(f"  {state.name}: {state.detail}", "yellow" if state.status is Status.NOTE else "dim")
                 told = state
-    except KeyboardInterrupt:
-        if state is not None and state.name == "VM":
-            teller.say(
-                f"left; the VM may come up all the same, and cost money: t2v vm status --host {jobs.host.name}",
-                "yellow",
-            )
-        raise
     if launch.job is None:
         raise CannotStart(f"{verb} was not started on {jobs.host.name}", "ask again")
     return launch.job

@@ -24,6 +24,7 @@ from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.run import find_workspace
 from t2v_tui.cli.vm_cost import Which, clock, which_vm
 from t2v_tui.cli.vm_guard import as_json_guard, asked_guard, guard_in_words
+from t2v_tui.cli.vm_left import told_if_left
 from t2v_tui.words import duration, usd
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def start(
 ) -> int:
     """Start a VM, wait until its SSH server lets us in, see to its guard, and go on with what a preemption ended.
 
-    When the zone has no such machine to give, it is tried again until there is one; Ctrl-C leaves.
+    When the zone has no such machine to give, it is tried again until there is one. Ctrl-C leaves, and says whether the
+    VM comes up all the same: a start that was asked of the cloud cannot be taken back.
 
     \b
     Examples:
@@ -159,7 +161,7 @@ def start(
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
     teller = narrator()
-    with closing(_host(host, workspace)) as there:
+    with closing(_host(host, workspace)) as there, told_if_left(there, workspace, teller):
         told(vm_up(there, workspace), teller)
         if not no_wait:
             told(ssh_up(there), teller)
@@ -202,7 +204,12 @@ def stop(
         def tell(said: StepState | VmState) -> None:
             teller.say(f"  VM: {said.detail if isinstance(said, StepState) else said.status}", "dim")
 
-        state = there.vm.stop(tell=tell)
+        try:
+            state = there.vm.stop(tell=tell)
+        except KeyboardInterrupt:
+            see = f"t2v vm status --host {there.name} shows whether it is off"
+            teller.say(f"left before Google Cloud said that {there.vm.name} is off; {see}", "yellow")
+            raise
     _see(workspace, there, state)
     teller.say(f"{there.vm.name} is {'off already' if before.is_stopped else 'stopped'}: {state.status}", "green")
     _print_state(common, there.name, state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -13,6 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 
+from remote.errors import StartLeft
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_tui.asking import about_starting_vm, about_stopping_vm
@@ -136,15 +138,21 @@ class VmScreen(Cockpit):
         self.cockpit.wake(name)
         try:
             if is_up:
-                provider.start(self._told, self.cockpit.closing)
+                self.cockpit.being_started.add(name)
+                provider.start(partial(self._told, name), self.cockpit.closing)
+                self.cockpit.being_started.discard(name)
             else:
                 provider.stop()
+        except StartLeft:
+            return  # the app is being closed, and says itself what may go on
         except EngineError as error:
+            self.cockpit.being_started.discard(name)
             self.post_message(Failed(error.message, error.hint))
         self.cockpit.wake(name)
 
-    def _told(self, step: StepState) -> None:
+    def _told(self, name: str, step: StepState) -> None:
         if step.status is Status.DOING:
+            self.cockpit.wake(name)
             self.post_message(Told(step.detail))
 
     @work(thread=True, exclusive=True, group="keep", exit_on_error=False)

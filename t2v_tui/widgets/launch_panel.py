@@ -93,13 +93,13 @@ def _with_what_goes_before(step: StepState, state: State, launch: LaunchView) ->
 def _step(step: StepState, width: int) -> list[tuple[str, str]]:
     indent = " " * (NAME_WIDTH + 2)
     detail = textwrap.wrap(step.detail, width - len(indent), break_on_hyphens=False) or [""]
-    is_bad = step.status is Status.FAILED
+    is_bad, has_hint = step.status is Status.FAILED, step.status in (Status.FAILED, Status.NOTE)
     lines = [
         (f"{GLYPHS[step.status]} ", STYLES[step.status]),
         (f"{step.name:<{NAME_WIDTH}}", ""),
         (f"\n{indent}".join(detail) + "\n", "$error" if is_bad else "$text-muted"),
     ]
-    if is_bad and step.hint:
+    if has_hint and step.hint:
         hint = textwrap.wrap(step.hint, width - len(indent) - 2, break_on_hyphens=False)
         lines.append((f"{indent}→ " + f"\n{indent}  ".join(hint) + "\n", ""))
     return lines
