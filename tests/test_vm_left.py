@@ -10,13 +10,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 from agent_here import wait_until
-from bench.compute_state import Instance
 from gce_here import NAME, ZONE
-from vm_here import VmHere, vm_here
+from vm_here import VmHere, comes_up_slowly, vm_here
 
 from remote import gce, gce_client
 from remote.errors import CloudUnreachable, StartLeft
@@ -44,25 +42,6 @@ def vm(vm_module: VmHere, monkeypatch: pytest.MonkeyPatch) -> VmHere:
     vm_module.gce.reset()
     vm_module.write_settings()
     return vm_module
-
-
-@contextmanager
-def comes_up_slowly(vm: VmHere) -> Iterator[Instance]:
-    """A VM whose start, once asked, stands at STAGING until the context ends; it runs then."""
-    go, cloud = threading.Event(), vm.gce.cloud
-    come_up, instance = cloud.bring_up, vm.add()
-
-    def bring_up(one: Instance) -> None:
-        cloud.show(one, "STAGING")
-        go.wait(60)
-        come_up(one)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloud, "bring_up", bring_up)
-        try:
-            yield instance
-        finally:
-            go.set()
 
 
 def interrupted(vm: VmHere, *words: str, at: str, then: Callable[[], None] = lambda: None) -> str:

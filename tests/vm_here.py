@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from bench.compute_state import Instance
 from bench.guest_agent import SshdGuest, lose_power
 from bench.sshd import Sshd
@@ -77,6 +79,25 @@ def free_port_of(sshd: Sshd) -> int:
 
     sshd.port = free_port()
     return sshd.port
+
+
+@contextmanager
+def comes_up_slowly(vm: VmHere) -> Iterator[Instance]:
+    """A VM whose start, once asked, stands at STAGING until the context ends; it runs then."""
+    go, cloud = threading.Event(), vm.gce.cloud
+    come_up, instance = cloud.bring_up, vm.add()
+
+    def bring_up(one: Instance) -> None:
+        cloud.show(one, "STAGING")
+        go.wait(60)
+        come_up(one)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloud, "bring_up", bring_up)
+        try:
+            yield instance
+        finally:
+            go.set()
 
 
 @contextmanager
