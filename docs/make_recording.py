@@ -2,8 +2,9 @@
 
 python docs/make_recording.py FOLDER     FOLDER is made, and holds the demo afterwards; takes five minutes or so
 
-What was filmed lies in FOLDER.jsonl, screen by screen: while it is there, the picture is only drawn anew from it. Needs
-tmux and DejaVu Sans Mono. Waiting is sped up or left out, and the line under the screen says how much faster it is.
+Needs t2v with its engine in the Python that runs this (`make tui` makes one), tmux, and the font DejaVu Sans Mono, and a
+machine with nothing else to do; no network. Waiting is sped up or left out, and the line under the screen says how much
+faster it is. What was filmed lies in FOLDER.jsonl, screen by screen: while it is there, the picture is only drawn anew.
 """
 
 from __future__ import annotations
@@ -113,8 +114,9 @@ def play(film: Film) -> None:
     film.press("y", "yes to what it costs: the VM starts, the steps tick")
     film.roll(0, until="it runs", every_s=0.2)
     film.roll(1.2, every_s=0.2)
-    film.key, film.words = "", "the loss, the machine, the last sample and the log, live"
+    film.key = ""
     film.roll(0, until=r"step \d+/", every_s=1.0, speed=10)
+    film.words = "the loss, the machine, the last sample and the log, live"
     film.roll(0, until="done after", every_s=2.4, speed=16)
     film.words = "every checkpoint's sample plays"
     film.roll(2.4)
