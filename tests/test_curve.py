@@ -110,6 +110,19 @@ def test_a_straight_line_is_a_diagonal_without_gaps() -> None:
     assert all(abs(x - (19 - y)) <= 1 for x, y in drawn)
 
 
+def test_a_line_over_another_takes_its_cells_whole_and_lends_its_colour_to_no_dot_of_the_other() -> None:
+    noise, line, canvas = Series(), Series(), Canvas(10, 5)
+    noise.extend((x / 10, float(x % 20)) for x in range(200))
+    line.extend([(0, 10.0), (19, 10.0)])
+    window = Window(0, 19, 0, 19, is_log=False)
+    draw(canvas, noise, window, 1)
+    draw(canvas, line, window, 2)
+    (row,) = {row for row, inks in enumerate(canvas.inks) if 2 in inks}
+    assert canvas.inks[row] == [2] * 10
+    assert {y for _, y in dots(canvas) if y // 4 == row} == {9}
+    assert {ink for at, inks in enumerate(canvas.inks) for ink in inks if at != row} == {1}
+
+
 def test_a_spike_of_one_step_in_a_hundred_thousand_is_seen() -> None:
     series, canvas = Series(), Canvas(40, 10)
     series.extend((x, 9.0 if x == 70_123 else 1.0) for x in range(100_000))

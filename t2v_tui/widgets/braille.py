@@ -36,7 +36,10 @@ class Window:
 
 
 class Canvas:
-    """Cells of dots, each with the ink that was used last there. ink: a number the caller gives a meaning."""
+    """Cells of dots. A cell has one ink: what is drawn later takes it whole, so that no line colours another's dots.
+
+    ink: a number the caller gives a meaning
+    """
 
     def __init__(self, columns: int, rows: int) -> None:
         self.columns, self.rows = columns, rows
@@ -47,8 +50,10 @@ class Canvas:
         """Dots of one column, from row `top` to row `bottom` of dots."""
         cell, dots = x // ACROSS, DOTS[x % ACROSS]
         for y in range(max(0, top), min(self.rows * DOWN - 1, bottom) + 1):
-            self.bits[y // DOWN][cell] |= dots[y % DOWN]
-            self.inks[y // DOWN][cell] = ink
+            row = y // DOWN
+            if self.inks[row][cell] != ink:
+                self.inks[row][cell], self.bits[row][cell] = ink, 0
+            self.bits[row][cell] |= dots[y % DOWN]
 
     def text(self, row: int) -> str:
         return "".join(map(chr, (0x2800 + bits for bits in self.bits[row])))

@@ -203,8 +203,8 @@ class Curve(Widget, can_focus=True):
         if self.shows_raw and len(self.tracks) == 1:
             draw(canvas, raw, window, 1)
         ink = self.FIRST_RUN + number
-        end = draw(canvas, average, window, ink)
         draw(canvas, held_out, window, 3 if len(self.tracks) == 1 else ink)
+        end = draw(canvas, average, window, ink)
         return (*end, number) if end is not None else None
 
     def _row(self, canvas: Canvas, row: int, ends: Sequence[tuple[int, int, int]]) -> list[Segment]:
