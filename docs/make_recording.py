@@ -2,7 +2,7 @@
 
 python docs/make_recording.py FOLDER     FOLDER is made, and holds the demo afterwards; takes five minutes or so
 
-Needs t2v with its engine in the Python that runs this (`make tui` makes one), tmux, and the font DejaVu Sans Mono, and a
+Needs t2v with its engine in the Python that runs this (`make tui` makes one), tmux, the font DejaVu Sans Mono, and a
 machine with nothing else to do; no network. Waiting is sped up or left out, and the line under the screen says how much
 faster it is. What was filmed lies in FOLDER.jsonl, screen by screen: while it is there, the picture is only drawn anew.
 """

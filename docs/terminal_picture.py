@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 8, 17  # of a cell, in pixels: DejaVu Sans Mono of 13 pixels adv
 FONT_SIZE = 13
 FONTS = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf")
 INK, PAPER = ColorTriplet(216, 216, 220), ColorTriplet(18, 18, 22)  # where nothing is said
-_COLOURS = [MONOKAI.ansi_colors[number] for number in range(16)]
+_COLOURS: list[tuple[int, int, int]] = [MONOKAI.ansi_colors[number] for number in range(16)]
 THEME = TerminalTheme(PAPER, INK, _COLOURS[:8], _COLOURS[8:])
 # Text has so many shades between ink and paper: more cost size and are not seen.
 SHADES = 5
