@@ -120,7 +120,7 @@ def test_a_line_over_another_takes_its_cells_whole_and_lends_its_colour_to_no_do
     (row,) = {row for row, inks in enumerate(canvas.inks) if 2 in inks}
     assert canvas.inks[row] == [2] * 10
     assert {y for _, y in dots(canvas) if y // 4 == row} == {9}
-    assert {ink for at, inks in enumerate(canvas.inks) for ink in inks if at != row} == {1}
+    assert {ink for at, inks in enumerate(canvas.inks) for ink in inks if at != row} <= {0, 1}
 
 
 def test_a_spike_of_one_step_in_a_hundred_thousand_is_seen() -> None:
