@@ -5,16 +5,21 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
 from remote.errors import HostUnreachable
+from remote.gcloud_config import GCLOUDS_OWN
+from remote.shown import shown
 
 CONNECT_TIMEOUT_S = 10.0
 # Without it a sender learns of a cut link after a quarter of an hour.
 USER_TIMEOUT_MS = 12_000
+MOST_STDERR_BYTES = 16_384
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,16 @@ class Route:
 
 @dataclass
 class Way:
-    """A connected socket, and the program behind it when there is one."""
+    """A connected socket, and the program behind it when there is one.
+
+    stderr:    the program's
+    last_word: of the program, once it is closed: why it did not get there; "" when it said nothing
+    """
 
     sock: socket.socket
     program: subprocess.Popen[bytes] | None = None
+    stderr: IO[bytes] | None = None
+    last_word: str = ""
 
     def close(self) -> None:
         with suppress(OSError):  # whoever reads learns it now, and not at the next look
@@ -46,6 +57,17 @@ class Way:
         if self.program is not None:
             self.program.terminate()
             self.program.wait(timeout=CONNECT_TIMEOUT_S)
+        if self.stderr is not None and not self.stderr.closed:
+            with self.stderr:
+                self.stderr.seek(0)
+                self.last_word = last_word_of(self.stderr.read(MOST_STDERR_BYTES).decode(errors="replace"))
+
+
+def last_word_of(stderr: str) -> str:
+    """Why a program failed, from what it wrote: gcloud's ERROR, else the last line that is no mere warning."""
+    lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+    said = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "")
+    return shown(GCLOUDS_OWN.sub("", said)).rstrip(".")
 
 
 def dial(route: Route) -> Way:
@@ -53,19 +75,22 @@ def dial(route: Route) -> Way:
     return _through_program(route) if route.proxy else Way(_directly(route))
 
 
-def answers(route: Route, timeout_s: float = 5.0) -> bool:
-    """Whether an SSH server speaks there; a machine that is on may be without one yet."""
+def silence(route: Route, timeout_s: float = 5.0) -> str:
+    """Why no SSH server speaks there; "" when one does. A machine that is on may be without one yet."""
+    why = f"not yet, at {route}"
     try:
         way = dial(route)
-    except HostUnreachable:
-        return False
+    except HostUnreachable as error:
+        return error.message if route.proxy else why
+    speaks = False
     try:
         way.sock.settimeout(timeout_s)
-        return way.sock.recv(4, socket.MSG_WAITALL) == b"SSH-"
+        speaks = way.sock.recv(4, socket.MSG_WAITALL) == b"SSH-"
     except OSError:
-        return False
+        pass
     finally:
         way.close()
+    return "" if speaks else way.last_word or why
 
 
 def dial_soon(route: Route) -> Callable[[], Way]:
@@ -98,15 +123,16 @@ def _through_program(route: Route) -> Way:
     paramiko's own ProxyCommand never notices that its program died, and spins at half a core from then on.
     """
     ours, theirs = socket.socketpair()
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it is the connection's, and gone with it
     with theirs:
         try:
             program = subprocess.Popen(
-                list(route.proxy), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
+                list(route.proxy), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=stderr.fileno()
             )
         except OSError as error:
             ours.close()
             raise HostUnreachable(f"cannot start {route.proxy[0]}: {error.strerror}", "install it") from error
-    return Way(ours, program)
+    return Way(ours, program, stderr)
 
 
 def jump_through(jump: str, host: str, port: int) -> list[str]:

@@ -70,9 +70,13 @@ class CloudUnreachable(CloudError, HostUnreachable):
 class LoginExpired(CloudError):
     """Nobody is logged in to the cloud, or no longer; the hint is the command that mends it."""
 
+    exit_code = 2
+
 
 class Forbidden(CloudError):
     """Whoever is logged in may not do that."""
+
+    exit_code = 2
 
 
 class VmNotFound(CloudError):
@@ -84,6 +88,8 @@ class VmNotFound(CloudError):
 class VmRefused(CloudError):
     """The cloud does not do that with this VM, as it is asked or as the VM is now."""
 
+    exit_code = 2
+
 
 class StartLeft(CloudError):
     """Whoever wanted the VM up has left; whether its start was asked of the cloud before that, `Vm.left` tells."""
@@ -94,11 +100,15 @@ class MetadataChanged(CloudError):
 
 
 class RateLimited(CloudError):
-    """Too many questions in a short time."""
+    """Too many questions in a short time; the way to the cloud is closed for a moment."""
+
+    exit_code = UNREACHABLE
 
 
 class QuotaExceeded(CloudError):
     """The project may not have more of that; waiting does not help."""
+
+    exit_code = 2
 
 
 class Stockout(CloudError):

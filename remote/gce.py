@@ -5,7 +5,6 @@ After any error the machine is looked at again before anybody is told: a start t
 
 from __future__ import annotations
 
-import difflib
 import threading
 import time
 import uuid
@@ -16,6 +15,7 @@ from typing import Any
 from remote.errors import CloudError, CloudUnreachable, MetadataChanged, StartLeft, Stockout, VmNotFound, VmRefused
 from remote.gce_client import ComputeClient, compute
 from remote.gce_errors import error_of_operation, may_pass
+from remote.gce_list import what_is_near
 from remote.steps import Status, StepState
 from remote.vm_state import (
     ON_THE_WAY_DOWN,
@@ -65,17 +65,7 @@ class Vm:
         try:
             return self._ask("get")
         except VmNotFound as error:
-            raise VmNotFound(error.message, self._near() or error.hint) from error
-
-    def _near(self) -> str:
-        with suppress(CloudError):
-            there = list_vms(self.project, client=self.client)
-            for one in there:
-                if one.name == self.name:
-                    return f'{self.name} is in {one.zone}: set zone = "{one.zone}"'
-            near = difflib.get_close_matches(self.name, [one.name for one in there], n=1)
-            return f"did you mean '{near[0]}'?" if near else ""
-        return ""
+            raise VmNotFound(error.message, what_is_near(self.name, self.project, self.client) or error.hint) from error
 
     def _ask(self, verb: str, **parameters: Any) -> dict[str, Any]:
         return self.client.ask(verb, project=self.project, zone=self.zone, instance=self.name, **parameters)
@@ -223,13 +213,15 @@ class Vm:
         """The state, when what failed has worked nevertheless; else the error. A lost answer says neither."""
         until = time.monotonic() + (UNSURE_S if may_pass(error) else 0.0)
         while True:
+            is_last = time.monotonic() > until
             with suppress(CloudError):
                 state = self.state()
                 if is_there(state):
                     return state
                 if state.status in way:
                     return self._awaited(None, is_there, tell, deadline)
-            if time.monotonic() > until:
+                self.is_start_asked = self.is_start_asked and not is_last
+            if is_last:
                 raise error
             time.sleep(LOOKS_S[1])
 
@@ -288,10 +280,3 @@ class Vm:
             except MetadataChanged:
                 if attempt + 1 == METADATA_ATTEMPTS:
                     raise
-
-
-def list_vms(project: str, *, client: ComputeClient | None = None) -> list[VmState]:
-    """Every VM of a project, in all zones, by name. Raises as `Vm`."""
-    said = (client or compute()).ask("list", project=project)["instances"]
-    now_t = time.time()
-    return sorted((vm_state(one, project, now_t) for one in said), key=lambda one: (one.name, one.zone))

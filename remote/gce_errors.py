@@ -19,6 +19,7 @@ from remote.errors import (
     VmNotFound,
     VmRefused,
 )
+from remote.gcloud_config import GCLOUDS_OWN
 
 LOG_IN = "gcloud auth login"
 LOG_IN_APPLICATION = "gcloud auth application-default login"
@@ -28,12 +29,20 @@ LATER = "it is Google's to mend; try again in a minute"
 # What the helper found out by itself.
 BY_CODE: dict[str, tuple[type[CloudError], str, str]] = {
     "login-gcloud": (LoginExpired, "gcloud's login is missing or has expired: {said}", LOG_IN),
+    "no-gcloud": (
+        LoginExpired, "nobody is logged in here: there is no application default login, and gcloud is not installed",
+        f"install the Google Cloud CLI, then: {LOG_IN}",
+    ),
     "login-application": (LoginExpired, "the application default login has expired: {said}", LOG_IN_APPLICATION),
+    "login-file": (
+        LoginExpired, "the login that GOOGLE_APPLICATION_CREDENTIALS names cannot be used: {said}",
+        "let it name another file, or unset it",
+    ),
     "unreachable": (CloudUnreachable, "Google Cloud cannot be reached: {said}", "is this machine online?"),
     "endpoint": (CloudError, "{said}", "unset T2V_COMPUTE_ENDPOINT"),
     "no-client": (CloudError, "google-cloud-compute is not installed: {said}", "install t2v anew"),
     "unexpected": (CloudError, "the Compute Engine client failed: {said}", "a bug, or a torn installation of t2v"),
-}
+}  # fmt: skip
 # Reasons decide before the status does: a quota and a rate limit may both be 403.
 BY_REASON: dict[str, tuple[type[CloudError], str, str]] = {
     "quotaExceeded": (QuotaExceeded, "the project's quota is used up: {said}", QUOTA_PAGE),
@@ -64,12 +73,16 @@ BY_OPERATION: dict[str, tuple[type[CloudError], str, str]] = {
     "PERMISSIONS_ERROR": (Forbidden, "Google Cloud does not allow it: {said}", "see: gcloud config list"),
     "INTERNAL_ERROR": (CloudUnreachable, "Google Cloud has trouble of its own: {said}", LATER),
 }
+# `HTTPSConnectionPool(host='compute.googleapis.com', port=443): … [Errno -3] Temporary failure in name resolution")`
+NETWORK_REASON = re.compile(r"\[Errno -?\d+\] ([^\"'()\[\]]+)")
+NETWORK_HOST = re.compile(r"host='(?P<host>[^']+)'")
 REQUEST_LINE = re.compile(r"^(?:GET|POST) \S+: ")
 
 
 def error_of_trouble(trouble: Mapping[str, Any]) -> CloudError:
     """The typed error for what the helper answered."""
-    said = REQUEST_LINE.sub("", str(trouble.get("message", "")))
+    said = REQUEST_LINE.sub("", GCLOUDS_OWN.sub("", str(trouble.get("message", ""))))
+    said = _network_in_words(said) if trouble.get("code") == "unreachable" else said
     status = int(trouble.get("http", 0))
     found = (
         BY_CODE.get(str(trouble.get("code")))
@@ -78,6 +91,16 @@ def error_of_trouble(trouble: Mapping[str, Any]) -> CloudError:
         or (SERVERS_FAULT if status >= 500 else (VmRefused, "Compute Engine answers {http}: {said}", ""))
     )
     return _made(found, said, status)
+
+
+def _network_in_words(said: str) -> str:
+    """What the system says at the bottom of requests' and urllib3's words: `Connection refused`, by whom."""
+    why = NETWORK_REASON.findall(said)
+    where = NETWORK_HOST.search(said)
+    if not why and "timed out" not in said.lower() and "timeout" not in said.lower():
+        return said
+    reason = why[-1].strip() if why else "no answer in time"
+    return f"{where['host']}: {reason}" if where else reason
 
 
 def error_of_operation(operation: Mapping[str, Any], zone: str) -> CloudError | None:

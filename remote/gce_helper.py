@@ -108,6 +108,8 @@ def login() -> Any:
     try:
         return google.auth.default(scopes=[SCOPE])[0]
     except DefaultCredentialsError:
+        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):  # somebody means that one
+            raise
         ASKS_GCLOUD.set()
         return Credentials(token=None, refresh_handler=token_of_gcloud)
 
@@ -121,6 +123,8 @@ def token_of_gcloud(*_: object, **__: object) -> tuple[str, datetime]:
         done = subprocess.run(
             asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GCLOUD_TIMEOUT_S, check=False
         )
+    except FileNotFoundError as error:
+        raise RefreshError("gcloud-missing: ") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RefreshError(f"gcloud-login: {error}") from error
     if done.returncode:
@@ -244,6 +248,10 @@ def trouble(error: Exception) -> Json:
             said |= {"code": "http", "http": int(status), "message": error.message, "reason": first.get("reason", "")}
         case auth.RefreshError() | auth.DefaultCredentialsError() if "gcloud-login: " in str(error):
             said |= {"code": "login-gcloud", "message": str(error.args[0]).removeprefix("gcloud-login: ")}
+        case auth.RefreshError() if "gcloud-missing: " in str(error):
+            said["code"] = "no-gcloud"
+        case auth.DefaultCredentialsError() if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            said |= {"code": "login-file", "message": str(next(iter(error.args), error))}
         case auth.InvalidOperation() | auth.RefreshError() | auth.DefaultCredentialsError():
             said |= {"code": "login-application", "message": str(next(iter(error.args), error))}
         case auth.TransportError() | requests.RequestException() | api.RetryError():

@@ -49,6 +49,11 @@ class GceHost(SSHHost):
         return self._state or self.look()
 
     @property
+    def has_seen_it_run(self) -> bool:
+        """When it was looked at last."""
+        return self._state is not None and self._state.is_running
+
+    @property
     def route(self) -> Route:
         port = self.settings.port or SSH_PORT
         if self.settings.iap:

@@ -20,13 +20,12 @@ from typing import Any
 from remote.errors import AuthFailed, CannotStart, CloudError, LoginExpired
 from remote.gce import Vm
 from remote.gce_errors import LOG_IN
-from remote.gcloud_config import gcloud_says
+from remote.gcloud_config import GCLOUDS_OWN, NOT_LOGGED_IN, gcloud_says
 from t2v_core.errors import AskedWrongly
 
 GCLOUD_TIMEOUT_S = 60.0
 KEYGEN_TIMEOUT_S = 30.0
 LINUX_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-NOT_LOGGED_IN = re.compile(r"gcloud auth login|reauthentication|active account", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _gcloud(arguments: Sequence[str]) -> dict[str, Any]:
         raise CloudError(f"OS Login is asked by gcloud, and: {error}", "install the Google Cloud CLI") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["gcloud says nothing"]
-        said = re.sub(r"^ERROR: (\([\w.-]+\) )?", "", lines[0])
+        said = GCLOUDS_OWN.sub("", lines[0])
         kind = LoginExpired if NOT_LOGGED_IN.search(done.stderr) else CloudError
         raise kind(f"gcloud: {said}", LOG_IN if kind is LoginExpired else f"by hand: gcloud {' '.join(arguments)}")
     return dict(json.loads(done.stdout or "{}"))

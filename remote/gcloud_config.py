@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 # Section and key in the file, by what we ask for; the variable is CLOUDSDK_SECTION_KEY.
 PLACES = {"project": ("core", "project"), "zone": ("compute", "zone"), "account": ("core", "account")}
+# What gcloud says on stderr: before each error of its own, and of who it is.
+GCLOUDS_OWN = re.compile(r"^ERROR: (\([\w.-]+\) )?")
+NOT_LOGGED_IN = re.compile(r"gcloud auth login|reauthentication|active account|valid credentials", re.IGNORECASE)
 
 
 def gcloud_folder(environ: Mapping[str, str] = os.environ) -> Path:

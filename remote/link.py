@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import shlex
 import socket
 import threading
 import time
@@ -16,7 +17,8 @@ from fabric import Config, Connection
 from paramiko.ssh_exception import BadHostKeyException, PasswordRequiredException
 
 from remote.dial import Route, Way, dial
-from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable, HungUp
+from remote.errors import AuthFailed, HostKeyChanged, HostKeyRefused, HostKeyUnknown, HostUnreachable, HungUp
+from remote.gcloud_config import NOT_LOGGED_IN
 from remote.host_keys import KnownHosts, fingerprint
 
 # What it says of a socket that was closed under it would stand on the terminal; we say it in our own words.
@@ -136,9 +138,20 @@ class Link:
         try:
             with _in_words(self.route, self.name, user):
                 self._connection.open()
-        except HostUnreachable:
+        except (HostKeyRefused, AuthFailed):
             self.close()
             raise
+        except HostUnreachable as error:
+            self.close()
+            raise self._by_way_of(error) from error
+
+    def _by_way_of(self, error: HostUnreachable) -> HostUnreachable:
+        """A program that was to get there knows better why it did not."""
+        if not (said := self._way.last_word):
+            return error
+        program = self.route.proxy[0]
+        hint = "gcloud auth login" if NOT_LOGGED_IN.search(said) else f"by hand: {shlex.join(self.route.proxy)}"
+        return HostUnreachable(f"{program} does not get to {self.route}: {said}", hint)
 
     @property
     def transport(self) -> paramiko.Transport:

@@ -26,6 +26,8 @@ OnDemandAndSpot = Annotated[tuple[Usd, ...], Field(min_length=1, max_length=2)]
 class PriceUnknown(RemoteError):
     """No table has a price for that machine."""
 
+    exit_code = 2
+
 
 class PricedVm(Protocol):
     """What the price of a VM depends on.

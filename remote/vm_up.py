@@ -9,9 +9,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 
 from remote.cost import HostCost, PriceUnknown
-from remote.dial import answers
-from remote.errors import AgentError, AuthFailed, CloudError, HostKeyRefused, HostUnreachable
+from remote.dial import silence
+from remote.errors import AgentError, AuthFailed, CloudError, HostKeyRefused, HostUnreachable, LoginExpired
+from remote.gce_errors import LOG_IN
 from remote.gce_host import GceHost
+from remote.gcloud_config import NOT_LOGGED_IN
 from remote.guard import install_guard, resume_preempted
 from remote.steps import Status, StepState, Told
 from remote.vm_state import ON_THE_WAY_UP, VmState
@@ -104,7 +106,8 @@ def left_vm(host: GceHost, workspace: Workspace) -> StepState:
         _in_words(state, cost)  # into the ledger
         return StepState(VM, Status.NOTE, f"{vm.name} runs and costs {_price_in_words(state, cost)}", stop_it)
     if state.status in ON_THE_WAY_UP or vm.is_start_asked:
-        what = f"{vm.name} is {state.status} and will run, since a start that was asked cannot be taken back"
+        will = "will run" if state.status in ON_THE_WAY_UP else "may come up"
+        what = f"{vm.name} is {state.status} and {will}, since a start that was asked cannot be taken back"
         price = _price_in_words(state, cost)
         return StepState(VM, Status.NOTE, f"{what}; it costs {price} until it is stopped", stop_it)
     return StepState(VM, Status.OK, f"{vm.name} is {state.status}; nothing was started")
@@ -119,16 +122,25 @@ def ssh_up(host: GceHost) -> Iterator[StepState]:
     try:
         up_s = _up_s(host.look())
         deadline = began + max(0.0, SSH_TIMEOUT_S - up_s)
-        while not answers(host.route) and time.monotonic() < deadline:
+        while (why := silence(host.route)) and time.monotonic() < deadline:
+            _require_login(host, why)
             if time.monotonic() - told >= TELL_EVERY_S or told == began:
                 told = time.monotonic()
-                yield StepState(SSH, Status.DOING, f"booting; no SSH server yet after {up_s + told - began:.0f} s")
+                beside = f": {why}" if host.route.proxy else ""
+                what = f"booting; no SSH server yet after {up_s + told - began:.0f} s{beside}"
+                yield StepState(SSH, Status.DOING, what)
             time.sleep(SSH_PAUSE_S)
         yield from _let_in(host, deadline)
     except (HostUnreachable, CloudError) as error:
         yield StepState(SSH, Status.FAILED, error.message, error.hint)
         raise
     yield StepState(SSH, Status.OK, f"{host.user}@{host.route}, {host.key_name}")
+
+
+def _require_login(host: GceHost, why: str) -> None:
+    """A tunnel that lacks a login will lack it in four minutes as well. Raises LoginExpired."""
+    if host.route.proxy and NOT_LOGGED_IN.search(why):
+        raise LoginExpired(f"{host.route.proxy[0]} does not get to {host.route}: {why}", LOG_IN)
 
 
 def _up_s(state: VmState) -> float:

@@ -119,7 +119,7 @@ def test_ctrl_c_while_there_is_no_room_leaves_and_says_how_it_stands(vm: VmHere)
 @pytest.mark.parametrize(
     ("status", "code", "said", "hint"),
     [
-        (401, 1, "login has expired", "hint:  gcloud auth application-default login"),
+        (401, 2, "login has expired", "hint:  gcloud auth application-default login"),
         (503, 3, "trouble of its own (503)", "try again"),
     ],
 )

@@ -28,8 +28,9 @@ from remote.errors import (
     VmNotFound,
     VmRefused,
 )
-from remote.gce import Vm, list_vms
+from remote.gce import Vm
 from remote.gce_client import ComputeClient
+from remote.gce_list import list_vms
 from remote.steps import StepState
 from remote.vm_state import VmState
 

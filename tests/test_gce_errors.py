@@ -26,6 +26,11 @@ from remote.gce_errors import (
     may_pass,
 )
 
+RESOLVE = (
+    "HTTPSConnectionPool(host='compute.googleapis.com', port=443): Max retries exceeded with url: /compute (Caused by "
+    "NameResolutionError(\"HTTPSConnection(host='compute.googleapis.com', port=443): Failed to resolve "
+    "'compute.googleapis.com' ([Errno -3] Temporary failure in name resolution)\"))"
+)
 URL = "https://compute.googleapis.com/compute/v1/projects/p/zones/z/instances/vm"
 
 
@@ -57,11 +62,21 @@ URL = "https://compute.googleapis.com/compute/v1/projects/p/zones/z/instances/vm
         (
             {"code": "login-gcloud", "message": "ERROR: You do not currently have an active account selected."},
             LoginExpired,
-            "gcloud's login is missing or has expired: ERROR: You do not currently have an active account selected",
+            "gcloud's login is missing or has expired: You do not currently have an active account selected",
         ),
         (
             {"code": "unreachable", "message": "[Errno 101]"},
             CloudUnreachable, "Google Cloud cannot be reached: [Errno 101]",
+        ),
+        (
+            {"code": "unreachable", "message": RESOLVE},
+            CloudUnreachable,
+            "Google Cloud cannot be reached: compute.googleapis.com: Temporary failure in name resolution",
+        ),
+        (
+            {"code": "unreachable", "message":
+             "HTTPSConnectionPool(host='oauth2.googleapis.com', port=443): Read timed out. (read timeout=10.0)"},
+            CloudUnreachable, "Google Cloud cannot be reached: oauth2.googleapis.com: no answer in time",
         ),
         ({"code": "unheard of", "message": "{odd} words"}, VmRefused, "Compute Engine answers 0: {odd} words"),
     ],
@@ -111,7 +126,7 @@ def test_every_error_says_what_to_do_next() -> None:
     for table in (BY_CODE, BY_REASON, BY_STATUS, BY_OPERATION):
         for kind, sentence, hint in table.values():
             assert issubclass(kind, CloudError)
-            assert "{said}" in sentence
+            assert "{said}" in sentence or kind is LoginExpired
             assert hint
 
 

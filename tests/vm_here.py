@@ -59,16 +59,17 @@ class VmHere:
             *lines,
         )  # fmt: skip
 
-    def t2v(self, *words: str) -> subprocess.Popen[str]:
+    def t2v(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """The command line, with the variables of the bench and these."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK_"))}
         return subprocess.Popen(
             [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
-            env=kept | self.gce.environment | {"XDG_CONFIG_HOME": str(self.gce.home / ".config")},
+            env=kept | self.gce.environment | {"XDG_CONFIG_HOME": str(self.gce.home / ".config")} | environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def ran(self, *words: str) -> subprocess.CompletedProcess[str]:
-        child = self.t2v(*words)
+    def ran(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        child = self.t2v(*words, **environment)
         out, err = child.communicate(timeout=120)
         return subprocess.CompletedProcess(words, child.returncode, out, err)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from remote.cost import HostCost, PriceUnknown
-from remote.errors import HostUnreachable, RemoteError
+from remote.errors import CloudError, HostUnreachable, RemoteError
 from remote.guard import GuardState
 from remote.steps import Status, StepState
 from remote.vm_state import VmState
@@ -24,7 +24,7 @@ from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.run import find_workspace
 from t2v_tui.cli.vm_cost import Which, clock, which_vm
 from t2v_tui.cli.vm_guard import as_json_guard, asked_guard, guard_in_words
-from t2v_tui.cli.vm_left import told_if_left
+from t2v_tui.cli.vm_left import tell_of_vm, told_if_left
 from t2v_tui.words import duration, usd
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def status(
 
 def ssh_silence(host: GceHost, state: VmState) -> str:
     """Why its SSH server does not answer; "" when it does."""
-    from remote.dial import answers  # noqa: PLC0415 - --help needs no sockets
+    from remote.dial import silence  # noqa: PLC0415 - --help needs no sockets
 
     if not state.is_running:
         return "it is off" if state.is_stopped else state.status
     timeout_s = TUNNEL_TIMEOUT_S if host.settings.iap else ANSWER_TIMEOUT_S
     try:
-        return "" if answers(host.route, timeout_s) else f"not yet, at {host.route}"
+        return silence(host.route, timeout_s)
     except HostUnreachable as error:
         return error.message
 
@@ -129,7 +129,7 @@ def _price_of(state: VmState, cost: HostCost) -> str:
     except PriceUnknown as unknown:
         return unknown.message
     about = " (est.)" if price.is_estimate else ""
-    if state.is_running:
+    if state.is_running or meter.since_t is not None:  # a state that nobody knows may cost as well
         return f"{usd(meter.usd_per_hour)} an hour, {usd(meter.usd_session)} since its start{about}"
     return f"{usd(meter.disk_usd_per_hour)} an hour for its disks, {usd(price.usd_per_hour)} when it runs{about}"
 
@@ -210,6 +210,9 @@ def stop(
             see = f"t2v vm status --host {there.name} shows whether it is off"
             teller.say(f"left before Google Cloud said that {there.vm.name} is off; {see}", "yellow")
             raise
+        except CloudError:
+            tell_of_vm(there, workspace, teller, then="it was not stopped")
+            raise
     _see(workspace, there, state)
     teller.say(f"{there.vm.name} is {'off already' if before.is_stopped else 'stopped'}: {state.status}", "green")
     _print_state(common, there.name, state)
@@ -241,7 +244,7 @@ def list_(ctx: typer.Context) -> int:
       t2v vm list
       t2v --json vm list
     """
-    from remote.gce import list_vms  # noqa: PLC0415
+    from remote.gce_list import list_vms  # noqa: PLC0415
     from remote.vms import project_of, vm_hosts, vm_of  # noqa: PLC0415
 
     common: Common = ctx.obj

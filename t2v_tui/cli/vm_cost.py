@@ -20,7 +20,7 @@ from remote.guard import GuardState
 from remote.guard import keep as keep_up
 from remote.host_settings import HostSettings, read_hosts
 from remote.hosts import host_named
-from remote.prices import HOURS_A_MONTH, Price
+from remote.prices import HOURS_A_MONTH, Price, PriceUnknown
 from remote.vm_state import VmState
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
@@ -55,10 +55,10 @@ def cost(ctx: typer.Context, host: Which = None) -> int:
     costs = HostCost.of(workspace, name, settings)
     try:
         vm = vm_named(name, workspace).state()
-    except (CloudError, HostUnreachable):
+        meter, price = costs.see(vm), costs.price(vm)
+    except (CloudError, HostUnreachable, PriceUnknown):
         show(history(costs.ledger.sessions(), time.time()))
         raise
-    meter, price = costs.see(vm), costs.price(vm)
     sessions = costs.ledger.sessions()
     if common.as_json:
         print(json.dumps(as_json(name, vm, meter, price, sessions), indent=2))

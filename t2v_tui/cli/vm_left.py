@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from remote.errors import CloudError
 from remote.hosts import Host
@@ -12,6 +13,9 @@ from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.narrate import Narrator
 
+if TYPE_CHECKING:
+    from remote.gce_host import GceHost
+
 
 @contextmanager
 def told_if_left(host: Host, workspace: Workspace, teller: Narrator) -> Iterator[None]:
@@ -19,35 +23,38 @@ def told_if_left(host: Host, workspace: Workspace, teller: Narrator) -> Iterator
     try:
         yield
     except KeyboardInterrupt:
-        _tell(host, workspace, teller, is_left=True)
+        if (vm := _vm_of(host)) is not None:
+            teller.say(f"left; looking how {vm.vm.name} stands …", "dim")
+            tell_of_vm(vm, workspace, teller, is_off_worth_a_word=True)
         raise
     except EngineError as error:
-        if not isinstance(error, CloudError) or _is_start_asked(host):
-            _tell(host, workspace, teller, is_left=False)
+        vm = _vm_of(host)
+        if vm is not None and (vm.vm.is_start_asked or vm.has_seen_it_run or not isinstance(error, CloudError)):
+            tell_of_vm(vm, workspace, teller)
         raise
 
 
-def _is_start_asked(host: Host) -> bool:
+def _vm_of(host: Host) -> GceHost | None:
     from remote.gce_host import GceHost  # noqa: PLC0415 - no other host needs the cloud
 
-    return isinstance(host, GceHost) and host.vm.is_start_asked
+    return host if isinstance(host, GceHost) else None
 
 
-def _tell(host: Host, workspace: Workspace, teller: Narrator, *, is_left: bool) -> None:
-    """is_left: by somebody, who is told of a VM that is off as well; who was told of an error knows that already"""
-    from remote.gce_host import GceHost  # noqa: PLC0415 - as above
-    from remote.vm_up import left_vm  # noqa: PLC0415
+def tell_of_vm(
+    host: GceHost, workspace: Workspace, teller: Narrator, *, then: str = "", is_off_worth_a_word: bool = False
+) -> None:
+    """Whether it runs, comes up or may do so, by the API's word of now.
 
-    if not isinstance(host, GceHost):
-        return
-    if is_left:
-        teller.say(f"left; looking how {host.vm.name} stands …", "dim")
+    then: what to say after that (default: what ends it)
+    """
+    from remote.vm_up import left_vm  # noqa: PLC0415 - as above
+
     try:
         state = left_vm(host, workspace)
     except KeyboardInterrupt:
         teller.say(f"nobody has looked: it may run, and cost money: t2v vm stop --host {host.name} ends that", "yellow")
         raise
     if state.status is Status.NOTE:
-        teller.say(f"{state.detail}; {state.hint}", "yellow")
-    elif is_left:
+        teller.say(f"{state.detail}; {then or state.hint}", "yellow")
+    elif is_off_worth_a_word:
         teller.say(state.detail)
