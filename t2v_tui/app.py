@@ -20,7 +20,7 @@ from t2v_tui.news import HostChosen, JobShown
 from t2v_tui.screens import entry_of
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.services import Services
-from t2v_tui.state import JobKey
+from t2v_tui.state import JobKey, JobView
 from t2v_tui.theme import DARK, LIGHT
 
 # What the app ends with when the demo is wanted instead.
@@ -94,11 +94,17 @@ class CockpitApp(HearingApp):
         return folder / "jobs" / job.job / "log" if folder else Spool.of(self.workspace, job.host, job.job).log
 
     def request_of_shown(self, what: str, said: str) -> None:
-        job = self.state.shown_job
-        if job is None or job.row.has_ended:
-            self.notify("nothing of it runs any more", timeout=3)
-        else:
+        if (job := self.shown_at_work()) is not None:
             self._request(job.key, what, said)
+
+    def shown_at_work(self) -> JobView | None:
+        """The job that is shown, while it runs; else a word that it does not."""
+        job = self.state.shown_job
+        if job is None:
+            self.notify("no training is shown: t starts one", timeout=3)
+        elif job.row.has_ended:
+            self.notify(f"this {job.row.verb} has ended: {job.row.state}", timeout=3)
+        return job if job is not None and not job.row.has_ended else None
 
     @work(thread=True, group="request", exit_on_error=False)
     def _request(self, job: JobKey, what: str, said: str) -> None:
@@ -228,6 +234,7 @@ class CockpitApp(HearingApp):
     def action_next_theme(self) -> None:
         names = [name for name in (DARK.name, LIGHT.name, "ansi-dark", "ansi-light") if name in self.available_themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+        self.notify(f"theme: {self.theme} · theme under [tui] in t2v.toml keeps it", timeout=3)
 
     def action_reconnect(self) -> None:
         self.wake(self.state.host)

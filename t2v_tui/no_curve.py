@@ -1,11 +1,11 @@
-"""What stands in the curve's place before there is one: how to begin, what is waited for, or why none came."""
+"""What stands over the curve, and in its place before there is one: how to begin, what is waited for, why none came."""
 
 from __future__ import annotations
 
 from t2v_tui.headline import truth
 from t2v_tui.state import JobView, RunView, State
 from t2v_tui.unheard import asked, instead_of_empty, is_lost, waits
-from t2v_tui.words import JOB_GLYPHS, ago, job_in_words
+from t2v_tui.words import JOB_GLYPHS, ago, duration, grouped, job_in_words
 
 EMPTY = """No training yet.
 
@@ -34,6 +34,8 @@ def _unknown(state: State, now_t: float) -> str:
 
 def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> str:
     row, host = job.row, state.hosts.get(job.key.host)
+    if row.verb != "train":
+        return _of_other_work(job, trains=any(one.row.verb == "train" for one in state.jobs.values()))
     head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"
     if row.has_ended:
         why = row.reason or ("" if row.state == "succeeded" else job_in_words(row))
@@ -53,6 +55,13 @@ def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> st
     return "\n".join(filter(None, [*lines, "\nThe curve appears here with the first step."]))
 
 
+def _of_other_work(job: JobView, *, trains: bool) -> str:
+    """Its log was opened from the list of jobs, and this screen shows the same job."""
+    said = " · ".join(filter(None, (f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}", job_in_words(job.row))))
+    ways = "enter in the list of runs shows a training" if trains else "t starts a training"
+    return f"{job.row.verb}, which has no loss: {said}\n\n9 shows its log, {ways}"
+
+
 def why_it_ended(state: State) -> str:
     """`✗ no space left on device · 9 shows the log` under the curve of one that failed; else nothing."""
     job = state.shown_job
@@ -60,3 +69,29 @@ def why_it_ended(state: State) -> str:
         return ""
     why = job.row.reason or (f"exit code {job.row.code}" if job.row.code is not None else "nobody saw how it ended")
     return f"{JOB_GLYPHS[job.row.state]} {why} · 9 shows the log"
+
+
+def title_of(state: State) -> str:
+    """`loss · step 12 410 / 50 000 · 1.31 it/s · 7:12 left`"""
+    run, job = state.shown_run, state.shown_job
+    if job is not None and job.row.verb != "train":
+        return job.row.verb
+    if run is None or job is None:
+        return "loss"
+    if run.unit and run.unit != "steps" and not job.row.has_ended:
+        return f"{run.stage} · {run.done:g} of {run.total:g} {run.unit}"
+    parts = ["loss" if run.loss is None else f"loss {run.loss:.4f}"]
+    if run.held_out_loss is not None:
+        parts.append(f"held out {run.held_out_loss:.4f}")
+    if run.total:
+        parts.append(f"step {grouped(run.done)} / {grouped(run.total)}")
+    if not job.row.has_ended:
+        if run.rate:
+            parts.append(f"{run.rate:.2f} it/s")
+        if run.time_left_s is not None:
+            parts.append(f"{duration(run.time_left_s)} left")
+        elif not run.total:
+            parts.append(run.stage or f"{job.row.state}: {job_in_words(job.row)}".removesuffix(": "))
+    else:
+        parts.append(f"{JOB_GLYPHS.get(job.row.state, '')} {job.row.state}")
+    return " · ".join(parts)

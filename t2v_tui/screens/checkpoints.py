@@ -158,15 +158,23 @@ class CheckpointsScreen(HoldingsScreen):
     # Keys
 
     def action_pull(self) -> None:
-        pair = self.chosen
+        pair = self._asked_for("pull")
         if pair is None:
             return
-        if pair.there is None:
+        if not self.has_host:
+            self.post_message(Failed(f"{pair.name} is here already", "h chooses a host to pull others from"))
+        elif pair.there is None:
             self.post_message(Failed(f"{pair.name} is not on {self.host}", "h chooses another host"))
         elif pair.is_same:
             self.post_message(Failed(f"{pair.name} is here already", "the same files; there is nothing to pull"))
         else:
             self.pull([pair.there.path])
+
+    def _asked_for(self, what: str) -> CheckpointPair | None:
+        """The chosen one, or a word that there is none."""
+        if self.chosen is None:
+            self.post_message(Failed(f"there is no checkpoint to {what}", "t starts a training, which writes them"))
+        return self.chosen
 
     def action_generate(self) -> None:
         """With the chosen one, else with the latest."""
@@ -179,11 +187,17 @@ class CheckpointsScreen(HoldingsScreen):
     def action_delete_there(self) -> None:
         if self.has_host:
             self._delete(self.host)
+        else:
+            self.post_message(Failed("no host is chosen to delete on", "D deletes here; h chooses a host"))
 
     def _delete(self, host: str) -> None:
-        pair = self.chosen
-        view = None if pair is None else pair.here if host == LOCAL else pair.there
-        if pair is None or view is None:
+        pair = self._asked_for("delete")
+        if pair is None:
+            return
+        view, elsewhere = (pair.here, pair.there) if host == LOCAL else (pair.there, pair.here)
+        if view is None:
+            where, key = ("here", "X deletes it on the host") if host == LOCAL else (f"on {host}", "D deletes it here")
+            self.post_message(Failed(f"{pair.name} is not {where}", key if elsewhere else ""))
             return
         self.ask_to_remove(host, [view.path], question_of(pair, view, host))
 
@@ -194,15 +208,24 @@ class CheckpointsScreen(HoldingsScreen):
             self.post_message(GoTo("videos", pair.samples[self._sample]))
 
     def action_play(self) -> None:
+        if not self._has_samples():
+            return
         if self.query_one("#samples").display:
             self.player.action_play()
         else:
             self._open()
 
     def action_next_sample(self, step: int) -> None:
-        if (pair := self.chosen) is not None and pair.samples:
+        if self._has_samples() and (pair := self.chosen) is not None:
             self._sample = (self._sample + step) % len(pair.samples)
             self._show_chosen()
+
+    def _has_samples(self) -> bool:
+        """Whether videos made from the chosen one are here; else a word that there are none."""
+        pair = self._asked_for("play")
+        if pair is not None and not pair.samples:
+            self.post_message(Failed(f"no video made from {pair.name} is here", "u makes one with it"))
+        return pair is not None and bool(pair.samples)
 
 
 def question_of(pair: CheckpointPair, view: CheckpointView, host: str) -> Question:

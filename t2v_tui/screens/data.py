@@ -207,6 +207,8 @@ class DataScreen(Cockpit):
     def action_check(self) -> None:
         if (one := self.chosen) is not None:
             self._start("check", {"data": one.path})
+        else:
+            self.post_message(Failed("there is no data set to check", "b builds the built-in world"))
 
     def action_build(self) -> None:
         if any(one.is_world for one in self.sets or ()):
@@ -223,6 +225,8 @@ class DataScreen(Cockpit):
         alive = [job for job in self._jobs(self.cockpit.state) if not job.row.has_ended]
         if alive:
             self.post_message(StopWork(alive[0].key))
+        else:
+            self.notify("no work on data runs", timeout=3)
 
 
 def facts_of(one: DataSetView) -> Content:

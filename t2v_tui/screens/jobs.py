@@ -13,7 +13,7 @@ from textual.widgets import DataTable
 
 from t2v_tui.headline import truth
 from t2v_tui.keys import bindings_for
-from t2v_tui.messages import GoTo, ShowJob, StopWork
+from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.unheard import instead_of_empty, not_heard
@@ -92,8 +92,10 @@ class JobsScreen(Cockpit):
 
     def action_stop(self) -> None:
         job = self._chosen(self.cockpit.state)
-        if job is None or job.row.has_ended:
-            self.notify("it has ended", timeout=3)
+        if job is None:
+            self._say_none("stop")
+        elif job.row.has_ended:
+            self.notify("it has ended: there is nothing to stop", timeout=3)
         else:
             self.post_message(StopWork(job.key))
 
@@ -101,6 +103,11 @@ class JobsScreen(Cockpit):
         if (job := self._chosen(self.cockpit.state)) is not None:
             self.post_message(ShowJob(job.key))
             self.post_message(GoTo("log"))
+        else:
+            self._say_none("read the log of")
+
+    def _say_none(self, what: str) -> None:
+        self.post_message(Failed(f"there is no job to {what}", "t starts a training, 4 makes a video"))
 
 
 def _by_place(job: JobView) -> tuple[int, float]:

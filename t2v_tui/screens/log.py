@@ -69,6 +69,8 @@ class LogScreen(Cockpit):
         if shown is not None:
             self.shows_events = self._shown != self.cockpit.journal_of(shown)
             self._draw()
+        else:
+            self.notify("no job is shown: 7 lists them, enter opens one", timeout=3)
 
 
 def _size(path: Path) -> int:

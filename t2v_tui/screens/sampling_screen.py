@@ -181,8 +181,11 @@ class SamplingScreen(WatchingScreen):
             self.start(values)
 
     def action_stop(self) -> None:
-        if self.watched is not None:
-            self.post_message(StopWork(self.watched))
+        job = self.cockpit.state.jobs.get(self.watched) if self.watched is not None else None
+        if job is not None and not job.row.has_ended:
+            self.post_message(StopWork(job.key))
+        else:
+            self.notify("nothing is drawn now: there is nothing to stop", timeout=3)
 
     def action_play(self) -> None:
         self.result.action_play()

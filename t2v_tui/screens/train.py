@@ -19,7 +19,7 @@ from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
 from t2v_tui.news import News
-from t2v_tui.no_curve import before_curve, why_it_ended
+from t2v_tui.no_curve import before_curve, title_of, why_it_ended
 from t2v_tui.samples_home import SamplesHome, in_workspace
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.state import JobKey, JobView, RunView, Sample, State
@@ -35,7 +35,7 @@ from t2v_tui.widgets.log_view import LogView
 from t2v_tui.widgets.pane import Pane
 from t2v_tui.widgets.track import Run
 from t2v_tui.widgets.transfers import Transfers
-from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words
+from t2v_tui.words import JOB_GLYPHS
 
 MOST_OVERLAID = 4
 
@@ -47,7 +47,9 @@ class RunsList(ListTable):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("runs")]
 
     def action_overlay(self) -> None:
-        if (chosen := self.chosen) is not None and isinstance(self.screen, TrainScreen):
+        if (chosen := self.chosen) is None:
+            self.notify("there is no run to lay over another; t starts one", timeout=3)
+        elif isinstance(self.screen, TrainScreen):
             self.screen.overlay(key_of_row(chosen))
 
 
@@ -198,17 +200,18 @@ class TrainScreen(Cockpit):
         """Lay a run over the one that is shown, or take it away again."""
         if job in self.overlaid:
             self.overlaid.remove(job)
+        elif job == self.cockpit.state.shown:
+            self.notify("this run is the one that is shown; the cursor on another lays that over it", timeout=4)
         elif len(self.overlaid) < MOST_OVERLAID - 1:
             self.overlaid.append(job)
             self.post_message(FollowJob(job))
+        else:
+            self.notify(f"{MOST_OVERLAID} curves at once; space on one takes it away", timeout=4)
         self._draw()
 
     def action_stop(self) -> None:
-        job = self.cockpit.state.shown_job
-        if job is not None and not job.row.has_ended:
+        if (job := self.cockpit.shown_at_work()) is not None:
             self.post_message(StopWork(job.key))
-        else:
-            self.notify("nothing of it runs any more", timeout=3)
 
     def action_save(self) -> None:
         self.cockpit.request_of_shown("save", "a checkpoint is written with the next step")
@@ -223,6 +226,8 @@ class TrainScreen(Cockpit):
             self.minimize()
         elif self.focused is not None:
             self.maximize(self.focused)
+        else:
+            self.notify("no pane has the focus: tab goes to the next", timeout=3)
 
     def action_agree(self) -> None:
         self.cockpit.launcher.agree(self.cockpit.state)
@@ -271,27 +276,3 @@ def _how_far(job: JobView, run: RunView | None) -> str:
         return row.state[:7]
     loss = run.loss if run and run.loss is not None else event.get("loss")
     return f"{loss:.4f}" if isinstance(loss, float) and row.state == "succeeded" else row.state[:7]
-
-
-def title_of(state: State) -> str:
-    """`loss · step 12 410 / 50 000 · 1.31 it/s · 7:12 left`"""
-    run, job = state.shown_run, state.shown_job
-    if run is None or job is None:
-        return "loss"
-    if run.unit and run.unit != "steps" and not job.row.has_ended:
-        return f"{run.stage} · {run.done:g} of {run.total:g} {run.unit}"
-    parts = ["loss" if run.loss is None else f"loss {run.loss:.4f}"]
-    if run.held_out_loss is not None:
-        parts.append(f"held out {run.held_out_loss:.4f}")
-    if run.total:
-        parts.append(f"step {grouped(run.done)} / {grouped(run.total)}")
-    if not job.row.has_ended:
-        if run.rate:
-            parts.append(f"{run.rate:.2f} it/s")
-        if run.time_left_s is not None:
-            parts.append(f"{duration(run.time_left_s)} left")
-        elif not run.total:
-            parts.append(run.stage or f"{job.row.state}: {job_in_words(job.row)}".removesuffix(": "))
-    else:
-        parts.append(f"{JOB_GLYPHS.get(job.row.state, '')} {job.row.state}")
-    return " · ".join(parts)

@@ -184,19 +184,24 @@ class VideosScreen(HoldingsScreen):
 
     # Keys
 
+    @on(DataTable.RowSelected)
     def action_play(self) -> None:
-        self.player.action_play()
+        if self._path_here("played") is not None:
+            self.player.action_play()
 
     def action_step(self, frames: int) -> None:
-        self.player.action_step(frames)
+        if self._path_here("played") is not None:
+            self.player.action_step(frames)
 
-    @on(DataTable.RowSelected)
-    def _play(self) -> None:
-        self.player.action_play()
+    def _asked_for(self, what: str) -> VideoView | None:
+        """The chosen one, or a word that there is none to be …"""
+        if self.chosen is None:
+            self.post_message(Failed(f"there is no video to be {what}", "4 makes one from a prompt"))
+        return self.chosen
 
     def _path_here(self, what: str) -> Path | None:
         """The chosen video's file, or a word that it is not here."""
-        video = self.chosen
+        video = self._asked_for(what)
         if video is None:
             return None
         if not video.is_here:
@@ -211,15 +216,17 @@ class VideosScreen(HoldingsScreen):
             self.open_elsewhere(path)
 
     def action_refine(self) -> None:
-        video = self.chosen
+        video = self._asked_for("refined")
         if video is not None:
             with_it = {"prompt": video.prompt, "checkpoint": video.settings.get("checkpoint")}
             self.post_message(GoTo("vid2vid", {"input": video.path, "is_here": video.is_here, **with_it}))
 
     def action_again(self) -> None:
         """The same once more from other noise, where the first one was made."""
-        video = self.chosen
-        if video is None or not video.prompt:
+        video = self._asked_for("made again")
+        if video is None:
+            return
+        if not video.prompt:
             self.post_message(Failed("nothing is known of how it was made", "4 makes a video from a prompt"))
             return
         values = again(video, secrets.randbelow(9_999) + 1)
@@ -228,13 +235,13 @@ class VideosScreen(HoldingsScreen):
 
     def action_edit(self) -> None:
         """To Generate, with everything filled in."""
-        if (video := self.chosen) is not None:
+        if (video := self._asked_for("edited")) is not None:
             self.post_message(
                 GoTo("generate", {name: video.settings[name] for name in AGAIN if video.settings.get(name)})
             )
 
     def action_pull(self) -> None:
-        video = self.chosen
+        video = self._asked_for("pulled")
         if video is None:
             return
         if video.is_here:
@@ -244,7 +251,7 @@ class VideosScreen(HoldingsScreen):
         self.pull([video.path, beside] if video.settings else [video.path])
 
     def action_delete(self) -> None:
-        video = self.chosen
+        video = self._asked_for("deleted")
         if video is None:
             return
         host = LOCAL if video.is_here else self.host

@@ -218,6 +218,8 @@ class LogView(Vertical):
     def _find(self, *, backward: bool) -> None:
         if self.lines.needle is not None:
             self.lines.find(self.lines.needle.text, backward=backward)
+        else:
+            self.notify("nothing is looked for yet: / finds", timeout=3)
 
     def on_searchable_log_search_ended(self, message: SearchableLog.SearchEnded) -> None:
         if message.index is not self.lines.index:
@@ -252,10 +254,16 @@ class LogView(Vertical):
 
     def action_mark(self) -> None:
         """Begin a range at the last line in sight; the keys that move then move its other end."""
-        if self.lines.rows:
+        if self._has_lines("mark"):
             last = self.lines.rows_in_sight()[1]
             self.lines.mark((last, last))
             self._describe()
+
+    def _has_lines(self, what: str) -> bool:
+        """Or a word that there are none."""
+        if not self.lines.rows:
+            self.notify(f"there is no line to {what}", timeout=3)
+        return bool(self.lines.rows)
 
     def _move_mark(self, rows: int) -> None:
         assert self.lines.marked is not None  # noqa: S101 - for the type checker
@@ -266,7 +274,7 @@ class LogView(Vertical):
     def action_copy(self) -> None:
         """The marked lines, or those in sight."""
         lines = self.lines
-        if not lines.rows:
+        if not self._has_lines("copy"):
             return
         begin, end = sorted(lines.marked or lines.rows_in_sight())
         end = min(end, begin + COPY_LINES - 1)
