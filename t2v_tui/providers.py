@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from remote.steps import Status, StepState
+from remote.steps import StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.news import VmHeard
 from t2v_tui.state import CostView, GuardView, Power, VmView
@@ -72,9 +73,10 @@ class GoogleVm:
         from remote.cost import HostCost  # noqa: PLC0415
         from remote.vms import vm_hosts, vm_named  # noqa: PLC0415
 
-        self.name = name
+        self.name, self.workspace = name, workspace
         self.vm = vm_named(name, workspace)
-        self.cost = HostCost.of(workspace, name, vm_hosts(workspace)[name])
+        self.settings = vm_hosts(workspace)[name]
+        self.cost = HostCost.of(workspace, name, self.settings)
 
     def look(self) -> VmHeard:
         from remote.cost import PriceUnknown  # noqa: PLC0415
@@ -89,10 +91,17 @@ class GoogleVm:
         return VmHeard(self.name, replace(vm_view(state), problem=problem), cost)
 
     def start(self, tell: TellStep, left: threading.Event) -> None:
-        def told(said: StepState | VmState) -> None:
-            tell(said if isinstance(said, StepState) else StepState("VM", Status.DOING, said.status))
+        """As `t2v vm start`: with the cloud's own limit on it, a guard in it, and what a preemption ended goes on."""
+        from remote.errors import StartLeft  # noqa: PLC0415
+        from remote.gce_host import GceHost  # noqa: PLC0415
+        from remote.vm_up import guarded, resumed, ssh_up, vm_up  # noqa: PLC0415
 
-        self.vm.start(tell=told, left=left)
+        with closing(GceHost(self.name, self.settings, self.vm)) as host:
+            for steps in (vm_up(host, self.workspace, left), ssh_up(host), guarded(host), resumed(host)):
+                for step in steps:
+                    tell(step)
+                    if left.is_set():
+                        raise StartLeft(f"nobody waits for {self.name} any more")
 
     def stop(self) -> None:
         self.vm.stop()

@@ -59,8 +59,25 @@ def test_an_idle_machine_is_powered_off(vm: Guarded) -> None:
     vm.was_idle_for(MINUTE)
     assert vm.look()["did"] == POWER_OFF
     assert vm.is_off
-    assert guard_status(vm).last_stop is not None
-    assert json.loads(vm.file("last-stop.json").read_text())["why"].startswith("idle for 30 min")
+    assert guard_status(vm).last_stop is None  # it was asked for; nobody has seen it yet
+    (vm.folder / "boot_id").write_text("the-next-boot\n")
+    stopped = guard_status(vm).last_stop
+    assert stopped is not None
+    assert stopped.why.startswith("idle for 30 min")
+    assert stopped.t == pytest.approx(time.time(), abs=60)
+
+
+def test_a_power_off_that_does_not_come_is_an_error_and_no_stop(vm: Guarded) -> None:
+    """Something holds it up, as a program that refuses to end."""
+    vm.look()
+    vm.was_idle_for(HOUR)
+    assert vm.look()["did"] == POWER_OFF
+    assert guard_status(vm).error == ""
+    asked = json.loads(vm.file("last-stop.json").read_text())
+    vm.file("last-stop.json").write_text(json.dumps({**asked, "up_s": asked["up_s"] - 10 * MINUTE}))
+    state = guard_status(vm)
+    assert (state.error, state.last_stop) == ("it was asked to power off 10 min ago, and is still up", None)
+    assert vm.look()["did"] == POWER_OFF  # it is asked again each minute
 
 
 def test_a_running_job_and_its_queue_are_work_and_their_end_is_not(vm: Guarded, here: Here) -> None:

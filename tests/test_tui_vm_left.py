@@ -107,6 +107,21 @@ def test_leaving_the_app_while_the_vm_comes_up_is_not_silent_about_it(vm: VmHere
         )
 
 
+def test_a_vm_that_is_started_from_its_screen_is_guarded_and_limited_as_from_the_command_line(vm: VmHere) -> None:
+    instance = vm.add()
+    with on_it(vm) as one:
+        one.press("v")
+        one.wait_for("while off")
+        one.press("u")
+        one.wait_for(f"Start {NAME}")
+        one.press("y")
+        one.wait_until((vm.sshd.home / ".cache/t2v/guard/rules.json").exists)
+        assert instance.max_run_s == 24 * 3600
+        one.wait_for(rf"● RUNNING {NAME}", "stops in|stops when idle|stop ")
+        one.press("q")
+        one.wait_for("ended with 0")
+
+
 # What is said, in every case
 
 

@@ -29,6 +29,7 @@ from .guard_rules import (
     after_look,
     cap_in_s,
     due,
+    in_words,
     outlook,
     remembered,
 )
@@ -96,7 +97,8 @@ def one_look() -> Json:
         elif what == POWER_OFF:
             why = outlook(rules, memory, memory.looked_s, kept_until_s()).why
             # Before it, since there may be no after.
-            write_json(folder() / "last-stop.json", {"t": time.time(), "why": why, "boot_id": memory.boot_id})
+            said_stop = {"t": time.time(), "why": why, "boot_id": memory.boot_id, "up_s": memory.looked_s}
+            write_json(folder() / "last-stop.json", said_stop)
             state["error"] = power_off()
             if state["error"] is not None:
                 (folder() / "last-stop.json").unlink()
@@ -180,7 +182,7 @@ def kept_until_s() -> float:
 def guard_status(_: Json) -> Json:
     """How it stands; times are seconds from now, since the clocks of two machines differ."""
     said, now_s = agreed(), up_s()
-    last_stop = read_json(folder() / "last-stop.json")
+    last_stop, stop_error = stop_that_was(read_json(folder() / "last-stop.json"), now_s)
     if said is None:
         return {"is_installed": False, "last_stop": last_stop}
     rules, kept = rules_of(said), kept_until_s()
@@ -196,8 +198,16 @@ def guard_status(_: Json) -> Json:
         "idle_s": 0.0 if memory.busy or memory.unknown else now_s - memory.active_s,
         "stops_in_s": stops.stops_in_s, "why": stops.why, "cap_in_s": cap_in_s(rules, now_s),
         "idle_stop_s": rules.idle_s, "kept_s": max(0.0, kept - now_s),
-        "error": (state or {}).get("error"), "last_stop": last_stop,
+        "error": (state or {}).get("error") or stop_error, "last_stop": last_stop,
     }  # fmt: skip
+
+
+def stop_that_was(asked: Json | None, now_s: float) -> tuple[Json | None, str | None]:
+    """(the last stop, why there was none). Only a boot after it shows that a power-off was more than asked for."""
+    if asked is None or asked.get("boot_id") != boot_id():
+        return asked, None
+    ago_s = now_s - float(asked.get("up_s", now_s))
+    return None, f"it was asked to power off {in_words(ago_s)} ago, and is still up" if ago_s > LONGEST_GAP_S else None
 
 
 def keep(parameters: Json) -> Json:

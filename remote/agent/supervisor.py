@@ -14,6 +14,7 @@ from typing import NoReturn
 from .detached import close_standard_files, tend
 from .endings import NOT_FOUND, STOPPED, exit_as, how_it_ended
 from .files import Json, Problem, exclusive, read_json, write_json
+from .guard_timer import tend_guard
 from .preemption import is_going_down, watch_for_preemption
 from .processes import (
     JOB_VARIABLE,
@@ -46,6 +47,7 @@ def supervise(directory: Path, say: Callable[[Json], None]) -> None:
             ended = None if (directory / "exit.json").exists() else watch(directory)
             if ended is not None:
                 write_exit(directory, ended)
+            tend_guard()  # it may have been killed meanwhile, and from now on it is what stops the machine
     except Problem:  # another one is at work
         say({"supervised": False})
 

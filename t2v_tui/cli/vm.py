@@ -23,7 +23,7 @@ from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.run import find_workspace
 from t2v_tui.cli.vm_cost import Which, clock, which_vm
-from t2v_tui.cli.vm_guard import as_json_guard, asked_guard, guard_in_words
+from t2v_tui.cli.vm_guard import as_json_guard, asked_guard, guard_in_words, last_stop_in_words
 from t2v_tui.cli.vm_left import tell_of_vm, told_if_left
 from t2v_tui.words import duration, usd
 
@@ -95,6 +95,7 @@ def lines(
         "costs": _price_of(state, cost),
         "limit": "none set at Google Cloud" if state.max_run_s is None else _limit_of(state, state.max_run_s),
         **({} if guard is None else {"guard": guard_in_words(guard, state.seen_t)}),
+        **({"last stop": by_itself} if (by_itself := last_stop_in_words(guard)) else {}),
     }
     width = max(map(len, rows))
     yield name

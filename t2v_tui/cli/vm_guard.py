@@ -8,6 +8,7 @@ from typing import Any
 from remote.errors import RemoteError
 from remote.guard import GuardState, guard_status
 from remote.hosts import Host
+from t2v_tui.cli.vm_cost import clock
 from t2v_tui.words import ago, duration
 
 SHOWN_REASONS = 3
@@ -44,3 +45,10 @@ def guard_in_words(guard: GuardState | RemoteError, now_t: float) -> str:
         begin = "idle" if guard.idle_since_t is None else f"idle for {ago(now_t - guard.idle_since_t)}"
     kept = f"; kept for {ago(guard.kept_until_t - now_t)}" if guard.kept_until_t is not None else ""
     return f"{begin}{kept}; stops in {duration(guard.stops_t - now_t)}: {guard.why}"
+
+
+def last_stop_in_words(guard: GuardState | RemoteError | None) -> str:
+    """`2026-11-24 03:10 by itself: idle for 30 min`; "" when it has never stopped itself, as far as it knows."""
+    if not isinstance(guard, GuardState) or guard.last_stop is None:
+        return ""
+    return f"{clock(guard.last_stop.t)} by itself: {guard.last_stop.why}"

@@ -151,8 +151,8 @@ class VmScreen(Cockpit):
         self.cockpit.wake(name)
 
     def _told(self, name: str, step: StepState) -> None:
-        if step.status is Status.DOING:
-            self.cockpit.wake(name)
+        self.cockpit.wake(name)
+        if step.status in (Status.DOING, Status.NOTE) or step.name == "resume":
             self.post_message(Told(step.detail))
 
     @work(thread=True, exclusive=True, group="keep", exit_on_error=False)
