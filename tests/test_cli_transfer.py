@@ -114,17 +114,17 @@ def test_a_push_of_code_prints_what_went_and_says_what_it_left_alone(far: Far) -
 
 def test_ctrl_c_leaves_what_came_and_the_same_command_goes_on(far: Far) -> None:
     write_checkpoint(far.there, 1, size=24_000 * KIB)
-    far.proxy.rules.delay_s = 0.15
+    far.proxy.rules.stall_after = far.proxy.passed + 12_000 * KIB
     child = far.t2v("pull", "checkpoints")
-    folder = far.here.root / "checkpoints/checkpoint_step_1.part"
-    wait_until(lambda: len(left_behind(folder)) > 1 and far.proxy.passed > 0)
-    wait_until(lambda: (folder / "model.safetensors.part").stat().st_blocks > 1000)
+    part = far.here.root / "checkpoints/checkpoint_step_1.part/model.safetensors.part"
+    wait_until(lambda: part.exists() and part.stat().st_blocks > 1000)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out) == (130, ""), err
     assert "interrupted: what came is kept; the same command goes on where it was" in err
     assert not (far.here.root / "checkpoints/checkpoint_step_1").exists()
-    far.proxy.rules.delay_s = 0.0
+    assert left_behind(part.parent)
+    far.proxy.rules.stall_after = None
     assert far.ran("pull", "checkpoints").returncode == 0
     assert same_tree(far.there / "checkpoints", far.here.root / "checkpoints")
 

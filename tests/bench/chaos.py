@@ -17,14 +17,16 @@ POLL_S = 0.05
 class Rules:
     """What happens to bytes; changed while connections are open.
 
-    delay_s:    held back this long, each way; order and rate stay
-    is_stalled: nothing passes and nothing is closed, as when a cable is pulled
-    cut_after:  bytes towards the client until the connection is reset; None: never
-    corrupt_at: number of the byte towards the client that is flipped; None: none
+    delay_s:     held back this long, each way; order and rate stay
+    is_stalled:  nothing passes and nothing is closed, as when a cable is pulled
+    stall_after: bytes towards the client, over all connections, until no more pass that way; None: never
+    cut_after:   bytes towards the client until the connection is reset; None: never
+    corrupt_at:  number of the byte towards the client that is flipped; None: none
     """
 
     delay_s: float = 0.0
     is_stalled: bool = False
+    stall_after: int | None = None
     cut_after: int | None = None
     corrupt_at: int | None = None
 
@@ -123,9 +125,14 @@ class _Pump:
             while not self.waiting:
                 self.arrived.wait()
             due, data = self.waiting.popleft()
-        while (wait_s := due - time.monotonic()) > 0 or self.proxy.rules.is_stalled:
+        while (wait_s := due - time.monotonic()) > 0 or self._is_stalled():
             time.sleep(wait_s if wait_s > 0 else POLL_S)
         return data
+
+    def _is_stalled(self) -> bool:
+        rules = self.proxy.rules
+        has_had_enough = rules.stall_after is not None and self.proxy.passed >= rules.stall_after
+        return rules.is_stalled or (self.is_down and has_had_enough)
 
     def _treated(self, data: bytes) -> bytes:
         if not self.is_down:
