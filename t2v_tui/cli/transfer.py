@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -85,26 +86,14 @@ def pull(
     The paths that came go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what came is
     kept; 3 when the host cannot be reached.
     """
-    common: Common = ctx.obj
     words = list(what or (EVERYTHING if is_all else WATCHED if is_watching else ()))
     if not words:
         raise AskedWrongly("what is to come home?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
-    workspace = find_workspace(common.workspace, os.environ)
-    teller, outcome = narrator(), Outcome()
-    with HostJobs(host_named(which_host(host, workspace), workspace).twin(WINDOW_BYTES), workspace) as jobs:
-        jobs.connect_soon()
-        try:
-            if is_watching:
-                _watch(jobs, words, teller, outcome, is_latest=is_latest)
-            else:
-                _pull(jobs, words, teller, outcome, is_latest=is_latest, is_dry=is_dry, is_replacing=is_replacing)
-        except KeyboardInterrupt:
-            teller.close()
-            teller.say("interrupted: what came is kept; the same command goes on where it was", "yellow")
-            return INTERRUPTED
-        finally:
-            teller.close()
-    return told(outcome, workspace, teller, as_json=as_json or common.as_json)
+    if is_watching:
+        work = partial(_watch, words=words, is_latest=is_latest)
+    else:
+        work = partial(_pull, words=words, is_latest=is_latest, is_dry=is_dry, is_replacing=is_replacing)
+    return _carried_out(work, ctx.obj, host, kept="came", as_json=as_json)
 
 
 def push(
@@ -134,16 +123,23 @@ def push(
     The paths that went go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what arrived is
     kept; 3 when the host cannot be reached.
     """
-    common: Common = ctx.obj
+    work = partial(_push, what=what, is_dry=is_dry, is_replacing=is_replacing)
+    return _carried_out(work, ctx.obj, host, kept="arrived", as_json=as_json)
+
+
+def _carried_out(
+    work: Callable[[HostJobs, Narrator, Outcome], None], common: Common, host: str | None, *, kept: str, as_json: bool
+) -> int:
+    """Connect, do it, say what became of it; returns the exit code. kept: what an interruption leaves, as a verb"""
     workspace = find_workspace(common.workspace, os.environ)
     teller, outcome = narrator(), Outcome()
     with HostJobs(host_named(which_host(host, workspace), workspace).twin(WINDOW_BYTES), workspace) as jobs:
         jobs.connect_soon()
         try:
-            _push(jobs, what, teller, outcome, is_dry=is_dry, is_replacing=is_replacing)
+            work(jobs, teller, outcome)
         except KeyboardInterrupt:
             teller.close()
-            teller.say("interrupted: what arrived is kept; the same command goes on where it was", "yellow")
+            teller.say(f"interrupted: what {kept} is kept; the same command goes on where it was", "yellow")
             return INTERRUPTED
         finally:
             teller.close()
@@ -162,8 +158,8 @@ def which_host(name: str | None, workspace: Workspace) -> str:
 
 
 def _pull(
-    jobs: HostJobs, words: Sequence[str], teller: Narrator, outcome: Outcome, *,
-    is_latest: bool, is_dry: bool, is_replacing: bool,
+    jobs: HostJobs, teller: Narrator, outcome: Outcome, *,
+    words: Sequence[str], is_latest: bool, is_dry: bool, is_replacing: bool,
 ) -> None:  # fmt: skip
     files = [word for word in words if word != "logs"]
     if files:
@@ -184,7 +180,7 @@ def _pull(
             _follow(logs, teller, outcome)
 
 
-def _watch(jobs: HostJobs, words: Sequence[str], teller: Narrator, outcome: Outcome, *, is_latest: bool) -> None:
+def _watch(jobs: HostJobs, teller: Narrator, outcome: Outcome, *, words: Sequence[str], is_latest: bool) -> None:
     from remote.transfer.watching import Watching  # noqa: PLC0415
 
     files = [word for word in words if word != "logs"]
@@ -193,7 +189,7 @@ def _watch(jobs: HostJobs, words: Sequence[str], teller: Narrator, outcome: Outc
 
 
 def _push(
-    jobs: HostJobs, what: Sequence[str], teller: Narrator, outcome: Outcome, *, is_dry: bool, is_replacing: bool
+    jobs: HostJobs, teller: Narrator, outcome: Outcome, *, what: Sequence[str], is_dry: bool, is_replacing: bool
 ) -> None:
     from remote.transfer.push import Pushing  # noqa: PLC0415
     from remote.transfer.push_plan import plan_push  # noqa: PLC0415
