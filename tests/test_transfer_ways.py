@@ -85,10 +85,16 @@ def test_a_bucket_is_reached_by_gcloud_storage() -> None:
 # rsync
 
 
-def test_rsync_brings_files_that_are_verified_and_renamed_as_ours(far: Far) -> None:
+@pytest.fixture
+def rsync() -> None:
+    """The real one. CI has it; elsewhere its tests are left out with a word."""
     if shutil.which("rsync") is None:
         assert not os.environ.get("CI"), "CI runs the tests of rsync: install it"
         pytest.skip("rsync is not installed")
+
+
+@pytest.mark.usefixtures("rsync")
+def test_rsync_brings_files_that_are_verified_and_renamed_as_ours(far: Far) -> None:
     write_checkpoint(far.there, 1)
     write_videos(far.there, 10)
     (far.there / "outputs/odd $(x) [1]*.mp4").write_text("odd")
@@ -101,6 +107,22 @@ def test_rsync_brings_files_that_are_verified_and_renamed_as_ours(far: Far) -> N
         assert same_tree(far.there / name, far.here.root / name)
     assert left_behind(far.here.root) == []
     assert not list(far.here.root.glob(".t2v/transfers/*/rsync"))
+
+
+@pytest.mark.usefixtures("rsync")
+def test_rsync_that_breaks_off_within_a_file_goes_on_there(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remote.transfer.carriers.PAUSE_S", 0.0)
+    size = 8_000 * KIB
+    write_checkpoint(far.there, 1, size=size)
+    set_way(far, 'transfer = "rsync"')
+    before = far.proxy.passed
+    far.proxy.rules.cut_after = before + 6_000 * KIB  # ema.safetensors comes first, with a seventh of the size
+    with far.jobs() as jobs:
+        rows = pulled(jobs, "checkpoints")
+    assert landed(rows) == ["checkpoints/checkpoint_step_1"]
+    assert [note for note in notes(rows) if note.startswith("rsync: ") and note.endswith("it is tried again")]
+    assert same_tree(far.there / "checkpoints", far.here.root / "checkpoints")
+    assert far.proxy.passed - before < size + size // 7 + 1_000 * KIB
 
 
 def test_without_rsync_at_either_end_ssh_is_taken_with_a_word(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
