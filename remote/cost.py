@@ -10,10 +10,21 @@ from typing import Protocol
 
 from remote.cost_ledger import Ledger, SeenVm, Session, current_session, runs_since
 from remote.host_settings import HostSettings
+from remote.midnight import midnight_before
 from remote.prices import Price, PricedVm, PriceUnknown, egress_usd, price_of
 from t2v_core.workspace import Workspace
 
-__all__ = ["HostCost", "Meter", "PriceUnknown", "RunForecast", "egress_usd", "forecast_run", "meter", "price_of"]
+__all__ = [
+    "HostCost",
+    "Meter",
+    "PriceUnknown",
+    "RunForecast",
+    "egress_usd",
+    "forecast_run",
+    "meter",
+    "midnight_before",
+    "price_of",
+]
 
 
 class BilledVm(PricedVm, SeenVm, Protocol):
@@ -62,12 +73,6 @@ def meter(vm: SeenVm, now_t: float, price: Price, sessions: Sequence[Session] = 
         is_estimate=price.is_estimate,
         date=price.date,
     )
-
-
-def midnight_before(now_t: float) -> float:
-    """The last one of this machine's time zone."""
-    day = time.localtime(now_t)
-    return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 0, 0, 0, 0, 0, -1))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 from t2v_core.errors import EngineError
 from t2v_core.files import write_json
 from t2v_core.workspace import Workspace
-from t2v_tui.state import CostView, GuardView, HostKind, HostView, JobKey, LinkView, Power, Reach, State, VmView
+from t2v_tui.cost_view import CostView
+from t2v_tui.state import GuardView, HostKind, HostView, JobKey, LinkView, Power, Reach, State, VmView
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from remote.job_row import JobRow
 from remote.steps import StepState
+from t2v_tui.cost_view import CostView
 from t2v_tui.state import (
-    CostView,
     GuardView,
     HostView,
     JobKey,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from remote.steps import StepState
 from t2v_core.workspace import Workspace
+from t2v_tui.cost_view import CostView
 from t2v_tui.news import VmHeard
-from t2v_tui.state import CostView, GuardView, Power, VmView
+from t2v_tui.state import GuardView, Power, VmView
 
 if TYPE_CHECKING:
     from remote.cost import Meter

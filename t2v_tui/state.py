@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from remote.job_row import JobRow
 from remote.steps import Status, StepState
+from t2v_tui.cost_view import CostView
 
 if TYPE_CHECKING:
     from remote.metrics import MachineSample
@@ -87,29 +88,6 @@ class VmView:
     problem: str = ""
     gpus: str = ""
     hint: str = ""
-
-
-@dataclass(frozen=True)
-class CostView:
-    """What is paid, as it was at `at_t`; while the VM runs it grows by `usd_per_hour`.
-
-    usd_per_hour:    now
-    up_usd_per_hour: while it runs
-    """
-
-    usd_per_hour: float
-    usd_today: float
-    usd_session: float
-    disk_usd_per_hour: float
-    at_t: float
-    is_estimate: bool = True
-    up_usd_per_hour: float = 0.0
-
-    def today(self, now_t: float) -> float:
-        return self.usd_today + max(0.0, now_t - self.at_t) / 3600 * self.usd_per_hour
-
-    def session(self, now_t: float) -> float:
-        return self.usd_session + max(0.0, now_t - self.at_t) / 3600 * self.usd_per_hour
 
 
 @dataclass(frozen=True)

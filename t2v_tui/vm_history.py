@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from remote.midnight import midnight_before
 from t2v_core.workspace import Workspace
 
 DAYS = 14
@@ -21,7 +22,6 @@ class Day:
 
 def days_of(workspace: Workspace, host: str, now_t: float | None = None) -> tuple[Day, ...]:
     """The days on which it ran, newest first, without today. Raises EngineError when the ledger cannot be read."""
-    from remote.cost import midnight_before  # noqa: PLC0415
     from remote.cost_ledger import Ledger  # noqa: PLC0415
 
     now_t = time.time() if now_t is None else now_t

@@ -10,8 +10,8 @@ from pathlib import Path
 from remote.job_row import JobRow
 from remote.metrics import GpuSample, MachineSample
 from remote.steps import Status, StepState
+from t2v_tui.cost_view import CostView
 from t2v_tui.state import (
-    CostView,
     Curve,
     GuardView,
     HostKind,

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from remote.guard import GuardState
 from remote.guard import keep as keep_up
 from remote.host_settings import HostSettings, read_hosts
 from remote.hosts import host_named
+from remote.midnight import midnight_before
 from remote.prices import HOURS_A_MONTH, Price, PriceUnknown
 from remote.vm_state import VmState
 from t2v_core.errors import AskedWrongly
@@ -63,7 +64,7 @@ def cost(ctx: typer.Context, host: Which = None) -> int:
     if common.as_json:
         print(json.dumps(as_json(name, vm, meter, price, sessions), indent=2))
     else:
-        show([*figures(vm, meter, price), *history(sessions, time.time())])
+        show([*figures(vm, meter, price, unpriced(sessions, time.time())), *history(sessions, time.time())])
     return 0
 
 
@@ -87,7 +88,12 @@ def which_vm(name: str | None, workspace: Workspace) -> tuple[str, HostSettings]
     raise AskedWrongly(f"{workspace.settings_file} has no VM '{name}'", hint=hint)
 
 
-def figures(vm: VmState, meter: Meter, price: Price) -> Iterator[str]:
+def unpriced(sessions: Sequence[Session], now_t: float) -> float:
+    """Hours of today whose price was not known, and so are not among what was spent."""
+    return sum(one.hours(midnight_before(now_t), now_t) for one in sessions if one.usd_per_hour is None)
+
+
+def figures(vm: VmState, meter: Meter, price: Price, unpriced_h: float = 0.0) -> Iterator[str]:
     """A line each for now, this session, today, and the disks."""
     label = f"est., prices of {price.date}" if meter.is_estimate else "as t2v.toml says"
     beside = "; ".join(filter(None, (vm.status, label, price.note)))
@@ -98,7 +104,8 @@ def figures(vm: VmState, meter: Meter, price: Price) -> Iterator[str]:
         yield f"session  {usd(meter.usd_session)}  {duration(meter.hours * 3600)} since {clock(meter.since_t)}"
     else:
         yield f"running  {usd(price.usd_per_hour)}/h"
-    yield f"today    {usd(meter.usd_today)}"
+    without = f"  without {unpriced_h:.2f} h whose price was not known" if unpriced_h else ""
+    yield f"today    {usd(meter.usd_today)}{without}"
     month = meter.disk_usd_per_hour * HOURS_A_MONTH
     yield f"disks    {usd(meter.disk_usd_per_hour)}/h  {usd(month)} a month, also while it is stopped"
 
