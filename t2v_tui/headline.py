@@ -54,7 +54,10 @@ class Truth:
 
 def is_off(host: HostView) -> bool:
     """By its provider's word, and not heard since."""
-    return host.vm is not None and host.vm.power is Power.STOPPED and host.link.reach is not Reach.UP
+    vm, link = host.vm, host.link
+    if vm is None or vm.power is not Power.STOPPED:
+        return False
+    return link.reach is not Reach.UP or (vm.seen_t or 0.0) > (link.seen_t or 0.0)
 
 
 def truth(host: HostView, now_t: float) -> Truth:
@@ -62,7 +65,8 @@ def truth(host: HostView, now_t: float) -> Truth:
     link, vm = host.link, host.vm
     if host.kind is HostKind.LOCAL:
         return Truth("●", "HERE", "HERE", Tone.GOOD, "this machine")
-    if vm is not None and vm.power in (Power.STOPPED, Power.STARTING, Power.STOPPING) and link.reach is not Reach.UP:
+    is_turning = vm is not None and vm.power in (Power.STARTING, Power.STOPPING) and link.reach is not Reach.UP
+    if vm is not None and (is_turning or is_off(host)):
         return _powered(vm.power, now_t - vm.seen_t if vm.seen_t else None)
     if link.reach is Reach.UP:
         age_s = now_t - (link.seen_t or now_t)
@@ -130,7 +134,10 @@ def _wide(state: State, now_t: float, about: str) -> list[Piece]:
 
 
 def _abouts(state: State, now_t: float) -> Iterator[str]:
-    """What is said of a host beside its state, from all of it to how it was seen, which is never left out."""
+    """What is said of a host beside its state, from all of it to what is never left out.
+
+    That is how it was seen, and of a VM that is only played that it is: nobody pays the price beside it.
+    """
     host = state.chosen
     is_so = truth(host, now_t)
     detail = is_so.detail
@@ -140,11 +147,11 @@ def _abouts(state: State, now_t: float) -> Iterator[str]:
         (played, f"{machine} {zone}".strip(), detail),
         (played, machine, detail),
         (played, detail),
-        (detail,),
+        (played or detail,),
     ):
         yield " · ".join(filter(None, parts))
     if is_so.brief:
-        yield is_so.brief
+        yield " · ".join(filter(None, (played, is_so.brief)))
 
 
 def _narrow(state: State, now_t: float, width: int) -> tuple[list[Piece], list[Piece]]:
@@ -216,9 +223,13 @@ def _right(state: State, job: str) -> list[Piece]:
     """The job, and how long a question takes to the host and back."""
     pieces = [Piece(f"{job}  ", Tone.ACCENT)] if job else []
     latency_s = state.chosen.link.latency_s
-    if state.chosen.kind is not HostKind.LOCAL and latency_s is not None and state.chosen.link.reach is Reach.UP:
+    if state.chosen.kind is not HostKind.LOCAL and latency_s is not None and _is_heard(state.chosen):
         pieces.append(Piece(f"{max(1, round(latency_s * 1000)):>3} ms", Tone.DIM))
     return pieces
+
+
+def _is_heard(host: HostView) -> bool:
+    return host.link.reach is Reach.UP and not is_off(host)
 
 
 def in_one_line(state: State, columns: int, rows: int) -> str:

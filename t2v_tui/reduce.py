@@ -150,8 +150,9 @@ def _vm(state: State, news: VmHeard) -> State:
     if before is not None and before.vm is not None and vm.power is Power.UNKNOWN and vm.problem:
         vm = replace(before.vm, problem=vm.problem, hint=vm.hint)
     cost = news.cost or (before.cost if before else None)
-    guard = None if vm.power is Power.STOPPED else news.guard or (before.guard if before else None)
-    return _host(state, news.host, vm=vm, cost=cost, guard=guard)
+    if vm.power is Power.STOPPED:  # what it measured and when it would stop ended with it
+        return _host(state, news.host, vm=vm, cost=cost, guard=None, machine=None, machine_t=None)
+    return _host(state, news.host, vm=vm, cost=cost, guard=news.guard or (before.guard if before else None))
 
 
 def _rows(state: State, news: RowsHeard) -> State:

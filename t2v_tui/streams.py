@@ -71,6 +71,10 @@ class HostPoll(Stream):
         attempt, has_begun = 0, False
         while not self.is_closed:
             if self.is_off(self.host):
+                if has_begun:
+                    self.tell(
+                        LinkHeard(self.host, LinkView(Reach.LOST, time.time(), None, None, f"{self.host} is off"))
+                    )
                 has_begun = False
                 self.pause(IDLE_S)
                 continue
@@ -201,7 +205,7 @@ class MachineWatch(Stream):
         host = self.services.host(self.host)
         try:
             for sample in watch_machine(host):
-                if self._closed.is_set():
+                if self._closed.is_set() or self.is_off(self.host):
                     return
                 self.tell(MachineHeard(self.host, sample, time.time()))
         finally:
