@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ from remote.hosts import LocalHost
 from remote.prices import price_of
 from remote.vm_state import VmState
 from t2v_core.errors import AskedWrongly
+from t2v_core.events import Event
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.vm_cost import figures, history, in_words, seconds_of, which_vm
-from t2v_tui.cli.vm_forecast import cost_of_estimate
+from t2v_tui.cli.vm_forecast import Forecast, cost_of_estimate
 from t2v_tui.cli.vm_forecast import in_words as in_words_of_run
 from t2v_tui.cli.vm_guard import guard_in_words
 
@@ -197,6 +199,25 @@ def test_an_estimate_made_on_a_vm_says_what_the_training_costs(tmp_path: Path) -
         assert cost_of_estimate(host, there.here, result).startswith("about $7.4")
         assert cost_of_estimate(host, there.here, {"time": None}) == ""
     assert cost_of_estimate(LocalHost(Workspace(tmp_path)), Workspace(tmp_path), result) == ""
+
+
+def test_a_training_on_a_vm_says_once_what_the_rest_of_it_costs_by_its_own_pace(tmp_path: Path) -> None:
+    """A step a second, 7200 in all; the first one took ten. The cap of 1 h comes before its end."""
+    steps = [Event(time.time() + 9 + n, "step", {"step": n, "total": 7200}) for n in range(1, 60)]
+    steps = [Event(time.time(), "step", {"step": 0, "total": 7200}), *steps]
+    with vm_here(tmp_path) as there:
+        there.add("RUNNING")
+        host = there.host()
+        host.settings = host.settings.model_copy(update={"max_run_h": 1.0})
+        forecast = Forecast(host, there.here)
+        said = [sentence for one in steps if (sentence := forecast.of(one))]
+        host.close()
+    assert len(said) == 1
+    assert re.match(
+        r"\d:\d\d:\d\d to go: about \$\d+\.\d\d for that, at \$3\.71 an hour \(est\.\); it stops 1 h", said[0]
+    )
+    here = Forecast(LocalHost(Workspace(tmp_path)), Workspace(tmp_path))
+    assert [here.of(one) for one in steps] == [""] * len(steps)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from t2v_tui.cli.run import (
     tell_figures,
     tell_result,
 )
-from t2v_tui.cli.vm_forecast import cost_of_estimate
+from t2v_tui.cli.vm_forecast import Forecast, cost_of_estimate
 from t2v_tui.cli.vm_left import told_if_left
 from t2v_tui.cli.which_job import Hosts, find_job
 from t2v_tui.words import duration, progress_of, what_it_waits_for
@@ -148,13 +148,15 @@ def watch(
 def _follow(jobs: HostJobs, row: JobRow, followed: Followed, teller: Narrator, *, is_verbose: bool) -> None:
     if row.state == "queued" and (waits := what_it_waits_for(row)):
         teller.say(f"queued: {waits}", "dim")
-    link, tail = LinkWords(jobs.host.name), Lines()
+    link, tail, forecast = LinkWords(jobs.host.name), Lines(), Forecast(jobs.host, jobs.workspace)
     follower = Follower(jobs.host, row.job, Spool.of(jobs.workspace, jobs.host.name, row.job))
     try:
         for said in follower:
             match said:
                 case Event():
                     show(said, followed, teller)
+                    if sentence := forecast.of(said):
+                        teller.say(sentence)
                 case LogChunk() if is_verbose:
                     for line in tail.of(said.data):
                         teller.say(f"  │ {line}", "dim")
