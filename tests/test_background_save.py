@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,14 @@ def test_a_request_to_stop_waits_for_what_is_being_written(tmp_path: Path) -> No
     assert list((tmp_path / "checkpoints").glob(".partial-*")) == []
 
 
+def is_checkpoint_of(epoch: int, event: dict[str, Any]) -> bool:
+    return event["kind"] == "checkpoint" and event["epoch"] == epoch
+
+
 def test_whoever_reads_of_a_checkpoint_may_open_it(tmp_path: Path) -> None:
     child = begin(tmp_path, "train", **asked(epochs=5, keep_last=9))
     for epoch in range(1, 6):
-        event = child.wait_for(lambda event, epoch=epoch: event["kind"] == "checkpoint" and event["epoch"] == epoch)  # type: ignore[misc]
+        event = child.wait_for(partial(is_checkpoint_of, epoch))
         assert open_checkpoint(tmp_path / event["path"]).step == epoch * STEPS_AN_EPOCH
     assert child.end().events[-2]["kind"] == "checkpoint"
 

@@ -440,6 +440,11 @@ def test_what_ended_unseen_is_settled_by_its_events(here: Here) -> None:
     assert (here.directory(job) / "exit.json").exists()
 
 
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid))
+
+
 def test_after_a_restart_of_the_machine_the_job_is_lost_and_the_queue_goes_on(
     here: Here, another: Another, tmp_path: Path
 ) -> None:
@@ -448,8 +453,7 @@ def test_after_a_restart_of_the_machine_the_job_is_lost_and_the_queue_goes_on(
     here.at_work(running)
     wait_until(lambda: supervisors(tmp_path / "work") != [])
     for pid in [*supervisors(tmp_path / "work"), here.state(running)["pid"]]:
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
+        kill(pid)
     (tmp_path / "boot_id").write_text("another boot\n")
     after = another(T2V_BOOT_ID_FILE=str(tmp_path / "boot_id"))
     row = after.row(running)

@@ -114,7 +114,7 @@ class CheckWorkers:
         while self._todo or any(child.task for child in self._children):
             self._keep_busy()
             for key, _ in self._selector.select(WAKE_S):
-                yield from self._read(key.fileobj)  # type: ignore[arg-type]
+                yield from self._read(key.data)
             self.while_waiting()
             yield from self._end_overdue()
 
@@ -126,7 +126,7 @@ class CheckWorkers:
         for _ in range(min(self.count - len(self._children), len(self._todo) - starting)):
             child = _Child()
             self._children.append(child)
-            self._selector.register(child, selectors.EVENT_READ)
+            self._selector.register(child, selectors.EVENT_READ, data=child)
 
     def _read(self, child: _Child) -> Iterator[tuple[Task, Answer]]:
         answers = child.receive()

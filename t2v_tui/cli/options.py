@@ -62,7 +62,7 @@ def with_signature(function: Callable[..., int], extra: list[inspect.Parameter])
     """Give `function(ctx, **values)` the parameters that Typer shall read, in place of `**values`."""
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     listed = [context, *extra]
-    function.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
+    vars(function)["__signature__"] = inspect.Signature(listed)
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in listed}
     return function
 
