@@ -28,6 +28,8 @@ KIB = 1024
 # Everything a hundred times smaller than in life, so that a file of 600 kB has many ranges.
 SMALL = Sizes(range_bytes=32 * KIB, small_bytes=8 * KIB, batch_bytes=32 * KIB)
 STREAMS = 3
+# What a connection costs before it moves anything: SSH's handshake and the agent's greeting.
+GREETING_BYTES = 8 * KIB
 
 
 def write_checkpoint(root: Path, step: int, *, size: int = 600 * KIB, seed: int | None = None) -> Path:
