@@ -117,7 +117,7 @@ def play(film: Film) -> None:
     film.key = ""
     film.roll(0, until=r"step \d+/", every_s=1.0, speed=10)
     film.words = "the loss, the machine, the last sample and the log, live"
-    film.roll(0, until="done after", every_s=2.4, speed=16)
+    film.roll(0, until="done after", every_s=4.0, speed=20)
     film.words = "every checkpoint's sample plays"
     film.roll(2.4)
     film.press("2", "checkpoints, there and here")
