@@ -117,9 +117,11 @@ def test_a_guard_that_was_killed_is_there_again_when_the_last_job_ends_with_nobo
         job = here.start(WAITS, "0")
         here.at_work(job)
     first = vm.watch_pid
-    os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not is_alive(first))
-    (Path(vm.workdir) / "go").touch()
+    try:
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: not is_alive(first))
+    finally:
+        (Path(vm.workdir) / "go").touch()
     wait_until((here.directory(job) / "exit.json").exists)
     wait_until(lambda: vm.watch_pid not in (0, first))
 
