@@ -258,6 +258,39 @@ def test_a_preempted_training_goes_on_once_the_machine_is_back(spot: Spot, metad
     spot.at_work(one.job)
 
 
+def test_what_waits_for_a_preempted_training_waits_for_the_one_that_goes_on_with_it(
+    spot: Spot, metadata: MetadataServer
+) -> None:
+    before = spot.train()
+    then = spot.start("open('then', 'w')", after=before)
+    spot.at_work(before)
+    metadata.flip()
+    assert spot.end_of(before)["state"] == "preempted"
+    spot.is_restarted(metadata)
+    (one,) = resume_preempted(spot)
+    spot.at_work(one.job)
+    assert spot.row(then)["state"] == "queued"
+    metadata.flip()
+    assert spot.end_of(one.job)["state"] == "preempted"
+    spot.is_restarted(metadata)
+    (again,) = resume_preempted(spot)
+    spot.at_work(again.job)
+    (spot.workspace / "go").touch()
+    assert spot.end_of(again.job)["state"] == "succeeded"
+    assert spot.end_of(then)["state"] == "succeeded"
+
+
+def test_what_waits_for_a_preempted_job_that_nobody_takes_up_is_not_started(
+    spot: Spot, metadata: MetadataServer
+) -> None:
+    before = spot.start_engine(STOPS)
+    then = spot.start("pass", after=before)
+    spot.at_work(before)
+    metadata.flip()
+    row = spot.end_of(then)
+    assert (row["state"], row["reason"]) == ("stopped", f"not started: job {before} did not succeed (preempted)")
+
+
 def test_asking_twice_is_one_training(spot: Spot, metadata: MetadataServer) -> None:
     before = spot.train()
     spot.at_work(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from .processes import KILL_PATIENCE_S, find_program
 from .releases import with_release
 from .rows import DETACH_TIMEOUT_S, JOB_ID, job_directories, job_row, state_of
 from .stopping import SIGNAL_PATIENCE_S
+from .succession import place_of_key
 
 STOP_GRACE_S = 60.0
 
@@ -23,10 +23,9 @@ def start(parameters: Json) -> Json:
     jobs = workspace(parameters) / "jobs"
     request = start_request(parameters, jobs)
     key = request["key"] or os.urandom(16).hex()
-    name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-    (jobs / ".keys").mkdir(parents=True, exist_ok=True)
+    known = place_of_key(jobs, key)
+    known.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(jobs / ".lock") as lock:
-        known = jobs / ".keys" / name
         job = known.read_text() if known.exists() else new_job_id(request["verb"])
         directory = jobs / job
         is_new = not (directory / "request.json").exists()

@@ -9,7 +9,7 @@ from .files import Json, read_json
 from .jobs import start
 from .looking import is_complete
 from .preemption import is_going_down
-from .rows import job_directories, state_of
+from .succession import resumption_key, to_be_resumed
 
 
 def resume_preempted(parameters: Json) -> Json:
@@ -18,13 +18,8 @@ def resume_preempted(parameters: Json) -> Json:
     Asking again starts nothing more. `resumed` holds the new job's id, the one `before` it, whether it `is_new` (not so
     when somebody asked at the same moment), and whether it goes on `from_checkpoint`.
     """
-    trainings = [one for one in job_directories(workspace(parameters) / "jobs") if verb_of(one) == "train"]
-    is_wanted = bool(trainings) and state_of(trainings[-1])[0] == "preempted" and not is_going_down()
-    return {"resumed": [go_on(trainings[-1], parameters)] if is_wanted else []}
-
-
-def verb_of(directory: Path) -> str:
-    return str((read_json(directory / "request.json") or {}).get("verb", ""))
+    before = None if is_going_down() else to_be_resumed(workspace(parameters) / "jobs")
+    return {"resumed": [] if before is None else [go_on(before, parameters)]}
 
 
 def go_on(before: Path, parameters: Json) -> Json:
@@ -33,7 +28,7 @@ def go_on(before: Path, parameters: Json) -> Json:
     folder = before.parent.parent / expanded(str(spec.get("checkpoints", "checkpoints")))
     has_checkpoint = any(is_complete(one) for one in folder.glob("checkpoint_*"))
     said = start({
-        "workspace": take(parameters, "workspace", str), "verb": "train", "key": f"resumed-{before.name}",
+        "workspace": take(parameters, "workspace", str), "verb": "train", "key": resumption_key(before.name),
         "spec": {**spec, "resume": True} if has_checkpoint else spec, "env": request["env"],
         "needs_gpu": request["needs_gpu"], "python": request["python"],
         "argv": [] if request["is_engine"] else request["argv"],

@@ -29,6 +29,7 @@ from .processes import (
     send,
 )
 from .rows import earlier_gpu_jobs, state_of
+from .succession import successor_of, to_be_resumed
 
 QUEUE_POLL_S = 0.2
 # Workers of a data loader are gone within milliseconds of their parent; whatever needs longer is a stray.
@@ -97,9 +98,9 @@ def wait_for_turn(directory: Path, request: Json) -> str | None:
             return "stopped before it began"
         ahead = earlier_gpu_jobs(directory, waiting=False) if request.get("needs_gpu") else []
         if request.get("after"):
-            first = directory.parent / request["after"]
+            first = successor_of(directory.parent / request["after"])
             word = state_of(first)[0] if first.is_dir() else "lost"
-            if word not in ("queued", "starting", "running", "succeeded"):
+            if word not in ("queued", "starting", "running", "succeeded") and first != to_be_resumed(directory.parent):
                 return f"not started: job {first.name} did not succeed ({word})"
             ahead += [first] if word != "succeeded" else []
         if not ahead and not is_going_down():
