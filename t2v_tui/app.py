@@ -118,8 +118,11 @@ class CockpitApp(HearingApp):
 
     def _may_change(self) -> bool:
         if self.state.is_read_only:
-            self.notify("this app only looks: it was opened with --read-only", timeout=4)
+            self.say_read_only()
         return not self.state.is_read_only
+
+    def say_read_only(self) -> None:
+        self.notify("this app only looks: it was opened with --read-only", timeout=4)
 
     @on(StopWork)
     def _stop_work(self, message: StopWork) -> None:
@@ -173,6 +176,10 @@ class CockpitApp(HearingApp):
     def keys_for(self, where: str) -> list[Key]:
         """The keys of a pane, as the user has set them."""
         return with_keymap(keys_for(where, is_read_only=self.state.is_read_only), self.settings.keys)
+
+    def writing_keys_for(self, where: str) -> list[Key]:
+        """Those of a pane that `--read-only` leaves out."""
+        return with_keymap([key for key in keys_for(where) if key.writes], self.settings.keys)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """`--read-only` leaves out what starts, ends, changes or costs something."""

@@ -10,6 +10,9 @@ from typing import Any
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SHIPPED = "embedded/denoiser"
+SHIPPED_NAME = "embedded"
+# What is asked again for another seed; the rest is where the video went.
+AGAIN = ("prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,37 @@ def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+CHECKPOINT = "checkpoint_"
+
+
 def checkpoint_asked(path: str) -> str:
-    """How a checkpoint is asked for in any workspace: `checkpoints/NAME`, or `embedded` for the shipped one."""
+    """How a checkpoint is asked for in any workspace: `checkpoints/NAME`, or `embedded` for the shipped one.
+
+    A run that has a folder of its own in `checkpoints/` keeps it: `checkpoints/RUN/NAME`.
+    """
     if path.endswith(SHIPPED):
-        return "embedded"
-    return f"checkpoints/{PurePosixPath(path).name}" if "/" in path else path
+        return SHIPPED_NAME
+    parts = PurePosixPath(path).parts
+    if len(parts) >= 3 and parts[-3] == "checkpoints" != parts[-2]:
+        return "/".join(parts[-3:])
+    return f"checkpoints/{parts[-1]}" if "/" in path else path
+
+
+def is_checkpoint(name: str) -> bool:
+    """By the name of its folder; others may hold the checkpoints of one run."""
+    return name.startswith(CHECKPOINT)
+
+
+def shown_name(name: str) -> str:
+    """`checkpoint_epoch_20` as `epoch 20`; in the folder of a run of its own, `20261125-1309/…`, as `1309/ep 20`."""
+    run, _, leaf = name.rpartition("/")
+    words = leaf.removeprefix(CHECKPOINT).replace("_", " ")
+    return f"{run.rpartition('-')[2]}/{words.replace('epoch', 'ep').replace('step', 'st')}" if run else words
+
+
+def again(video: VideoView, seed: int) -> dict[str, Any]:
+    """What to ask for the same video from other noise."""
+    values = {name: video.settings[name] for name in AGAIN if video.settings.get(name) is not None}
+    if "checkpoint" in values:
+        values["checkpoint"] = checkpoint_asked(str(values["checkpoint"]))
+    return values | {"seed": seed}

@@ -9,7 +9,14 @@ from typing import Any
 
 from t2v_core.files import MANIFEST, STAGING, incompleteness
 from t2v_core.workspace import Workspace
-from t2v_tui.holdings import VIDEO_SUFFIXES, CheckpointView, VideoView, info_of_checkpoint, info_of_video
+from t2v_tui.holdings import (
+    VIDEO_SUFFIXES,
+    CheckpointView,
+    VideoView,
+    info_of_checkpoint,
+    info_of_video,
+    is_checkpoint,
+)
 
 TRAINER = "trainer.json"
 
@@ -24,17 +31,27 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def checkpoints_here(workspace: Workspace) -> tuple[CheckpointView, ...]:
-    """Every folder in `checkpoints/`, complete or not."""
-    folders = sorted(path for path in workspace.checkpoints.glob("*") if path.is_dir())
-    return tuple(_checkpoint(path) for path in folders if not path.name.startswith("."))
+    """Every checkpoint in `checkpoints/` and in the folders there that runs have of their own, complete or not."""
+    found: list[CheckpointView] = []
+    for path in _folders(workspace.checkpoints):
+        own = _folders(path)
+        if own and not is_checkpoint(path.name):
+            found += [_checkpoint(one, f"{path.name}/{one.name}") for one in own]
+        else:
+            found.append(_checkpoint(path, path.name))
+    return tuple(found)
 
 
-def _checkpoint(path: Path) -> CheckpointView:
+def _folders(path: Path) -> list[Path]:
+    return sorted(one for one in path.glob("*") if one.is_dir() and not one.name.startswith("."))
+
+
+def _checkpoint(path: Path, name: str) -> CheckpointView:
     files = tuple(sorted((file.name, file.stat().st_size) for file in path.glob("*") if file.is_file()))
     kept = tuple((name, size) for name, size in files if not name.startswith(STAGING))
     changed = path / MANIFEST if (path / MANIFEST).is_file() else path
     view = CheckpointView(
-        path.name,
+        name,
         sum(size for _, size in files),
         incompleteness(path) or "",
         changed_t=changed.stat().st_mtime,

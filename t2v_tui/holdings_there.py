@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from remote.errors import JobNotFound
-from t2v_tui.holdings import VIDEO_SUFFIXES, CheckpointView, VideoView, info_of_checkpoint, info_of_video
+from t2v_tui.holdings import (
+    VIDEO_SUFFIXES,
+    CheckpointView,
+    VideoView,
+    info_of_checkpoint,
+    info_of_video,
+    is_checkpoint,
+)
 from t2v_tui.holdings_here import TRAINER, made_from
 
 if TYPE_CHECKING:
@@ -37,21 +44,33 @@ def read_there(jobs: HostJobs, path: str) -> Mapping[str, Any]:
 
 
 def checkpoints_there(jobs: HostJobs, known: Mapping[str, CheckpointView] | None = None) -> tuple[CheckpointView, ...]:
-    """Every folder in `checkpoints/` of the host.
+    """Every checkpoint in `checkpoints/` of the host and in the folders there that runs have of their own.
 
     known: what was read before; of a folder that has not changed nothing is read again
     """
     files: dict[str, list[tuple[str, int]]] = {}
-    folders: list[Mapping[str, Any]] = []
-    for entry in listing(jobs, "checkpoints", 2):
-        folder, _, name = str(entry["path"]).partition("/")
-        if folder.startswith("."):
+    folders: dict[str, Mapping[str, Any]] = {}
+    for entry in listing(jobs, "checkpoints", 3):
+        path = PurePosixPath(str(entry["path"]))
+        if any(part.startswith(".") for part in path.parts[:2]):
             continue
-        if name:
-            files.setdefault(folder, []).append((name, int(entry["size_bytes"])))
-        elif entry["kind"] == "folder":
-            folders.append(entry)
-    return tuple(_checkpoint(jobs, entry, files.get(str(entry["path"]), []), known or {}) for entry in folders)
+        if entry["kind"] == "folder":
+            folders[str(path)] = entry
+        else:
+            files.setdefault(str(path.parent), []).append((path.name, int(entry["size_bytes"])))
+    return tuple(
+        _checkpoint(jobs, folders[name], files.get(name, []), known or {}) for name in _of_checkpoints(list(folders))
+    )
+
+
+def _of_checkpoints(folders: Sequence[str]) -> list[str]:
+    """Those that are checkpoints, and not what holds them or lies in them."""
+    runs = {name.partition("/")[0] for name in folders if "/" in name}
+    runs = {name for name in runs if not is_checkpoint(name)}
+    return [
+        name for name in folders
+        if (name not in runs if "/" not in name else name.count("/") == 1 and name.partition("/")[0] in runs)
+    ]  # fmt: skip
 
 
 def _checkpoint(

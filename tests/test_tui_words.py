@@ -13,7 +13,9 @@ from tui_states import HERE, NOW, RUN, empty, live
 
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
+from t2v_tui.keys import KEYS
 from t2v_tui.no_curve import before_curve, title_of
+from t2v_tui.screens.dialogs import HELP_WIDTH, help_text
 from t2v_tui.screens.train import RunsList
 from t2v_tui.state import State
 
@@ -119,3 +121,37 @@ def test_other_work_than_a_training_is_not_called_a_loss() -> None:
     assert words.startswith("generate, which has no loss: ✗ failed")
     assert "enter in the list of runs shows a training" in words
     assert before_curve(replace(state, shown=RUN), NOW) == ""
+
+
+@on_screen
+@pytest.mark.parametrize(("screen", "key"), [("train", "x"), ("train", "t"), ("jobs", "x"), ("vm", "u"), ("data", "b")])
+async def test_a_key_that_read_only_leaves_out_says_why(tmp_path: Path, screen: str, key: str) -> None:
+    app = app_of(replace(live(), is_read_only=True), screen, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "read-only" in str(app.screen.query_one("#footer").render())
+        await pilot.press(key)
+        await eventually(pilot, lambda: "opened with --read-only" in said(app))
+        assert (len(app.screen_stack), app.state.launch) == (1, None)
+
+
+@on_screen
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)])
+async def test_what_ends_the_help_is_in_sight_and_no_line_of_it_is_broken(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    app = app_of(live(), "train", tmp_path)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause(0.1)
+        hint = app.screen.query_one(".hint").region
+        assert app.screen.query_one("#box").content_region.contains_region(hint)
+
+
+def test_every_line_of_help_fits_its_box() -> None:
+    groups = [
+        (place, [key for key in KEYS if key.where == place]) for place in dict.fromkeys(key.where for key in KEYS)
+    ]
+    lines = help_text(groups).plain.splitlines()
+    assert max(map(len, lines)) <= HELP_WIDTH + 12
+    assert all(any(line.endswith(key.id) for line in lines) for key in KEYS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.dom import DOMNode
 from textual.events import DescendantFocus, Mount, ScreenResume
 from textual.screen import Screen
 
-from t2v_tui.keys import Key, is_writing
+from t2v_tui.keys import EVERYWHERE, Key, is_writing
 from t2v_tui.state import State
 from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
 
@@ -82,7 +82,7 @@ class Cockpit(Screen[None]):
     @on(DescendantFocus)
     def _show_keys(self) -> None:
         if self._is_made:
-            self.query_one(Footer).show_keys(self.footer_keys())
+            self.query_one(Footer).show_keys(self.footer_keys(), is_read_only=self.cockpit.state.is_read_only)
 
     def footer_keys(self) -> list[Key]:
         """By importance: of the screen, of the pane with the focus, then those that hold everywhere."""
@@ -95,6 +95,17 @@ class Cockpit(Screen[None]):
         if self.is_attached and self.cockpit.state.is_read_only and is_writing(action, self.NAME):
             return False
         return super().check_action(action, parameters)
+
+    def on_key(self, event: events.Key) -> None:
+        """What is left of a key that `--read-only` leaves out: a word that it does so."""
+        if self.cockpit.state.is_read_only and event.key in self._left_out():
+            self.cockpit.say_read_only()
+
+    def _left_out(self) -> set[str]:
+        """The keys that start, end, change or cost something here."""
+        places = (*self.panes(), self.NAME, EVERYWHERE)
+        keys = [key for place in places for key in self.cockpit.writing_keys_for(place)]
+        return {name for key in keys for name in key.keys.split(",")}
 
     def panes(self) -> Iterator[str]:
         """Names of the panes that have the focus, the innermost first."""

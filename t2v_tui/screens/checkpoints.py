@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import DataTable
 
 from t2v_tui.headline import is_off
-from t2v_tui.holdings import CheckpointPair, CheckpointView, side_by_side
+from t2v_tui.holdings import CheckpointPair, CheckpointView, shown_name, side_by_side
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo
 from t2v_tui.screens.dialogs import Question
@@ -130,7 +130,8 @@ class CheckpointsScreen(HoldingsScreen):
     def _facts(self, pair: CheckpointPair) -> Content:
         """Two lines about the chosen one: what it is, and what is to be known before it is removed."""
         view = pair.any
-        what = [view.preset, f"epoch {view.epoch}" if view.epoch is not None else "", *(
+        own = f"checkpoints/{view.name}" if "/" in view.name else ""
+        what = [own, view.preset, f"epoch {view.epoch}" if view.epoch is not None else "", *(
             _in_words(f"{name} {value:.3g}") for name, value in pair.scores[:4]
         )]  # fmt: skip
         first = " · ".join(filter(None, what)) or "its trainer.json says nothing"
@@ -256,11 +257,6 @@ def main_score(pair: CheckpointPair) -> str:
     if name is None:
         return "—"
     return f"{100 * scores[name]:.0f} %" if "obeyed" in name else f"{scores[name]:.3f}"
-
-
-def shown_name(name: str) -> str:
-    """`checkpoint_epoch_20` as `epoch 20`."""
-    return name.removeprefix("checkpoint_").replace("_", " ")
 
 
 def _short(name: str, cells: int) -> str:

@@ -17,8 +17,8 @@ from textual.widgets import Button, DataTable, Static
 from t2v_tui.keys import Key
 from t2v_tui.widgets.lists import ListTable
 
-# Of a line of help at 80 columns, without its key.
-HELP_WIDTH = 60
+# Of a line of help at 80 columns, without its key and the bar beside it.
+HELP_WIDTH = 58
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,14 @@ class Help(Panel):
             yield Static("Keys", id="title")
             with VerticalScroll(id="lines"):
                 yield Static(help_text(self.groups), markup=False)
-            yield Static("j k scroll · esc closes · [tui.keys] in t2v.toml sets others", classes="hint", markup=False)
+            yield Static("j k scroll · esc closes · [tui.keys] of t2v.toml", classes="hint", markup=False)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#lines").scroll_relative(y=lines, animate=False)
 
 
 def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Text:
-    """`t  start training …  start`: key, sentence and the name for [tui.keys]."""
+    """`t  start training …  start`: key, sentence and the name for [tui.keys], which has its own line if need be."""
     text = Text()
     for name, keys in groups:
         if not keys:
@@ -134,9 +134,8 @@ def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Text:
         text.append(f"{name or 'everywhere'}\n", "bold")
         for key in keys:
             shown = " ".join(one for one in key.all_shown)
-            line = f"{key.what:<44}  {key.id}"
-            has_room = len(line) <= HELP_WIDTH
             text.append(f"  {shown:<9} ", "bold cyan").append(key.what)
-            text.append(f"{line[len(key.what) :]}\n" if has_room else "\n", "dim")
+            room = HELP_WIDTH - len(key.what)
+            text.append(f"{key.id:>{room}}\n" if len(key.id) + 2 <= room else f"\n{key.id:>{HELP_WIDTH + 12}}\n", "dim")
         text.append("\n")
     return text

@@ -68,6 +68,14 @@ class GenerateScreen(SamplingScreen):
         if "prompt" in values:
             self.prompt.value = str(values["prompt"])
         if values.get("checkpoint"):
-            values["checkpoint"] = checkpoint_asked(str(values["checkpoint"]))
+            values["checkpoint"] = self._checkpoint_and_host(str(values["checkpoint"]))
         self.form.fill(self.form.values | values)
         self.prompt.focus()
+
+    def _checkpoint_and_host(self, path: str) -> str:
+        """One that lies on one host only is used there."""
+        asked_for = checkpoint_asked(path)
+        places = [self.chosen_host, LOCAL, self.host]
+        place = next((one for one in places if self.has_checkpoint(one, asked_for)), self.chosen_host)
+        self.query_one("#host", Choice).choose(place)
+        return self.checkpoint_for(path, place)

@@ -15,8 +15,9 @@ from textual import work
 from textual.message import Message
 
 from t2v_core.errors import EngineError
+from t2v_core.files import MANIFEST
 from t2v_tui.headline import is_off
-from t2v_tui.holdings import CheckpointView, VideoView
+from t2v_tui.holdings import SHIPPED_NAME, CheckpointView, VideoView
 from t2v_tui.messages import Failed, Heard, Told
 from t2v_tui.pulling import PullStream
 from t2v_tui.screens.base import Cockpit
@@ -109,6 +110,15 @@ class HoldingsScreen(Cockpit):
     @property
     def services(self) -> Services | None:
         return self.cockpit.services
+
+    def has_checkpoint(self, host: str, path: str) -> bool:
+        """Whether a host is known to have it whole; the shipped one is everywhere."""
+        if path in ("", SHIPPED_NAME):
+            return True
+        if host == LOCAL:
+            return (self.cockpit.workspace.root / path / MANIFEST).is_file()
+        there = self.known_there()
+        return host == there.host and any(view.path == path and view.is_complete for view in there.checkpoints)
 
     # Reading
 

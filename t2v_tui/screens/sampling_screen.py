@@ -12,6 +12,8 @@ from textual.message import Message
 from textual.widgets import DataTable, Input
 
 from t2v_core.errors import EngineError
+from t2v_core.files import MANIFEST
+from t2v_tui.holdings import SHIPPED_NAME, checkpoint_asked, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.prompts import read_prompts, remember_prompt
 from t2v_tui.samples_home import in_workspace
@@ -87,16 +89,16 @@ class SamplingScreen(WatchingScreen):
     def _offer_checkpoints(self) -> None:
         """Those that are here; the shipped one first while there is none, as `latest` would only fail."""
         views = sorted(self.here.checkpoints, key=lambda view: -(view.step or 0))
-        named = [(view.path, view.name.removeprefix("checkpoint_")) for view in views if view.is_complete]
+        named = [(view.path, _short(view.name)) for view in views if view.is_complete]
         entry = self.form.query_one("#in-checkpoint", Choice)
-        choices = [("", "latest"), ("embedded", "shipped"), *named]
+        choices = [("", "latest"), (SHIPPED_NAME, "shipped"), *named]
         if entry.value not in dict(choices):  # it came with a video, and lies elsewhere
-            choices.append((entry.value, entry.value.removeprefix("checkpoints/checkpoint_")))
+            choices.append((entry.value, _short(entry.value.removeprefix("checkpoints/"))))
         self.form.offer("checkpoint", choices)
         if self.here.is_read and not self._has_offered:
             self._has_offered = True
             if not named and not entry.value:
-                entry.choose("embedded")
+                entry.choose(SHIPPED_NAME)
 
     def _cells(self, job: JobView, state: State) -> tuple[Text, ...]:
         row, spec, run = job.row, self._specs.get(job.key, {}), state.runs.get(job.key)
@@ -151,6 +153,18 @@ class SamplingScreen(WatchingScreen):
         self.prompt.remember(message.prompts)
 
     # Asking
+
+    def checkpoint_for(self, path: str, host: str) -> str:
+        """How the checkpoint of another video is asked for there; where it is not: what is, and a word."""
+        asked_for = checkpoint_asked(path)
+        is_known = host == LOCAL or self.known_there().is_read
+        if not is_known or self.has_checkpoint(host, asked_for):
+            return asked_for
+        has_any = host != LOCAL or any(self.cockpit.workspace.checkpoints.glob(f"*/{MANIFEST}"))
+        name = shown_name(asked_for.removeprefix("checkpoints/"))
+        instead = "the latest one there" if has_any else "the shipped model"
+        self.notify(f"{name} is not on {host}: {instead} is taken instead", timeout=6, markup=False)
+        return "" if has_any else SHIPPED_NAME
 
     def start(self, values: Mapping[str, Any], host: str = "") -> None:
         """Start the work, remember the prompt, and watch the job. host: default: the chosen one"""
@@ -246,3 +260,8 @@ def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
         return f"{head}\n{what_it_waits_for(row) or 'it begins in a moment'}"
     doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
     return f"{head}\n{doing or 'loading the model takes a few seconds'}\nThe first picture appears here."
+
+
+def _short(checkpoint: str) -> str:
+    """`epoch_20`, as people write it in commands."""
+    return shown_name(checkpoint).replace(" ", "_")

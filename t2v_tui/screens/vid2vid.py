@@ -16,7 +16,6 @@ from textual.events import Paste
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from t2v_tui.holdings import checkpoint_asked
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed
 from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
@@ -118,10 +117,12 @@ class Vid2VidScreen(SamplingScreen):
             return
         self.path.value = str(arrival["input"])
         self.path.cursor_position = 0
+        host = LOCAL if arrival.get("is_here", True) else self.cockpit.state.host
         if arrival.get("checkpoint"):
-            self.form.fill(self.form.values | {"checkpoint": checkpoint_asked(str(arrival["checkpoint"]))})
+            checkpoint = self.checkpoint_for(str(arrival["checkpoint"]), host)
+            self.form.fill(self.form.values | {"checkpoint": checkpoint})
         self.prompt.value = str(arrival.get("prompt", ""))
-        self.query_one("#host", Choice).choose(LOCAL if arrival.get("is_here", True) else self.cockpit.state.host)
+        self.query_one("#host", Choice).choose(host)
         self.prompt.focus()
 
     def show(self, state: State, now_t: float) -> None:

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from t2v_core.errors import EngineError
-from t2v_tui.holdings import VideoView, both_places, checkpoint_asked
+from t2v_tui.holdings import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, StartWork
 from t2v_tui.screens.dialogs import Question
@@ -41,8 +41,6 @@ NOTHING = """No video yet, here or on a host.
     in seconds
 t   trains a model, which makes
     some at each checkpoint"""
-# What is asked again for another seed; the rest is where the video went.
-AGAIN = ("prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint")
 
 
 class VideosScreen(HoldingsScreen):
@@ -230,7 +228,14 @@ class VideosScreen(HoldingsScreen):
             self.post_message(Failed("nothing is known of how it was made", "4 makes a video from a prompt"))
             return
         values = again(video, secrets.randbelow(9_999) + 1)
-        self.post_message(StartWork("generate", values, LOCAL if video.is_here else self.host))
+        checkpoint, places = str(values.get("checkpoint", "")), ([LOCAL] if video.is_here else []) + [self.host]
+        place = next((one for one in places if self.has_checkpoint(one, checkpoint)), None)
+        if place is None:
+            name = shown_name(checkpoint.removeprefix("checkpoints/"))
+            where = " or ".join(dict.fromkeys(places))
+            self.post_message(Failed(f"{name}, which made it, is not seen on {where}", "e takes its settings along"))
+            return
+        self.post_message(StartWork("generate", values, place))
         self.notify(f"“{video.prompt}” again, with seed {values['seed']}", markup=False)
 
     def action_edit(self) -> None:
@@ -259,14 +264,6 @@ class VideosScreen(HoldingsScreen):
         lines = (video.title, size(video.size_bytes), copies, way_back(host, video.size_bytes))
         question = Question(f"Delete {video.name} {'here' if video.is_here else f'on {host}'}", lines, "Delete", "y")
         self.ask_to_remove(host, [video.path, str(PurePosixPath(video.path).with_suffix(".json"))], question)
-
-
-def again(video: VideoView, seed: int) -> dict[str, Any]:
-    """What to ask for the same video from other noise."""
-    values = {name: video.settings[name] for name in AGAIN if video.settings.get(name) is not None}
-    if "checkpoint" in values:
-        values["checkpoint"] = checkpoint_asked(str(values["checkpoint"]))
-    return values | {"seed": seed}
 
 
 def facts_of(video: VideoView) -> Content:

@@ -115,15 +115,19 @@ class Tabs(Line):
         self.show_zones(Content.assemble(*pieces), zones)
 
 
+READ_ONLY = "  read-only"
+
+
 class Footer(Line):
     """Keys by importance; help, palette and quit always within the first 80 columns."""
 
     def __init__(self) -> None:
         super().__init__(id="footer")
         self._keys: Sequence[Key] = ()
+        self._is_read_only = False
 
-    def show_keys(self, keys: Sequence[Key]) -> None:
-        self._keys = [key for key in keys if key.label]
+    def show_keys(self, keys: Sequence[Key], *, is_read_only: bool = False) -> None:
+        self._keys, self._is_read_only = [key for key in keys if key.label], is_read_only
         self._draw()
 
     def on_resize(self, _event: Resize) -> None:
@@ -152,6 +156,8 @@ class Footer(Line):
             pieces += [(f" {key.shown}", "bold $accent"), (f" {key.label} ", "$text-muted")]
             zones.append((column, column + _width(key), f"app.press('{key.id}')"))
             column += _width(key)
+        if self._is_read_only and column + cell_len(READ_ONLY) <= width:
+            pieces.append((READ_ONLY, "$text-warning"))
         self.show_zones(Content.assemble(*pieces), zones)
 
 

@@ -53,7 +53,7 @@ class Choice(Widget, can_focus=True):
         Binding("left", "turn(-1)", "previous", show=False),
     ]
     DEFAULT_CSS = """
-    Choice { height: 1; width: 1fr; color: $foreground; }
+    Choice { height: 1; width: 1fr; color: $foreground; text-wrap: nowrap; text-overflow: ellipsis; }
     Choice:focus { background: $accent 25%; }
     """
 

@@ -18,6 +18,10 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.specs import SPECS, make_spec
 from t2v_tui.widgets.entries import Choice
 
+YES_OR_NO = (("False", "no"), ("True", "yes"))
+# Names that are wider than their column.
+SHORT_NAMES = {"gradient_accumulation": "grad accumulation"}
+
 
 class SpecForm(VerticalScroll, can_focus=False):
     """Rows of some settings of one verb. An empty entry is the default, which it shows.
@@ -29,7 +33,7 @@ class SpecForm(VerticalScroll, can_focus=False):
     DEFAULT_CSS = """
     SpecForm { height: 1fr; scrollbar-size-vertical: 1; }
     SpecForm .row { height: 1; }
-    SpecForm .name { width: 17; color: $text-muted; }
+    SpecForm .name { width: 18; color: $text-muted; }
     SpecForm .row:focus-within .name { color: $accent; }
     SpecForm Input, SpecForm Choice { width: 14; }
     SpecForm .about { width: 1fr; height: 1; color: $text-muted; padding-left: 2; }
@@ -63,11 +67,13 @@ class SpecForm(VerticalScroll, can_focus=False):
         for name in self.names:
             field = self.fields[name]
             with Horizontal(classes="row"):
-                yield Static(name.replace("_", " "), classes="name", markup=False)
+                yield Static(SHORT_NAMES.get(name, name.replace("_", " ")), classes="name", markup=False)
                 yield self._entry(name, field)
                 yield Static(field.description or "", classes="about", markup=False)
 
     def _entry(self, name: str, field: FieldInfo) -> Widget:
+        if field.annotation is bool:
+            return Choice(YES_OR_NO, str(field.default), id=f"in-{name}")
         words = [word for word in get_args(field.annotation) if isinstance(word, str)]
         if name in self._choices or words:
             return Choice(
