@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from far_host import far_host
+from far_services import FarServices
 from in_terminal import eventually, on_screen
-from results_world import NOW, add_checkpoint, add_video, results, state_of
+from results_world import NOW, add_checkpoint, add_video, results, state_of, with_job
 
 from remote.host_jobs import HostJobs
 from remote.hosts import LocalHost
@@ -19,6 +22,7 @@ from t2v_tui.messages import GoTo
 from t2v_tui.screens.checkpoints import CheckpointsScreen
 from t2v_tui.screens.holdings_screen import HoldingsScreen, There
 from t2v_tui.screens.sampling_screen import SamplingScreen
+from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.trash import bring_back, deleted, put_away
 from t2v_tui.widgets.entries import Choice
 
@@ -137,3 +141,40 @@ async def test_the_facts_of_one_in_a_folder_name_that_folder(tmp_path: Path) -> 
         await eventually(pilot, lambda: len(screen.pairs) == 2)
         pair = next(pair for pair in screen.pairs if "/" in pair.name)
         assert screen._facts(pair).plain.startswith(f"checkpoints/{RUN}/checkpoint_epoch_3 · tiny · epoch 3\n")
+
+
+@on_screen
+async def test_who_waits_for_a_training_hears_that_it_may_remove_the_checkpoint(tmp_path: Path) -> None:
+    add_checkpoint(tmp_path, 18, loss=0.4)
+    state, _ = with_job(state_of(Workspace(tmp_path), host="local"), "train")
+    app = CockpitApp(Workspace(tmp_path), services=None, state=replace(state, is_read_only=True), now=lambda: NOW)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.switch_mode("generate")
+        screen = app.screen
+        assert isinstance(screen, SamplingScreen)
+        screen.start({"prompt": "a red circle"})
+        await pilot.pause()
+        assert "may be gone" not in said(app)
+        screen.start({"prompt": "a red circle", "checkpoint": "checkpoints/checkpoint_epoch_18"})
+        await eventually(pilot, lambda: "keeps its newest and best: epoch 18 may be gone" in said(app))
+
+
+@on_screen
+async def test_videos_of_a_host_are_listed_with_their_prompts(tmp_path: Path) -> None:
+    with far_host(tmp_path) as far:
+        far.write_settings()
+        for epoch in (1, 2, 3):
+            add_video(far.there, f"samples/checkpoint_epoch_{epoch}/0.mp4", f"a red square, {epoch}", age_s=epoch)
+        services = FarServices(far.here, far)
+        app = CockpitApp(far.here, services=services, first="videos")
+        try:
+            async with app.run_test(size=(120, 40)) as pilot:
+                await eventually(pilot, lambda: "vm" in app.state.hosts)
+                app.choose_host("vm")
+                screen = app.screen
+                assert isinstance(screen, VideosScreen)
+                screen.read_anew()
+                titles = [f"a red square, {epoch}" for epoch in (1, 2, 3)]
+                await eventually(pilot, lambda: [video.title for video in screen.videos] == titles)
+        finally:
+            services.close()

@@ -174,7 +174,18 @@ class SamplingScreen(WatchingScreen):
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.result.say("it begins: loading the model takes a few seconds")
-        self.post_message(StartWork(self.VERB, {**values, "preview": True}, host or self.chosen_host, then=self.NAME))
+        host = host or self.chosen_host
+        self._warn_of_training(str(values.get("checkpoint", "")), host)
+        self.post_message(StartWork(self.VERB, {**values, "preview": True}, host, then=self.NAME))
+
+    def _warn_of_training(self, checkpoint: str, host: str) -> None:
+        """Who waits for a training may find that it has removed the checkpoint that was chosen."""
+        jobs = self.cockpit.state.jobs.values()
+        trains = any(job.key.host == host and job.row.verb == "train" and not job.row.has_ended for job in jobs)
+        if trains and checkpoint.startswith("checkpoints/"):
+            name = shown_name(checkpoint.removeprefix("checkpoints/"))
+            text = f"the training on {host} keeps its newest and best: {name} may be gone when it is this one's turn"
+            self.notify(f"{text}; ‹ latest › never is", timeout=8, severity="warning", markup=False)
 
     def asked(self) -> dict[str, Any] | None:
         """Prompt and settings; None, and a word why, when something is wrong."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,6 +35,8 @@ from t2v_tui.words import ago, grouped, size
 if TYPE_CHECKING:
     from t2v_tui.services import Services
 
+# A round trip each: by then the list is longer than a screen.
+MOST_DESCRIBED = 30
 COLUMNS = (("age", 6), ("where", 6), ("video", None))
 NOTHING = """No video yet, here or on a host.
 
@@ -99,6 +102,7 @@ class VideosScreen(HoldingsScreen):
     def show(self, state: State, now_t: float) -> None:
         there = self.known_there()
         self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
+        self._describe([video for video in self.videos if not video.is_here][:MOST_DESCRIBED])
         self.table.show_rows([(video.path, _cells(video, now_t)) for video in self.videos])
         is_empty = not self.videos
         self.query_one("#nothing").display = is_empty
@@ -147,7 +151,7 @@ class VideosScreen(HoldingsScreen):
 
     def _show_chosen(self) -> None:
         video = self.chosen
-        self.query_one("#show", Pane).entitle(video.name if video is not None else "preview")
+        self.query_one("#show", Pane).entitle(video.path.removeprefix("outputs/") if video else "preview")
         self.query_one("#facts", Words).say(facts_of(video) if video is not None else "")
         if video is None:
             self.player.show(None)
@@ -155,24 +159,26 @@ class VideosScreen(HoldingsScreen):
             self.player.show(self.cockpit.workspace.root / video.path)
         else:
             self.player.say(f"It is on {self.host} only.\np   brings it here")
-            self._describe(video)
+            self._describe([video])
 
     @on(DataTable.RowHighlighted)
     def _other_row(self) -> None:
         self._show_chosen()
 
-    def _describe(self, video: VideoView) -> None:
-        key = (self.host, video.path, video.changed_t)
-        if self.services is not None and key not in self._described:
-            self._described[key] = video
-            self._read_description(self.services, self.host, video)
+    def _describe(self, videos: Sequence[VideoView]) -> None:
+        """Read what lies beside them on the host, once."""
+        unread = [one for one in videos if (self.host, one.path, one.changed_t) not in self._described]
+        if self.services is not None and unread:
+            self._described.update({(self.host, one.path, one.changed_t): one for one in unread})
+            self._read_descriptions(self.services, self.host, unread)
 
     @work(thread=True, group="describe", exit_on_error=False)
-    def _read_description(self, services: Services, host: str, video: VideoView) -> None:
+    def _read_descriptions(self, services: Services, host: str, videos: Sequence[VideoView]) -> None:
         from t2v_tui.holdings_there import described_there  # noqa: PLC0415
 
         try:
-            self.post_message(self.Described(host, described_there(services.jobs(host), video)))
+            for video in videos:
+                self.post_message(self.Described(host, described_there(services.jobs(host), video)))
         except EngineError:  # the screen says of the link what there is to say
             return
 
