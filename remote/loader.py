@@ -25,28 +25,47 @@ import glob, hashlib, json, os, shutil, sys
 sha, run = sys.argv[1:3]
 home = os.path.expanduser("~/.cache/t2v")
 folder = os.path.join(home, "agent-" + sha)
-modules = {}
-for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.py"))):
-    with open(path, encoding="utf-8", errors="replace") as file:
-        modules[os.path.basename(path)] = file.read()
-if hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest() != sha:
+def is_whole():
+    modules = {}
+    try:
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.py"))):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                modules[os.path.basename(path)] = file.read()
+    except OSError:
+        return False
+    return hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest() == sha
+def place(partial):
+    try:
+        os.rename(partial, folder)
+        return
+    except OSError:
+        if is_whole():  # somebody else was quicker, and may be importing from it just now
+            shutil.rmtree(partial)
+            return
+    damaged = partial + ".damaged"
+    try:
+        os.rename(folder, damaged)
+    except OSError:
+        pass
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        shutil.rmtree(partial)
+    shutil.rmtree(damaged, ignore_errors=True)
+if not is_whole():
     sys.stdout.write("need\\n")
     sys.stdout.flush()
     data = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
     if hashlib.sha256(data).hexdigest() != sha:
         sys.exit("the agent arrived damaged")
     partial = "%s.%d" % (folder, os.getpid())
-    os.makedirs(partial)
+    os.makedirs(partial, exist_ok=True)
     for name, text in json.loads(data).items():
         with open(os.path.join(partial, name), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        os.rename(partial, folder)
-    except OSError:
-        shutil.rmtree(partial)  # somebody else was quicker
+    place(partial)
 sys.argv = [run, folder] + sys.argv[3:]
 exec(run)
 """
