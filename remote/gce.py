@@ -173,10 +173,10 @@ class Vm:
         left: threading.Event | None = None,
     ) -> VmState:
         """Look until it is where it was to go. The client's own `result()` would ask another endpoint, for ever."""
-        look, left = 0, left or threading.Event()
+        look, left, has_come_up = 0, left or threading.Event(), False
         while True:
             try:
-                failed = self._failure(operation)
+                is_over, failed = self._outcome(operation)
                 state = self.state()
             except CloudUnreachable as error:
                 if time.monotonic() > deadline:
@@ -190,19 +190,27 @@ class Vm:
                     return state
                 if failed is not None and state.status not in ON_THE_WAY_UP + ON_THE_WAY_DOWN:
                     raise failed
+                if has_come_up and is_over and state.is_stopped:
+                    raise CloudError(
+                        f"{self.name} is {state.status} again: it was stopped or preempted while it came up",
+                        "start it again",
+                    )
+                has_come_up = has_come_up or state.status in ON_THE_WAY_UP
                 if time.monotonic() > deadline:
                     raise self._not_confirmed(state)
             if left.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
                 raise StartLeft(f"nobody waits for {self.name} any more")
             look += 1
 
-    def _failure(self, operation: Mapping[str, Any] | None) -> CloudError | None:
-        """Why an operation failed; None while it goes on, when it is done, and when the API has forgotten it."""
+    def _outcome(self, operation: Mapping[str, Any] | None) -> tuple[bool, CloudError | None]:
+        """(whether an operation is over, why it failed); one that the API has forgotten is over."""
         if operation is None:
-            return None
-        with suppress(VmNotFound):
-            return error_of_operation(self._operation(operation), self.zone)
-        return None
+            return True, None
+        try:
+            said = self._operation(operation)
+        except VmNotFound:
+            return True, None
+        return said.get("status") == "DONE", error_of_operation(said, self.zone)
 
     def _operation(self, operation: Mapping[str, Any]) -> dict[str, Any]:
         return self.client.ask("operation", project=self.project, zone=self.zone, operation=operation["name"])

@@ -137,6 +137,22 @@ def test_a_suspended_one_is_resumed(gce: Gce) -> None:
     assert (posts(gce, "resume"), posts(gce, "start")) == (1, 0)
 
 
+def test_one_that_goes_down_again_while_it_comes_up_is_not_waited_for(
+    gce: Gce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stopped it from elsewhere, or a spot VM was preempted at once."""
+    gce.add()
+
+    def comes_and_goes(instance: Instance) -> None:
+        gce.cloud.show(instance, "STAGING")
+        wait_until(lambda: "STAGING" in gce.states)
+        gce.cloud.show(instance, "TERMINATED")
+
+    monkeypatch.setattr(gce.cloud, "bring_up", comes_and_goes)
+    with pytest.raises(CloudError, match=f"{NAME} is TERMINATED again: it was stopped or preempted while it came up"):
+        gce.vm.start(tell=gce.tell)
+
+
 def test_a_slow_operation_is_waited_for(gce: Gce) -> None:
     gce.add()
     gce.cloud.step_s = 0.3

@@ -122,6 +122,23 @@ def test_a_vm_that_is_started_from_its_screen_is_guarded_and_limited_as_from_the
         one.wait_for("ended with 0")
 
 
+def test_one_that_is_stopped_on_its_way_up_is_stopped_and_nobody_waits_for_it_to_run(vm: VmHere) -> None:
+    with comes_up_slowly(vm) as instance, on_it(vm) as one:
+        one.press("v")
+        one.wait_for("while off")
+        one.press("u")
+        one.wait_for(f"Start {NAME}")
+        one.press("y")
+        one.wait_for(rf"◔ STARTING {NAME}")
+        one.press("d")
+        one.wait_for(f"Stop {NAME}")
+        one.press("s")
+        one.wait_for(rf"○ STOPPED {NAME}")
+        assert instance.status == "TERMINATED"
+        one.press("q")
+        assert NAME not in one.wait_for("ended with 0")
+
+
 # What is said, in every case
 
 

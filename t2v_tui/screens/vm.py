@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,6 +64,7 @@ class VmScreen(Cockpit):
     def __init__(self) -> None:
         super().__init__()
         self.days: dict[str, tuple[Day, ...]] = {}
+        self._left = threading.Event()  # set for a start that nobody waits for any more
 
     def body(self) -> ComposeResult:
         with Horizontal(id="upper"):
@@ -99,6 +101,7 @@ class VmScreen(Cockpit):
 
     def _start_if(self, is_yes: bool | None) -> None:
         if is_yes:
+            self._left = threading.Event()
             self._turn(self.cockpit.state.host, is_up=True)
 
     def action_stop_vm(self) -> None:
@@ -111,7 +114,11 @@ class VmScreen(Cockpit):
 
     def _stop_if(self, is_yes: bool | None) -> None:
         if is_yes:
+            self._left.set()
             self._turn(self.cockpit.state.host, is_up=False)
+
+    def on_unmount(self) -> None:
+        self._left.set()
 
     def _machine(self) -> HostView | None:
         host = self.cockpit.state.chosen
@@ -139,12 +146,13 @@ class VmScreen(Cockpit):
         try:
             if is_up:
                 self.cockpit.being_started.add(name)
-                provider.start(partial(self._told, name), self.cockpit.closing)
+                provider.start(partial(self._told, name), self._left)
                 self.cockpit.being_started.discard(name)
             else:
                 provider.stop()
         except StartLeft:
-            return  # the app is being closed, and says itself what may go on
+            if not self.cockpit.closing.is_set():  # else the app says what may go on, after its end
+                self.cockpit.being_started.discard(name)
         except EngineError as error:
             self.cockpit.being_started.discard(name)
             self.post_message(Failed(error.message, error.hint))
