@@ -116,9 +116,15 @@ def test_rsync_that_breaks_off_within_a_file_goes_on_there(far: Far, monkeypatch
     write_checkpoint(far.there, 1, size=size)
     set_way(far, 'transfer = "rsync"')
     before = far.proxy.passed
-    far.proxy.rules.cut_after = before + 6_000 * KIB  # ema.safetensors comes first, with a seventh of the size
+    far.proxy.rules.stall_after = before + 6_000 * KIB  # ema.safetensors comes first, with a seventh of the size
+
+    def cut_once_written(row: TransferProgress) -> None:
+        if far.proxy.rules.stall_after is not None and row.done_bytes > 5_200 * KIB:
+            far.proxy.cut()
+            far.proxy.rules.stall_after = None
+
     with far.jobs() as jobs:
-        rows = pulled(jobs, "checkpoints")
+        rows = pulled(jobs, "checkpoints", look=cut_once_written)
     assert landed(rows) == ["checkpoints/checkpoint_step_1"]
     assert [note for note in notes(rows) if note.startswith("rsync: ") and note.endswith("it is tried again")]
     assert same_tree(far.there / "checkpoints", far.here.root / "checkpoints")
