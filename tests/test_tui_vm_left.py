@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,15 +37,16 @@ def vm(vm_module: VmHere) -> VmHere:
 
 @contextmanager
 def on_it(vm: VmHere) -> Iterator[Terminal]:
-    """The app, with the VM chosen, which is off."""
+    """The app as on its first day, with the VM chosen, which is off: by then it hears every key."""
+    shutil.rmtree(vm.here.root / ".t2v/tui", ignore_errors=True)
     environment = vm.gce.environment | {"XDG_CONFIG_HOME": str(vm.gce.home / ".config")}
     with terminal(t2v_tui("--workspace", str(vm.here.root)), cwd=vm.here.root, env=environment) as one:
-        one.wait_for(f"{NAME}")
-        if not re.search(f"STOPPED {NAME}", one.text()):
-            one.press("h")
-            one.wait_for("Which host works")
-            one.press("Down", "Enter")
+        one.wait_for(f"○ {NAME} stopped")
+        one.press("h")
+        one.wait_for("Which host works")
+        one.press("Down", "Enter")
         one.wait_for(rf"○ STOPPED {NAME} .* confirmed \d+ s ago")
+        one.wait_until_gone("Which host works")
         yield one
 
 
