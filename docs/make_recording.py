@@ -115,7 +115,7 @@ def play(film: Film) -> None:
     film.roll(0, until="it runs", every_s=0.2)
     film.roll(1.2, every_s=0.2)
     film.key = ""
-    film.roll(0, until=r"step \d+/", every_s=1.0, speed=10)
+    film.roll(0, until=r"step \d+/", every_s=2.0, speed=20)
     film.words = "the loss, the machine, the last sample and the log, live"
     film.roll(0, until="done after", every_s=4.0, speed=20)
     film.words = "every checkpoint's sample plays"
