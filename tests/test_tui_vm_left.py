@@ -109,6 +109,7 @@ def test_leaving_the_app_while_the_vm_comes_up_is_not_silent_about_it(vm: VmHere
         )
 
 
+@pytest.mark.slow
 def test_a_vm_that_is_started_from_its_screen_is_guarded_and_limited_as_from_the_command_line(vm: VmHere) -> None:
     instance = vm.add()
     with on_it(vm) as one:
@@ -117,7 +118,16 @@ def test_a_vm_that_is_started_from_its_screen_is_guarded_and_limited_as_from_the
         one.press("u")
         one.wait_for(f"Start {NAME}")
         one.press("y")
-        one.wait_until((vm.sshd.home / ".cache/t2v/guard/rules.json").exists)
+        notices: list[str] = []
+
+        def is_guarded() -> bool:
+            notices.extend(line for line in one.text().splitlines() if "▌" in line and line not in notices)
+            return (vm.sshd.home / ".cache/t2v/guard/rules.json").exists()
+
+        try:
+            one.wait_until(is_guarded)
+        except AssertionError as error:
+            raise AssertionError("\n".join(notices)) from error  # why, which the screen shows for some seconds only
         assert instance.max_run_s == 24 * 3600
         one.wait_for(rf"● RUNNING {NAME}", "stops in|stops when idle|stop ")
         one.press("q")
