@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -144,8 +145,25 @@ def test_a_process_killed_at_any_byte_leaves_what_the_next_one_goes_on_with(far:
     assert all_is_here(far)
     assert left_behind(far.here.root) == []
     again = far.proxy.passed - before - total
-    # What lay in a killed process's sockets is lost with it: little of a range in life, as much as one of these.
+    # What lay in a killed process's sockets is lost with it; of a stream of these sizes that may be a range.
     assert again < (kills * SMALL.range_bytes + (kills + 1) * GREETING_BYTES) * (1 + STREAMS)
+
+
+def test_what_a_killed_process_had_written_of_a_range_is_not_sent_again(far: Far) -> None:
+    far.write_settings()
+    write_checkpoint(far.there, 1, size=40_000 * KIB)
+    far.proxy.rules.stall_after = far.proxy.passed + 24_000 * KIB
+    part = far.here.root / "checkpoints/checkpoint_step_1.part/model.safetensors.part"
+    with far.t2v("pull", "checkpoints") as child:
+        wait_until(lambda: part.exists() and part.stat().st_blocks * 512 > 12_000 * KIB)
+        child.kill()
+    lines = part.with_name(f"{part.name}.journal").read_text().splitlines()[1:]
+    arrived = sum(end - begin for begin, end in merged([(row[0], row[1]) for row in map(json.loads, lines)]))
+    # The file has two ranges, and what came of each is noted every MiB.
+    assert part.stat().st_blocks * 512 - arrived < 3 * 1024 * KIB
+    far.proxy.rules.stall_after = None
+    assert far.ran("pull", "checkpoints").returncode == 0
+    assert same_tree(far.there / "checkpoints", far.here.root / "checkpoints")
 
 
 def test_a_flipped_byte_on_the_wire_never_gets_into_a_file(far: Far) -> None:

@@ -132,18 +132,16 @@ def receive_whole(root: Path, row: Json) -> str:
 
 
 def receive_range(root: Path, row: Json, mark: BusyMark) -> str:
-    part, begins = part_of(root, row), take(row, "offset", int)
-    place, is_wanted = begins, part.path.exists()
+    part = part_of(root, row)
+    place, is_wanted = take(row, "offset", int), part.path.exists()
     try:
         for data in _pieces(take(row, "n", int)):
             if is_wanted:
                 part.write(place, data)
+                part.done(place, place + len(data))  # piece by piece: who is killed cannot say how far it came
             place += len(data)
             mark.touch()
     finally:
-        with suppress(OSError):  # on a full disk; then that much comes again
-            if is_wanted:
-                part.done(begins, place)  # as far as it came: that much need not come again
         part.close()
     return ""
 

@@ -17,6 +17,8 @@ from remote.transfer.ranges import Range, RangeQueue, Request
 from remote.transfer.streams import SILENCE_S, Stream
 
 ASKED_AHEAD = 2
+# As often the journal learns how far a range came: what a killed process had written need not come again.
+NOTED_BYTES = 1024 * 1024
 
 
 class FetchStream(Stream):
@@ -58,11 +60,14 @@ class FetchStream(Stream):
             return
         if header.get("n") != one.end - one.begin:
             raise TransferFailed(f"{self.host.name} sent other bytes than it was asked for", "run it again")
-        began = one.begin
+        began = noted = one.begin
         try:
             for piece in lines.pieces(one.end - one.begin):
                 self.arrivals.take(incoming, one.begin, piece)
                 one.begin += len(piece)
+                if one.begin - noted >= NOTED_BYTES and not incoming.is_small:
+                    self.arrivals.took_range(incoming, noted, one.begin)
+                    noted = one.begin
             said = self._line(lines)
         except HostUnreachable:
             one.begin = self.arrivals.broke_off(incoming, began, one.begin)
