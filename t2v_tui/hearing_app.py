@@ -24,6 +24,7 @@ from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import notices, trash
 from t2v_tui.ears import Ears
+from t2v_tui.faults import kept_in
 from t2v_tui.launcher import Launcher
 from t2v_tui.memory import Memory, remember
 from t2v_tui.messages import Failed, Heard, ShowJob
@@ -32,6 +33,7 @@ from t2v_tui.news import (
     JobShown,
     LaunchClosed,
     LaunchLeft,
+    LaunchSaid,
     LaunchTurned,
     News,
     Remembered,
@@ -115,6 +117,7 @@ class HearingApp(App[str]):
         await self.switch_mode(self._first_screen or self._where_work_is())
         self.set_interval(1.0, self._draw)
         if self.services is not None:
+            threading.excepthook = kept_in(self.workspace, self.post_message)
             self.call_after_refresh(self.read_hosts)
             self.call_after_refresh(self.empty_trash)
 
@@ -180,6 +183,8 @@ class HearingApp(App[str]):
                 self._show_something()
             case LaunchTurned(LaunchPhase.WORKING, job) if job is not None:
                 self.post_message(ShowJob(job))
+            case LaunchSaid(step) if step.name == "VM" and self.state.launch is not None:
+                self.wake(self.state.launch.host)
             case LaunchLeft(host, step):
                 self.wake(host)
                 if step.status is not Status.OK and not shows_left(self.state, host):

@@ -49,7 +49,10 @@ class TransferStream(Stream):
             self.move()
         except EngineError as error:
             self.show(replace(self.view, state="failed", why=f"{error.message}. {error.hint}".removesuffix(". ")))
-        self.landed(None)
+        finally:
+            if self.view.state in ("queued", "running"):  # a fault of our own, which the app hears of by itself
+                self.show(replace(self.view, state="failed", why=f"it broke off; {self.AGAIN}"))
+            self.landed(None)
 
     def move(self) -> None:
         """All of it. Raises EngineError."""
