@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from t2v_core.errors import EngineError
 from t2v_tui.launching import Wanted
 from t2v_tui.news import LaunchEstimated
+from t2v_tui.reckoning import reckoned
 from t2v_tui.services import Services
 from t2v_tui.streams import Stream, Tell
 from t2v_tui.words import duration, gb, usd
@@ -42,29 +39,12 @@ class Estimating(Stream):
             self.tell(LaunchEstimated(UNKNOWN if said is None else sentences(said, self.price)))
 
     def _reckoned(self) -> dict[str, Any] | None:
-        """A job like any other, which is gone with its answer: nobody asked for it."""
-        from remote.jobs import create, run_here  # noqa: PLC0415
         from t2v_core.workspace import Workspace  # noqa: PLC0415
 
         folder = self.services.folder_of(self.wanted.host)
-        where = Workspace(folder or self.services.workspace.root)
         values = {**self.wanted.values, "probe": False, **({"gpu": self.gpu} if self.gpu else {})}
-        job = create(where, "estimate", self.services.spec("estimate", values))
-        argv = ["nice", "-n", "19", sys.executable, "-m", "t2v_core", "estimate", str(job.directory)]
-        try:
-            with run_here(job, argv=argv) as run:
-                run.start()
-                for _ in run.batches():
-                    if self.is_closed:
-                        return None
-            done = job.result()
-            return None if done is None else done.fields
-        finally:
-            self._remove(job.directory)
-
-    def _remove(self, directory: Path) -> None:
-        with suppress(OSError):
-            shutil.rmtree(directory)
+        where = Workspace(folder or self.services.workspace.root)
+        return reckoned(where, self.services.spec("estimate", values), lambda: self.is_closed)
 
 
 def sentences(said: Mapping[str, Any], price: float | None) -> tuple[str, ...]:

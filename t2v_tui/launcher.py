@@ -9,6 +9,7 @@ from remote.steps import Status, StepState
 from t2v_tui.estimating import Estimating
 from t2v_tui.launching import Launch, Wanted
 from t2v_tui.news import LaunchBegun, LaunchClosed, LaunchLeft, LaunchTurned
+from t2v_tui.reckoning import gpu_in_table
 from t2v_tui.services import Services
 from t2v_tui.state import HostKind, HostView, LaunchPhase, LaunchView, Power, State
 from t2v_tui.streams import Tell
@@ -129,7 +130,7 @@ def gpu_of(host: HostView) -> str:
     if host.kind is HostKind.LOCAL or (host.vm is not None and host.vm.is_simulated):
         return ""
     if host.vm is not None and host.vm.gpus:
-        return host.vm.gpus.partition("× ")[2].removeprefix("tesla-").upper()
+        return gpu_in_table(host.vm.gpus.partition("× ")[2])
     gpus = host.machine.gpus if host.machine else ()
     return (gpus[0].name or "").removeprefix("NVIDIA ").partition("-")[0] if gpus else ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,7 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process table of its own takes root")
 def test_a_bare_vm_that_is_off_trains_is_watched_and_stops_by_itself(story: Story) -> None:
     shutil.copytree(data_set(), story.there / "data/small")
+    shutil.copytree(data_set(), story.here.root / "data/small")
 
     # One line starts the VM, pins its keys, makes it ready, and trains.
     training = story.t2v(*TRAIN, "--host", NAME)
@@ -119,6 +121,7 @@ def test_a_bare_vm_that_is_off_trains_is_watched_and_stops_by_itself(story: Stor
     _, err = training.communicate(timeout=200)
     assert training.returncode == 0, err
     assert "$3.67 an hour" in err
+    assert re.search(r"  estimate: about .* steps on A100.*: about \$.* in all, at \$3.67 an hour", err), err
     [spool] = story.here.root.glob(f".t2v/spool/{NAME}/{job.name}")
     for name in ("log", "events.jsonl"):  # of a log without a word nothing comes
         assert bytes_of(spool / name) == bytes_of(job / name)

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,7 +35,7 @@ from t2v_tui.cli.run import (
     tell_figures,
     tell_result,
 )
-from t2v_tui.cli.vm_forecast import Forecast, cost_of_estimate
+from t2v_tui.cli.vm_forecast import Beforehand, Forecast, cost_of_estimate
 from t2v_tui.cli.vm_left import told_if_left
 from t2v_tui.cli.which_job import Hosts, find_job
 from t2v_tui.words import duration, progress_of, what_it_waits_for
@@ -76,9 +77,11 @@ def run_there(
 def _submitted(jobs: HostJobs, verb: str, spec: Spec, after: str | None, teller: Narrator) -> RemoteJob:
     """A VM is started, a host made ready, and the job submitted; told is what takes time or is worth a word."""
     launch = Launch(jobs.host, jobs.workspace, verb, spec, after=after, jobs=jobs)
-    told = None
-    with told_if_left(jobs.host, jobs.workspace, teller):
+    told, beforehand = None, Beforehand(jobs.host, jobs.workspace)
+    with told_if_left(jobs.host, jobs.workspace, teller), closing(beforehand):
         for state in launch:
+            if sentence := beforehand.after(state, spec):
+                teller.say(f"  estimate: {sentence}", "dim")
             if state != told and state.status in (Status.DOING, Status.DONE, Status.NOTE) and state.name != "launch":
                 teller.say(f"  {state.name}: {state.detail}", "yellow" if state.status is Status.NOTE else "dim")
                 told = state

@@ -1,0 +1,44 @@
+"""What a training will take, asked of the engine here: a job in a child of low priority that leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from t2v_core.specs import Spec
+from t2v_core.workspace import Workspace
+
+
+def gpu_in_table(kind: str) -> str:
+    """A cloud's name of a GPU in the words of the estimator's table: `nvidia-tesla-a100` is `A100`."""
+    return kind.removeprefix("nvidia-").removeprefix("tesla-").upper()
+
+
+def reckoned(where: Workspace, asked: Spec, is_unwanted: Callable[[], bool]) -> dict[str, Any] | None:
+    """The estimate; None when nobody wants it any more, or the engine has none. Raises EngineError.
+
+    asked: an EstimateSpec
+    """
+    from remote.jobs import create, run_here  # noqa: PLC0415 - whoever estimates nothing needs none
+
+    job = create(where, "estimate", asked)
+    argv = ["nice", "-n", "19", sys.executable, "-m", "t2v_core", "estimate", str(job.directory)]
+    try:
+        with run_here(job, argv=argv) as run:
+            run.start()
+            for _ in run.batches():
+                if is_unwanted():
+                    return None
+        done = job.result()
+        return None if done is None else done.fields
+    finally:
+        _remove(job.directory)
+
+
+def _remove(directory: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(directory)
