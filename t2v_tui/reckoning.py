@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from t2v_core.specs import Spec
 from t2v_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from t2v_core.specs import Spec
 
 
 def gpu_in_table(kind: str) -> str:
