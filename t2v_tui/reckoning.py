@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2v_core.workspace import Workspace
+from t2v_tui.words import duration, gb, usd
 
 if TYPE_CHECKING:
     from t2v_core.specs import Spec
+
+UNKNOWN = ("how long it will take is not known",)
 
 
 def gpu_in_table(kind: str) -> str:
@@ -44,3 +47,22 @@ def reckoned(where: Workspace, asked: Spec, is_unwanted: Callable[[], bool]) -> 
 def _remove(directory: Path) -> None:
     with suppress(OSError):
         shutil.rmtree(directory)
+
+
+def sentences(said: Mapping[str, Any], price: float | None) -> tuple[str, ...]:
+    """An estimate in one or two lines: time and price, then what does not fit."""
+    timed = said.get("time")
+    if not timed:
+        return UNKNOWN
+    seconds = float(timed["total_s"])
+    cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
+    where = said.get("machine", {}).get("name", "")
+    if not said.get("data", {}).get("is_preprocessed", True):
+        return ("how long it will take is known when there is data",)
+    lines = [f"about {duration(seconds)} for {timed['steps']:,} steps on {where}{cost}"]
+    fits = said.get("fits", {})
+    if not fits.get("memory", True):
+        lines.append(f"needs {gb(said['memory']['peak_bytes'])} of memory, which is not there")
+    if not fits.get("disk", True):
+        lines.append(f"needs {gb(said['disk']['expected'])} of disk, which is not free")
+    return tuple(lines)

@@ -19,8 +19,7 @@ from t2v_core.events import Event
 from t2v_core.specs import EstimateSpec, Spec, TrainSpec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.narrate import Pace, counted
-from t2v_tui.estimating import sentences
-from t2v_tui.reckoning import gpu_in_table, reckoned
+from t2v_tui.reckoning import gpu_in_table, reckoned, sentences
 from t2v_tui.words import duration, usd
 
 # The first steps are slow: kernels are chosen, caches are filled.
