@@ -5,7 +5,7 @@ from __future__ import annotations
 from t2v_tui.headline import truth
 from t2v_tui.state import JobView, RunView, State
 from t2v_tui.unheard import asked, instead_of_empty, is_lost, waits
-from t2v_tui.words import JOB_GLYPHS, ago, duration, grouped, job_in_words
+from t2v_tui.words import JOB_GLYPHS, duration, for_so_long, grouped, job_in_words
 
 EMPTY = """No training yet.
 
@@ -44,7 +44,7 @@ def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> st
         if run is None and row.state == "succeeded":
             lines = [head, f"reading what {job.key.host} wrote of its losses …"]
         return "\n".join(filter(None, lines))
-    since = f" for {ago(now_t - row.started_t)}" if row.started_t else ""
+    since = for_so_long(row.started_t, now_t)
     doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
     lines = [f"{head}{since}", doing or job_in_words(row)]
     if host is not None and is_lost(host):

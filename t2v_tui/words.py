@@ -25,6 +25,12 @@ def ago(seconds: float) -> str:
     return f"{round(seconds / 86_400)} d"
 
 
+def for_so_long(since_t: float | None, now_t: float) -> str:
+    """` for 40 s`, beside what lasts: in tens of seconds, so that it moves no eye; nothing in the first of them."""
+    seconds = (now_t - since_t) // 10 * 10 if since_t else 0.0
+    return f" for {ago(seconds)}" if seconds >= 10 else ""
+
+
 def span(seconds: float) -> str:
     """`45s`, `25m`, `3h15m`, `2d04h`: as wide for every hour of a day, where seconds would only flicker."""
     minutes = int(max(0.0, seconds)) // 60

@@ -18,6 +18,7 @@ from t2v_tui.no_curve import before_curve, title_of
 from t2v_tui.screens.dialogs import HELP_WIDTH, help_text
 from t2v_tui.screens.train import RunsList
 from t2v_tui.state import State
+from t2v_tui.words import for_so_long
 
 # Keys that have nothing to do on a screen with nothing on it, and what of their words tells why.
 WITH_NOTHING = [
@@ -155,3 +156,13 @@ def test_every_line_of_help_fits_its_box() -> None:
     lines = help_text(groups).plain.splitlines()
     assert max(map(len, lines)) <= HELP_WIDTH + 12
     assert all(any(line.endswith(key.id) for line in lines) for key in KEYS)
+
+
+def test_what_lasts_is_counted_in_tens_of_seconds_so_that_an_idle_screen_stays_as_it_is() -> None:
+    state = live()
+    silent = replace(state.jobs[RUN], row=replace(state.jobs[RUN].row, last_event=None))
+    waits = replace(state, runs={}, jobs={RUN: silent})
+    said = {before_curve(waits, NOW + seconds) for seconds in range(60)}
+    assert len(said) <= 7
+    assert {for_so_long(NOW, NOW + 9.9), for_so_long(None, NOW)} == {""}
+    assert [for_so_long(NOW, NOW + seconds) for seconds in (10, 47, 200)] == [" for 10 s", " for 40 s", " for 3 min"]

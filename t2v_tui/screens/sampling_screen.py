@@ -24,7 +24,7 @@ from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
-from t2v_tui.words import JOB_GLYPHS, ago, what_it_waits_for
+from t2v_tui.words import JOB_GLYPHS, for_so_long, what_it_waits_for
 
 QUEUE = (("job", 11), ("", None))
 SETTINGS = ("steps", "guidance_scale", "seed")
@@ -264,9 +264,7 @@ def _stage(run: RunView | None) -> str | None:
 def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
     """What is waited for until something is drawn, and for how long."""
     row = job.row
-    since_t = row.started_t or row.queued_t
-    since = f" for {ago(now_t - since_t)}" if since_t else ""
-    head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}{since}"
+    head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}{for_so_long(row.started_t or row.queued_t, now_t)}"
     if row.state == "queued":
         return f"{head}\n{what_it_waits_for(row) or 'it begins in a moment'}"
     doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
