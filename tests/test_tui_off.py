@@ -16,8 +16,9 @@ from t2v_tui.demo_vm import NAME, DemoServices
 from t2v_tui.headline import headline, is_off, truth
 from t2v_tui.news import LinkHeard, MachineHeard, News, VmHeard
 from t2v_tui.reduce import reduce
-from t2v_tui.state import Power, Reach, State
+from t2v_tui.state import HostKind, HostView, LinkView, Power, Reach, State, VmView
 from t2v_tui.streams import HostPoll, MachineWatch
+from t2v_tui.widgets.gauges import not_looked_at
 
 
 def words(state: State, width: int) -> str:
@@ -88,3 +89,11 @@ def test_who_listens_to_a_machine_that_is_stopped_says_that_it_is_off_and_ends(
 
 def _has(told: list[News], reach: Reach) -> bool:
     return any(isinstance(one, LinkHeard) and one.link.reach is reach for one in list(told))
+
+
+@pytest.mark.parametrize(
+    ("power", "says"), [(Power.STARTING, "◔ vm is starting"), (Power.STOPPING, "◑ vm is stopping")]
+)
+def test_the_gauges_of_a_vm_on_its_way_say_which(power: Power, says: str) -> None:
+    host = HostView("vm", HostKind.VM, link=LinkView(Reach.LOST, 1.0), vm=VmView(power, 1.0))
+    assert not_looked_at(host, 2.0) == says

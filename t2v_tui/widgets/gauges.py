@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widgets import Static
 
-from t2v_tui.headline import is_off
-from t2v_tui.state import HostView
+from t2v_tui.headline import is_off, truth
+from t2v_tui.state import HostView, Power
 from t2v_tui.unheard import asked, is_lost, waits
 from t2v_tui.words import ago, gb
 
@@ -49,6 +49,9 @@ def title_of(host: HostView, now_t: float) -> str:
 
 def not_looked_at(host: HostView, now_t: float) -> str:
     """Why there is nothing to draw."""
+    if host.vm is not None and host.vm.power in (Power.STARTING, Power.STOPPING):
+        is_so = truth(host, now_t)
+        return f"{is_so.glyph} {host.name} is {is_so.word.lower()}"
     if is_off(host):
         return f"○ {host.name} is off"
     if is_lost(host):
