@@ -22,7 +22,6 @@ __all__ = [
     "egress_usd",
     "forecast_run",
     "meter",
-    "midnight_before",
     "price_of",
 ]
 

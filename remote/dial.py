@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from remote.errors import HostUnreachable
-from remote.gcloud_config import GCLOUDS_OWN
-from remote.shown import shown
+from remote.last_word import last_word_of
 
 CONNECT_TIMEOUT_S = 10.0
 # Without it a sender learns of a cut link after a quarter of an hour.
@@ -61,13 +60,6 @@ class Way:
             with self.stderr:
                 self.stderr.seek(0)
                 self.last_word = last_word_of(self.stderr.read(MOST_STDERR_BYTES).decode(errors="replace"))
-
-
-def last_word_of(stderr: str) -> str:
-    """Why a program failed, from what it wrote: gcloud's ERROR, else the last line that is no mere warning."""
-    lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-    said = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "")
-    return shown(GCLOUDS_OWN.sub("", said)).rstrip(".")
 
 
 def dial(route: Route) -> Way:

@@ -65,12 +65,8 @@ def checkpoints_there(jobs: HostJobs, known: Mapping[str, CheckpointView] | None
 
 def _of_checkpoints(folders: Sequence[str]) -> list[str]:
     """Those that are checkpoints, and not what holds them or lies in them."""
-    runs = {name.partition("/")[0] for name in folders if "/" in name}
-    runs = {name for name in runs if not is_checkpoint(name)}
-    return [
-        name for name in folders
-        if (name not in runs if "/" not in name else name.count("/") == 1 and name.partition("/")[0] in runs)
-    ]  # fmt: skip
+    runs = {name.partition("/")[0] for name in folders if "/" in name and not is_checkpoint(name)}
+    return [name for name in folders if name.count("/") == (name.partition("/")[0] in runs)]
 
 
 def _checkpoint(

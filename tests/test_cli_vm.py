@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from agent_here import WAITS, wait_until
 from bench.compute_state import Instance
 from gce_here import NAME
-from vm_here import ALIAS, VmHere, vm_here
+from vm_here import ALIAS, VmHere, vm_as_new, vm_of_module
 
 from remote.host_jobs import HostJobs
 from t2v_core.specs import ShapesSpec
@@ -22,19 +21,7 @@ from t2v_core.specs import ShapesSpec
 SHAPES = ("data", "shapes", "--host", NAME, "--clips", "2", "--test-clips", "1", "--data", "data/few")
 
 
-@pytest.fixture(scope="module")
-def vm_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VmHere]:
-    with vm_here(tmp_path_factory.mktemp("vm")) as vm:
-        yield vm
-
-
-@pytest.fixture
-def vm(vm_module: VmHere, monkeypatch: pytest.MonkeyPatch) -> VmHere:
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setenv("HOME", str(vm_module.gce.home))
-    vm_module.gce.reset()
-    vm_module.write_settings()
-    return vm_module
+vm_module, vm = vm_of_module, vm_as_new
 
 
 def test_running_and_answering_are_two_facts(vm: VmHere) -> None:

@@ -12,25 +12,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from gce_here import NAME, gcloud
-from vm_here import VmHere, vm_here
+from vm_here import VmHere, vm_as_new, vm_of_module
 
 # Nothing of it is asked: who asks has no login, and that is found out before.
 GOOGLE = {"T2V_COMPUTE_ENDPOINT": "", "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "false"}
 
 
-@pytest.fixture(scope="module")
-def vm_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VmHere]:
-    with vm_here(tmp_path_factory.mktemp("vm")) as vm:
-        yield vm
-
-
-@pytest.fixture
-def vm(vm_module: VmHere, monkeypatch: pytest.MonkeyPatch) -> VmHere:
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setenv("HOME", str(vm_module.gce.home))
-    vm_module.gce.reset()
-    vm_module.write_settings()
-    return vm_module
+vm_module, vm = vm_of_module, vm_as_new
 
 
 def told(vm: VmHere, *words: str, **environment: str) -> tuple[int, str, str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from remote.cost import HostCost, egress_usd, forecast_run, meter, midnight_before
+from remote.cost import HostCost, egress_usd, forecast_run, meter
 from remote.cost_ledger import Ledger, Session
 from remote.host_settings import HostSettings
+from remote.midnight import midnight_before
 from remote.prices import PriceUnknown, price_of, read_table, tables
 from t2v_core.errors import AskedWrongly, EngineError
 from t2v_core.workspace import Workspace

@@ -11,7 +11,7 @@ import pytest
 from agent_here import wait_until
 from far_host import Far, far_host
 from gce_here import NAME
-from vm_here import ALIAS, VmHere, vm_here
+from vm_here import ALIAS, VmHere, vm_of_module
 
 from remote import gce, vm_up
 from remote.errors import HostKeyUnknown, NotReady, QuotaExceeded, RemoteError
@@ -29,10 +29,7 @@ T = TypeVar("T")
 QUICK = ShapesSpec(clips=2, test_clips=1, data=Path("data/few"))
 
 
-@pytest.fixture(scope="module")
-def vm_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VmHere]:
-    with vm_here(tmp_path_factory.mktemp("vm")) as vm:
-        yield vm
+vm_module = vm_of_module
 
 
 @pytest.fixture

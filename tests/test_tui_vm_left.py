@@ -13,7 +13,7 @@ import pytest
 from gce_here import NAME
 from tmux_here import Terminal, t2v_tui, terminal
 from tui_states import NOW, VM, asking, live, stopped
-from vm_here import VmHere, comes_up_slowly, vm_here
+from vm_here import VmHere, comes_up_slowly, vm_of_module
 
 from remote.steps import Status, StepState
 from t2v_tui.farewell import farewell
@@ -21,11 +21,7 @@ from t2v_tui.news import LaunchClosed, LaunchLeft, LaunchTurned
 from t2v_tui.reduce import reduce, shows_left
 from t2v_tui.state import LaunchPhase
 
-
-@pytest.fixture(scope="module")
-def vm_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VmHere]:
-    with vm_here(tmp_path_factory.mktemp("vm")) as vm:
-        yield vm
+vm_module = vm_of_module
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from agent_here import wait_until
 from gce_here import NAME, ZONE
-from vm_here import VmHere, comes_up_slowly, vm_here
+from vm_here import VmHere, comes_up_slowly, vm_as_new, vm_of_module
 
 from remote import gce, gce_client
 from remote.errors import CloudUnreachable, StartLeft
@@ -29,19 +29,7 @@ SHAPES = ("data", "shapes", "--host", NAME, "--clips", "2", "--test-clips", "1",
 ENDS_IT = f"t2v vm stop --host {NAME} ends that"
 
 
-@pytest.fixture(scope="module")
-def vm_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VmHere]:
-    with vm_here(tmp_path_factory.mktemp("vm")) as vm:
-        yield vm
-
-
-@pytest.fixture
-def vm(vm_module: VmHere, monkeypatch: pytest.MonkeyPatch) -> VmHere:
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setenv("HOME", str(vm_module.gce.home))
-    vm_module.gce.reset()
-    vm_module.write_settings()
-    return vm_module
+vm_module, vm = vm_of_module, vm_as_new
 
 
 def interrupted(vm: VmHere, *words: str, at: str, then: Callable[[], None] = lambda: None) -> str:

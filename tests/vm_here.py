@@ -113,3 +113,20 @@ def vm_here(folder: Path) -> Iterator[VmHere]:
     finally:
         sshd.kill()
         lose_power(sshd.home)
+
+
+@pytest.fixture(scope="module")
+def vm_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VmHere]:
+    """Take it as `vm_module`."""
+    with vm_here(tmp_path_factory.mktemp("vm")) as vm:
+        yield vm
+
+
+@pytest.fixture
+def vm_as_new(vm_module: VmHere, monkeypatch: pytest.MonkeyPatch) -> VmHere:
+    """Take it as `vm`. The cloud has no VM yet, and nothing of this user's is read or written."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("HOME", str(vm_module.gce.home))
+    vm_module.gce.reset()
+    vm_module.write_settings()
+    return vm_module

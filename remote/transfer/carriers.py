@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from remote.errors import NotReady, TransferFailed
-from remote.shown import shown
+from remote.last_word import last_word_of
 from remote.transfer.argv import GcloudWay, SshWay, gcloud_scp_argv, rsync_argv
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
@@ -94,7 +94,7 @@ class Carrier:
             said, code = self._run_once(argv, stdin, growing)
             if code == 0 or self.board.closed.is_set():
                 return
-            why = shown(_last_words(said)) or f"it ended with code {code}"
+            why = last_word_of(said) or f"it ended with code {code}"
             if attempt == ATTEMPTS:
                 raise TransferFailed(f"{self.program}: {why}", "what came before is kept; run it again")
             self.board.note(f"{self.program}: {why}; it is tried again")
@@ -141,13 +141,6 @@ def _keep_end(stream: IO[bytes], said: bytearray) -> None:
     while data := os.read(stream.fileno(), 4096):
         said += data
         del said[:-4096]
-
-
-def _last_words(said: str) -> str:
-    """What a program gave as its reason: its last line, or of gcloud what it calls an error, whatever it says after."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or [""])[-1]
 
 
 class GcloudCarrier(Carrier):

@@ -11,15 +11,16 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bench.compute_faults import Fault, Refused, Request
+from bench.compute_faults import Fault, Refused, Request, fault_for
 from bench.compute_state import Cloud, Guest, Instance, Json, Metadata, Operation, OperationError
 from bench.gcloud_env import gcloud_env
 from bench.guest_agent import NoGuest, OsLogin
+from bench.loopback import OnLoopback
 
 BASE = "/compute/v1"
 # The API's own is two minutes.
@@ -27,7 +28,7 @@ WAIT_LIMIT_S = 5.0
 
 
 @dataclass
-class ComputeEmulator:
+class ComputeEmulator(OnLoopback):
     """A context manager; `url` while it is open.
 
     wait_s: how long `operations/…/wait` waits at most; 0: it returns at once, DONE or not
@@ -43,9 +44,7 @@ class ComputeEmulator:
 
     def __post_init__(self) -> None:
         self.cloud = Cloud(self.guest)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.bind(_handler_of(self))
         self._lock = threading.Lock()
 
     def reset(self) -> None:
@@ -56,19 +55,9 @@ class ComputeEmulator:
         self.faults.clear()
         self.requests.clear()
 
-    def __enter__(self) -> ComputeEmulator:
-        self._thread.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.cloud.close()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__exit__()
 
     def seen(self, pattern: str) -> list[Request]:
         """The requests that fit a pattern for `METHOD path`, in order."""
@@ -85,11 +74,7 @@ class ComputeEmulator:
 
     def fault_for(self, request: Request, *, is_after: bool) -> Fault | None:
         with self._lock:
-            for fault in self.faults:
-                if fault.is_after is is_after and fault.times != 0 and re.search(fault.fits, str(request)):
-                    fault.times = None if fault.times is None else fault.times - 1
-                    return fault
-        return None
+            return fault_for(self.faults, str(request), is_after=is_after)
 
     def environment(self, home: Path) -> dict[str, str]:
         """For a process whose cloud this is: t2v's client, and gcloud with a home and configuration of its own."""

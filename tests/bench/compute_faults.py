@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compute_state import Json
@@ -36,6 +38,15 @@ class Fault:
     message: str = ""
     reason: str = ""
     is_after: bool = False
+
+
+def fault_for(faults: Sequence[Fault], said: str, *, is_after: bool = False) -> Fault | None:
+    """The first that fits, which is then used up once more."""
+    for fault in faults:
+        if fault.is_after is is_after and fault.times != 0 and re.search(fault.fits, said):
+            fault.times = None if fault.times is None else fault.times - 1
+            return fault
+    return None
 
 
 @dataclass(frozen=True)

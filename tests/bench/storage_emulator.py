@@ -10,17 +10,17 @@ import base64
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from bench.compute_faults import Fault, Refused
+from bench.compute_faults import Fault, Refused, fault_for
 from bench.gcloud_env import gcloud_env
+from bench.loopback import OnLoopback
 
 BUCKET = re.compile(r"(/download|(?:/resumable)?/upload)?/storage/v1/b/([^/]+)(?:/o(?:/(.+))?)?")
 PIECE_BYTES = 1 << 16
@@ -36,7 +36,7 @@ class Upload:
 
 
 @dataclass
-class StorageEmulator:
+class StorageEmulator(OnLoopback):
     """A context manager; `url` while it is open.
 
     objects:    by their name in the one bucket there is
@@ -54,22 +54,7 @@ class StorageEmulator:
 
     def __post_init__(self) -> None:
         self.uploads: dict[str, Upload] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> StorageEmulator:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.bind(type("Handler", (_Handler,), {"emulator": self}))
 
     def environment(self, home: Path) -> dict[str, str]:
         """For a gcloud whose buckets are here."""
@@ -115,103 +100,99 @@ def _in_parts(body: bytes, kind: str) -> tuple[str, bytes]:
     return json.loads(said)["name"], sent
 
 
-def _handler_of(emulator: StorageEmulator) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    emulator: StorageEmulator
 
-        def log_message(self, *_: object) -> None:
-            """The requests are in `requests`."""
+    def log_message(self, *_: object) -> None:
+        """The requests are in `requests`."""
 
-        def _handle(self) -> None:
-            split = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(split.query).items()}
-            said = f"{self.command} {split.path}"
-            emulator.requests.append(said)
-            try:
-                for fault in emulator.faults:
-                    if fault.times != 0 and re.search(fault.fits, said):
-                        fault.times = None if fault.times is None else fault.times - 1
-                        raise Refused(fault.status, fault.message, fault.reason)
-                found = BUCKET.fullmatch(split.path)
-                if found is None or found[2] != emulator.bucket:
-                    raise Refused(404, "The specified bucket does not exist.")
-                self._answer(found[1] or "", unquote(found[3] or ""), query)
-            except Refused as refused:
-                self._say(refused.status, refused.body)
+    def _handle(self) -> None:
+        split = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(split.query).items()}
+        said = f"{self.command} {split.path}"
+        self.emulator.requests.append(said)
+        try:
+            if (fault := fault_for(self.emulator.faults, said)) is not None:
+                raise Refused(fault.status, fault.message, fault.reason)
+            found = BUCKET.fullmatch(split.path)
+            if found is None or found[2] != self.emulator.bucket:
+                raise Refused(404, "The specified bucket does not exist.")
+            self._answer(found[1] or "", unquote(found[3] or ""), query)
+        except Refused as refused:
+            self._say(refused.status, refused.body)
 
-        do_GET = do_POST = do_PUT = _handle  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_PUT = _handle  # noqa: N815 - http.server's names
 
-        def _answer(self, kind: str, name: str, query: Mapping[str, str]) -> None:
-            if self.command == "PUT":
-                self._take(emulator.uploads[query["upload_id"]])
-            elif self.command == "POST":
-                self._begin(kind, query)
-            elif query.get("alt") == "media":
-                self._give(emulator.objects[emulator.about(name)["name"]])
-            elif name:
-                self._say(200, emulator.about(name))
-            elif urlsplit(self.path).path.endswith("/o"):
-                self._say(200, emulator.names(query.get("prefix", ""), query.get("delimiter", "")))
-            else:
-                self._say(200, {"kind": "storage#bucket", "id": emulator.bucket, "name": emulator.bucket,
-                                "location": "US", "storageClass": "STANDARD"})  # fmt: skip
+    def _answer(self, kind: str, name: str, query: Mapping[str, str]) -> None:
+        if self.command == "PUT":
+            self._take(self.emulator.uploads[query["upload_id"]])
+        elif self.command == "POST":
+            self._begin(kind, query)
+        elif query.get("alt") == "media":
+            self._give(self.emulator.objects[self.emulator.about(name)["name"]])
+        elif name:
+            self._say(200, self.emulator.about(name))
+        elif urlsplit(self.path).path.endswith("/o"):
+            self._say(200, self.emulator.names(query.get("prefix", ""), query.get("delimiter", "")))
+        else:
+            self._say(200, {"kind": "storage#bucket", "id": self.emulator.bucket, "name": self.emulator.bucket,
+                            "location": "US", "storageClass": "STANDARD"})  # fmt: skip
 
-        def _begin(self, kind: str, query: Mapping[str, str]) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if query["uploadType"] == "multipart":
-                name, content = _in_parts(body, self.headers["Content-Type"])
-                emulator.objects[name] = content
-                self._say(200, emulator.about(name))
+    def _begin(self, kind: str, query: Mapping[str, str]) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if query["uploadType"] == "multipart":
+            name, content = _in_parts(body, self.headers["Content-Type"])
+            self.emulator.objects[name] = content
+            self._say(200, self.emulator.about(name))
+            return
+        meta = json.loads(body or b"{}")
+        key = f"{len(self.emulator.uploads)}"
+        self.emulator.uploads[key] = Upload(query.get("name") or meta["name"])
+        where = f"{self.emulator.url}{kind}/storage/v1/b/{self.emulator.bucket}/o?uploadType=resumable&upload_id={key}"
+        self._say(200, {}, {"Location": where})
+
+    def _take(self, upload: Upload) -> None:
+        """A piece, or the question how much of it is here, as `Content-Range` says."""
+        said = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", self.headers["Content-Range"])
+        assert said is not None, self.headers["Content-Range"]
+        first, total = said.groups()
+        left = int(self.headers.get("Content-Length") or 0)
+        assert first is None or int(first) == len(upload.got), (first, len(upload.got))
+        while left:
+            piece = self.rfile.read(min(left, PIECE_BYTES))
+            upload.got += piece
+            left -= len(piece)
+            if self.emulator.cut_upload is not None and len(upload.got) >= self.emulator.cut_upload:
+                self.emulator.cut_upload = None
+                self.close_connection = True
+                self.connection.close()
                 return
-            meta = json.loads(body or b"{}")
-            key = f"{len(emulator.uploads)}"
-            emulator.uploads[key] = Upload(query.get("name") or meta["name"])
-            where = f"{emulator.url}{kind}/storage/v1/b/{emulator.bucket}/o?uploadType=resumable&upload_id={key}"
-            self._say(200, {}, {"Location": where})
+        if total != "*" and len(upload.got) == int(total):
+            self.emulator.objects[upload.name] = bytes(upload.got)
+            self._say(200, self.emulator.about(upload.name))
+        else:
+            self._say(308, None, {"Range": f"bytes=0-{len(upload.got) - 1}"} if upload.got else {})
 
-        def _take(self, upload: Upload) -> None:
-            """A piece, or the question how much of it is here, as `Content-Range` says."""
-            said = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", self.headers["Content-Range"])
-            assert said is not None, self.headers["Content-Range"]
-            first, total = said.groups()
-            left = int(self.headers.get("Content-Length") or 0)
-            assert first is None or int(first) == len(upload.got), (first, len(upload.got))
-            while left:
-                piece = self.rfile.read(min(left, PIECE_BYTES))
-                upload.got += piece
-                left -= len(piece)
-                if emulator.cut_upload is not None and len(upload.got) >= emulator.cut_upload:
-                    emulator.cut_upload = None
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-            if total != "*" and len(upload.got) == int(total):
-                emulator.objects[upload.name] = bytes(upload.got)
-                self._say(200, emulator.about(upload.name))
-            else:
-                self._say(308, None, {"Range": f"bytes=0-{len(upload.got) - 1}"} if upload.got else {})
+    def _give(self, content: bytes) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "bytes=0-")
+        assert wanted is not None, self.headers["Range"]
+        first, last = int(wanted[1]), int(wanted[2] or len(content) - 1)
+        part = content[first : last + 1]
+        self.send_response(206 if self.headers.get("Range") else 200)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self._send(part, "application/octet-stream", self.emulator.piece_s)
 
-        def _give(self, content: bytes) -> None:
-            wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "bytes=0-")
-            assert wanted is not None, self.headers["Range"]
-            first, last = int(wanted[1]), int(wanted[2] or len(content) - 1)
-            part = content[first : last + 1]
-            self.send_response(206 if self.headers.get("Range") else 200)
-            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
-            self._send(part, "application/octet-stream", emulator.piece_s)
+    def _say(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self._send(b"" if body is None else json.dumps(body).encode(), "application/json")
 
-        def _say(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self._send(b"" if body is None else json.dumps(body).encode(), "application/json")
-
-        def _send(self, body: bytes, kind: str, piece_s: float = 0.0) -> None:
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            for first in range(0, len(body), PIECE_BYTES):
-                time.sleep(piece_s)
-                self.wfile.write(body[first : first + PIECE_BYTES])
-
-    return Handler
+    def _send(self, body: bytes, kind: str, piece_s: float = 0.0) -> None:
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for first in range(0, len(body), PIECE_BYTES):
+            time.sleep(piece_s)
+            self.wfile.write(body[first : first + PIECE_BYTES])
