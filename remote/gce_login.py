@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,11 +100,22 @@ def with_key(text: str, user: str, key: str) -> str:
 def public_key(identity: Path, user: str) -> str:
     """`type base64` of a private key, which is made when it is not there. Raises CannotStart."""
     if not identity.exists():
-        identity.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _keygen(["-q", "-t", "ed25519", "-N", "", "-C", f"{user}@t2v", "-f", str(identity)])
+        _make_key(identity, user)
     beside = identity.with_name(f"{identity.name}.pub")
     text = beside.read_text() if beside.exists() else _keygen(["-y", "-P", "", "-f", str(identity)])
     return " ".join(text.split()[:2])
+
+
+def _make_key(identity: Path, user: str) -> None:
+    """Several may want it at once, and ssh-keygen refuses to write over a file: whoever is first has made it."""
+    identity.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=identity.parent, prefix=".t2v-key-") as folder:
+        made = Path(folder) / identity.name
+        _keygen(["-q", "-t", "ed25519", "-N", "", "-C", f"{user}@t2v", "-f", str(made)])
+        with suppress(FileExistsError):
+            os.link(made, identity)
+            public = f"{identity.name}.pub"
+            made.with_name(public).replace(identity.with_name(public))
 
 
 def _keygen(arguments: Sequence[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,20 @@ def test_the_first_connection_pins_the_keys_by_the_apis_word_and_brings_our_own(
     assert instance.metadata.items["ssh-keys"] == f"{sshd.user}:{key} t2v"
     assert hello(host_of(gce, sshd, known)).startswith("3.")
     assert keys_written(gce) == 1
+
+
+def test_a_key_that_several_want_at_once_is_made_once_and_they_all_have_it(tmp_path: Path) -> None:
+    identity, begin = tmp_path / "home/.ssh/google_compute_engine", threading.Barrier(8)
+
+    def wants_it(_: int) -> str:
+        begin.wait(10)
+        return public_key(identity, "me")
+
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(wants_it, range(8)))
+    assert keys == {public_key(identity, "me")}
+    assert {path.name for path in identity.parent.iterdir()} == {identity.name, f"{identity.name}.pub"}
+    assert identity.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_vm_that_is_off_is_said_to_be_off_at_once(gce: Gce, sshd: Sshd, known: KnownHosts) -> None:
