@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from t2v_core.checkpoints import MODEL, OPTIMIZER
-from t2v_core.files import remove_directory, sha256, sync
+from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER
+from t2v_core.disk.files import remove_directory, sha256, sync
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.background_save import BackgroundSaver

@@ -21,7 +21,7 @@ import torch
 from clips import make_clip
 from readers import COUNT, Frames, Reader, installed_readers
 
-from t2v_core.data.decode import read_all_frames
+from t2v_core.data.video.decode import read_all_frames
 
 RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2v_core.data.latents import NULL_PROMPT_FILE
-from t2v_core.data.shards import write_shard
-from t2v_core.files import MANIFEST, sha256, sync, write_json
+from t2v_core.data.store.latents import NULL_PROMPT_FILE
+from t2v_core.data.store.shards import write_shard
+from t2v_core.disk.files import MANIFEST, sha256, sync, write_json
 
 SHARD_CLIPS, CAPTIONS = 250, 4
 WORDS = ("a", "man", "is", "talking", "about", "his", "car", "while", "two", "dogs", "run", "on", "green", "grass")

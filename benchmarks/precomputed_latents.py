@@ -22,17 +22,17 @@ from pathlib import Path
 import torch
 from full_size import save_clip_text, save_data_set, save_sd_vae
 
-from t2v_core.data.batches import load_batch
-from t2v_core.data.decode import read_frames
-from t2v_core.data.msrvtt import read_annotations
-from t2v_core.data.resize import resize_and_crop
+from t2v_core.data.annotations.msrvtt import read_annotations
+from t2v_core.data.store.batches import load_batch
+from t2v_core.data.video.decode import read_frames
+from t2v_core.data.video.resize import resize_and_crop
 from t2v_core.events import EventWriter
 from t2v_core.job import Job
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
-from t2v_core.preprocess import preprocess
 from t2v_core.specs import PreprocessSpec, TrainSpec
-from t2v_core.train import Trainer
 from t2v_core.training.setup import start
+from t2v_core.training.trainer import Trainer
+from t2v_core.verbs.preprocess import preprocess
 from t2v_core.workspace import Dataset, Workspace, create_job_directory
 
 CLIPS, CAPTIONS, SECONDS = 4, 5, 15.0

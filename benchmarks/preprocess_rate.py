@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 from full_size import save_clip_text, save_data_set, save_sd_vae
 
-from t2v_core.data.ahead import ReadyClip, decode_ahead
-from t2v_core.data.msrvtt import read_annotations
+from t2v_core.data.annotations.msrvtt import read_annotations
+from t2v_core.data.store.ahead import ReadyClip, decode_ahead
 from t2v_core.events import EventWriter, read_events
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder, load_vae
-from t2v_core.preprocess import preprocess
 from t2v_core.specs import PreprocessSpec
+from t2v_core.verbs.preprocess import preprocess
 from t2v_core.workspace import Dataset, Workspace, create_job_directory
 
 SECONDS = 15.0

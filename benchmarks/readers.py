@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from t2v_core.data.decode import read_frames
+from t2v_core.data.video.decode import read_frames
 
 COUNT = 16
 Frames = NDArray[np.uint8]  # (COUNT, height, width, 3) RGB
@@ -32,7 +32,7 @@ def pyav_all(path: Path) -> Frames:
 
 def opencv_by_index(path: Path) -> Frames:
     """The previous system's way."""
-    import cv2  # noqa: PLC0415 - one of the peers, which need not be there
+    import cv2  # one of the peers, which need not be there
 
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     images = []
@@ -47,14 +47,14 @@ def opencv_by_index(path: Path) -> Frames:
 
 
 def imageio_ffmpeg(path: Path) -> Frames:
-    from imageio import v2  # noqa: PLC0415
+    from imageio import v2
 
     with v2.get_reader(path, format="ffmpeg", input_params=["-threads", "1"]) as reader:
         return np.stack([reader.get_data(i) for i in _spread(reader.count_frames())])
 
 
 def decord(path: Path) -> Frames:
-    from decord import VideoReader  # noqa: PLC0415
+    from decord import VideoReader
 
     reader = VideoReader(str(path), num_threads=1)
     frames: Frames = reader.get_batch(_spread(len(reader))).asnumpy()
@@ -62,7 +62,7 @@ def decord(path: Path) -> Frames:
 
 
 def torchcodec_exact(path: Path) -> Frames:
-    from torchcodec.decoders import VideoDecoder  # noqa: PLC0415
+    from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(str(path), seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
     frames: Frames = decoder.get_frames_at(_spread(len(decoder))).data.numpy()

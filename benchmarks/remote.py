@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 
 TESTS = Path(__file__).parents[1] / "tests"
 # The bench that the tests use as well, in place of this folder, in which `remote` is this file.
-sys.path[0] = str(TESTS)
+sys.path[:1] = [str(TESTS), str(TESTS.with_name("setup"))]
 
-from remote.host_jobs import HostJobs  # noqa: E402
-from remote.host_keys import KnownHosts  # noqa: E402
-from remote.host_settings import HostSettings  # noqa: E402
-from remote.logs import Follower, LinkState, LogChunk  # noqa: E402
-from remote.spool import Spool  # noqa: E402
-from remote.ssh import SSHHost  # noqa: E402
-from t2v_core.specs import ShapesSpec  # noqa: E402
-from t2v_core.workspace import Workspace  # noqa: E402
+from remote.hosts.known_hosts import KnownHosts
+from remote.hosts.settings import HostSettings
+from remote.hosts.ssh import SSHHost
+from remote.jobs.client import HostJobs
+from remote.jobs.follow import Follower, LinkState, LogChunk
+from remote.jobs.spool import Spool
+from t2v_core.specs import ShapesSpec
+from t2v_core.workspace import Workspace
 
 ONE_WAY_S = 0.025
 ROUNDS, LINES = 7, 200
@@ -42,7 +42,7 @@ for _ in range(int(sys.argv[1])):
     time.sleep(0.02)
 """
 BULK = "import sys; line = b'x' * 99 + b'\\n'"
-IMPORTS = "import remote.hosts, remote.host_jobs, remote.logs"
+IMPORTS = "import remote.hosts.host, remote.jobs.client, remote.jobs.follow"
 
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Bench:
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    from bench.chaos import ChaosProxy  # noqa: PLC0415 - the reader whose memory is measured has no use for them
-    from bench.sshd import Sshd  # noqa: PLC0415
+    from bench.chaos import ChaosProxy  # the reader whose memory is measured has no use for them
+    from bench.sshd import Sshd
 
     with tempfile.TemporaryDirectory() as folder:
         sshd = Sshd(Path(folder) / "sshd")
@@ -167,7 +167,7 @@ def lag_of_ssh(this: Bench, jobs: HostJobs) -> list[float]:
 
 
 def lag_of_fabric(this: Bench, jobs: HostJobs) -> list[float]:
-    from fabric import Connection  # noqa: PLC0415 - only here
+    from fabric import Connection  # only here
 
     job = this.begin(jobs, STAMPS, str(LINES))
     lags: list[float] = []

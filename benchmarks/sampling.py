@@ -16,18 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from door import SHAPES, run, scores
+from support.hosts.door import SHAPES, run, scores
 from torch import Tensor, nn
 
 from t2v_core.assemble import load_pipeline
-from t2v_core.checkpoints import open_checkpoint
-from t2v_core.guidance import Guidance
+from t2v_core.checkpoints.open import open_checkpoint
+from t2v_core.diffusion.guidance import Guidance
+from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.diffusion.samplers import DDIMSampler, choose_sampler, randn
 from t2v_core.models.attention import Attention
 from t2v_core.models.cpu import multiply_with_mkl, suit_to_cpu
 from t2v_core.models.video_transformer import VideoTransformer
-from t2v_core.pipeline import TextToVideoPipeline
 from t2v_core.presets import PRESET_MODELS
-from t2v_core.samplers import DDIMSampler, choose_sampler, randn
 
 PROMPT_TOKENS, PADDED_TOKENS = 8, 77  # of "a dog running in the grass", and what the previous system made of it
 CLIP_FRAMES, CLIP_STEPS = 16, 50

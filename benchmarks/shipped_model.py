@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from door import SHAPES, run, scores
+from support.hosts.door import SHAPES, run, scores
 
 from t2v_core.assemble import load_pipeline
-from t2v_core.checkpoints import open_checkpoint
+from t2v_core.checkpoints.open import open_checkpoint
 
 CLIPS_TIMED = 7
 

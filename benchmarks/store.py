@@ -23,7 +23,7 @@ import torch
 from made_stores import CAPTIONS, make_files, make_store
 from torch import Tensor
 
-from t2v_core.data.latents import LatentStore
+from t2v_core.data.store.latents import LatentStore
 
 CLIPS, BATCH = 2000, 16
 # What one process of the large comparison prints.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from t2v_core.data.batches import BatchPlan, load_batch
-from t2v_core.data.latents import LatentStore
+from t2v_core.data.store.batches import BatchPlan, load_batch
+from t2v_core.data.store.latents import LatentStore
 
 BATCH, STEPS = 16, 250
 

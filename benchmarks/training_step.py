@@ -25,7 +25,7 @@ from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoisers import denoiser_config
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
-from t2v_core.training.flops import flops_per_clip
+from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import adamw
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}

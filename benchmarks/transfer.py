@@ -24,17 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[0] = str(TESTS)  # in place of this folder, in which `remote` is a benchmark
+sys.path[:1] = [str(TESTS), str(TESTS.with_name("setup"))]  # in place of this folder, in which `remote` is a benchmark
 
-from bench.compute_emulator import ComputeEmulator  # noqa: E402
-from bench.compute_state import Instance  # noqa: E402
-from bench.guest_agent import SshdGuest  # noqa: E402
-from bench.sshd import Sshd  # noqa: E402
-from bench.wan import Wan, raw_tcp, wan  # noqa: E402
-from transfers import write_checkpoint  # noqa: E402
+from bench.compute_emulator import ComputeEmulator
+from bench.compute_state import Instance
+from bench.guest_agent import SshdGuest
+from bench.sshd import Sshd
+from bench.wan import Wan, raw_tcp, wan
+from support.hosts.transfers import write_checkpoint
 
-from remote.host_keys import KnownHosts  # noqa: E402
-from t2v_core.files import staged_directory  # noqa: E402
+from remote.hosts.known_hosts import KnownHosts
+from t2v_core.disk.files import staged_directory
 
 ONE_WAY_S = 0.025
 MIB = 2**20

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 # The bench that the tests use as well, in place of this folder, in which `remote` is another benchmark.
-sys.path[0] = str(ROOT / "tests")
+sys.path[:1] = [str(ROOT / "tests"), str(ROOT / "setup")]
 
 COLUMNS, ROWS = 120, 40
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -164,7 +164,7 @@ def print_start(folder: Path, rounds: int) -> None:
 
 
 def print_idle(folder: Path, seconds: float) -> None:
-    from agent_here import Here, agent  # noqa: PLC0415 - of the tests
+    from support.hosts.agent_here import Here, agent  # of the tests
 
     with on_terminal(*tui(folder)) as child:
         child.drain(15.0)  # the first page's checks
@@ -187,11 +187,11 @@ def _print_idle(what: str, child: Child, seconds: float) -> None:
 
 
 def print_key(folder: Path, rounds: int) -> None:
-    from training_set import data_set  # noqa: PLC0415 - of the tests, with torch
+    from support.engine.training_set import data_set  # of the tests, with torch
 
     print(f"key to job, here              {_keys(folder, folder, rounds, data_set(), {}):.3f} s   (median of {rounds})")
-    from bench.chaos import ChaosProxy  # noqa: PLC0415
-    from bench.sshd import Sshd  # noqa: PLC0415
+    from bench.chaos import ChaosProxy
+    from bench.sshd import Sshd
 
     sshd = Sshd(folder / "sshd")
     sshd.start()
@@ -215,7 +215,7 @@ def print_key(folder: Path, rounds: int) -> None:
 
 
 def _pin(config: Path, sshd: Sshd, port: int) -> None:
-    from remote.host_keys import KnownHosts  # noqa: PLC0415
+    from remote.hosts.known_hosts import KnownHosts
 
     config.mkdir()
     known = KnownHosts(config / "t2v/known_hosts")
@@ -250,7 +250,7 @@ def _began(there: Path, before: set[Path]) -> bool:
 
 
 def _end_all(folder: Path) -> None:
-    from agent_here import Here, agent  # noqa: PLC0415
+    from support.hosts.agent_here import Here, agent
 
     with agent() as one:
         Here(folder, one).stop_all()

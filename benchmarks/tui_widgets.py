@@ -35,16 +35,16 @@ from typing import Any
 # In this folder `remote` is another benchmark.
 sys.path[0] = str(Path(__file__).parents[1])
 
-from textual.app import App, ComposeResult  # noqa: E402
-from textual.events import Key  # noqa: E402
-from textual.widgets import Static  # noqa: E402
+from textual.app import App, ComposeResult
+from textual.events import Key
+from textual.widgets import Static
 
-from t2v_tui.widgets.curve import Curve  # noqa: E402
-from t2v_tui.widgets.film import Film  # noqa: E402
-from t2v_tui.widgets.half_blocks import quantise  # noqa: E402
-from t2v_tui.widgets.log_view import LogView  # noqa: E402
-from t2v_tui.widgets.player import Player  # noqa: E402
-from t2v_tui.widgets.track import Run  # noqa: E402
+from t2v_tui.widgets.curve.curve import Curve
+from t2v_tui.widgets.curve.track import Run
+from t2v_tui.widgets.log.view import LogView
+from t2v_tui.widgets.video.film import Film
+from t2v_tui.widgets.video.half_blocks import quantise
+from t2v_tui.widgets.video.player import Player
 
 SIZE = (120, 40)
 LINE = b"12:41:07 step %9d loss 0.0831 lr 1.0e-4 grad_norm 0.42 1.31 it/s data wait 0.004 s memory 61.2 GB....\n"

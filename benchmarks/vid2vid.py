@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from door import SHAPES, run
 from numpy.typing import NDArray
+from support.hosts.door import SHAPES, run
 
-from t2v_core.data.decode import read_all_frames
-from t2v_core.data.judge import judge
-from t2v_core.data.shapes import COLOURS, Scene
+from t2v_core.data.shapes.judge import judge
+from t2v_core.data.shapes.shapes import COLOURS, Scene
+from t2v_core.data.video.decode import read_all_frames
 
 NOISE = 0.3
 

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 # The bench that the tests use as well, in place of this folder, in which `remote` is a file.
-sys.path[0] = str(Path(__file__).parents[1] / "tests")
+sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in ("tests", "setup")]
 
-from bench.compute_emulator import ComputeEmulator  # noqa: E402
-from bench.compute_state import Instance  # noqa: E402
+from bench.compute_emulator import ComputeEmulator
+from bench.compute_state import Instance
 
-from remote.gce import Vm  # noqa: E402
-from remote.gce_client import ComputeClient  # noqa: E402
+from remote.gce.client import ComputeClient
+from remote.gce.vm import Vm
 
 NAME = "a100-golden"
 T2V = [sys.executable, "-m", "t2v_tui.cli.main", "vm", "status"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from t2v_core.assemble import load_pipeline
-from t2v_core.checkpoints import open_checkpoint
+from t2v_core.checkpoints.open import open_checkpoint
 
 PROMPTS = (
     "a red circle moving right",

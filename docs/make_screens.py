@@ -16,10 +16,10 @@ from textual.pilot import Pilot
 
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
-from t2v_tui.demo_vm import DEMO_MEMORY, DemoServices
-from t2v_tui.memory import recall
 from t2v_tui.settings import Tui
-from t2v_tui.state import State
+from t2v_tui.store.session import recall
+from t2v_tui.store.state import State
+from t2v_tui.workers.demo_vm import DEMO_MEMORY, DemoServices
 
 DOCS = Path(__file__).parent
 # What is shown, by the key that leads there.

@@ -11,6 +11,25 @@ class RemoteError(EngineError):
     """Something about hosts, jobs or the way to them went wrong; the work itself may be fine."""
 
 
+class SshConfigWrong(RemoteError):
+    """OpenSSH cannot read its own configuration; asking again does not help, mending the file does."""
+
+    exit_code = 2
+
+
+class AgentNotRun(RemoteError):
+    """The host lets us in and does not run what it is told to.
+
+    exit_status: of what it ran instead; None when it is still at it
+    """
+
+    exit_code = UNREACHABLE
+
+    def __init__(self, message: str, hint: str = "", *, exit_status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.exit_status = exit_status
+
+
 class CannotStart(RemoteError):
     """The engine's process could not be started."""
 
@@ -34,6 +53,10 @@ class LinkLost(HostUnreachable):
 
 class AuthFailed(HostUnreachable):
     """The host is there and will not let us in."""
+
+
+class LoginImpossible(AuthFailed):
+    """It is not for want of our key there: ours cannot be used as it is, or the host takes no key alone."""
 
 
 class HostKeyRefused(HostUnreachable):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remote.host_settings import HostSettings
-from remote.hosts import Host, agent_on
+from remote.hosts.host import Host, agent_on
+from remote.hosts.settings import HostSettings
 
-# It looks for sudo and systemd, and starts a process where there is none.
-INSTALL_TIMEOUT_S = 120.0
+# It looks for sudo and systemd, which takes its time on a busy machine, and starts a process where there is none.
+INSTALL_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class GuardState:
     cap_t:         when it stops whatever it does
     kept_until_t:  somebody asked that it stays; None when nobody did
     error:         why it could not do what was due; may be empty
+    kept_of:       the workspace whose rules it kept when it was asked for others; empty when it keeps what was asked
     """
 
     is_installed: bool
@@ -50,9 +52,11 @@ class GuardState:
     kept_until_t: float | None = None
     error: str = ""
     last_stop: LastStop | None = None
+    kept_of: str = ""
 
     @classmethod
     def from_wire(cls, said: dict[str, Any], now_t: float) -> GuardState:
+        """Read an agent's answer that came at `now_t`; its spans become times by this machine's clock."""
         stop = said.get("last_stop")
         last_stop = LastStop(float(stop["t"]), str(stop["why"])) if stop else None
         if not said["is_installed"]:
@@ -72,11 +76,12 @@ class GuardState:
             kept_until_t=now_t + said["kept_s"] if said["kept_s"] > 0 else None,
             error=said["error"] or "",
             last_stop=last_stop,
+            kept_of=said.get("kept_of") or "",
         )
 
 
 def guard_status(host: Host) -> GuardState:
-    """What the guard saw at its last look. Raises HostUnreachable, AgentError."""
+    """Return what the guard saw at its last look. Raises HostUnreachable, AgentError."""
     return _ask(host, "guard")
 
 
@@ -85,13 +90,21 @@ def keep(host: Host, seconds: float) -> GuardState:
     return _ask(host, "keep", seconds=float(seconds))
 
 
-def install_guard(host: Host, settings: HostSettings) -> GuardState:
-    """Agree on the rules of t2v.toml, and see to it that they are kept; asking again changes nothing."""
+def install_guard(
+    host: Host, settings: HostSettings, by: Mapping[str, str], *, is_replacing: bool = False
+) -> GuardState:
+    """Agree on the rules of t2v.toml, and see to it that they are kept; asking again changes nothing.
+
+    by:           this workspace, as `remote.workspace_id.identity` has it
+    is_replacing: also in the place of rules that another workspace agreed on
+    """
     return _ask(
         host,
         "install_guard",
         timeout_s=INSTALL_TIMEOUT_S,
         workspace=host.workdir,
+        by=dict(by),
+        is_replacing=is_replacing,
         idle_stop_min=float(settings.idle_stop_min),
         max_run_h=float(settings.max_run_h),
         idle_gpu_percent=float(settings.idle_gpu_percent),
@@ -117,7 +130,7 @@ def resume_preempted(host: Host) -> list[Resumed]:
     """Go on with the training that preemption ended, if it was the latest; to be asked after a VM was started."""
     with agent_on(host) as agent:
         said = agent.call("resume_preempted", timeout_s=45.0, workspace=host.workdir)
-    return [Resumed(**one) for one in said["resumed"]]
+    return [Resumed(one["job"], one["before"], one["is_new"], one["from_checkpoint"]) for one in said["resumed"]]
 
 
 def _ask(host: Host, verb: str, *, timeout_s: float = 30.0, **parameters: Any) -> GuardState:

@@ -2,84 +2,237 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from t2v_core.checkpoints import Checkpoint, latest_checkpoint, open_checkpoint
+from t2v_core.checkpoints.checkpoints import Checkpoint, latest_checkpoint
+from t2v_core.checkpoints.old_checkpoints import OldCheckpoint, newest_old_checkpoint
+from t2v_core.checkpoints.old_names import ORIGIN
+from t2v_core.checkpoints.open import open_checkpoint
+from t2v_core.checkpoints.trainer_info import require_usable
+from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.diffusion.samplers import SAMPLERS, choose_sampler
+from t2v_core.diffusion.schedules import Sampler
+from t2v_core.disk.files import MANIFEST
+from t2v_core.disk.formats import UPDATE
 from t2v_core.errors import AskedWrongly
 from t2v_core.job import Job
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import make_denoiser
-from t2v_core.models.encoders import load_prompt_encoder, load_vae
+from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
-from t2v_core.pipeline import TextToVideoPipeline
-from t2v_core.samplers import SAMPLERS, choose_sampler
 from t2v_core.specs import SamplingSpec
+from t2v_core.workspace import Workspace
+
+# What numbers and words that no model has make of building one.
+UNBUILDABLE = (ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError, AssertionError)
+SpecT = TypeVar("SpecT", bound=SamplingSpec)
+
+
+class Warn(Protocol):
+    """Tells somebody about something odd: an event of a job, or a warning of Python's."""
+
+    def __call__(self, message: str, hint: str = "") -> None: ...
 
 
 def find_checkpoint(spec: SamplingSpec, job: Job) -> Checkpoint:
-    """The one asked for, else the latest complete one. Raises AskedWrongly when there is none."""
-    if spec.checkpoint is not None:
-        return open_checkpoint(
-            spec.checkpoint if str(spec.checkpoint) == "embedded" else job.workspace.resolve(spec.checkpoint)
-        )
-    checkpoint = latest_checkpoint(job.workspace.checkpoints, on_incomplete=job.events.warning)
+    """Return the one asked for, else the latest of the job's workspace. Raises as `open_or_latest`."""
+    asked = spec.checkpoint
+    if asked is not None and str(asked) != "embedded":
+        asked = job.workspace.resolve(asked)
+    return open_or_latest(asked, job.workspace, job.events.warning)
+
+
+def open_or_latest(asked: Path | None, workspace: Workspace, warn: Warn) -> Checkpoint:
+    """Return the checkpoint asked for, else the latest complete one, else the newest of the previous system.
+
+    Raises AskedWrongly when there is none.
+    """
+    if asked is not None:
+        return open_checkpoint(asked)
+    folder = workspace.checkpoints
+    checkpoint = newest_of_any(folder, warn)
     if checkpoint is None:
         raise AskedWrongly(
-            f"there is no complete checkpoint in {job.workspace.checkpoints}",
+            f"there is no complete checkpoint in {folder}",
             hint="train a model (t2v train), or use the one that is shipped: --checkpoint embedded",
+        )
+    if isinstance(checkpoint, OldCheckpoint):
+        warn(
+            f"there is no checkpoint of this t2v in {workspace.relative(folder)}: {checkpoint.path.name} is used, the "
+            "newest of the previous system",
+            hint="another one: --checkpoint FILE.pt; to train on from it: t2v import-checkpoint",
         )
     return checkpoint
 
 
+def newest_of_any(folder: Path, warn: Warn) -> Checkpoint | None:
+    """Return the latest complete checkpoint of a folder, else the newest of the previous system there, else None.
+
+    warn: told of each that is passed over
+    """
+    return latest_checkpoint(folder, on_incomplete=warn) or newest_old_checkpoint(folder, passed_over=warn)
+
+
 def sampler_name(spec: SamplingSpec, checkpoint: Checkpoint) -> str:
-    """What `auto` means for this checkpoint, else what was asked: `ddim`, `euler` or `dpm++`."""
+    """Return what `auto` means for this checkpoint, else what was asked: `ddim`, `euler` or `dpm++`."""
     return SAMPLERS[checkpoint.info["sampler"]["class"]].name if spec.sampler == "auto" else spec.sampler
 
 
+def suited(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
+    """Return the spec as a model that never saw a null prompt needs it: without guidance, unless somebody asked for it.
+
+    The previous system dropped no caption in training, and ignored its guidance when it generated.
+    """
+    if checkpoint.info.get("origin") != ORIGIN:
+        return spec
+    if "guidance_scale" not in spec.model_fields_set:
+        return spec.model_copy(update={"guidance_scale": 1.0})
+    if spec.guidance_scale != 1:
+        warn(
+            f"{checkpoint.path.name} is of the previous system, which never trained without a caption: guidance "
+            f"{spec.guidance_scale:g} pulls away from an answer it did not learn",
+            hint="--guidance 1 is what it was trained for",
+        )
+    return spec
+
+
+def load_asked(
+    checkpoint: Checkpoint, spec: SamplingSpec, *, keep: dict[str, Any] | None = None
+) -> TextToVideoPipeline:
+    """Build the pipeline of a checkpoint as a spec asks for it. keep, and what it raises: as of `load_pipeline`"""
+    return load_pipeline(
+        checkpoint,
+        device=spec.device,
+        precision=spec.precision,
+        weights=spec.weights,
+        sampler=spec.sampler,
+        encoders=(spec.vae, spec.text_encoder),
+        keep=keep,
+    )
+
+
 def load_pipeline(
-    checkpoint: Checkpoint, *, device: str, precision: str, weights: str = "ema", sampler: str = "auto"
+    checkpoint: Checkpoint,
+    *,
+    device: str,
+    precision: str,
+    weights: str = "ema",
+    sampler: str = "auto",
+    encoders: tuple[str | None, str | None] = (None, None),
+    keep: dict[str, Any] | None = None,
 ) -> TextToVideoPipeline:
     """Build the pipeline of a checkpoint.
 
     weights: `ema` or `raw`
     sampler: `auto`, `ddim`, `euler` or `dpm++`
+    encoders: VAE and text encoder, where they do not lie any more where the data was made with them
+    keep:    where the models of the last call stay loaded, for the next one that asks for the same
     Raises AskedWrongly when weights and configuration or sampler and objective do not fit, or an encoder is not the one
     the data was made with.
     """
-    trained = dict(checkpoint.info["sampler"])
-    scheduler = choose_sampler(SAMPLERS[trained.pop("class")](**trained), sampler)
+    checkpoint.require_known_format()
+    require_usable(checkpoint.path, checkpoint.info)
+    scheduler = choose_sampler(_trained_sampler(checkpoint), sampler)
+    keep = {} if keep is None else keep
+    wanted = (checkpoint.path, _stamp(checkpoint.path), device, precision, weights, encoders)
+    if keep.get("wanted") != wanted:
+        keep.clear()  # before the next is loaded: two may be more than the device holds
+        keep["models"] = _load_models(checkpoint, device, precision, weights, encoders)
+        keep["wanted"] = wanted
+    vae, text, denoiser = keep["models"]
+    pipeline = TextToVideoPipeline(vae.model, text.model, text.tokenizer, denoiser, scheduler)
+    pipeline.prompt_encoder.padded_to = text.padded_to
+    pipeline.autoencoder.identity, pipeline.prompt_encoder.identity = vae.identity, text.identity
+    return pipeline
+
+
+def _trained_sampler(checkpoint: Checkpoint) -> Sampler:
+    """The way back that the model was trained for. Raises AskedWrongly for one that is not known here."""
+    settings = dict(checkpoint.info["sampler"])
+    name = settings.pop("class")
+    try:
+        return SAMPLERS[name](**settings)
+    except (KeyError, *UNBUILDABLE) as error:
+        raise AskedWrongly(
+            f"checkpoint {checkpoint.path} was trained for a sampler that this t2v does not have: {name}", hint=UPDATE
+        ) from error
+
+
+def _stamp(checkpoint: Path) -> tuple[float, int]:
+    """What changes when another checkpoint gets the same name."""
+    manifest = checkpoint / MANIFEST
+    status = (manifest if manifest.is_file() else checkpoint).stat()
+    return status.st_mtime, status.st_size
+
+
+def _load_models(
+    checkpoint: Checkpoint, device: str, precision: str, weights: str, encoders: tuple[str | None, str | None]
+) -> tuple[VideoAutoencoder, PromptEncoder, Denoiser]:
+    """VAE, text encoder and denoiser, on the device."""
     place = pick_device(device)
-    vae = load_vae(checkpoint.info["latents"]["encoder"]["source"], device=device, precision=precision)
-    prompt_encoder = load_prompt_encoder(checkpoint.info["text"]["encoder"]["source"], device=device)
+    text = checkpoint.info["text"]
+    vae = load_vae(encoders[0] or checkpoint.info["latents"]["encoder"]["source"], device=device, precision=precision)
+    prompt_encoder = load_prompt_encoder(encoders[1] or text["encoder"]["source"], device=device)
     _require_same(vae.identity, checkpoint.info["latents"]["encoder"], "VAE")
-    _require_same(prompt_encoder.identity, checkpoint.info["text"]["encoder"], "text encoder")
+    _require_same(prompt_encoder.identity, text["encoder"], "text encoder")
     denoiser = build_denoiser(checkpoint.info["model"], checkpoint.weights(weights), str(checkpoint.path))
+    prompt_encoder.padded_to = text.get("padded_to")
+    _require_fitting(prompt_encoder, denoiser)
+    if not len(denoiser.null_tokens):
+        denoiser.take_null_prompt(*_null_prompt(prompt_encoder))
     suit_to_cpu(denoiser, place)
-    return TextToVideoPipeline(
-        vae.model,
-        prompt_encoder.model,
-        prompt_encoder.tokenizer,
-        denoiser.to(place, pick_dtype(precision, place)).eval(),
-        scheduler,
-    )
+    placed = denoiser.to(place, pick_dtype(precision, place)).eval()
+    return vae, prompt_encoder, placed
+
+
+def _null_prompt(encoder: PromptEncoder) -> tuple[Tensor, Tensor]:
+    empty = encoder.encode([""])[0]
+    return empty.tokens, empty.pooled
+
+
+def _require_fitting(encoder: PromptEncoder, denoiser: Denoiser) -> None:
+    """Raises AskedWrongly for widths, or a length of prompts, that the model was not trained with."""
+    source, width, pooled = encoder.identity.source, denoiser.null_tokens.shape[1], denoiser.null_pooled.numel()
+    wrong = ""
+    if encoder.dim != width:
+        wrong = f"gives {encoder.dim} values a token, and this model takes {width}"
+    elif pooled and encoder.pooled_dim != pooled:
+        wrong = f"gives {encoder.pooled_dim} values a prompt, and this model takes {pooled}"
+    elif encoder.padded_to and encoder.padded_to > encoder.max_length:
+        wrong = f"reads {encoder.max_length} tokens, and this model takes prompts of {encoder.padded_to}"
+    if wrong:
+        raise AskedWrongly(
+            f"the text encoder {source} {wrong}",
+            hint="name the one that its data was made with: --text-encoder openai/clip-vit-base-patch32",
+        )
 
 
 def build_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> Denoiser:
-    """The denoiser of a configuration, with these weights. Raises AskedWrongly with what differs."""
+    """Build the denoiser of a configuration, with these weights. Raises AskedWrongly with what differs."""
+    model = empty_denoiser(config, weights, where)
+    model.load_state_dict(weights, assign=True)
+    return model
+
+
+def empty_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> Denoiser:
+    """Build the same without values, and see whether the weights are of its names and shapes. Raises AskedWrongly."""
+    layers = config.get("num_layers")
+    if isinstance(layers, int) and layers > len(weights):  # a number of thousands would take hours to build
+        raise _of_another_architecture(where, f"it has {len(weights)} tensors for {layers} layers")
     try:
         with torch.device("meta"):
             model = make_denoiser(config)
-    except ValueError as error:
-        raise _of_another_architecture(where, str(error)) from error
+    except UNBUILDABLE as error:
+        raise _of_another_architecture(where, (str(error) or type(error).__name__).splitlines()[0][:200]) from error
     differences = shape_differences({k: v.shape for k, v in model.state_dict().items()}, weights)
     if differences:
         shown = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
         raise _of_another_architecture(where, shown)
-    model.load_state_dict(weights, assign=True)
     return model
 
 
@@ -90,7 +243,7 @@ def _of_another_architecture(where: str, difference: str) -> AskedWrongly:
 
 
 def shape_differences(expected: dict[str, torch.Size], weights: dict[str, Tensor]) -> list[str]:
-    """What differs between the tensors a model has and those of a file, in words."""
+    """List what differs between the tensors a model has and those of a file, in words."""
     found = {name: tensor.shape for name, tensor in weights.items()}
     return [
         f"{name} is {_shape(found.get(name))}, the model's is {_shape(expected.get(name))}"
@@ -104,7 +257,8 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def _require_same(found: EncoderIdentity, trained_with: dict[str, str], what: str) -> None:
-    if found.sha256 != trained_with["sha256"]:
+    """What a checkpoint of the previous system was trained with is not written down anywhere: its sha256 is empty."""
+    if trained_with["sha256"] and found.sha256 != trained_with["sha256"]:
         raise AskedWrongly(
             f"the {what} {found.source} is not the one this checkpoint was trained with (its files differ)",
             hint=f"bring back the {what} that preprocessing used",

@@ -28,6 +28,14 @@ class WorkFailed(EngineError):
     """The request was fine, the work failed: disk full, loss not finite, nothing readable."""
 
 
+class NotFinite(WorkFailed):
+    """A value came out as NaN or infinite; whatever is made from it would be as well."""
+
+
+class NotEnoughMemory(WorkFailed):
+    """Memory could not be had; whatever was being read is none the worse for it."""
+
+
 class Stopped(EngineError):
     """Somebody asked the work to end; what was done so far is kept.
 

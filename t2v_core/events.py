@@ -21,15 +21,23 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from t2v_core.disk.plain_json import PIECE_BYTES, Cutter, table
+from t2v_core.disk.plain_text import escaped
 
 Kind = Literal["stage", "progress", "step", "sample", "checkpoint", "score", "warning", "error", "done"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 # A progress line for every clip of a large set would be most of the file; a screen shows no more than a few a second.
 PROGRESS_INTERVAL_S = 0.2
+
+LATEST_T = 1e11  # what no calendar has is no time
+LAST_WORDS = ("done", "error")
+RESERVE, RESERVE_BYTES = ".reserve-events", 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,19 @@ class Event:
     fields: dict[str, Any] = field(default_factory=dict)
 
     def to_line(self) -> bytes:
+        """Return the event as a line of JSON in UTF-8, newline included."""
         values = {"t": round(self.t, 3), "kind": self.kind} | {k: _plain(v) for k, v in self.fields.items()}
-        return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace") + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes | str) -> Event | None:
-        """The event, or None for a line that is torn or is not one of ours."""
+        """Return the event, or None for a line that is torn or is not one of ours."""
         try:
-            values = json.loads(line)
-            return cls(float(values.pop("t")), str(values.pop("kind")), values)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            values = table(line.encode() if isinstance(line, str) else line)
+            event = cls(float(values.pop("t")), str(values.pop("kind")), values)
+            return event if abs(event.t) < LATEST_T else None
+        except (ValueError, KeyError, TypeError):
             return None
 
 
@@ -62,19 +73,24 @@ def _plain(value: Any) -> Any:
     """JSON has no NaN, and a reader in another language would stop at one."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    return str(value) if isinstance(value, Path) else value
+    return escaped(str(value)) if isinstance(value, Path | str) else value
 
 
 class EventWriter:
     """Appends events to a file, one `write` a line, so that a reader never sees two lines mixed.
 
-    Writing never stops the work: when the disk takes no more, the event is counted in `lost` and the work goes on.
+    Writing never stops the work: when the disk takes no more, the event is counted in `lost` and the work goes on. For
+    the last word, `done` or `error`, a few kilobytes are kept in a file beside it, which is given up then.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lost = 0
         self._progress_at = 0.0
+        self._is_torn = False
+        self._reserve: Path | None = path.with_name(RESERVE)
+        with suppress(OSError):
+            self._reserve.write_bytes(bytes(RESERVE_BYTES))
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._end_torn_line()
 
@@ -84,43 +100,58 @@ class EventWriter:
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             self._append(b"\n")
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> bytes:
+        """Write a line; returns what of it the disk did not take."""
+        data = b"\n" + data if self._is_torn else data
         try:
             written = os.write(self._descriptor, data)
         except OSError:
             written = 0
-        self.lost += written < len(data)
+        left = data[written:]
+        self._is_torn = bool(left) and (self._is_torn or written > 0)
+        self.lost += bool(left)
+        return left
 
     def emit(self, kind: Kind, **fields: Any) -> None:
-        self._append(Event(time.time(), kind, fields).to_line())
+        """Append an event; one that the disk does not take is counted in `lost`."""
+        left = self._append(Event(time.time(), kind, fields).to_line())
+        if left and kind in LAST_WORDS and self._reserve is not None:
+            self._reserve.unlink(missing_ok=True)
+            self._is_torn, self.lost = False, self.lost - 1
+            self._append(left)  # the rest of the line, from where it broke off
 
     def stage(self, name: str, detail: str = "") -> None:
+        """Say that a part of the work begins."""
         self._progress_at = 0.0
         self.emit("stage", name=name, detail=detail)
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """At most five lines a second, and always the first and the last."""
+        """Say how far that part is, at most five times a second, and always the first time and the last."""
         now = time.monotonic()
         if done >= total or now - self._progress_at >= PROGRESS_INTERVAL_S:
             self._progress_at = now
             self.emit("progress", done=done, total=total, unit=unit)
 
     def warning(self, message: str, hint: str = "") -> None:
+        """Say what people should know, and what to do about it; the work goes on."""
         self.emit("warning", message=message, hint=hint)
 
     def mute(self) -> None:
-        """From now on write nothing: of several processes that share a job, one speaks."""
-        self.close()
+        """Write nothing from now on: of several processes that share a job, one speaks."""
+        os.close(self._descriptor)
+        self._reserve = None
         self._descriptor = os.open(os.devnull, os.O_RDWR)
 
     def close(self) -> None:
+        """Close the file, and remove what was kept free for the last word."""
         os.close(self._descriptor)
+        if self._reserve is not None:
+            self._reserve.unlink(missing_ok=True)
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """Every whole event of the file; a torn line, as a kill leaves it, is passed over."""
-    reader = EventReader(path)
-    yield from reader.poll()
+    """Yield every whole event of the file; a torn line, as a kill leaves it, is passed over."""
+    yield from EventReader(path)._new()
 
 
 class EventReader:
@@ -128,14 +159,24 @@ class EventReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.offset = 0
+        self._offset = 0
+        self._cutter = Cutter()
 
     def poll(self) -> list[Event]:
-        if not self.path.exists():
-            return []
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self.offset += len(whole)
-        return [event for line in whole.splitlines() if (event := Event.from_line(line)) is not None]
+        """Return the whole events that were added since the last call."""
+        return list(self._new())
+
+    def _new(self) -> Iterator[Event]:
+        if not self.path.is_file():
+            return
+        try:
+            file = self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self._offset)
+            while data := file.read(PIECE_BYTES):
+                self._offset += len(data)
+                for line in self._cutter.take(data):
+                    if (event := Event.from_line(line)) is not None:
+                        yield event

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from t2v_core.errors import Stopped
 from t2v_core.events import EventWriter
@@ -24,11 +25,13 @@ class Job:
 
     directory: `jobs/<id>/`; a file named `stop` put into it asks the work to end, `pause` to wait until the file is
         taken away, `save` (of training) for a checkpoint now
+    keep: what a resident engine keeps from one job to the next; of a process that does one job it ends with it
     """
 
     directory: Path
     workspace: Workspace
     events: EventWriter
+    keep: dict[str, Any] = field(default_factory=dict, kw_only=True)
     _signal: signal.Signals | None = field(default=None, init=False)
     _paused_at: float | None = field(default=None, init=False)
 
@@ -45,14 +48,21 @@ class Job:
             time.sleep(PAUSE_POLL_S)
 
     def stop_request(self) -> Stopped | None:
+        """Return what a signal or the file `stop` asks for; None when nobody asks."""
+        if (stopped := self.signal_request()) is not None:
+            return stopped
+        return Stopped("stopped on request") if (self.directory / STOP_FILE).exists() else None
+
+    def signal_request(self) -> Stopped | None:
+        """Return what a signal to this process asks for; None without one."""
         if self._signal is signal.SIGINT:
             return Stopped("interrupted", exit_code=130)
         if self._signal is not None:
             return Stopped(f"stopped by {self._signal.name}")
-        return Stopped("stopped on request") if (self.directory / STOP_FILE).exists() else None
+        return None
 
     def is_paused(self) -> bool:
-        """True while the work is asked to wait; says so once, and how long it was when it is over."""
+        """Return True while the work is asked to wait; says so once, and how long it was when it is over."""
         is_asked = (self.directory / PAUSE_FILE).exists()
         if is_asked and self._paused_at is None:
             self._paused_at = time.monotonic()
@@ -63,6 +73,7 @@ class Job:
         return is_asked
 
     def is_asked_to_save(self) -> bool:
+        """Return True while the file `save` asks for a checkpoint."""
         return (self.directory / SAVE_FILE).exists()
 
     def has_saved(self) -> None:
@@ -71,7 +82,7 @@ class Job:
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """While inside, SIGINT and SIGTERM are requests that `check_stop` answers; a second SIGINT ends at once."""
+        """Take SIGINT and SIGTERM as requests that `check_stop` answers, while inside; a second SIGINT ends at once."""
         before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

@@ -12,7 +12,7 @@ CGROUP_LIMIT, CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgr
 
 
 def total_memory_bytes() -> int:
-    """Memory of the machine; 0 where the system does not say."""
+    """Return the memory of the machine; 0 where the system does not say."""
     if (found := _kilobytes(MEMINFO, "MemTotal")) is not None:
         return found
     names = os.sysconf_names  # macOS has no /proc
@@ -21,7 +21,7 @@ def total_memory_bytes() -> int:
 
 
 def available_memory_bytes() -> int:
-    """What can be had without swapping, within a container's limit too; 0 where the system does not say."""
+    """Return what can be had without swapping, within a container's limit too; 0 where the system does not say."""
     available = free_memory_bytes()
     try:
         room = int(CGROUP_LIMIT.read_text()) - int(CGROUP_USED.read_text())
@@ -31,12 +31,12 @@ def available_memory_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now; 0 where the system does not say."""
+    """Return the memory that this process holds now; 0 where the system does not say."""
     return _kilobytes(STATUS, "VmRSS") or 0
 
 
 def peak_resident_bytes() -> int:
-    """The most it has held since it began, or since `forget_peak`."""
+    """Return the most it has held since it began, or since `forget_peak`; 0 where the system does not say."""
     return _kilobytes(STATUS, "VmHWM") or 0
 
 
@@ -46,7 +46,7 @@ def forget_peak() -> None:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

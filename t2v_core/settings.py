@@ -1,10 +1,13 @@
-"""What a verb is given: flag > `T2V_*` environment > `t2v.toml` > the spec's default.
+"""What a verb is given: flag > named settings > `T2V_*` environment > `t2v.toml` > the spec's default.
 
-`t2v.toml`: a key at the top applies to every verb that has such a setting; a section per verb overrides it.
+`t2v.toml`: a key at the top applies to every verb that has such a setting; a section per verb overrides it. A section
+within a verb's is a set of settings that counts when it is asked for by its name (`t2v refine --settings epoch100`).
 
     device = "cuda"
     [train]
     epochs = 10
+    [refine.epoch100]
+    checkpoint = "checkpoints/checkpoint_epoch_100.pt"
 
 Environment: `T2V_DEVICE` as the key at the top, `T2V_TRAIN_EPOCHS` as the key in its section. An empty variable counts
 as unset. Paths from either are relative to the workspace.
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +25,40 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from t2v_core.disk.plain_toml import read_toml
 from t2v_core.errors import AskedWrongly
-from t2v_core.specs import SPECS
+from t2v_core.specs import SPECS, SamplingSpec
+from t2v_core.validation import shown
 from t2v_core.workspace import Workspace
 
 PREFIX = "T2V_"
-# Variables with that prefix that are no verb's setting.
-RESERVED_VARIABLES = frozenset({"T2V_WORKSPACE", "T2V_COMPUTE_ENDPOINT"})
+# Variables with that prefix that are no verb's setting. A `t2v` that is started by a job or a notice inherits theirs.
+RESERVED_VARIABLES = frozenset(
+    PREFIX + name
+    for name in (
+        *("WORKSPACE", "WEB_AUTH", "RESIDENT", "JOB", "COMPUTE_ENDPOINT"),
+        *("HOST", "VERB", "STATE", "REASON"),
+        *(
+            "BOOT_ID_FILE",
+            "GUARD_EVERY_S",
+            "METADATA_HOST",
+            "POWER_OFF",
+            "PROC",
+            "PRODUCT_FILE",
+            "SYSTEMD_MARK",
+            "SYSTEMD_UNITS",
+        ),
+        "TERMINALS",
+    )
+)
 
 # Sections of t2v.toml that speak of no verb: where work runs is read by those who take it there.
 OTHER_SECTIONS = frozenset({"host", "tui"})
 
 # Verbs that also read other verbs' sections, the last of which that has a setting decides; their own goes before these.
 ALSO_READS: dict[str, tuple[str, ...]] = {"estimate": ("preprocess", "train")}
+
+ENCODERS = frozenset({"vae", "text_encoder"})
 
 FIELDS = frozenset(name for spec in SPECS.values() for name in spec.model_fields)
 
@@ -55,22 +78,26 @@ def values_for(
     flags: Mapping[str, Any],
     *,
     flag_names: Mapping[str, str] | None = None,
+    named: str | None = None,
 ) -> dict[str, Any]:
-    """Everything that was asked of `verb`, by whatever way, ready for `make_spec`.
+    """Return everything that was asked of `verb`, by whatever way, ready for `make_spec`.
 
     flags:      setting → value, only those actually given
+    named:      which of the file's named settings for this verb were asked for
     flag_names: setting → how it was typed, where that is not `--its-name` (a positional argument)
     Returns setting → value. Raises AskedWrongly that names the flag, the variable, or the file and line.
     """
     names = flag_names or {}
     given = _from_file(verb, workspace.settings_file) | _from_environment(verb, environ)
+    if named is not None:
+        given |= _from_named(verb, named, workspace.settings_file)
     given |= {name: _Given(value, names.get(name, flag_name(name))) for name, value in flags.items()}
     _check(verb, given)
     return {name: entry.value for name, entry in given.items()}
 
 
 def flag_name(field: str) -> str:
-    """`batch_size` as it is typed: `--batch-size`."""
+    """Return `batch_size` as it is typed: `--batch-size`."""
     return "--" + field.replace("_", "-")
 
 
@@ -82,20 +109,28 @@ def _from_environment(verb: str, environ: Mapping[str, str]) -> dict[str, _Given
             raise AskedWrongly(f"there is no setting for the environment variable {name}", _nearest(name, known))
     given = {}
     for field in SPECS[verb].model_fields:
-        sections = _sections_for(verb, field)
-        for name in (variable_name(None, field), *(variable_name(section, field) for section in sections)):
+        names = [variable_name(section, field) for section in _sections_for(verb, field)]
+        for name in ([variable_name(None, field)] if is_for_all(verb, field) else []) + names:
             if environ.get(name):
                 given[field] = _Given(environ[name], name)
     return given
 
 
+def is_for_all(verb: str, field: str) -> bool:
+    """Tell whether a value said for no verb counts for this one.
+
+    Encoders said so are the data's: a checkpoint names its own.
+    """
+    return not (field in ENCODERS and issubclass(SPECS[verb], SamplingSpec))
+
+
 def variable_name(verb: str | None, field: str) -> str:
-    """`T2V_TRAIN_EPOCHS`, or `T2V_EPOCHS` for every verb that has it."""
+    """Return `T2V_TRAIN_EPOCHS`, or `T2V_EPOCHS` for every verb that has it."""
     return PREFIX + "_".join(part for part in (verb, field) if part).upper().replace("-", "_")
 
 
 def _from_file(verb: str, file: Path) -> dict[str, _Given]:
-    text, values = _read(file)
+    text, values = read_toml(file)
     fields = SPECS[verb].model_fields
     top: dict[str, _Given] = {}
     for key, value in values.items():
@@ -110,7 +145,7 @@ def _from_file(verb: str, file: Path) -> dict[str, _Given]:
             raise AskedWrongly(f"{where}: there is no section [{key}]", _nearest(key, {*SPECS, *OTHER_SECTIONS}))
         elif key not in FIELDS:
             raise AskedWrongly(f"{where}: there is no setting '{key}'", _nearest(key, {*FIELDS, *SPECS}))
-        elif key in fields:
+        elif key in fields and is_for_all(verb, key):
             top[key] = _Given(value, f"{where}: {key}")
     for field in fields:
         for section in _sections_for(verb, field):
@@ -120,6 +155,19 @@ def _from_file(verb: str, file: Path) -> dict[str, _Given]:
     return top
 
 
+def _from_named(verb: str, name: str, file: Path) -> dict[str, _Given]:
+    """The settings of `[VERB.NAME]`. Raises AskedWrongly with the nearest name when there are none."""
+    text, values = read_toml(file)
+    section = values.get(verb, {})
+    sets = {key: value for key, value in section.items() if isinstance(value, dict)}
+    if name not in sets:
+        near = _nearest(name, sets)
+        hint = near or f"write [{verb}.{name}] with its settings below, one a line"
+        raise AskedWrongly(f"{file} has no section [{verb}.{name}]", hint)
+    where = f"{verb}.{name}"
+    return {key: _Given(value, f"{file} line {_line_of(text, where, key)}: {key}") for key, value in sets[name].items()}
+
+
 def _sections_for(verb: str, field: str) -> list[str]:
     """The sections that speak of a verb's setting, the last one goes before the others."""
     others = [other for other in ALSO_READS.get(verb, ()) if field in SPECS[other].model_fields]
@@ -127,30 +175,14 @@ def _sections_for(verb: str, field: str) -> list[str]:
 
 
 def _check_section(verb: str, section: Mapping[str, Any], file: Path, text: str) -> None:
-    for key in section:
-        if key not in SPECS[verb].model_fields:
-            where = f"{file} line {_line_of(text, verb, key)}"
-            raise AskedWrongly(f"{where}: [{verb}] has no setting '{key}'", _nearest(key, SPECS[verb].model_fields))
-
-
-def _read(file: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return "", {}
-    except OSError as error:
-        raise AskedWrongly(f"{file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise AskedWrongly(f"{file} line {line}: not UTF-8 text", hint="save it as UTF-8") from error
-    try:
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message, _, place = str(error).partition(" (at ")
-        number = re.search(r"line (\d+)", place)
-        line = int(number.group(1)) if number else max(1, len(text.splitlines()))
-        hint = 'text goes in quotes: device = "cuda"' if message == "Invalid value" else ""
-        raise AskedWrongly(f"{file} line {line}: not valid TOML: {message[:1].lower()}{message[1:]}", hint) from error
+    """Raise AskedWrongly for a key that is no setting of the verb, in its section or in named settings within it."""
+    fields = SPECS[verb].model_fields
+    named = {key: value for key, value in section.items() if isinstance(value, dict) and key not in fields}
+    for where, keys in [(verb, section.keys() - named.keys()), *((f"{verb}.{name}", named[name]) for name in named)]:
+        for key in keys:
+            if key not in fields:
+                line = f"{file} line {_line_of(text, where, key)}"
+                raise AskedWrongly(f"{line}: [{where}] has no setting '{key}'", _nearest(key, fields))
 
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
@@ -160,6 +192,7 @@ _KEY = re.compile(r"\s*([^=#\[\]]+?)\s*=")
 def _line_of(text: str, section: str | None, key: str) -> int:
     """The line on which `key` of `section` is set (tomllib does not tell); for a section, its header's line."""
     wanted = key if section is None else f"{section}.{key}"
+    within = 1  # of `epoch100 = { steps = 20 }` the line is the section's
     current = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
@@ -171,7 +204,9 @@ def _line_of(text: str, section: str | None, key: str) -> int:
             continue
         if name == wanted or name.startswith(wanted + "."):
             return number
-    return 1
+        if name == section:
+            within = number
+    return within
 
 
 def _bare(dotted: str) -> str:
@@ -202,7 +237,7 @@ def _check(verb: str, given: Mapping[str, _Given]) -> None:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(str(value)) if isinstance(value, Path) else repr(value)
+    return shown(str(value) if isinstance(value, Path) else value)
 
 
 def _kind(value: object) -> str:

@@ -6,12 +6,13 @@ asked; the rest are defaults, the preset's where it has its own.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from t2v_core.disk.plain_json import read_table
+from t2v_core.disk.plain_text import require_utf8
 from t2v_core.errors import AskedWrongly
 from t2v_core.presets import PRESET_TRAINING
 from t2v_core.validation import in_words
@@ -19,6 +20,7 @@ from t2v_core.validation import in_words
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["frame", "temporal", "joint", "joint+temporal"]
 Objective = Literal["epsilon", "v", "flow"]
+Preset = Literal["seed", "base", "tiny", "unet3d", "unet3d-tiny"]
 OnOverlap = Literal["refuse", "drop-from-train"]
 Sampler = Literal["auto", "ddim", "euler", "dpm++"]
 
@@ -27,22 +29,31 @@ SD_VAE = "stabilityai/sd-vae-ft-mse"
 CLIP_B32 = "openai/clip-vit-base-patch32"
 
 
-class Spec(BaseModel):
-    """What one verb is asked to do."""
+# What torch's generators take; what is counted on from a seed begins again at 0 behind it.
+MAX_SEED = 2**64 - 1
+# More than anybody has of anything that is counted one by one.
+MANY = 10**9
+SLOWEST_FPS, FASTEST_FPS = 0.1, 120.0
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Spec(BaseModel):
+    """What one verb is asked to do. Every number has both its bounds: what lies beyond is said, not tried."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ShapesSpec(Spec):
     """Make the built-in world: a captioned video set of moving coloured shapes."""
 
     data: Path = Field(Path("data/shapes"), description="folder of the data set to make")
-    clips: int = Field(2160, ge=1, description="training clips")
-    test_clips: int = Field(216, ge=1, description="test clips; half of them show combinations kept out of training")
+    clips: int = Field(2160, ge=1, le=10**6, description="training clips")
+    test_clips: int = Field(
+        216, ge=1, le=10**6, description="test clips; half of them show combinations kept out of training"
+    )
     frames: int = Field(8, ge=2, le=64, description="frames a clip")
     size: int = Field(64, ge=32, le=512, multiple_of=8, description="height and width in pixels")
-    fps: float = Field(8.0, gt=0, description="frames a second")
-    seed: int = Field(0, ge=0, description="places, sizes and tints follow from it")
+    fps: float = Field(8.0, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames a second")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="places, sizes and tints follow from it")
 
 
 class PreprocessSpec(Spec):
@@ -53,15 +64,18 @@ class PreprocessSpec(Spec):
     text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
     frames: int = Field(16, ge=1, le=512, description="frames a clip")
     stride: int | None = Field(
-        None, ge=1, description="take every Nth frame around the middle (default: evenly spaced over the whole clip)"
+        None,
+        ge=1,
+        le=MANY,
+        description="take every Nth frame around the middle (default: evenly spaced over the whole clip)",
     )
     size: int | None = Field(
         None, ge=16, le=1024, multiple_of=8, description="height and width in pixels (default: the VAE's own)"
     )
     dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
-    batch_frames: int = Field(32, ge=1, description="frames through the VAE at a time")
-    shard_clips: int = Field(250, ge=1, description="clips a shard file")
-    limit: int | None = Field(None, ge=1, description="only the first N clips of each split")
+    batch_frames: int = Field(32, ge=1, le=65536, description="frames through the VAE at a time")
+    shard_clips: int = Field(250, ge=1, le=MANY, description="clips a shard file")
+    limit: int | None = Field(None, ge=1, le=MANY, description="only the first N clips of each split")
     max_lost: float = Field(
         0.1, ge=0, le=1, description="stop when more than this share of a split's clips cannot be used (and 3 or more)"
     )
@@ -77,9 +91,11 @@ class DataCheckSpec(Spec):
 
     data: Path = Field(DATA, description="data set: videos/ and, if there are any, annotations/ inside")
     workers: int | None = Field(None, ge=1, le=1024, description="decoding processes (default: as many as cores)")
-    timeout_s: float = Field(60.0, gt=0, description="seconds a clip may take; a longer one is set aside")
+    timeout_s: float = Field(60.0, gt=0, le=86_400, description="seconds a clip may take; a longer one is set aside")
     frames: int = Field(16, ge=1, le=512, description="frames a clip that preprocess would take, for their rate")
-    stride: int | None = Field(None, ge=1, description="frames between them (default: evenly spaced over the clip)")
+    stride: int | None = Field(
+        None, ge=1, le=MANY, description="frames between them (default: evenly spaced over the clip)"
+    )
 
 
 class ManifestSpec(Spec):
@@ -90,6 +106,9 @@ class ManifestSpec(Spec):
         "refuse", description="clips that are in training and test: refuse, or drop-from-train"
     )
     replace: bool = Field(False, description="write over a manifest that says something else")
+    encoding: str | None = Field(
+        None, description="of annotation files that are not UTF-8 and do not say so, as cp1252 (default: refuse them)"
+    )
 
 
 class ImportLatentsSpec(Spec):
@@ -99,9 +118,14 @@ class ImportLatentsSpec(Spec):
     data: Path = Field(DATA, description="data set to fill; its annotations/ give captions and splits")
     vae: str = Field(SD_VAE, description="the VAE that made the latents: hub id or local folder")
     text_encoder: str = Field(CLIP_B32, description="the CLIP of the old text: hub id or local folder")
-    fps: float = Field(8.0, gt=0, le=120, description="frames a second that generated videos get; the files say none")
+    fps: float = Field(
+        8.0,
+        ge=SLOWEST_FPS,
+        le=FASTEST_FPS,
+        description="frames a second that generated videos get; the files say none",
+    )
     dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
-    shard_clips: int = Field(250, ge=1, description="clips a shard file")
+    shard_clips: int = Field(250, ge=1, le=MANY, description="clips a shard file")
     on_overlap: OnOverlap = Field(
         "refuse", description="clips that are in training and test: refuse, or drop-from-train"
     )
@@ -109,10 +133,24 @@ class ImportLatentsSpec(Spec):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
 
 
+class ImportCheckpointSpec(Spec):
+    """Make checkpoints of ours from the previous system's .pt files."""
+
+    old: Path = Field(description="a checkpoint_epoch_N.pt, a final_model.pt, or a folder of them")
+    checkpoints: Path = Field(Path("checkpoints"), description="folder for the new checkpoints")
+    last: int | None = Field(None, ge=1, le=MANY, description="of a folder only the newest N (default: all)")
+    of_epoch: int | None = Field(
+        None, ge=1, le=MANY, description="the epoch of a file that says none, as final_model.pt"
+    )
+    data: Path = Field(DATA, description="data set that training goes on with")
+    vae: str = Field(SD_VAE, description="the VAE that made its latents: hub id or local folder")
+    text_encoder: str = Field(CLIP_B32, description="the CLIP of its text: hub id or local folder")
+
+
 class TrainSpec(Spec):
     """Train a video diffusion model on precomputed latents."""
 
-    preset: Literal["seed", "base", "tiny", "unet3d", "unet3d-tiny"] = Field(
+    preset: Preset = Field(
         "base",
         description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "
         "(7 M, convolutions over time), unet3d-tiny (1 M)",
@@ -120,16 +158,20 @@ class TrainSpec(Spec):
     data: Path = Field(DATA, description="data set, preprocessed")
     checkpoints: Path = Field(Path("checkpoints"), description="folder of the checkpoints")
     resume: bool = Field(False, description="go on from the latest complete checkpoint")
-    epochs: int = Field(100, ge=1, description="times through the data")
-    max_steps: int | None = Field(None, ge=1, description="stop after this many optimiser steps, whatever the epochs")
-    batch_size: int = Field(2, ge=1, description="clips a forward pass, on each device")
-    gradient_accumulation: int = Field(4, ge=1, description="forward passes an optimiser step")
-    learning_rate: float = Field(1e-4, gt=0, description="of AdamW, at its highest")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    epochs: int = Field(100, ge=1, le=10**6, description="times through the data")
+    max_steps: int | None = Field(
+        None, ge=1, le=MANY, description="stop after this many optimiser steps, whatever the epochs"
+    )
+    batch_size: int = Field(2, ge=1, le=65536, description="clips a forward pass, on each device")
+    gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes an optimiser step")
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="of AdamW, at its highest")
+    weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
     lr_schedule: Literal["constant", "cosine", "one-cycle"] = Field("constant", description="after the warm-up")
-    warmup_steps: int | None = Field(0, ge=0, description="steps of linear warm-up (default: 8 % for one-cycle)")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    warmup_steps: int | None = Field(
+        0, ge=0, le=MANY, description="steps of linear warm-up (default: 8 % for one-cycle)"
+    )
+    max_grad_norm: float = Field(1.0, gt=0, le=1e9, description="gradients are scaled down to this norm")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="of the averaged weights that generation uses")
     caption_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the null prompt")
     objective: Objective = Field("epsilon", description="what the model predicts: epsilon, v or flow")
@@ -137,7 +179,7 @@ class TrainSpec(Spec):
         0.0, ge=-3, le=3, description="of flow's timesteps; above 0 trains more on noise: layout and colour come first"
     )
     min_snr_gamma: float | None = Field(
-        None, gt=0, description="min-SNR weights for epsilon and v, 5 in the literature (default: no weights)"
+        None, gt=0, le=1000, description="min-SNR weights for epsilon and v, 5 in the literature (default: no weights)"
     )
     zero_terminal_snr: bool = Field(
         False,
@@ -146,14 +188,15 @@ class TrainSpec(Spec):
     attention: Attention = Field("frame", description="over time: frame (none), temporal, joint, joint+temporal")
     precision: Precision = Field("auto", description="auto takes bf16 or fp16 where the hardware has it, else fp32")
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
-    checkpoint_every: int = Field(5, ge=1, description="epochs between checkpoints")
-    keep_last: int = Field(2, ge=1, description="checkpoints kept, newest first")
-    keep_best: int = Field(1, ge=0, description="checkpoints kept beside them, lowest held-out loss first")
-    held_out_clips: int = Field(64, ge=0, description="clips kept out for the held-out loss")
-    samples: int = Field(2, ge=0, description="videos generated at each checkpoint")
-    threads: int | None = Field(None, ge=1, description="of the CPU (default: as many as cores)")
+    checkpoint_every: int = Field(5, ge=1, le=10**6, description="epochs between checkpoints")
+    keep_last: int = Field(2, ge=1, le=10**6, description="checkpoints kept, newest first")
+    keep_best: int = Field(1, ge=0, le=10**6, description="checkpoints kept beside them, lowest held-out loss first")
+    held_out_clips: int = Field(64, ge=0, le=10**6, description="clips kept out for the held-out loss")
+    samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
+    threads: int | None = Field(None, ge=1, le=1024, description="of the CPU (default: as many as cores)")
     latents_in_memory: Literal["auto", "yes", "no"] = Field("auto", description="hold the data set in memory")
-    seed: int = Field(0, ge=0, description="initial weights, data order, noise and samples follow from it")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="initial weights, data order, noise and samples follow from it")
+    deterministic: bool = Field(False, description="the same bits on a GPU in every run; slower there")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
     @model_validator(mode="wrap")
@@ -168,12 +211,24 @@ class TrainSpec(Spec):
         return spec
 
 
+class VerifyResumeSpec(Spec):
+    """Prove that a training which is killed and resumed ends as one that was not."""
+
+    preset: Preset = Field("tiny", description="model and settings that are tried, as of t2v train")
+    steps: int = Field(12, ge=8, le=1000, description="optimiser steps of each run; it is killed about half-way")
+    processes: int = Field(1, ge=1, le=8, description="processes that share each run, as accelerate launch starts them")
+    deterministic: bool = Field(False, description="train with the same bits on a GPU in every run; slower there")
+    precision: Precision = Field("auto", description="as of t2v train")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the runs")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+
+
 class EstimateSpec(TrainSpec):
     """Say beforehand what a training takes: memory, disk and time, and whether they are there."""
 
     gpu: str | None = Field(None, description="reckon for this GPU, as L4 or A100-80GB (default: this machine)")
     probe: bool = Field(True, description="measure three real steps here, where --probe-seconds are enough for them")
-    probe_seconds: float = Field(120.0, gt=0, description="how long the measured steps may take, about")
+    probe_seconds: float = Field(120.0, gt=0, le=86_400, description="how long the measured steps may take, about")
     frames: int = Field(16, ge=1, le=512, description="frames a clip, when the data is not preprocessed yet")
     size: int = Field(
         256, ge=16, le=1024, multiple_of=8, description="height and width in pixels, when it is not preprocessed yet"
@@ -191,7 +246,9 @@ class DoctorSpec(Spec):
 class SamplingSpec(Spec):
     """What every verb that draws samples can be told."""
 
-    checkpoint: Path | None = Field(None, description="checkpoint folder (default: the latest complete one)")
+    checkpoint: Path | None = Field(
+        None, description="checkpoint folder, or a .pt of the previous system (default: the latest complete one)"
+    )
     guidance_scale: float = Field(2.0, ge=1, le=30, description="pull towards the prompt; 1 is none, and twice as fast")
     guidance_rescale: float = Field(
         0.0, ge=0, le=1, description="tones down what strong guidance overdoes; 0.7 for zero terminal SNR"
@@ -199,8 +256,12 @@ class SamplingSpec(Spec):
     sampler: Sampler = Field(
         "auto", description="ddim (epsilon, v), euler (flow) or dpm++ (any); auto is the one trained for"
     )
-    seed: int = Field(0, ge=0, description="of the initial noise; the same seed gives the same video")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the initial noise; the same seed gives the same video")
     weights: Literal["ema", "raw"] = Field("ema", description="averaged weights, or those of the last step")
+    vae: str | None = Field(
+        None, description="hub id or local folder (default: the one that the training data was made with)"
+    )
+    text_encoder: str | None = Field(None, description="hub id or local folder (default: the same)")
     precision: Precision = Field("auto", description="arithmetic of the denoiser")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
@@ -211,8 +272,12 @@ class GenerateSpec(SamplingSpec):
     prompt: str = Field(min_length=1, description="what the video shows")
     output: Path | None = Field(None, description="mp4, gif or webp (default: outputs/, named after the prompt)")
     steps: int = Field(20, ge=1, le=1000, description="denoising steps")
-    frames: int | None = Field(None, ge=1, description="frames (default, and at most: what the model was trained on)")
-    fps: float | None = Field(None, gt=0, le=120, description="frames a second (default: the data set's)")
+    frames: int | None = Field(
+        None, ge=1, le=512, description="frames (default, and at most: what the model was trained on)"
+    )
+    fps: float | None = Field(
+        None, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames a second (default: the data set's)"
+    )
     preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
 
 
@@ -222,7 +287,11 @@ class AddNoiseSpec(Spec):
     input: Path = Field(description="video to read")
     output: Path = Field(description="video to write: mp4, gif or webp")
     strength: float = Field(0.3, ge=0, le=1, description="0 leaves it as it is, 1 is pure noise")
-    seed: int = Field(0, ge=0, description="of the noise")
+    sound: bool = Field(True, description="take the input's sound over into an mp4")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the noise")
+    keep_existing: bool = Field(
+        False, description="where there is a file of that name, take the next free one, as out-2.mp4"
+    )
 
 
 class RefineSpec(SamplingSpec):
@@ -235,7 +304,11 @@ class RefineSpec(SamplingSpec):
     steps: int = Field(
         50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken, or more (dpm++)"
     )
-    overlap: int | None = Field(None, ge=0, description="frames that windows share (default: half a window)")
+    overlap: int | None = Field(None, ge=0, le=511, description="frames that windows share (default: half a window)")
+    sound: bool = Field(True, description="take the input's sound over into an mp4")
+    keep_existing: bool = Field(
+        False, description="where there is a file of that name, take the next free one, as out-2.mp4"
+    )
     preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
 
 
@@ -243,8 +316,8 @@ class EvaluateSpec(SamplingSpec):
     """Score a model: CLIP score with ceiling and floor, and on the built-in world whether prompts are obeyed."""
 
     data: Path = Field(DATA, description="data set whose test captions are the prompts")
-    prompts: int = Field(48, ge=2, description="how many test captions")
-    seeds: int = Field(2, ge=1, description="videos a prompt, with seeds seed, seed + 1, …")
+    prompts: int = Field(48, ge=2, le=10**6, description="how many test captions")
+    seeds: int = Field(2, ge=1, le=10_000, description="videos a prompt, with seeds seed, seed + 1, …")
     steps: int = Field(20, ge=1, le=1000, description="denoising steps")
     combinations: Literal["all", "seen", "unseen"] = Field(
         "all", description="on the built-in world: only combinations that training saw, or never saw"
@@ -253,24 +326,34 @@ class EvaluateSpec(SamplingSpec):
     prefix: str = Field("", description='put before each caption, as CLIPScore\'s "A photo depicts "')
 
 
+class ServeSpec(Spec):
+    """Keep an engine resident: it does the jobs that are handed to it, with the last model loaded."""
+
+    idle_s: float = Field(600.0, gt=0, le=365 * 86_400, description="seconds without a job after which it ends")
+
+
 SPECS: dict[str, type[Spec]] = {
     "shapes": ShapesSpec,
     "check": DataCheckSpec,
     "preprocess": PreprocessSpec,
     "manifest": ManifestSpec,
     "import-latents": ImportLatentsSpec,
+    "import-checkpoint": ImportCheckpointSpec,
     "train": TrainSpec,
     "generate": GenerateSpec,
     "add-noise": AddNoiseSpec,
     "refine": RefineSpec,
     "evaluate": EvaluateSpec,
     "estimate": EstimateSpec,
+    "verify-resume": VerifyResumeSpec,
     "doctor": DoctorSpec,
+    "serve": ServeSpec,
 }
 
 
 def make_spec(verb: str, values: dict[str, Any]) -> Spec:
     """Validate what was asked; raise AskedWrongly with one sentence for the first thing that is wrong."""
+    require_utf8(values)
     try:
         return SPECS[verb].model_validate(values)
     except ValidationError as error:
@@ -278,19 +361,22 @@ def make_spec(verb: str, values: dict[str, Any]) -> Spec:
 
 
 def read_spec(verb: str, path: Path) -> Spec:
-    """The spec of a job. Raises AskedWrongly when it is missing or wrong."""
+    """Read the spec of a job. Raises AskedWrongly when it is missing or wrong."""
     try:
-        values = json.loads(path.read_text())
+        values = read_table(path)
     except (OSError, ValueError) as error:
-        raise AskedWrongly(f"{path} cannot be read: {error}") from error
+        raise AskedWrongly(f"{path} cannot be read: {error}", hint="ask for the job again") from error
     return make_spec(verb, values)
 
 
 def all_values(spec: Spec) -> dict[str, Any]:
-    """The spec as JSON-ready values, defaults included: what a result is stamped with."""
+    """Return the spec as JSON-ready values, defaults included: what a result is stamped with."""
     return spec.model_dump(mode="json")
 
 
 def asked_values(spec: Spec) -> dict[str, Any]:
-    """Only what was asked: what `spec.json` holds, so that a resumed training knows what is wanted otherwise."""
+    """Return only what was asked.
+
+    `spec.json` holds that, so that a resumed training knows what is wanted otherwise.
+    """
     return spec.model_dump(mode="json", exclude_unset=True)

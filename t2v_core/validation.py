@@ -6,19 +6,36 @@ import difflib
 
 from pydantic import BaseModel, ValidationError
 
+from t2v_core.disk.formats import UPDATE
+
+LONGEST_SHOWN = 200
+
 
 def in_words(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
-    """The first thing that is wrong, as a sentence and a hint."""
+    """Return the first thing that is wrong, as a sentence and a hint."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or model.__name__
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
-        return f"there is no setting '{name}' here", f"did you mean '{near[0]}'?" if near else ""
+        hint = f"did you mean '{near[0]}'?" if near else f"leave it out, or, if a later t2v asked for it, {UPDATE}"
+        return f"there is no setting '{name}' here", hint
     described = model.model_fields.get(name)
     hint = f"{name}: {described.description}" if described else ""
     if first["type"] == "missing":
         return f"{name} is missing", hint
-    return f"{name} = {first['input']!r}: {_lower_first(first['msg'])}", hint
+    return f"{name} = {shown(first['input'])}: {_lower_first(first['msg'])}", hint
+
+
+def shown(value: object) -> str:
+    """Return what was given, as Python writes it.
+
+    Of a long one, and of a number with more digits than can be read, it is a part.
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes 4300 digits and no more
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def _lower_first(text: str) -> str:

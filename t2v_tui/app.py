@@ -11,17 +11,17 @@ from textual.screen import Screen
 
 from t2v_core.errors import EngineError
 from t2v_tui import keys
-from t2v_tui.hearing_app import HearingApp
-from t2v_tui.journal import journal_of
+from t2v_tui.event_app import HearingApp
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
-from t2v_tui.launching import Wanted
 from t2v_tui.messages import Failed, FollowJob, GoTo, ShowJob, StartWork, StopWork, Told
-from t2v_tui.news import HostChosen, JobShown
-from t2v_tui.screens import entry_of
+from t2v_tui.registry import entry_of
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.services import Services
-from t2v_tui.state import JobKey, JobView
+from t2v_tui.store.events import HostChosen, JobShown
+from t2v_tui.store.state import JobKey, JobView
+from t2v_tui.text.event_log import journal_of
 from t2v_tui.theme import DARK, LIGHT
+from t2v_tui.workers.launch_worker import Wanted
+from t2v_tui.workers.services import Services
 
 # What the app ends with when the demo is wanted instead.
 DEMO = "demo"
@@ -61,12 +61,16 @@ class CockpitApp(HearingApp):
 
     @on(StartWork)
     def _start_work(self, message: StartWork) -> None:
-        if self._may_change():
+        if self.may_change():
             self.submit(message.verb, dict(message.values), message.host or self.state.host, message.then)
 
     @work(thread=True, group="submit", exit_on_error=False)
     def submit(self, verb: str, values: dict[str, Any], host: str, then: str) -> None:
-        assert self.services is not None  # noqa: S101
+        """Start a job on a host and follow it; an engine error becomes a notice.
+
+        then: the screen to show it on; empty stays on this one
+        """
+        assert self.services is not None
         try:
             made = self.services.submit(host, verb, self.services.spec(verb, values))
         except EngineError as error:
@@ -77,28 +81,32 @@ class CockpitApp(HearingApp):
             self.post_message(GoTo(then, JobKey(host, made.job)))
 
     def file_of(self, host: str, path: str) -> Path | None:
-        """A file of that host's workspace, when it is here."""
+        """Return a file of that host's workspace; None when it is not here."""
         folder = self.services.folder_of(host) if self.services else None
         found = (folder or self.workspace.root) / path
         return found if found.exists() else None
 
     def journal_of(self, job: JobKey) -> Path:
-        """Its events as lines."""
+        """Return the file with its events as lines."""
         return journal_of(self.workspace, job)
 
     def log_of(self, job: JobKey) -> Path:
-        """Where its log lies on this machine: the job's own, or what came of it."""
-        from remote.spool import Spool  # noqa: PLC0415 - with the first job
+        """Return where its log lies on this machine: the job's own, or what came of it."""
+        from remote.jobs.spool import Spool  # with the first job
 
         folder = self.services.folder_of(job.host) if self.services else None
         return folder / "jobs" / job.job / "log" if folder else Spool.of(self.workspace, job.host, job.job).log
 
     def request_of_shown(self, what: str, said: str) -> None:
+        """Ask the job that is shown for something, while it runs.
+
+        what: save, pause or resume; said: the notice that it was asked
+        """
         if (job := self.shown_at_work()) is not None:
             self._request(job.key, what, said)
 
     def shown_at_work(self) -> JobView | None:
-        """The job that is shown, while it runs; else a word that it does not."""
+        """Return the job that is shown while it runs; else say that it does not, and return None."""
         job = self.state.shown_job
         if job is None:
             self.notify("no training is shown: t starts one", timeout=3)
@@ -108,7 +116,7 @@ class CockpitApp(HearingApp):
 
     @work(thread=True, group="request", exit_on_error=False)
     def _request(self, job: JobKey, what: str, said: str) -> None:
-        assert self.services is not None  # noqa: S101
+        assert self.services is not None
         try:
             self.services.request(job, what)
         except EngineError as error:
@@ -116,20 +124,24 @@ class CockpitApp(HearingApp):
             return
         self.post_message(Told(said))
 
-    def _may_change(self) -> bool:
+    def may_change(self) -> bool:
+        """Tell whether anything may be started, ended or written; else say why not."""
         if self.state.is_read_only:
             self.say_read_only()
-        return not self.state.is_read_only
+        elif self.is_gone:
+            self.say_gone()
+        return not self.state.is_read_only and not self.is_gone
 
     def say_read_only(self) -> None:
+        """Show a notice that this app only looks."""
         self.notify("this app only looks: it was opened with --read-only", timeout=4)
 
     @on(StopWork)
     def _stop_work(self, message: StopWork) -> None:
-        if not self._may_change():
+        if not self.may_change():
             return
-        from t2v_tui.asking import about_stopping  # noqa: PLC0415 - rarely needed
-        from t2v_tui.screens.dialogs import Confirm  # noqa: PLC0415
+        from t2v_tui.screens.dialogs import Confirm
+        from t2v_tui.text.confirmations import about_stopping  # rarely needed
 
         def answered(is_yes: bool | None) -> None:
             if is_yes:
@@ -139,7 +151,8 @@ class CockpitApp(HearingApp):
 
     @work(thread=True, group="stop", exit_on_error=False)
     def stop_job(self, job: JobKey) -> None:
-        assert self.services is not None  # noqa: S101
+        """Stop a job without asking; an engine error becomes a notice."""
+        assert self.services is not None
         try:
             self.services.stop(job)
         except EngineError as error:
@@ -147,8 +160,8 @@ class CockpitApp(HearingApp):
 
     @work(exclusive=True, group="settings")
     async def choose_settings(self, verb: str) -> None:
-        """Its settings as a form, over what t2v.toml says."""
-        from t2v_tui.screens.train_settings import TrainSettings  # noqa: PLC0415 - with pydantic's fields
+        """Show its settings as a form, over what t2v.toml says."""
+        from t2v_tui.screens.train_settings import TrainSettings  # with pydantic's fields
 
         answer = await self.push_screen_wait(TrainSettings(self.chosen.get(verb, {}), self._effective(verb)))
         if answer is not None:
@@ -159,7 +172,7 @@ class CockpitApp(HearingApp):
 
     def _effective(self, verb: str) -> dict[str, Any]:
         """What holds where nothing is chosen; the spec's own when t2v.toml is wrong, which the start will say."""
-        from t2v_core.specs import SPECS, all_values  # noqa: PLC0415
+        from t2v_core.specs import SPECS, all_values
 
         try:
             return all_values(Services(self.workspace).spec(verb, {}))
@@ -174,15 +187,15 @@ class CockpitApp(HearingApp):
     # Keys
 
     def keys_for(self, where: str) -> list[Key]:
-        """The keys of a pane, as the user has set them."""
+        """Return the keys of a pane, as the user has set them."""
         return with_keymap(keys_for(where, is_read_only=self.state.is_read_only), self.settings.keys)
 
     def writing_keys_for(self, where: str) -> list[Key]:
-        """Those of a pane that `--read-only` leaves out."""
+        """Return those of a pane that `--read-only` leaves out."""
         return with_keymap([key for key in keys_for(where) if key.writes], self.settings.keys)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`--read-only` leaves out what starts, ends, changes or costs something."""
+        """Refuse screens that do not exist and, with `--read-only`, what starts, ends, changes or costs something."""
         if action == "go":
             return bool(parameters) and entry_of(str(parameters[0])) is not None
         if self.state.is_read_only and any(key.writes and key.action == action for key in keys.KEYS):
@@ -190,20 +203,22 @@ class CockpitApp(HearingApp):
         return super().check_action(action, parameters)
 
     async def run_key(self, key: Key) -> None:
-        """What a key does, on the pane it belongs to."""
+        """Do what a key does, on the pane it belongs to."""
         target: Any = self if key.where == keys.EVERYWHERE else self.screen
         if key.where not in (keys.EVERYWHERE, getattr(self.screen, "NAME", "")):
             target = next((one for one in self.screen.query("*") if getattr(one, "PANE", "") == key.where), target)
         await self.run_action(key.action, default_namespace=target)
 
     async def action_press(self, id_: str) -> None:
+        """Do what the key with that id does, as a click on the footer asks."""
         await self.run_key(keys.key_of(id_))
 
     async def action_go(self, screen: str) -> None:
+        """Switch to a screen by its name."""
         await self.switch_mode(screen)
 
     async def action_back(self) -> None:
-        """Up one level: a panel away, else to Train; never out of the app."""
+        """Go up one level: a panel away, else to Train; never out of the app."""
         if self.screen.maximized is not None:
             self.screen.minimize()
         elif self.launcher.leave(self.state, self.now()):
@@ -214,37 +229,51 @@ class CockpitApp(HearingApp):
             await self.switch_mode("train")
 
     async def action_start_training(self) -> None:
+        """Begin a training on the chosen host with the chosen settings, on the Train screen."""
+        if not self.may_change():
+            return
         if self.current_mode != "train":
             await self.switch_mode("train")
         self.launcher.begin(Wanted("train", self.state.host, self.chosen.get("train", {})), self.state, self.now())
 
     def action_help(self) -> None:
-        from t2v_tui.screens.dialogs import Help  # noqa: PLC0415
+        """Open the help with the keys of the screen that is up."""
+        from t2v_tui.screens.dialogs import Help
 
         if isinstance(self.screen, Cockpit):
             self.push_screen(Help(self.screen.keys_now()))
 
     def action_choose_host(self) -> None:
-        from t2v_tui.asking import hosts_to_choose  # noqa: PLC0415
-        from t2v_tui.screens.dialogs import Choose  # noqa: PLC0415
+        """Ask which host works from now on."""
+        from t2v_tui.screens.dialogs import Choose
+        from t2v_tui.text.confirmations import hosts_to_choose
 
         rows = hosts_to_choose(self.state, self.now())
         self.push_screen(Choose("Which host works?", rows, self.state.host), self.choose_host)
 
+    def action_folder(self) -> None:
+        """Open the panel on the folder of the chosen host."""
+        from t2v_tui.screens.folder import FolderPanel
+
+        self.push_screen(FolderPanel(self.services, self.state.host, self.now()))
+
     def choose_host(self, host: str | None) -> None:
-        """Work goes there from now on."""
+        """Send work there from now on; None changes nothing."""
         if host is not None:
             self.tell(HostChosen(host))
             if self.ears is not None:
                 self.ears.listen(self.state)
 
     def action_next_theme(self) -> None:
+        """Switch to the next theme, and say how to keep it."""
         names = [name for name in (DARK.name, LIGHT.name, "ansi-dark", "ansi-light") if name in self.available_themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
         self.notify(f"theme: {self.theme} · theme under [tui] in t2v.toml keeps it", timeout=3)
 
     def action_reconnect(self) -> None:
+        """Ask the chosen host again now."""
         self.wake(self.state.host)
 
     def get_default_screen(self) -> Screen[Any]:
+        """Return an empty screen; the modes bring their own."""
         return Screen(id="_default")

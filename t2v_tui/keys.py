@@ -40,11 +40,12 @@ class Key:
 
     @property
     def shown(self) -> str:
-        """The first of its keys as people write it."""
+        """Return the first of its keys as people write it."""
         return key_name(self.keys.split(",")[0])
 
     @property
     def all_shown(self) -> list[str]:
+        """Return all of its keys as people write them."""
         return [key_name(key) for key in self.keys.split(",")]
 
 
@@ -64,6 +65,7 @@ KEYS: tuple[Key, ...] = (
     Key("go.welcome", "0", "", "the first page", "go('welcome')"),
     Key("start", "t", "Train", "start training on the chosen host", "start_training", writes=True),
     Key("host", "h", "Host", "choose the host that works", "choose_host"),
+    Key("folder", "F", "", "the folder there: what each thing is, how large", "folder"),
     Key("reconnect", "R", "", "look for the host again now", "reconnect"),
     Key("theme", "T", "", "next theme", "next_theme"),
     Key("back", "escape", "", "up one level; never quits", "back"),
@@ -149,22 +151,22 @@ KEYS: tuple[Key, ...] = (
 
 
 def key_name(key: str) -> str:
-    """`question_mark` as `?`."""
+    """Return a key as people write it: `question_mark` as `?`."""
     return NAMES.get(key) or (f"^{key[5:]}" if key.startswith("ctrl+") else key)
 
 
 def keys_for(where: str, *, is_read_only: bool = False) -> list[Key]:
-    """The keys of one pane or screen, or those that hold everywhere."""
+    """Return the keys of one pane or screen, or those that hold everywhere."""
     return [key for key in KEYS if key.where == where and not (is_read_only and key.writes)]
 
 
 def is_writing(action: str, where: str) -> bool:
-    """Whether an action of a screen, or of a pane on it, is one that `--read-only` leaves out."""
+    """Tell whether an action of a screen, or of a pane on it, is one that `--read-only` leaves out."""
     return any(key.writes and key.action == action and key.where in (where, "launch") for key in KEYS)
 
 
 def bindings_for(*where: str) -> list[Binding]:
-    """For the BINDINGS of an app, a screen or a widget."""
+    """Return what stands in the BINDINGS of an app, a screen or a widget."""
     return [
         Binding(key.keys, key.action, key.label or key.what, id=key.id, show=False)
         for key in KEYS
@@ -173,9 +175,10 @@ def bindings_for(*where: str) -> list[Binding]:
 
 
 def with_keymap(keys: Iterable[Key], keymap: Mapping[str, str]) -> list[Key]:
-    """As the user has set them."""
+    """Return the keys as the user has set them."""
     return [Key(**{**key.__dict__, "keys": keymap.get(key.id, key.keys)}) for key in keys]
 
 
 def key_of(id_: str) -> Key:
+    """Return the key with that id. Raises StopIteration when there is none."""
     return next(key for key in KEYS if key.id == id_)

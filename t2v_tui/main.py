@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from t2v_core import __version__
 from t2v_core.errors import AskedWrongly, EngineError
-from t2v_core.workspace import Workspace
-from t2v_tui.farewell import farewell
+from t2v_core.workspace import Workspace, followed
+from t2v_tui.find_workspace import find_workspace
+from t2v_tui.hang_up import end_with_terminal
+from t2v_tui.text.exit_summary import farewell
 
 if TYPE_CHECKING:
     from t2v_tui.app import CockpitApp
-    from t2v_tui.services import Services
+    from t2v_tui.workers.services import Services
 
 ABOUT = """The terminal UI of t2v: what runs, what it costs, and everything that can be done with it.
 
@@ -36,17 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-animation", action="store_true", help="nothing moves by itself")
     parser.add_argument("--version", action="version", version=f"t2v {__version__}")
     return parser
-
-
-def find_workspace(asked: Path | None, environ: Mapping[str, str]) -> Workspace:
-    """The workspace that was named, by flag or T2V_WORKSPACE, or the one around the current folder."""
-    named = asked or (Path(environ["T2V_WORKSPACE"]) if environ.get("T2V_WORKSPACE") else None)
-    if named is None:
-        return Workspace.find(Path.cwd())
-    root = named.expanduser().resolve()
-    if not root.is_dir():
-        raise AskedWrongly(f"there is no folder {root}", hint=f"t2v init {named} makes one")
-    return Workspace(root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,11 +60,12 @@ def _require_terminal(environ: Mapping[str, str]) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    """The app, and what is said after it; the demo's when that was chosen in it."""
-    from t2v_tui.app import DEMO  # noqa: PLC0415 - --help and a refusal need no Textual
+    """Run the app, and print what is said after it; the demo's follows when that was chosen in it. Ends the process."""
+    from t2v_tui.app import DEMO  # --help and a refusal need no Textual
 
+    end_with_terminal(sys.stdin.fileno())
+    app = _open(asked)  # before the loop: what is refused here would leave it unclosed, and Python says so
     loop = asyncio.new_event_loop()  # asyncio.run would wait for threads that wait for hosts which do not answer
-    app = _open(asked)
     if app.run(loop=loop) == DEMO:
         asked.demo = True
         app = _open(asked)
@@ -86,11 +78,11 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def _open(asked: argparse.Namespace) -> CockpitApp:
-    from t2v_tui.app import CockpitApp  # noqa: PLC0415
-    from t2v_tui.memory import recall  # noqa: PLC0415
-    from t2v_tui.services import Services  # noqa: PLC0415
-    from t2v_tui.settings import read_tui  # noqa: PLC0415
-    from t2v_tui.state import State  # noqa: PLC0415
+    from t2v_tui.app import CockpitApp
+    from t2v_tui.settings import read_tui
+    from t2v_tui.store.session import recall
+    from t2v_tui.store.state import State
+    from t2v_tui.workers.services import Services
 
     workspace = demo_workspace(asked.workspace) if asked.demo else find_workspace(asked.workspace, os.environ)
     settings = read_tui(workspace)
@@ -99,7 +91,7 @@ def _open(asked: argparse.Namespace) -> CockpitApp:
     services: Services
     memory = recall(workspace)
     if asked.demo:
-        from t2v_tui.demo_vm import DEMO_MEMORY, DemoServices  # noqa: PLC0415
+        from t2v_tui.workers.demo_vm import DEMO_MEMORY, DemoServices
 
         services, memory = DemoServices(workspace), memory if memory.hosts else DEMO_MEMORY
     else:
@@ -110,10 +102,10 @@ def _open(asked: argparse.Namespace) -> CockpitApp:
 
 
 def demo_workspace(asked: Path | None) -> Workspace:
-    """The folder that `t2v demo` makes as well: what one has made, the other finds."""
-    from t2v_tui.cli.init import make_workspace  # noqa: PLC0415
+    """Make the folder that `t2v demo` makes as well: what one has made, the other finds."""
+    from t2v_tui.new_workspace import make_workspace
 
-    workspace = Workspace((asked or Path("demo")).expanduser().resolve())
+    workspace = Workspace(followed(asked or Path("demo")))
     make_workspace(workspace, shapes=True)
     return workspace
 

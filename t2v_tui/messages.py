@@ -8,8 +8,8 @@ from typing import Any
 
 from textual.message import Message
 
-from t2v_tui.news import News
-from t2v_tui.state import JobKey
+from t2v_tui.store.events import News
+from t2v_tui.store.state import JobKey
 
 
 @dataclass

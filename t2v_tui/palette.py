@@ -7,15 +7,14 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from t2v_tui.keys import Key
-from t2v_tui.screens import SCREENS
+from t2v_tui.registry import SCREENS
+from t2v_tui.screens.base import Cockpit
 
 
 class Actions(Provider):
     """What can be done on the screen that is up, and everywhere."""
 
     def _keys(self) -> list[Key]:
-        from t2v_tui.screens.base import Cockpit  # noqa: PLC0415 - the app knows the palette
-
         screen = self.screen
         if not isinstance(screen, Cockpit):
             return []
@@ -24,10 +23,12 @@ class Actions(Provider):
         return [key for key in found if not key.action.startswith("go(") or key.action[4:-2] in known]
 
     async def discover(self) -> Hits:
+        """Yield every action, before anything is typed."""
         for key in self._keys():
             yield DiscoveryHit(self._line(key), partial(self._run, key), help=key.id)
 
     async def search(self, query: str) -> Hits:
+        """Yield the actions that match what was typed, each with its score."""
         matcher = self.matcher(query)
         for key in self._keys():
             line = self._line(key)
@@ -38,7 +39,5 @@ class Actions(Provider):
         return f"{key.what}  ({key.shown})" if not key.label else f"{key.label}: {key.what}  ({key.shown})"
 
     async def _run(self, key: Key) -> None:
-        from t2v_tui.screens.base import Cockpit  # noqa: PLC0415 - the app knows the palette
-
         if isinstance(screen := self.screen, Cockpit):
             await screen.cockpit.run_key(key)

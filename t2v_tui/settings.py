@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from t2v_core.disk.plain_toml import read_toml
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
 
@@ -37,14 +37,9 @@ ABOUT = {
 
 
 def read_tui(workspace: Workspace) -> Tui:
-    """Raises AskedWrongly that names file, section and the nearest setting."""
+    """Read what `[tui]` sets. Raises AskedWrongly that names file, section and the nearest setting."""
     file = workspace.settings_file
-    try:
-        values: Any = tomllib.loads(file.read_text(encoding="utf-8-sig")).get(SECTION, {})
-    except FileNotFoundError:
-        values = {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise AskedWrongly(f"{file} cannot be read: {error}", hint="t2v doctor shows the line") from error
+    values: Any = read_toml(file)[1].get(SECTION, {})
     if not isinstance(values, dict):
         raise AskedWrongly(f"{file}: '{SECTION}' is a section, not a value", hint=f"write [{SECTION}] on its own line")
     found = Tui()
@@ -67,7 +62,7 @@ def _check(where: str, name: str, value: object) -> None:
 
 
 def _check_keys(where: str, value: object) -> None:
-    from t2v_tui.keys import KEYS  # noqa: PLC0415 - only when somebody has keys of their own
+    from t2v_tui.keys import KEYS  # only when somebody has keys of their own
 
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value.values()):
         raise AskedWrongly(f'{where} keys: a section of ACTION = "KEY" lines is expected', ABOUT["keys"])

@@ -29,10 +29,13 @@ from .following import follow
 from .guard import guard_status, keep, note
 from .guard_timer import guard_look, guard_watch, install_guard, tend_guard
 from .jobs import leave_request, start, status, stop
+from .listing import list_folder, old_data
 from .looking import hash_files, hello, ls, probe, read
 from .machine import gpu_sample, metrics
 from .making_ready import put, standing, unpack_release
 from .offers import offer
+from .old_listing import old_checkpoints
+from .own_folder import adopt_venv
 from .receiving import begin, land, receive, remove_gone, want
 from .releases import use_release
 from .removing import remove
@@ -49,12 +52,13 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
     "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,
-    "remove": remove, "examine": examine,
+    "remove": remove, "examine": examine, "adopt_venv": adopt_venv, "list": list_folder, "old_data": old_data,
+    "old_checkpoints": old_checkpoints,
 }  # fmt: skip
 
 
 def answer(line: bytes) -> None:
-    """One request, {"id", "ask", "with"}; whatever goes wrong becomes its answer."""
+    """Carry out one request, {"id", "ask", "with"}; whatever goes wrong becomes its answer."""
     id_ = None
     try:
         asked = json.loads(line)
@@ -71,7 +75,7 @@ def answer(line: bytes) -> None:
 
 
 def serve() -> None:
-    """Each request in a thread: a slow one does not hold up the others. Ends with stdin; jobs go on."""
+    """Answer each request in a thread: a slow one does not hold up the others. Ends with stdin; jobs go on."""
     threading.Thread(target=beat, daemon=True).start()
     tend_guard()
     for line in sys.stdin.buffer:
@@ -79,14 +83,20 @@ def serve() -> None:
 
 
 def stream(mode: Callable[[Json, Callable[[Json], None]], None]) -> None:
+    """Run a mode on the parameters in stdin's first line; an error is said as a line. Raises BrokenPipeError."""
     try:
         mode(json.loads(sys.stdin.buffer.readline()), say_line)
-    except Problem as problem:
-        say_line({"error": described(problem)})
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - without an answer it would be taken for a lost link, and asked for ever
+        say_line({"error": described(error)})
 
 
 def supervise_detached(encoded: str | None) -> None:
-    """encoded: the parameters when systemd started this, which is detaching enough"""
+    """Supervise one job, detached; its parameters come on stdin unless they are given.
+
+    encoded: the parameters when systemd started this, which is detaching enough
+    """
     if encoded is None:
         parameters = json.loads(sys.stdin.buffer.readline())
         leave_parent()
@@ -98,6 +108,7 @@ def supervise_detached(encoded: str | None) -> None:
 
 
 def end_detached() -> None:
+    """Stop the job that stdin names, detached, and say how it went if anybody still listens."""
     parameters = json.loads(sys.stdin.buffer.readline())
     leave_parent()
     directory = Path(parameters["directory"])
@@ -107,17 +118,19 @@ def end_detached() -> None:
 
 @contextmanager
 def told(directory: Path) -> Iterator[None]:
-    """Nobody listens to a detached process: what breaks it is written down beside the job."""
+    """Write down beside the job what breaks a detached process: nobody listens to it."""
     try:
         yield
     except Exception:
-        import traceback  # noqa: PLC0415
+        import traceback
 
-        (directory / "agent-error").write_text(traceback.format_exc())
+        with suppress(OSError):
+            (directory / "agent-error").write_text(traceback.format_exc())
         raise
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run the mode that the first argument names; returns the exit code, 2 for an unknown mode."""
     mode = arguments[0] if arguments else ""
     modes: dict[str, Callable[[], None]] = {
         "serve": serve,

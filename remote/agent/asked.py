@@ -16,6 +16,10 @@ WORDS = {str: "a text", int: "a number", dict: "an object", list: "a list", bool
 
 
 def take(parameters: Json, name: str, kind: Any, default: Any = MISSING) -> Any:
+    """Return a parameter, or its default. Raises Problem when it is missing or not of type `kind`.
+
+    kind: float takes an int as well
+    """
     value = parameters.get(name, default)
     if value is MISSING:
         raise Problem("asked-wrongly", f"{name} is missing")
@@ -25,7 +29,7 @@ def take(parameters: Json, name: str, kind: Any, default: Any = MISSING) -> Any:
 
 
 def arguments_in(texts: Sequence[Any], name: str) -> list[str]:
-    """Texts that the system takes as arguments and paths: no NUL, nothing that has no bytes."""
+    """Check that the system takes texts as arguments and paths: no NUL, nothing that has no bytes. Raises Problem."""
     for text in texts:
         try:
             fits = isinstance(text, str) and b"\0" not in os.fsencode(text)
@@ -37,15 +41,17 @@ def arguments_in(texts: Sequence[Any], name: str) -> list[str]:
 
 
 def workspace(parameters: Json) -> Path:
+    """Return the workspace that was asked for, resolved; the home folder when none is named."""
     return expanded(arguments_in([take(parameters, "workspace", str, "~")], "workspace")[0]).resolve()
 
 
 def expanded(path: str) -> Path:
-    """`~` at the beginning is the home folder; `./~` is a file of that name, which Path would forget."""
+    """Expand `~` at the beginning to the home folder; `./~` is a file of that name, which Path would forget."""
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def job_directory(parameters: Json, name: str = "job") -> Path:
+    """Return the directory of the job that was asked for. Raises Problem when there is none."""
     job = take(parameters, name, str)
     directory = workspace(parameters) / "jobs" / job
     if not JOB_ID.fullmatch(job) or not directory.is_dir():
@@ -54,4 +60,5 @@ def job_directory(parameters: Json, name: str = "job") -> Path:
 
 
 def path_in(parameters: Json, path: str) -> Path:
+    """Return a path of the workspace; `~` and absolute paths are meant as they are."""
     return workspace(parameters) / expanded(arguments_in([path], "path")[0])

@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def bundle(folder: Path) -> bytes:
-    """Every module by name; the same bytes wherever and whenever the same modules lie."""
+    """Return every module by name; the same bytes wherever and whenever the same modules lie."""
     modules = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
     return json.dumps(modules, sort_keys=True).encode()
 
 
 def bundle_sha256(folder: Path) -> str:
+    """Return the sha256 of `bundle`, in hex."""
     return hashlib.sha256(bundle(folder)).hexdigest()

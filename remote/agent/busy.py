@@ -4,26 +4,52 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .asked import expanded
+from .guard_files import RUN
+from .private import PRIVATE, make_folder
 
 TOUCH_S = 5.0
 
 
+def busy_folders() -> list[Path]:
+    """Return the folders that marks may lie in.
+
+    The first lies in memory, where a timer of the system guards: there a full disk hides no transfer from it.
+    """
+    return [RUN / "busy", expanded("~/.cache/t2v/busy")]
+
+
 class BusyMark:
-    """`~/.cache/t2v/busy/<pid>`, whose age says when something was moved last; gone with a conversation that ends."""
+    """`busy/<pid>`, whose age says when something was moved last; gone with a conversation that ends."""
 
     def __init__(self) -> None:
-        self.path: Path = expanded("~/.cache/t2v/busy") / str(os.getpid())
-        self._touched = 0.0
+        self._path: Path | None = None
+        self._touched = -TOUCH_S
 
     def touch(self) -> None:
-        """As often as one likes."""
-        if time.monotonic() - self._touched >= TOUCH_S:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch()
-            self._touched = time.monotonic()
+        """Renew the mark, as often as one likes.
+
+        Where none can be left nothing is: what was asked for goes on all the same.
+        """
+        if time.monotonic() - self._touched < TOUCH_S:
+            return
+        for folder in busy_folders():
+            with suppress(OSError):
+                if folder.parent == RUN:
+                    folder.mkdir(mode=PRIVATE, exist_ok=True)
+                else:
+                    make_folder(folder)
+                path = folder / str(os.getpid())
+                path.touch()
+                self._path = path
+                break
+        self._touched = time.monotonic()
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """Take away the mark, if one was left."""
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -10,55 +9,88 @@ from contextlib import suppress
 from pathlib import Path
 
 from .files import Json, read_json
-from .processes import signal_name
+from .plain_json import MOST_LINE_BYTES, read_bytes, table
+from .processes import boot_id, signal_name
 from .streams import CHUNK_BYTES, segments_of
+from .units import goes_down
 
-STOPPED, FAILED, NOT_FOUND = 4, 1, 127
+STOPPED, FAILED, NOT_FOUND, INTERRUPTED = 4, 1, 127, 130
+# A file in a job's directory: what its supervisor was told to end by, in a sentence.
+ENDED_BY = "ended-by"
+RESTARTED = "the machine restarted while it ran"
+LOGIN_ENDED = "it ended with the login that had started it"
+UNIT_STOPPED = "its systemd unit was stopped"
+START_AGAIN = "what it wrote by then is kept; start it again"
 
 
 def last_events(directory: Path) -> Iterator[Json]:
-    """The whole events at the end of `events.jsonl`, newest first."""
+    """Yield the whole events at the end of `events.jsonl`, newest first."""
     with suppress(OSError), (directory / "events.jsonl").open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - CHUNK_BYTES))
         data = file.read()
         for line in reversed(data[: data.rfind(b"\n") + 1].splitlines()):
             with suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    yield event
+                yield table(line)
 
 
 def last_line(directory: Path) -> str:
-    """The last line of the log that says something, at most 200 characters of it."""
+    """Return the last line of the log that says something, at most 200 characters of it."""
     segments = segments_of(directory, "log")
     if not segments:
         return ""
     with suppress(OSError), segments[-1].path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        said = file.read().replace(b"\0", b"")  # what a power cut leaves of lines that were not yet on the disk
+        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
         return lines[-1][:200] if lines else ""
     return ""
 
 
 def exit_as(code: int, name: str | None, reason: str, hint: str = "") -> Json:
-    """The fields of `exit.json`, as remote.jobs.Exit describes them."""
+    """Return the fields of `exit.json`, as remote.jobs.foreground.Exit describes them."""
     return {"code": code, "signal": name, "reason": reason, "hint": hint, "ended": time.time()}
 
 
 def how_it_ended(directory: Path, code: int | None, has_oom: bool | None = None) -> Json | None:
-    """What `exit.json` will say.
+    """Return what `exit.json` will say.
 
     code: of the process, negative for a signal; None when nobody saw it end, and then only its events can tell
     Returns None when they do not: the job is lost.
     """
-    is_engine = bool((read_json(directory / "request.json") or {}).get("is_engine", True))
-    last = next((event for event in last_events(directory) if event.get("kind") in ("done", "error")), {})
     name = signal_name(-code) if code is not None and code < 0 else None
+    last = last_word(directory, is_killed=name is not None)
+    if last.get("kind") != "done" and (word := end_of_machine(directory, code, last)):
+        return exit_as(STOPPED, name, word, START_AGAIN)
+    return end_of_its_own(directory, code, name, last, has_oom)
+
+
+def last_word(directory: Path, *, is_killed: bool) -> Json:
+    """Return the newest `done` or `error`; {} for none.
+
+    A signal that came after it, while the interpreter ended, changes nothing. Of one that was killed at work, an
+    earlier attempt's word says nothing: nothing may follow it then.
+    """
+    for event in last_events(directory):
+        if event.get("kind") in ("done", "error"):
+            return event
+        if is_killed:
+            break
+    return {}
+
+
+def end_of_its_own(
+    directory: Path, code: int | None, name: str | None, last: Json, has_oom: bool | None
+) -> Json | None:
+    """Return what `how_it_ended` does, on a machine that goes on.
+
+    name: of the signal that ended it; last: its last word
+    """
+    is_engine = bool((read_json(directory / "request.json") or {}).get("is_engine", True))
     is_done = last.get("kind") == "done"
-    if (code == 0 and (is_done or not is_engine)) or (code is None and is_done):
+    if (code == 0 and (is_done or not is_engine)) or (is_done and (code is None or code < 0)):
         return exit_as(0, None, "done")
-    if last.get("kind") == "error" and name is None:
-        said = code or int(last.get("exit_code") or FAILED)
+    if last.get("kind") == "error":
+        said = code if code is not None and code > 0 else _exit_code(last)
         return exit_as(said, None, str(last.get("message", "")), str(last.get("hint", "")))
     if (directory / "stop").exists():
         by = f"ended by {name}" if name else "it left no word" if code is None else f"it ended with code {code}"
@@ -71,8 +103,29 @@ def how_it_ended(directory: Path, code: int | None, has_oom: bool | None = None)
     return exit_as(code if code > 0 else FAILED, name, *unexplained(directory, code, name, has_oom))
 
 
+def _exit_code(last: Json) -> int:
+    said = last.get("exit_code")
+    return said if type(said) is int and said else FAILED
+
+
+def end_of_machine(directory: Path, code: int | None, last: Json) -> str:
+    """Return a sentence when the end of the machine, or of a login, was the job's; empty when nothing says so."""
+    if (directory / "stop").exists():
+        return ""
+    said = str(last.get("message", ""))
+    was_asked = last.get("kind") == "error" and last.get("exit_code") in (STOPPED, INTERRUPTED)
+    if code is None:  # nobody saw the end: the engine's word, from a boot that is over
+        state = read_json(directory / "state.json") or {}
+        return f"{RESTARTED}; {said}" if was_asked and state.get("boot_id") != boot_id() else ""
+    why = ""
+    with suppress(OSError, ValueError):
+        why = read_bytes(directory / ENDED_BY, MOST_LINE_BYTES).decode(errors="replace")
+    why = why or (RESTARTED if code < 0 and goes_down() else "")
+    return f"{why}; {said}" if why and was_asked else why
+
+
 def unexplained(directory: Path, code: int, name: str | None, has_oom: bool | None) -> tuple[str, str]:
-    """A sentence and a hint for a process that ended without a word."""
+    """Return a sentence and a hint for a process that ended without a word."""
     if name == "SIGKILL":
         who = "somebody sent it: the system counted no kill for want of memory" if has_oom is False else ""
         return "it was killed (SIGKILL)", who or "usually memory ran out: try a smaller batch, size or model"
@@ -83,4 +136,5 @@ def unexplained(directory: Path, code: int, name: str | None, has_oom: bool | No
 
 
 def has_ended(directory: Path) -> bool:
+    """Tell whether the job's `exit.json` is there."""
     return (directory / "exit.json").exists()

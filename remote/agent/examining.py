@@ -8,6 +8,7 @@ import subprocess
 
 from .asked import arguments_in, expanded, take, workspace
 from .files import Json, Problem
+from .private import require_shut
 from .releases import with_release
 
 # Its own look at torch may take two minutes on a cold disk.
@@ -15,7 +16,7 @@ EXAMINE_TIMEOUT_S = 180.0
 
 
 def examine(parameters: Json) -> Json:
-    """What `t2v doctor --json` says in the workspace. Leaves no job behind, and needs no turn of the GPU.
+    """Return what `t2v doctor --json` says in the workspace. Leaves no job behind, and needs no turn of the GPU.
 
     python, release, env: as for a job; spec: a DoctorSpec; patience_s: longer when every byte is to be read
     """
@@ -26,6 +27,7 @@ def examine(parameters: Json) -> Json:
     timeout_s = float(take(parameters, "patience_s", float, EXAMINE_TIMEOUT_S))
     if not root.is_dir():
         raise Problem("not-found", f"there is no folder {root}", "the first job there makes it")
+    require_shut(root, str(expanded(python[0])))
     # The settings are those of who asks: one variable of this machine's own would be one more opinion.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("T2V_")}
     argv = [str(expanded(python[0])), *python[1:], "-m", "t2v_core.diagnosis"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -12,8 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .plain_json import read_bytes, table
+
 LOCK_TIMEOUT_S = 10.0
 Json = dict[str, Any]
+# In a job's directory, readable by its owner only: what the login had that asked for it.
+ENVIRONMENT = "environment.json"
+NUMBER, ANY = (int, float), (str, int, float, bool, list, dict, type(None))
+FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "state.json": {
+        "pid": (int,), "supervisor": (int,), "started": NUMBER, "boot_id": (str, type(None)),
+        "start_ticks": (int, type(None)), "argv": (list,),
+    },
+    "exit.json": {
+        "code": (int, type(None)), "signal": (str, type(None)), "reason": (str,), "hint": (str,),
+        "ended": (*NUMBER, type(None)),
+    },
+    "request.json": {
+        "key": (str,), "verb": (str,), "argv": (list,), "python": (list,), "env": (dict,), "needs_gpu": (bool,),
+        "after": (str, type(None)), "is_engine": (bool,), "by": (dict,), "queued_t": NUMBER,
+    },
+}  # fmt: skip
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Problem(Exception):
@@ -24,11 +45,15 @@ class Problem(Exception):
         self.kind, self.message, self.hint = kind, message, hint
 
 
-def write_whole(path: Path, content: str) -> None:
-    """Under a staging name, synced, renamed; the folder's entry is synced as well."""
+def write_whole(path: Path, content: str, mode: int = 0o644) -> None:
+    """Write a file under a staging name, sync it, rename it; the folder's entry is synced as well."""
     partial = path.with_name(f".partial-{os.getpid()}-{threading.get_ident()}-{path.name}")
+    partial.unlink(missing_ok=True)  # of one that was killed, and had the same number
+    exclusively = os.O_EXCL | os.O_NOFOLLOW
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with open(
+            partial, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | exclusively, mode)
+        ) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -36,30 +61,41 @@ def write_whole(path: Path, content: str) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Sync a folder: until then a power cut may take a name that was given in it."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Plain ASCII: a lone surrogate, which JSON can carry and UTF-8 cannot, arrives as it was sent."""
-    write_whole(path, json.dumps(value, indent=2) + "\n")
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    """Write plain ASCII: a lone surrogate, which JSON can carry and UTF-8 cannot, arrives as it was sent."""
+    write_whole(path, json.dumps(value, indent=2) + "\n", mode)
 
 
 def read_json(path: Path) -> Json | None:
+    """Return the JSON object in a file; None for whatever else is there.
+
+    A field of a job's own files that is none is left out, so that one damaged folder does not hide the other jobs.
+    """
     try:
-        value = json.loads(path.read_bytes())
+        said = table(read_bytes(path))
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) else None
+    if fields := FIELDS.get(path.name):
+        said = {name: value for name, value in said.items() if type(value) in fields.get(name, ANY)}
+    return said if path.name != "exit.json" or "code" in said else None
 
 
 @contextmanager
 def exclusive(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[int]:
     """Hold the flock of a file; yields its descriptor. Raises Problem when another holds it for `timeout_s`."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     deadline = time.monotonic() + timeout_s
     try:
         while True:

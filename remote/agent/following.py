@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .asked import job_directory, take
 from .detached import tend
 from .endings import has_ended
-from .files import Json
+from .files import Json, Problem, read_json
+from .processes import boot_id
 from .rows import job_row, state_of, state_of_live
-from .streams import CHUNK_BYTES, ByteStream, Watch
+from .streams import CHUNK_BYTES, ByteStream, Watch, size_of
 from .wire import BEAT_S, write_all
 
 
+def check_offsets(directory: Path, streams: Sequence[ByteStream]) -> None:
+    """Raise Problem for more bytes than there are. A job of an earlier boot may have lost some to a power cut."""
+    if (read_json(directory / "state.json") or {}).get("boot_id") == boot_id():
+        for one in streams:
+            if one.offset > (size := size_of(directory, one.name)):
+                raise Problem("failed", f"{one.name} has {size} bytes, and {one.offset} are said to be read already")
+
+
 def follow(parameters: Json, say: Callable[[Json], None]) -> None:
-    """Frames of a job's files until it has ended and every byte was sent, or the reader is gone."""
+    """Send frames of a job's files until it has ended and every byte was sent, or the reader is gone."""
     directory = job_directory(parameters)
     offsets = take(parameters, "files", dict)
     streams = [ByteStream(directory, name, int(offsets[name])) for name in ("events.jsonl", "log") if name in offsets]
+    check_offsets(directory, streams)
     watch_, said, looked = Watch(directory), time.monotonic(), 0.0
     while True:
         now, is_over = time.monotonic(), has_ended(directory)

@@ -1,24 +1,40 @@
 """The guard of a machine that costs money by the hour: looks every minute, and powers it off when it has been idle.
 
-It needs no network, no credentials and nobody who is connected. `~/.cache/t2v/guard/` holds `rules.json` (what was
-agreed), `state.json` (what was seen last), `keep.json` (until when somebody wants the machine), `last-stop.json`.
+It needs no network, no credentials and nobody who is connected. What is due is done before anything is written down.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .asked import expanded, take, workspace
+from .asked import take, workspace
+from .bounded import FAILURES, within
 from .busy import BusyMark
-from .cloud import is_google
-from .detached import succeeds
-from .files import Json, Problem, exclusive, read_json, write_json, write_whole
+from .files import Json, Problem, write_json
+from .guard_files import (
+    DISK_TIMEOUT_S,
+    KEEP,
+    LAST_STOP,
+    LONGEST_KEEP_S,
+    PROCESS,
+    RULES,
+    STATE,
+    agreed,
+    folder,
+    is_number,
+    kept_until_s,
+    last_memory,
+    places,
+    rules_of,
+    said_in,
+    unchanged_rules,
+    valid_rules,
+    write_of_boot,
+)
+from .guard_off import can_power_off, power_off
 from .guard_rules import (
     ASK_JOBS,
     LONGEST_GAP_S,
@@ -32,82 +48,79 @@ from .guard_rules import (
     in_words,
     outlook,
     remembered,
+    up_s,
 )
 from .guard_signs import gpu_signs, job_signs, process_signs, session_signs, transfer_signs
+from .private import make_folder
 from .processes import boot_id
 from .rows import job_directories, state_of_live
+from .stopping import ask_to_stop
+from .whose import anothers, asker
 
-FOLDER = "~/.cache/t2v/guard"
-POWER_OFF_TIMEOUT_S = 20.0
-OTHER_POWER_OFF = "T2V_POWER_OFF"
-POWER_OFF_BY = (
-    ("sudo", "-n", "systemctl", "poweroff"),
-    ("sudo", "-n", "shutdown", "-h", "now"),
-    ("systemctl", "poweroff"),
-    ("poweroff",),
-)
 # What is asked while somebody only looks on; it does not keep a machine alive.
 WATCHING = frozenset(("hello", "status", "gpu", "probe", "ls", "standing", "guard", "read", "hash", "offer", "examine"))
+SIGN_TIMEOUT_S = 30.0
 MARK = BusyMark()
 
 
-def folder() -> Path:
-    return expanded(FOLDER)
-
-
-def up_s() -> float:
-    """Seconds since boot, those asleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def agreed() -> Json | None:
-    """None where no guard is wanted."""
-    return read_json(folder() / "rules.json")
-
-
-def rules_of(said: Json) -> Rules:
-    since = said["since"]
-    cap_from_s = float(since["up_s"]) if since["boot_id"] == boot_id() else 0.0
-    return Rules(60.0 * said["idle_stop_min"], 3600.0 * said["max_run_h"], float(said["idle_gpu_percent"]), cap_from_s)
-
-
 def note(verb: str) -> None:
-    """Somebody asked for something that is more than a look."""
+    """Leave a mark when somebody asked for something that is more than a look."""
     if verb not in WATCHING and agreed() is not None:
-        with suppress(OSError):  # a full disk must not hinder what was asked
-            MARK.touch()
+        MARK.touch()
 
 
 # One look
 
 
-def one_look() -> Json:
-    """Look, write down what was seen, and do what is due. Raises Problem where no guard was agreed."""
-    said = agreed()
-    if said is None:
-        raise Problem("not-found", "this machine has no guard", "it gets one with the next job")
-    with exclusive(folder() / "lock"):
-        rules, workspaces = rules_of(said), [Path(path) for path in said["workspaces"]]
-        memory = after_look(remembered(read_json(folder() / "state.json")), look(rules, workspaces))
-        what = due(rules, memory, kept_until_s())
-        state = {**memory._asdict(), "looked_t": time.time(), "error": None}
-        write_json(folder() / "state.json", state)
-        if what == ASK_JOBS:
-            ask_jobs_to_end(workspaces)
-        elif what == POWER_OFF:
-            why = outlook(rules, memory, memory.looked_s, kept_until_s()).why
-            # Before it, since there may be no after.
-            said_stop = {"t": time.time(), "why": why, "boot_id": memory.boot_id, "up_s": memory.looked_s}
-            write_json(folder() / "last-stop.json", said_stop)
-            state["error"] = power_off()
-            if state["error"] is not None:
-                (folder() / "last-stop.json").unlink()
-                write_json(folder() / "state.json", state)
+def one_look(said: Json, before: Memory | None = None) -> Json:
+    """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
+    rules, workspaces = rules_of(said), [Path(path) for path in said["workspaces"]]
+    memory = after_look(last_memory(before), look(rules, workspaces))
+    kept = kept_until_s()
+    what = due(rules, memory, kept)
+    state = {**memory._asdict(), "looked_t": time.time(), "error": None}
+    if what == POWER_OFF:
+        state["error"] = stop_machine(outlook(rules, memory, memory.looked_s, kept).why)
+    elif what == ASK_JOBS:
+        ask_jobs_to_end(workspaces)
+    try:
+        write_of_boot(STATE, state)
+    except FAILURES as error:
+        state["error"] = state["error"] or f"what it saw cannot be written down: {error or type(error).__name__}"
     return {"did": what, **state}
 
 
+def stop_machine(why: str) -> str | None:
+    """Power the machine off, or return why it does not stop.
+
+    When and why it did is written last: the disk may take no more.
+    """
+    error = power_off()
+    if error is None:
+        stop = {"t": time.time(), "why": why, "boot_id": boot_id(), "up_s": up_s()}
+        with suppress(*FAILURES):
+            within(DISK_TIMEOUT_S, lambda: write_json(folder() / LAST_STOP, stop))
+    return error
+
+
+def look_at_all_events(said: Json, before: Memory | None = None) -> Json:
+    """Take one look. What breaks it is told where `guard` shows it; of the rules then at least the cap holds."""
+    try:
+        return one_look(said, before)
+    except Exception as error:  # noqa: BLE001 - a guard that ends for an error guards nothing
+        why = f"a look failed: {type(error).__name__}: {error}"
+        rules = rules_of(said)
+        is_over = cap_in_s(rules, up_s()) <= 0
+        if is_over:
+            why = stop_machine(f"{in_words(rules.cap_s)} are over, and {why}") or why
+        with suppress(*FAILURES):
+            state = next(filter(None, (said_in(place / STATE) for place in places())), {})
+            write_of_boot(STATE, {**state, "error": why})
+        return {"did": POWER_OFF if is_over else "nothing", "error": why}
+
+
 def look(rules: Rules, workspaces: Sequence[Path]) -> Look:
-    """Every sign there is. One that cannot be read is unknown, which counts as busy."""
+    """Read every sign there is. One that cannot be read, or not in time, is unknown, which counts as busy."""
     busy: list[str] = []
     unknown: list[str] = []
     looks: tuple[tuple[str, Callable[[], list[str]]], ...] = (
@@ -118,79 +131,41 @@ def look(rules: Rules, workspaces: Sequence[Path]) -> Look:
     )
     for name, signs in looks:
         try:
-            busy += signs()
-        except (OSError, Problem, ValueError, KeyError) as error:
-            unknown.append(f"{name}: {error}")
-    gpus_busy, gpus_unknown = gpu_signs(rules.gpu_percent)
+            busy += within(SIGN_TIMEOUT_S, signs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other signs and the cap are still there
+            unknown.append(f"{name}: {error or type(error).__name__}")
+    try:
+        gpus_busy, gpus_unknown = gpu_signs(rules.gpu_percent)
+    except Exception as error:  # noqa: BLE001 - as above
+        gpus_busy, gpus_unknown = [], [f"GPUs: {error or type(error).__name__}"]
     return Look(boot_id(), up_s(), (*busy, *gpus_busy), (*unknown, *gpus_unknown))
 
 
 def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:
-    """The cap is near: a running engine makes a checkpoint and ends; what waits in the queue goes on waiting."""
+    """Ask the running jobs to end, since the cap is near.
+
+    A running engine makes a checkpoint and ends; what waits in the queue goes on waiting.
+    """
     for root in workspaces:
         for directory in job_directories(root / "jobs"):
             is_open = not (directory / "exit.json").exists()
             if is_open and state_of_live(directory) == "running" and not (directory / "stop").exists():
-                write_whole(directory / "stop", "")
-
-
-def power_off() -> str | None:
-    """Returns None when the machine is on its way down, else why it is not."""
-    why = "" if power_off_commands() else "it is no machine of Google Cloud"
-    for argv in power_off_commands():
-        try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=POWER_OFF_TIMEOUT_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            why = why or f"{argv[0]}: {error}"
-            continue
-        if done.returncode == 0:
-            return None
-        why = (
-            why or " ".join(done.stderr.decode(errors="replace").split())[:200] or f"{argv[0]}: code {done.returncode}"
-        )
-    return f"it cannot power itself off: {why}"
-
-
-def power_off_commands() -> list[list[str]]:
-    """None on a machine that is not a cloud's, whatever t2v.toml says of it: that is somebody's desk.
-
-    T2V_POWER_OFF names another program, for tests.
-    """
-    if OTHER_POWER_OFF in os.environ:
-        return [shlex.split(os.environ[OTHER_POWER_OFF])]
-    return [list(argv) for argv in POWER_OFF_BY] if is_google() else []
-
-
-def can_power_off() -> bool:
-    commands = power_off_commands()
-    if not commands or OTHER_POWER_OFF in os.environ or os.getuid() == 0:
-        return bool(commands)
-    return any(succeeds(["sudo", "-n", "-l", *argv[2:]]) for argv in commands if argv[0] == "sudo")
+                ask_to_stop(directory)
 
 
 # What can be asked
 
 
-def kept_until_s() -> float:
-    """In seconds since boot; one of an earlier boot is over."""
-    kept = read_json(folder() / "keep.json") or {}
-    return float(kept["until_s"]) if kept.get("boot_id") == boot_id() and "until_s" in kept else 0.0
-
-
 def guard_status(_: Json) -> Json:
-    """How it stands; times are seconds from now, since the clocks of two machines differ."""
+    """Return how it stands; times are seconds from now, since the clocks of two machines differ."""
     said, now_s = agreed(), up_s()
-    last_stop, stop_error = stop_that_was(read_json(folder() / "last-stop.json"), now_s)
+    last_stop, stop_error = stop_that_was(said_in(folder() / LAST_STOP), now_s)
     if said is None:
         return {"is_installed": False, "last_stop": last_stop}
     rules, kept = rules_of(said), kept_until_s()
-    state = read_json(folder() / "state.json")
-    memory = remembered(state)
-    if memory is None or memory.boot_id != boot_id() or memory.looked_s > now_s:
-        memory = Memory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
+    memory = last_memory() or Memory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
     stops = outlook(rules, memory, now_s, kept)
+    lost = "its rules were lost: t2v vm start agrees on them anew" if said.get("were_lost") else None
     return {
         "is_installed": True, "by": said["by"], "can_power_off": said["can_power_off"],
         "is_alive": now_s - memory.looked_s <= LONGEST_GAP_S, "looked_s_ago": now_s - memory.looked_s,
@@ -198,40 +173,64 @@ def guard_status(_: Json) -> Json:
         "idle_s": 0.0 if memory.busy or memory.unknown else now_s - memory.active_s,
         "stops_in_s": stops.stops_in_s, "why": stops.why, "cap_in_s": cap_in_s(rules, now_s),
         "idle_stop_s": rules.idle_s, "kept_s": max(0.0, kept - now_s),
-        "error": (state or {}).get("error") or stop_error, "last_stop": last_stop,
+        "error": last_error() or stop_error or lost, "last_stop": last_stop,
     }  # fmt: skip
 
 
+def last_error() -> str | None:
+    """Return the error of the last look of this boot, or of one that came to nothing; None for none."""
+    states = [said for said in (said_in(place / STATE) for place in places()) if said is not None]
+    seen = last_memory()
+    newest = next((said for said in states if seen is None or remembered(said) == seen), {})
+    error = newest.get("error")
+    return str(error) if error else None
+
+
 def stop_that_was(asked: Json | None, now_s: float) -> tuple[Json | None, str | None]:
-    """(the last stop, why there was none). Only a boot after it shows that a power-off was more than asked for."""
-    if asked is None or asked.get("boot_id") != boot_id():
+    """Return (the last stop, why there was none).
+
+    Only a boot after it shows that a power-off was more than asked for.
+    """
+    if asked is None or not is_number(asked.get("t")) or "why" not in asked:
+        return None, None
+    if asked.get("boot_id") != boot_id():
         return asked, None
-    ago_s = now_s - float(asked.get("up_s", now_s))
+    ago_s = now_s - (float(asked["up_s"]) if is_number(asked.get("up_s")) else now_s)
     return None, f"it was asked to power off {in_words(ago_s)} ago, and is still up" if ago_s > LONGEST_GAP_S else None
 
 
 def keep(parameters: Json) -> Json:
-    """The machine stays for so long although it is idle, up to its cap; 0 lets go of it."""
+    """Let the machine stay for so long although it is idle, up to its cap; 0 lets go of it."""
     seconds = float(take(parameters, "seconds", float))
     if agreed() is None:
         raise Problem("not-found", "this machine has no guard: nothing here stops it", "")
-    if not 0 <= seconds <= 30 * 86400:
+    if not 0 <= seconds <= LONGEST_KEEP_S:
         raise Problem("asked-wrongly", f"{seconds:g} s is no time to keep a machine: 0 … 30 days")
-    write_json(folder() / "keep.json", {"boot_id": boot_id(), "until_s": up_s() + seconds})
+    now_s = up_s()
+    write_of_boot(KEEP, {"boot_id": boot_id(), "until_s": now_s + seconds, "said_s": now_s})
     return guard_status({})
 
 
 def agree(parameters: Json, by: str) -> Json:
-    """Write down what was agreed; a workspace that was told once stays known."""
+    """Write down what was agreed; a workspace that was told once stays known.
+
+    Numbers that another workspace agreed on stay, unless `is_replacing` says that they give way; `kept_of` names it.
+    """
     said = {name: take(parameters, name, float) for name in ("idle_stop_min", "max_run_h", "idle_gpu_percent")}
-    if min(said["idle_stop_min"], said["max_run_h"]) <= 0:
+    if not all(map(is_number, said.values())) or min(said["idle_stop_min"], said["max_run_h"]) <= 0:
         raise Problem("asked-wrongly", "idle_stop_min and max_run_h must be more than 0")
-    folder().mkdir(parents=True, exist_ok=True)
-    before = agreed()
-    known = before["workspaces"] if before else []
-    workspaces = sorted({*known, str(workspace(parameters))})
-    since = before["since"] if before else {"boot_id": boot_id(), "up_s": up_s()}
-    wanted = {**said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(), "since": since}
-    if wanted != before:
-        write_json(folder() / "rules.json", wanted)
-    return wanted
+    make_folder(folder())
+    before, asked_by = agreed() or {**unchanged_rules(), "by": PROCESS}, asker(parameters)
+    rival = anothers(before.get("of"), asked_by)
+    is_kept = bool(rival) and not take(parameters, "is_replacing", bool, False) and not before.get("were_lost")
+    kept_of = rival if is_kept and any(before[name] != value for name, value in said.items()) else ""
+    said = {name: before[name] for name in said} if kept_of else said
+    of = asked_by._asdict() if asked_by.id and not is_kept else before.get("of")
+    workspaces = sorted({*before["workspaces"], str(workspace(parameters))})
+    wanted = {
+        **said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(), "since": before["since"],
+        **({"of": of} if of else {}),
+    }  # fmt: skip
+    if wanted != valid_rules(said_in(folder() / RULES)):
+        write_json(folder() / RULES, wanted)
+    return {**wanted, "kept_of": kept_of}

@@ -6,13 +6,16 @@ wall clock decides nothing here.
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-# How often the timer looks, and how long after a look the next one must have come: what happened in a longer gap (the
-# guard was killed, the machine slept) nobody saw, and what was not seen is not idle.
-LOOK_EVERY_S = 60.0
-LONGEST_GAP_S = 3.5 * LOOK_EVERY_S
+# How often a look comes, and how long after one the next must have come: what happened in a longer gap (the guard was
+# killed, the machine slept) nobody saw, and what was not seen is not idle. Tests do not wait a minute.
+EVERY_S = float(os.environ.get("T2V_GUARD_EVERY_S", "60"))
+LONGEST_GAP_S = 3.5 * max(EVERY_S, 60.0)
 # Before the cap the running jobs are asked to end: a checkpoint takes seconds to a minute.
 LAST_WORD_S = 180.0
 
@@ -65,19 +68,30 @@ class Outlook(NamedTuple):
     why: str
 
 
+def up_s() -> float:
+    """Return the seconds since boot, those asleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def remembered(said: Mapping[str, Any] | None) -> Memory | None:
-    """From a file; None for one that is none of ours."""
+    """Return what a file says as a Memory; None for one that is none of ours, whatever it holds."""
     if said is None:
         return None
     try:
-        times = float(said["looked_s"]), float(said["active_s"])
-        return Memory(said["boot_id"], *times, tuple(said["busy"]), tuple(said["unknown"]))
-    except (KeyError, TypeError, ValueError):
+        looked_s, active_s = float(said["looked_s"]), float(said["active_s"])
+        busy, unknown = (tuple(map(str, said[name])) for name in ("busy", "unknown"))
+        boot_id = said["boot_id"]
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    is_ours = -math.inf < active_s <= looked_s < math.inf and isinstance(boot_id, (str, type(None)))
+    return Memory(boot_id, looked_s, active_s, busy, unknown) if is_ours else None
 
 
 def after_look(before: Memory | None, look: Look) -> Memory:
-    """A state of an earlier boot says nothing of this one, nor does one that nobody carried on for minutes."""
+    """Return what is kept after a look.
+
+    A state of an earlier boot says nothing of this one, nor does one that nobody carried on for minutes.
+    """
     is_new = (
         before is None
         or before.boot_id != look.boot_id
@@ -89,7 +103,7 @@ def after_look(before: Memory | None, look: Look) -> Memory:
 
 
 def outlook(rules: Rules, memory: Memory, up_s: float, kept_until_s: float = 0.0) -> Outlook:
-    """When the machine stops as things stand.
+    """Return when the machine stops as things stand, and why.
 
     kept_until_s: up_s until which somebody asked that it stays; the cap comes first all the same
     """
@@ -103,18 +117,19 @@ def outlook(rules: Rules, memory: Memory, up_s: float, kept_until_s: float = 0.0
 
 
 def due(rules: Rules, memory: Memory, kept_until_s: float = 0.0) -> str:
-    """What to do right after a look."""
+    """Return what to do right after a look."""
     if outlook(rules, memory, memory.looked_s, kept_until_s).stops_in_s <= 0:
         return POWER_OFF
     return ASK_JOBS if memory.busy and cap_in_s(rules, memory.looked_s) <= LAST_WORD_S else NOTHING
 
 
 def cap_in_s(rules: Rules, up_s: float) -> float:
+    """Return the seconds until the cap, 0 when it is over."""
     return max(0.0, rules.cap_from_s + rules.cap_s - up_s)
 
 
 def in_words(seconds: float) -> str:
-    """`45 s`, `30 min`, `24 h`."""
+    """Return a time as `45 s`, `30 min`, `24 h`."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
             return f"{seconds / size:.3g} {unit}"

@@ -9,18 +9,20 @@ import os
 import re
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from .asked import expanded
+from .busy import busy_folders
 from .detached import tend
-from .guard_rules import LOOK_EVERY_S
+from .files import Problem
+from .guard_rules import EVERY_S
 from .machine import NO_NVIDIA_SMI, gpu_sample
 from .processes import NOBODY, named_job, process
 from .rows import MADE_HERE, job_directories, state_of_live
 
-# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen.
-FRESH_S = 1.5 * LOOK_EVERY_S
-BUSY_FOLDER = "~/.cache/t2v/busy"
+# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen. The
+# kernel writes down a terminal's to 8 s.
+FRESH_S = max(10.0, 1.5 * min(EVERY_S, 60.0))
 TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
 SET_UP_VERB = "bootstrap"
 # `sshd: me@pts/0`, `sshd-session: me@pts/0,pts/1`, `sshd: me@notty`: so sshd shows who is logged in. One connection may
@@ -30,24 +32,43 @@ AGENT_MARK = b"t2v_agent"
 
 
 def job_signs(workspaces: Iterable[Path]) -> list[str]:
-    """Jobs that have not ended, each looked after meanwhile, so that a queue goes on without anybody who asks."""
+    """Name the jobs that have not ended.
+
+    Each is looked after meanwhile, so that a queue goes on without anybody who asks.
+    """
     found = []
     for root in workspaces:
-        for directory in job_directories(root / "jobs"):
-            if (directory / "exit.json").exists():
-                continue
-            if (directory / "request.json").exists():
-                tend(directory)
-            word = None if (directory / "exit.json").exists() else state_of_live(directory)
-            if word is not None:
-                named = MADE_HERE.fullmatch(directory.name)
-                kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"
-                found.append(f"{kind} {directory.name} is {word}")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (root / "jobs").stat()  # what is there and cannot be looked at is an error, and no end of its jobs
+            for directory in job_directories(root / "jobs"):
+                word = tended(directory)
+                if word is not None:
+                    named = MADE_HERE.fullmatch(directory.name)
+                    kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"
+                    found.append(f"{kind} {directory.name} is {word}")
     return found
 
 
+def tended(directory: Path) -> str | None:
+    """Return the state of a job that has not ended; None also of one whose files make no sense.
+
+    What of such a one is alive is seen among the processes; a full disk may keep a queue from going on, and not this.
+    """
+    if (directory / "exit.json").exists():
+        return None
+    try:
+        with suppress(OSError, Problem):
+            if (directory / "request.json").exists():
+                tend(directory)
+        return None if (directory / "exit.json").exists() else state_of_live(directory)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
 def process_signs(known: Sequence[str]) -> list[str]:
-    """Work of workspaces that nobody told of, and of other people: jobs by their environment, engines by their name.
+    """Name work of workspaces that nobody told of, and of other people.
+
+    Jobs are known by their environment, engines by their name.
 
     known: what `job_signs` said, whose jobs are not named twice
     """
@@ -63,18 +84,22 @@ def process_signs(known: Sequence[str]) -> list[str]:
 
 
 def transfer_signs() -> list[str]:
-    """By the marks that conversations leave while bytes move; those of processes that are gone are removed."""
+    """Find transfers by the marks that conversations leave while bytes move.
+
+    Marks of processes that are gone are removed.
+    """
     found = []
-    for mark in expanded(BUSY_FOLDER).glob("*"):
-        if not mark.name.isdigit() or process(int(mark.name)) is None:
-            mark.unlink(missing_ok=True)
+    for mark in [mark for folder in busy_folders() for mark in folder.glob("*")]:
+        if not mark.name.isdecimal() or process(int(mark.name)) is None:
+            with suppress(OSError):  # a disk that is read-only, say
+                mark.unlink(missing_ok=True)
         elif is_fresh(mark):
             found.append("a transfer, or a request, of a moment ago")
     return found[:1]
 
 
 def session_signs() -> list[str]:
-    """SSH sessions that are used: a terminal with input or output of a moment ago, or a command of its own.
+    """Name the SSH sessions that are used: a terminal with input or output of a moment ago, or a command of its own.
 
     A laptop that was shut leaves its session behind for hours: a terminal in which nothing happens does not count. Nor
     does a connection that carries only conversations with this agent; those that move bytes leave marks.
@@ -92,7 +117,7 @@ def session_signs() -> list[str]:
 
 
 def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
-    """(busy, unknown). A machine without nvidia-smi has no GPU that could be at work."""
+    """Return (busy, unknown). A machine without nvidia-smi has no GPU that could be at work."""
     said = gpu_sample()
     if said["why"] == NO_NVIDIA_SMI:
         return [], []
@@ -109,7 +134,10 @@ def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
 
 
 def is_fresh(path: Path) -> bool:
-    """Used within the last moments, as far as the wall clock can tell; when it jumps, one look is wrong."""
+    """Return True for a file that was used within the last moments, as far as the wall clock can tell.
+
+    When the clock jumps, one look is wrong.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -118,11 +146,12 @@ def is_fresh(path: Path) -> bool:
 
 
 def pids() -> list[int]:
-    """Raises OSError where there is no process table."""
+    """Return the number of every process. Raises OSError where there is no process table."""
     return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208 - names are wanted
 
 
 def command_line(pid: int) -> bytes:
+    """Return a process's arguments, each ended by NUL; empty when it is gone."""
     try:
         return (PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
@@ -130,10 +159,12 @@ def command_line(pid: int) -> bytes:
 
 
 def children(pid: int) -> list[int]:
+    """Return the numbers of a process's own children."""
     return [one.pid for one in map(process, pids()) if one is not None and one.parent == pid]
 
 
 def has_terminal(pid: int) -> bool:
+    """Tell whether a process has a terminal; True also when it is gone."""
     try:
         return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[4] != b"0"
     except OSError:

@@ -5,95 +5,72 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from .detached import again, close_standard_files, detached, leave_parent, may_use_systemd, succeeds
-from .files import Json, Problem, exclusive, read_json, write_json, write_whole
-from .guard import agree, agreed, folder, guard_status, one_look
-from .guard_rules import LOOK_EVERY_S
-from .processes import JOB_VARIABLE, NOBODY, is_supervised
+from .detached import close_standard_files, detached, leave_parent
+from .files import Json, Problem, exclusive, write_whole
+from .guard import agree, guard_status, look_at_all_events
+from .guard_files import PROCESS, TIMER, UNITS, agreed, folder, rules_of
+from .guard_rules import EVERY_S, remembered
+from .guard_units import started, units
+from .processes import is_supervised
+from .units import again, may_use_systemd, succeeds
 
-UNITS = Path(os.environ.get("T2V_SYSTEMD_UNITS", "/etc/systemd/system"))
-# Between two looks of our own process; tests do not wait a minute.
-EVERY_S = float(os.environ.get("T2V_GUARD_EVERY_S", str(LOOK_EVERY_S)))
-NAME = "t2v-guard"
-TIMER, PROCESS = "systemd timer", "process"
-
-# KillMode: a supervisor that a look starts for a job goes on when the look has ended.
-SERVICE = """[Unit]
-Description=t2v: power this machine off when it has been idle
-
-[Service]
-Type=oneshot
-User={uid}
-Group={gid}
-Environment={variable}={nobody}
-ExecStart=/bin/sh "{script}"
-TimeoutStartSec=300
-KillMode=process
-"""
-TIMER_UNIT = """[Unit]
-Description=t2v: look every minute whether this machine is idle
-
-[Timer]
-OnActiveSec=5
-OnUnitActiveSec={every:.0f}
-AccuracySec=5
-
-[Install]
-WantedBy=timers.target
-"""
+# systemd answers nobody while it reads its units anew, which took 21.6 s on a busy machine.
+SYSTEMCTL_TIMEOUT_S = 90.0
 
 
 def install_guard(parameters: Json) -> Json:
     """Agree on the rules and see to it that they are kept; asking again changes nothing."""
     is_systemd = may_use_systemd()
-    agree(parameters, TIMER if is_systemd else PROCESS)
-    if is_systemd and not install_timer():
+    said = agree(parameters, TIMER if is_systemd else PROCESS)
+    kept_of = said.pop("kept_of")
+    if is_systemd and not install_timer(said):
         agree(parameters, PROCESS)
     tend_guard()
     if not guard_status({})["is_alive"]:
-        look_and_write()  # the timer's first look is seconds away; who asks sees how it stands
-    return guard_status({})
+        look_at_all_events(said)  # the timer's first look is seconds away; who asks sees how it stands
+    return {**guard_status({}), "kept_of": kept_of}
 
 
-def install_timer() -> bool:
-    """True when the timer is at work. What is there already is left alone."""
+def install_timer(said: Json) -> bool:
+    """Install the timer; returns True when it is at work. What is there already is left alone."""
     script = folder() / "look.sh"
-    units = {
-        f"{NAME}.service": SERVICE.format(
-            uid=os.getuid(), gid=os.getgid(), variable=JOB_VARIABLE, nobody=NOBODY, script=in_unit(str(script))
-        ),
-        f"{NAME}.timer": TIMER_UNIT.format(every=LOOK_EVERY_S),
-    }
-    write_whole(script, f"exec {shlex.join([*again(), 'guard-look'])}\n")
-    is_there = all(text_of(UNITS / name) == text for name, text in units.items())
-    if is_there and succeeds(["systemctl", "is-active", "--quiet", f"{NAME}.timer"]):
-        return True
-    for name, text in units.items():
-        write_whole(folder() / name, text)
-    return all(succeeds(argv) for argv in install_argvs())
+    text = f"exec {shlex.join([*again(), 'guard-look'])}\n"
+    if text_of(script) != text:
+        write_whole(script, text)
+    wanted = {UNITS / path: text for path, text in units(said, rules_of(said), script).items()}
+    names = started(wanted)
+    new = {path for path, text in wanted.items() if text_of(path) != text}
+    is_active = ["systemctl", "is-active", "--quiet"]
+    is_at_work = all(succeeds([*is_active, name], SYSTEMCTL_TIMEOUT_S) for name in names)
+    for path in new:
+        write_whole(folder() / path.name, wanted[path])
+    is_unit_new = not is_at_work or any(path.suffix != ".json" for path in new)
+    argvs = install_argvs(new, names if is_unit_new else [])
+    is_done = all(succeeds(argv, SYSTEMCTL_TIMEOUT_S) for argv in argvs)
+    if new:
+        succeeds(["sync", "-f", str(UNITS)], SYSTEMCTL_TIMEOUT_S)  # or a power cut leaves empty units
+    return is_done
 
 
-def install_argvs() -> list[list[str]]:
-    """The exact commands, in their order; each may be run again."""
-    files = [str(folder() / f"{NAME}.{kind}") for kind in ("service", "timer")]
+def install_argvs(new: Collection[Path], names: Collection[str]) -> list[list[str]]:
+    """Return the exact commands, in their order; each may be run again. new: where what is in our folder goes
+
+    Only one of them has systemd read its units anew, which may take long.
+    """
+    root = ["sudo", "-n"]
     return [
-        ["sudo", "-n", "install", "-m", "644", *files, str(UNITS)],
-        ["sudo", "-n", "systemctl", "daemon-reload"],
-        ["sudo", "-n", "systemctl", "enable", f"{NAME}.timer"],
-        ["sudo", "-n", "systemctl", "restart", f"{NAME}.timer"],
+        *([*root, "install", "-D", "-m", "644", str(folder() / path.name), str(path)] for path in sorted(new)),
+        *([[*root, "systemctl", "enable", "--no-reload", *names]] if names else []),
+        *([[*root, "systemctl", "daemon-reload"], [*root, "systemctl", "restart", *names]] if names else []),
     ]
 
 
-def in_unit(path: str) -> str:
-    """A path within double quotes of a unit file, where % and $ would be expanded."""
-    return path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-
-
 def text_of(path: Path) -> str | None:
+    """Return a file's text; None when it cannot be read or is no text."""
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError):
@@ -114,31 +91,28 @@ def tend_guard() -> None:
 
 
 def guard_watch(say: Callable[[Json], None]) -> None:
-    """Look every minute as long as the rules say that a process does it. One at a time."""
+    """Look every minute as long as the rules say that a process does it. One at a time.
+
+    What it has seen and was told it remembers by itself as well, for a disk that takes no more.
+    """
     leave_parent()
     try:
         with exclusive(folder() / "watch" / "lock", timeout_s=1.0) as lock:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # the number is for people; the lock is what counts
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             say({"guards": True})
             close_standard_files()
-            while (agreed() or {}).get("by") == PROCESS:
-                look_and_write()
+            said, memory = agreed(), None
+            while said is not None and said["by"] == PROCESS:
+                memory = remembered(look_at_all_events(said, memory)) or memory
                 time.sleep(EVERY_S)
+                said = agreed(said)
     except Problem:
         say({"guards": False})
 
 
-def look_and_write() -> Json:
-    """One look; what breaks it is written down where `guard` shows it, and the next one comes all the same."""
-    try:
-        return one_look()
-    except Exception as error:  # noqa: BLE001 - a guard that ends for an error guards nothing
-        why = f"a look failed: {type(error).__name__}: {error}"
-        write_json(folder() / "state.json", {**(read_json(folder() / "state.json") or {}), "error": why})
-        return {"did": "nothing", "error": why}
-
-
 def guard_look(say: Callable[[Json], None]) -> None:
-    """What the timer runs; its service's journal has what was said."""
-    say(look_and_write() if agreed() is not None else {"did": "nothing", "error": "no guard is agreed"})
+    """Take the look that the timer runs; its service's journal has what was said."""
+    said = agreed()
+    say({"did": "nothing", "error": "no guard is agreed"} if said is None else look_at_all_events(said))

@@ -7,41 +7,75 @@ import time
 from pathlib import Path
 
 from .asked import arguments_in, expanded, job_directory, take, workspace
-from .detached import detached, tend
-from .files import Json, Problem, exclusive, write_json, write_whole
-from .processes import KILL_PATIENCE_S, find_program
+from .detached import detached, see_to, tend
+from .files import ENVIRONMENT, Json, Problem, exclusive, read_json, sync_folder, write_json, write_whole
+from .keys import place_of_key
+from .last_words import keep_reserve
+from .private import make_private, require_shut
+from .processes import JOB_VARIABLE, KILL_PATIENCE_S, find_program
 from .releases import with_release
 from .rows import DETACH_TIMEOUT_S, JOB_ID, job_directories, job_row, state_of
-from .stopping import SIGNAL_PATIENCE_S
-from .succession import place_of_key
+from .stopping import SIGNAL_PATIENCE_S, ask_to_stop
+from .whose import anothers, asker, introduce
 
 STOP_GRACE_S = 60.0
+OF_THE_LOGIN = ("SSH_", "XDG_SESSION_", "XDG_RUNTIME_DIR", "DBUS_", "INVOCATION_ID", "JOURNAL_STREAM", JOB_VARIABLE)
 
 
 def start(parameters: Json) -> Json:
-    """The same key is the same job, however often and from wherever it is asked for."""
+    """Start a job. The same key is the same job, however often and from wherever it is asked for."""
+    if not Path("/proc/self/stat").exists():  # a Mac: nobody could say whether the job still lives, or end all of it
+        hint = "in the foreground it runs here: without --detach; or let a Linux host do it: --host NAME"
+        raise Problem("asked-wrongly", "a job that goes on by itself needs Linux: there is no /proc here", hint)
     jobs = workspace(parameters) / "jobs"
     request = start_request(parameters, jobs)
     key = request["key"] or os.urandom(16).hex()
     known = place_of_key(jobs, key)
-    known.parent.mkdir(parents=True, exist_ok=True)
+    make_private(jobs)
+    known.parent.mkdir(exist_ok=True)
+    introduce(jobs.parent, asker(parameters))
     with exclusive(jobs / ".lock") as lock:
-        job = known.read_text() if known.exists() else new_job_id(request["verb"])
+        job = known.read_text() if known.exists() else free_job_id(jobs, request["verb"])
         directory = jobs / job
         is_new = not (directory / "request.json").exists()
         if is_new:
             # The key first: if all ends here, who asks again gets the same job, and nobody else sees half of it.
             write_whole(known, job)
-            directory.mkdir(exist_ok=True)
             request["argv"] = request["argv"] or [*request["python"], "-m", "t2v_core", request["verb"], str(directory)]
-            write_json(directory / "spec.json", take(parameters, "spec", dict, {}))
-            write_json(directory / "request.json", {**request, "queued_t": next_time(lock)})
-    tend(directory)
+            spec = take(parameters, "spec", dict, {})
+            make_directory(directory, spec, {**request, "queued_t": next_time(lock)})
+    see_to(directory)
     return {"job": job, "is_new": is_new, "state": state_of(directory)[0]}
 
 
+def make_directory(directory: Path, spec: Json, request: Json) -> None:
+    """Make it under another name until all of it is there: half a job would be shown as one that was lost."""
+    partial = directory.with_name(f".partial-{directory.name}")
+    for left in (partial, directory):  # by one that was killed, and by one of an earlier version
+        remove_folder(left)
+    try:
+        partial.mkdir(mode=0o700)
+        keep_reserve(partial)
+        write_json(partial / "spec.json", spec)
+        write_json(partial / ENVIRONMENT, login_environment(), mode=0o600)
+        write_json(partial / "request.json", request)
+        partial.rename(directory)
+        sync_folder(directory.parent)
+    except OSError:  # of a full disk
+        remove_folder(partial)
+        raise
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it; what cannot be removed stays."""
+    if folder.exists():
+        import shutil  # whoever starts a job waits for what is imported
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def start_request(parameters: Json, jobs: Path) -> Json:
-    """What `request.json` will say. Raises Problem when it cannot be meant."""
+    """Return what `request.json` will say. Raises Problem when it cannot be meant."""
     verb, environment = take(parameters, "verb", str), take(parameters, "env", dict, {})
     python, argv = (arguments_in(take(parameters, name, list, []), name) for name in ("python", "argv"))
     arguments_in([*environment, *environment.values()], "env")
@@ -49,25 +83,43 @@ def start_request(parameters: Json, jobs: Path) -> Json:
         raise Problem("asked-wrongly", f"{verb!r} is no verb")
     if not argv and not python:
         raise Problem("asked-wrongly", "neither python nor argv says what to start")
-    python = [str(expanded(python[0])), *python[1:]] if python else []
+    python, argv = ([str(expanded(words[0])), *words[1:]] if words else [] for words in (python, argv))
+    require_shut(jobs.parent, (argv or python)[0])
     if not argv and find_program(python[0]) is None:
         raise Problem("not-found", f"there is no Python {python[0]} on this host", "make it ready: t2v bootstrap")
     after = take(parameters, "after", str, None)
     if after is not None and not (JOB_ID.fullmatch(after) and (jobs / after).is_dir()):
         raise Problem("not-found", f"there is no job {after!r} to wait for", "t2v jobs lists them")
     needs_gpu, key = take(parameters, "needs_gpu", bool, False), take(parameters, "key", str, None)
+    by = asker(parameters)
     environment = with_release(environment, jobs.parent, take(parameters, "release", str, None))
     wanted = {"key": key, "verb": verb, "argv": argv, "python": python, "env": environment}
-    return {**wanted, "needs_gpu": needs_gpu, "after": after, "is_engine": not argv}
+    return {**wanted, "needs_gpu": needs_gpu, "after": after, "is_engine": not argv, "by": by._asdict()}
+
+
+def login_environment() -> dict[str, str]:
+    """Return what a login has and a unit of systemd has not, less what ends with the login.
+
+    Examples are what `/etc/environment` sets, proxies, LANG.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_LOGIN)}
+
+
+def free_job_id(jobs: Path, verb: str) -> str:
+    """Draw a job id that is free: two of one second may get the same four digits."""
+    job = new_job_id(verb)
+    while (jobs / job).exists():
+        job = new_job_id(verb)
+    return job
 
 
 def new_job_id(verb: str) -> str:
-    """As t2v_core.workspace.new_job_id."""
+    """Draw an id as t2v_core.workspace.new_job_id does."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{verb}-{os.urandom(2).hex()}"
 
 
 def next_time(lock: int) -> float:
-    """Now, but always later than the time given before it, also when the clock was set back."""
+    """Return the time now, but always later than the one given before it, also when the clock was set back."""
     before = float(os.pread(lock, 64, 0) or 0)
     now = max(time.time(), before + 1e-6)
     os.pwrite(lock, f"{now:.6f}\n".encode(), 0)
@@ -75,6 +127,7 @@ def next_time(lock: int) -> float:
 
 
 def status(parameters: Json) -> Json:
+    """Return the rows of the jobs that are asked for, or of all, each looked after meanwhile."""
     asked = take(parameters, "jobs", list, None)
     if asked is None:
         directories = job_directories(workspace(parameters) / "jobs")
@@ -83,13 +136,26 @@ def status(parameters: Json) -> Json:
     for directory in directories:
         if (directory / "request.json").exists():
             tend(directory)
-    return {"jobs": [job_row(directory) for directory in directories], "time": time.time()}
+    by = asker(parameters)
+    rows = [{**row, "of": anothers(row["by"], by)} for row in map(job_row, directories)]
+    return {"jobs": rows, "time": time.time()}
+
+
+def require_own(directory: Path, parameters: Json) -> None:
+    """Raise Problem for a job that another workspace began, unless anyone's is meant."""
+    name = anothers((read_json(directory / "request.json") or {}).get("by"), asker(parameters))
+    if name and not take(parameters, "is_anyones", bool, False):
+        raise Problem(
+            "asked-wrongly", f"job {directory.name} was begun from {name}",
+            f"end it there; from here: t2v stop {directory.name} --anyones",
+        )  # fmt: skip
 
 
 def stop(parameters: Json) -> Json:
-    """Its own process carries it out, so that it is carried through when the link is lost meanwhile."""
+    """Stop a job by a process of its own, so that it is carried through when the link is lost meanwhile."""
     grace_s = float(take(parameters, "grace_s", float, STOP_GRACE_S))
     directory = job_directory(parameters)
+    require_own(directory, parameters)
     limit_s = grace_s + 2 * SIGNAL_PATIENCE_S + 4 * KILL_PATIENCE_S + DETACH_TIMEOUT_S
     return detached("end", {"directory": str(directory), "grace_s": grace_s}, timeout_s=limit_s)
 
@@ -99,11 +165,14 @@ def leave_request(parameters: Json) -> Json:
     directory, what = job_directory(parameters), take(parameters, "what", str)
     if what not in ("stop", "save", "pause", "resume"):
         raise Problem("asked-wrongly", f"{what!r} is none of stop, save, pause, resume")
+    require_own(directory, parameters)
     word = state_of(directory)[0]
     if word not in ("queued", "starting", "running"):
         raise Problem("asked-wrongly", f"job {directory.name} has ended already ({word})")
     if what == "resume":
         (directory / "pause").unlink(missing_ok=True)
+    elif what == "stop":
+        ask_to_stop(directory)
     else:
         write_whole(directory / what, "")
     return {"state": word}

@@ -12,35 +12,32 @@ from contextlib import suppress
 from pathlib import Path
 
 from .asked import arguments_in, expanded, path_in, take, workspace
-from .detached import may_use_systemd
 from .files import Json, Problem, read_json
 from .machine import ask_nvidia, free_bytes, gpu_sample, memory_bytes
+from .private import why_open
 from .processes import boot_id
 from .releases import releases
 from .rows import job_directories
 from .streams import CHUNK_BYTES
+from .units import may_use_systemd, user_name, what_logout_ends
 from .wire import greeting
 
 READ_LIMIT_BYTES = 1024 * 1024
 LS_LIMIT = 20_000
 
 
-def user_name() -> str:
-    import pwd  # noqa: PLC0415
+def hello(parameters: Json) -> Json:
+    """Say which agent, machine, user and boot this is.
 
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def hello(_: Json) -> Json:
+    begins: a job is about to be started; see `what_logout_ends`
+    """
     who = {"host": os.uname().nodename, "user": user_name(), "boot_id": boot_id(), "time": time.time()}
-    return {**greeting(), **who, "cores": os.cpu_count()}
+    logout = what_logout_ends(is_asked_for=take(parameters, "begins", bool, False))
+    return {**greeting(), **who, "cores": os.cpu_count(), "logout": logout}
 
 
 def ls(parameters: Json) -> Json:
-    """Names below a folder of the workspace; `~` and absolute paths are meant as they are."""
+    """List the names below a folder of the workspace; `~` and absolute paths are meant as they are."""
     top = path_in(parameters, take(parameters, "path", str, "."))
     if not top.is_dir():
         raise Problem("not-found", f"there is no folder {top}")
@@ -50,6 +47,7 @@ def ls(parameters: Json) -> Json:
 
 
 def add_entries(folder: Path, prefix: str, depth: int, entries: list[Json]) -> None:
+    """Append a row for each thing below a folder, `depth` levels deep, LS_LIMIT at most; links are not followed."""
     for one in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if len(entries) >= LS_LIMIT:
             return
@@ -63,7 +61,10 @@ def add_entries(folder: Path, prefix: str, depth: int, entries: list[Json]) -> N
 
 
 def is_complete(folder: Path) -> bool | None:
-    """By its `manifest.json`, as t2v_core.files has it; None for a folder that is not meant to have one."""
+    """Judge a folder by its `manifest.json`, as t2v_core.disk.files does.
+
+    None for a folder that is not meant to have one.
+    """
     manifest = read_json(folder / "manifest.json")
     if manifest is None:
         return False if folder.name.startswith("checkpoint_") else None
@@ -75,7 +76,7 @@ def is_complete(folder: Path) -> bool | None:
 
 
 def sha256_of(path: Path) -> Json:
-    """sha256 is None for what is not a file that can be read."""
+    """Hash a file; sha256 is None for what is not a file that can be read."""
     digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
@@ -88,12 +89,13 @@ def sha256_of(path: Path) -> Json:
 
 
 def hash_files(parameters: Json) -> Json:
+    """Return the sha256 and size of each file, or why it cannot be read."""
     paths = arguments_in(take(parameters, "paths", list), "paths")
     return {"files": [{"path": path, **sha256_of(path_in(parameters, path))} for path in paths]}
 
 
 def read(parameters: Json) -> Json:
-    """At most a megabyte of a file; `size_bytes` is the whole file's."""
+    """Return at most a megabyte of a file, in base64; `size_bytes` is the whole file's."""
     path = path_in(parameters, take(parameters, "path", str))
     offset, size = take(parameters, "offset", int, 0), take(parameters, "size", int, READ_LIMIT_BYTES)
     if not path.is_file():
@@ -121,7 +123,10 @@ print(json.dumps({"python": sys.version.split()[0], **{n: version(n) for n in na
 
 
 def probe(parameters: Json) -> Json:
-    """What is there and what is missing, in one round trip. Versions are read from metadata: torch is not imported."""
+    """Return what is there and what is missing, in one round trip.
+
+    Versions are read from metadata: torch is not imported.
+    """
     root = workspace(parameters)
     python = arguments_in(take(parameters, "python", list, []), "python")
     gpus = gpu_sample()
@@ -129,7 +134,7 @@ def probe(parameters: Json) -> Json:
         **hello(parameters),
         "workspace": str(root),
         "is_there": root.is_dir(),
-        "engine": versions(python),
+        "engine": None if python and why_open(root, str(expanded(python[0]))) else versions(python),
         "gpus": gpus["gpus"],
         "gpu_why": gpus["why"],
         "driver": next((row[0] for row in ask_nvidia(["--query-gpu=driver_version"])[0]), None),
@@ -144,7 +149,7 @@ def probe(parameters: Json) -> Json:
 
 
 def versions(python: list[str]) -> Json | None:
-    """Of the engine's Python; None when it does not run."""
+    """Return the versions of the engine's Python and packages; None when it does not run."""
     if not python:
         return None
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .asked import take, workspace
+from .bounded import ran
 from .files import Json
 from .processes import find_program
 
@@ -24,32 +25,32 @@ GPU_FIELDS = {
 GPU_TEXTS = ("uuid", "name", "pstate")
 GPU_QUERY = f"--query-gpu={','.join(GPU_FIELDS)}"
 GPU_FORMAT = "--format=csv,noheader,nounits"
+NVIDIA_SMI_TIMEOUT_S = 20.0
 NO_NVIDIA_SMI = "this machine has no NVIDIA GPU, or its driver is not installed (there is no nvidia-smi)"
 
 
 def nvidia_smi() -> str | None:
-    """A plain exec over SSH has a short PATH."""
+    """Find nvidia-smi, also where a plain exec over SSH has a short PATH; None where there is none."""
     return find_program("nvidia-smi", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/local/bin:/usr/lib/wsl/lib")
 
 
 def ask_nvidia(arguments: Sequence[str]) -> tuple[list[list[str]], str | None]:
-    """The cells of each line, and why there are none."""
+    """Return the cells of each line, and why there are none."""
     program = nvidia_smi()
     if program is None:
         return [], NO_NVIDIA_SMI
     try:
-        done = subprocess.run(
-            [program, *arguments, GPU_FORMAT], capture_output=True, text=True, timeout=20, check=False
-        )
+        done = ran([program, *arguments, GPU_FORMAT], NVIDIA_SMI_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [], f"nvidia-smi does not answer: {error}"
+    out, err = (said.decode(errors="replace") for said in (done.stdout, done.stderr))
     if done.returncode != 0:
-        return [], "nvidia-smi: " + " ".join((done.stdout + done.stderr).split())[:300]
-    return [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()], None
+        return [], "nvidia-smi: " + " ".join((out + err).split())[:300]
+    return [[cell.strip() for cell in line.split(",")] for line in out.splitlines()], None
 
 
 def number(cell: str) -> Any:
-    """None for `[N/A]`, `[Not Supported]` and whatever else is not one."""
+    """Return a cell as a number; None for `[N/A]`, `[Not Supported]` and whatever else is not one."""
     try:
         value = float(cell)
     except ValueError:
@@ -58,7 +59,7 @@ def number(cell: str) -> Any:
 
 
 def gpu_of(cells: Sequence[str]) -> Json | None:
-    """None for a line that is not one of ours."""
+    """Return a GPU's values by our names; None for a line that is not one of ours."""
     if len(cells) != len(GPU_FIELDS):
         return None
     named = dict(zip(GPU_FIELDS.values(), cells))  # noqa: B905 - strict is 3.10's
@@ -68,12 +69,13 @@ def gpu_of(cells: Sequence[str]) -> Json | None:
 
 
 def gpu_sample() -> Json:
+    """Return one reading of every GPU; `why` says why there is none."""
     rows, why = ask_nvidia([GPU_QUERY])
     return {"t": time.time(), "gpus": [gpu for row in rows if (gpu := gpu_of(row))], "why": why or ""}
 
 
 def cpu_ticks() -> tuple[int, int]:
-    """Busy and all, since the machine started."""
+    """Return the processors' ticks since the machine started: busy, and all."""
     try:
         ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     except OSError:
@@ -82,6 +84,7 @@ def cpu_ticks() -> tuple[int, int]:
 
 
 def memory_bytes() -> Json:
+    """Return the memory in all and what is available, in bytes; None where the system does not say."""
     with suppress(OSError):
         lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
         values = {line[0]: int(line[1]) * 1024 for line in lines if len(line) == 3}
@@ -90,7 +93,7 @@ def memory_bytes() -> Json:
 
 
 def free_bytes(folder: Path) -> int:
-    """Of the disk a folder lies on, or will."""
+    """Return the free bytes of the disk that a folder lies on, or will."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return os.statvfs(existing).f_bavail * os.statvfs(existing).f_frsize
 
@@ -104,7 +107,7 @@ class GpuSource:
         self._ahead, self._begin_at = b"", 0.0
 
     def descriptor(self) -> int | None:
-        """Where it writes; None while there is nothing to read."""
+        """Return where it writes, begun if need be; None while there is nothing to read."""
         program = nvidia_smi()
         if self._child is None and program and time.monotonic() >= self._begin_at:
             argv = [program, GPU_QUERY, GPU_FORMAT, "-l", str(self.interval_s)]
@@ -112,7 +115,7 @@ class GpuSource:
         return self._child.stdout.fileno() if self._child and self._child.stdout else None
 
     def read(self, descriptor: int) -> list[Json]:
-        """The GPUs of the lines that came; sets `why` when it ended instead."""
+        """Return the GPUs of the lines that came; sets `why` when it ended instead."""
         data = os.read(descriptor, 65536)
         if not data and self._child:
             self.why = f"nvidia-smi ended with code {self._child.wait()}"
@@ -122,12 +125,13 @@ class GpuSource:
         return [gpu for row in rows if (gpu := gpu_of(row))]
 
     def close(self) -> None:
+        """Stop nvidia-smi, if it runs."""
         if self._child:
             self._child.terminate()
 
 
 def metrics(parameters: Json, say: Callable[[Json], None]) -> None:
-    """A line every `interval_s`; ends with stdin."""
+    """Say a line every `interval_s`; ends with stdin."""
     interval_s = max(1, take(parameters, "interval_s", int, 2))
     folder, before, gpus = workspace(parameters), cpu_ticks(), []
     source = GpuSource(interval_s)

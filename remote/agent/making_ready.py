@@ -1,4 +1,4 @@
-"""What remote/bootstrap.py asks for: how this machine stands, and putting a release there."""
+"""What remote/setup/bootstrap.py asks for: how this machine stands, and putting a release there."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from .asked import expanded, take, workspace
-from .files import Json, Problem, read_json
+from .files import Json, Problem, exclusive, read_json, sync_folder
 from .looking import probe, sha256_of
+from .own_folder import INSTALLED, adoptable, beside, obstacle
+from .plain_json import read_bytes
+from .private import make_folder
 from .processes import find_program
-from .releases import RELEASE_PTH, release_folder, releases
+from .releases import RELEASE_PTH, VENV, release_folder, releases
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.14")
+# A bundle is some MB; a slow disk has its time.
+UNPACK_TIMEOUT_S, ABANDONED_S = 120.0, 3600.0
 ABOUT_PYTHON = """
 import sys
 try:
@@ -30,18 +34,27 @@ except ImportError:
 
 
 def standing(parameters: Json) -> Json:
-    """All that tells whether this host is ready, in one round trip; the Pythons only when something is missing.
+    """Return all that tells whether this host is ready, in one round trip.
+
+    The Pythons are there only when something is missing.
 
     requirements_sha256: what the venv should hold
     """
     root = workspace(parameters)
     said = probe(parameters)
-    installed = read_json(root / "venv" / "t2v-installed.json") or {}
-    is_whole = said["engine"] and installed.get("requirements_sha256") == take(parameters, "requirements_sha256", str)
-    in_use = [path.read_text().strip() for path in root.glob(f"venv/lib/python*/site-packages/{RELEASE_PTH}")]
+    installed = read_json(root / VENV / INSTALLED) or {}
+    wanted = take(parameters, "requirements_sha256", str)
+    is_whole = said["engine"] and installed.get("requirements_sha256") == wanted
+    in_use = [
+        read_bytes(path).decode(errors="replace").strip()
+        for path in root.glob(f"{VENV}/lib/python*/site-packages/{RELEASE_PTH}")
+    ]
     hub = Path(os.environ.get("HF_HOME") or expanded("~/.cache/huggingface")) / "hub"
     return {
         **said,
+        "obstacle": obstacle(root),
+        "is_adoptable": adoptable(root, wanted),
+        "beside": beside(root),
         "installed": installed,
         "in_use": Path(in_use[0]).name if in_use else None,
         "pythons": [] if is_whole else pythons(),
@@ -50,7 +63,7 @@ def standing(parameters: Json) -> Json:
 
 
 def pythons() -> list[Json]:
-    """Those on the PATH that run, each once, the host's default first."""
+    """Return the Pythons on the PATH that run, each once, the host's default first."""
     found: dict[str, Json] = {}
     for name in (*PYTHONS, sys.executable):
         program = find_program(name)
@@ -65,6 +78,7 @@ def pythons() -> list[Json]:
 
 
 def incoming(parameters: Json) -> Path:
+    """Return the file that an upload goes to, named by its sha256. Raises Problem for what is no sha256."""
     sha256 = take(parameters, "sha256", str)
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise Problem("asked-wrongly", f"{sha256!r} is no sha256")
@@ -72,10 +86,13 @@ def incoming(parameters: Json) -> Path:
 
 
 def put(parameters: Json) -> Json:
-    """A piece of a file that comes under its sha256; says how much of it is there, so that an upload can go on."""
+    """Write a piece of a file that comes under its sha256.
+
+    It says how much of it is there, so that an upload can go on.
+    """
     path, offset = incoming(parameters), take(parameters, "offset", int, 0)
     data = binascii.a2b_base64(take(parameters, "data", str, ""))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not 0 <= offset <= os.fstat(descriptor).st_size:
@@ -89,33 +106,51 @@ def put(parameters: Json) -> Json:
 
 
 def unpack_release(parameters: Json) -> Json:
-    """Make a release of what came: checked, unpacked under another name, synced, renamed."""
-    import shutil  # noqa: PLC0415
-    import zipfile  # noqa: PLC0415
-
+    """Make a release of what came; nothing of it, nor of one that was killed at it, is left beside the release."""
     source = incoming(parameters)
     folder = release_folder(workspace(parameters), take(parameters, "release", str))
-    if not folder.exists():
-        if sha256_of(source)["sha256"] != source.name:
+    make_folder(folder.parent)
+    with exclusive(folder.parent.with_name("releases.lock"), timeout_s=UNPACK_TIMEOUT_S):
+        remove_halves(folder.parent)  # of the killed: nobody else unpacks now
+        if folder.exists():  # somebody else was quicker
             source.unlink(missing_ok=True)
-            raise Problem("failed", f"release {folder.name} arrived damaged", "run t2v bootstrap again")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}-{threading.get_ident()}")
-        try:
-            with zipfile.ZipFile(source) as file:
-                file.extractall(partial)
-            for path in [*partial.rglob("*"), partial]:
-                descriptor = os.open(path, os.O_RDONLY)
-                os.fsync(descriptor)
-                os.close(descriptor)
-            partial.rename(folder)
-        except OSError:
-            if not folder.exists():  # else somebody else was quicker
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    source.unlink(missing_ok=True)
-    for left in folder.parent.glob(".partial-*"):  # by one that was killed
-        if time.time() - left.stat().st_mtime > 3600:
-            shutil.rmtree(left, ignore_errors=True)
+        else:
+            unpack(source, folder)
+    for left in source.parent.glob("*"):  # uploads that nobody went on with
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                left.unlink()
     return {"releases": releases(workspace(parameters))}
+
+
+def unpack(source: Path, folder: Path) -> None:
+    """Check it, unpack it under another name, sync and rename that; what came goes before anybody sees the release.
+
+    Raises Problem for a damaged one, and OSError.
+    """
+    import zipfile
+
+    if sha256_of(source)["sha256"] != source.name:
+        source.unlink(missing_ok=True)
+        raise Problem("failed", f"release {folder.name} arrived damaged", "run t2v bootstrap again")
+    partial = folder.with_name(f".partial-{folder.name}")
+    try:
+        with zipfile.ZipFile(source) as file:
+            file.extractall(partial)
+        for path in [*partial.rglob("*"), partial]:
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        source.unlink()
+        partial.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        remove_halves(folder.parent)
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove every `.partial-…` in a folder; what cannot be removed stays."""
+    import shutil
+
+    for left in folder.glob(".partial-*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -10,29 +10,46 @@ import errno
 import hashlib
 import json
 import os
+import re
+import stat
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+from .plain_json import lines_of, table
 
 PART, JOURNAL = ".part", ".part.journal"
 READ_BYTES = 1024 * 1024
 # The disk gets to work while the rest still comes; syncing a gigabyte at its end takes seconds.
 SYNC_BYTES = 64 * 1024 * 1024
+# Ranges of a megabyte and more: a file of 60 GB with a gap after each.
+MOST_APART = 120_000
+JOURNAL_KEYS = {"identity", "size"}
 Interval = tuple[int, int]
+RANGE = re.compile(rb"\[(\d{1,18}), ?(\d{1,18})\]")
 
 
 def part_path(target: Path) -> Path:
+    """Return where a file's bytes lie until it is whole."""
     return target.with_name(target.name + PART)
 
 
 def journal_path(target: Path) -> Path:
+    """Return where it is noted which bytes of a file are there."""
     return target.with_name(target.name + JOURNAL)
 
 
+def tidy(target: Path) -> None:
+    """Take away a journal whose part has landed: whoever was killed between the two left it there."""
+    journal = journal_path(target)
+    with suppress(OSError, ValueError):
+        if not part_path(target).exists() and set(table(next(lines_of(journal), b""))) == JOURNAL_KEYS:
+            journal.unlink()
+
+
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same bytes as intervals that do not touch, in order."""
+    """Return the same bytes as intervals that do not touch, in order."""
     done: list[Interval] = []
     for begin, end in sorted(intervals):
         if done and begin <= done[-1][1]:
@@ -43,7 +60,7 @@ def merged(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def missing(there: Iterable[Interval], size: int, range_bytes: int) -> list[Interval]:
-    """What lacks of `size` bytes, in pieces of at most `range_bytes`, in order."""
+    """Return what is missing of `size` bytes, in pieces of at most `range_bytes`, in order."""
     gaps, place = [], 0
     for begin, end in [*merged(there), (size, size)]:
         while place < begin:
@@ -72,7 +89,7 @@ class Part:
 
     @property
     def there(self) -> list[Interval]:
-        """The intervals whose bytes are written, merged."""
+        """Return the intervals whose bytes are written, merged."""
         with self._lock:
             return list(self._there)
 
@@ -80,7 +97,8 @@ class Part:
         """Go on with what is there, or begin. Opens by itself when it is written to, so many may be waiting closed."""
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            known = read_journal(self.journal, self.identity, self.size) if self.path.exists() else None
+            is_there = self._is_ours(self.path) and self._is_ours(self.journal)
+            known = read_journal(self.journal, self.identity, self.size) if is_there else None
             if known is None:
                 self.discard()
                 self._begin()
@@ -89,6 +107,15 @@ class Part:
                 self._file = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
                 self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
             os.ftruncate(self._file or 0, self.size)
+
+    @staticmethod
+    def _is_ours(path: Path) -> bool:
+        """A file of this user's: what somebody else put here could be changed after it was verified."""
+        try:
+            status = path.lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
     def _begin(self) -> None:
         """Never through a link: what lies there under this name may be anybody's."""
@@ -100,10 +127,12 @@ class Part:
     def _descriptors(self) -> tuple[int, int]:
         if self._file is None:
             self.open()
-        assert self._file is not None and self._log is not None  # noqa: S101, PT018 - for the type checker
+        assert self._file is not None
+        assert self._log is not None
         return self._file, self._log
 
     def write(self, offset: int, data: bytes) -> None:
+        """Write bytes at an offset, which only `done` notes as there; once retired, do nothing."""
         with self._lock:
             if self._is_given_up:
                 return
@@ -113,7 +142,7 @@ class Part:
                 written += os.pwrite(file, data[written:], offset + written)
 
     def done(self, begin: int, end: int) -> None:
-        """Bytes [begin, end) are written; from now on nobody sends them again."""
+        """Note that bytes [begin, end) are written; from now on nobody sends them again."""
         with self._lock:
             if begin < end and not self._is_given_up:
                 _, log = self._descriptors()
@@ -121,17 +150,17 @@ class Part:
                 self._there = merged([*self._there, (begin, end)])
 
     def prefix(self) -> int:
-        """How many bytes are there from the beginning on without a gap."""
+        """Return how many bytes are there from the beginning on without a gap."""
         with self._lock:
             return self._there[0][1] if self._there and self._there[0][0] == 0 else 0
 
     def read(self, offset: int, size: int) -> bytes:
-        """b"" when it was retired."""
+        """Read at most `size` bytes at an offset; b"" when it was retired."""
         with self._lock:
             return b"" if self._is_given_up else os.pread(self._descriptors()[0], size, offset)
 
     def sync(self) -> None:
-        """The disk may take its time; nobody who writes meanwhile has to wait."""
+        """Sync what was written. The disk may take its time; nobody who writes meanwhile has to wait."""
         with self._lock:
             if self._is_given_up:
                 return
@@ -142,19 +171,22 @@ class Part:
             os.close(twin)
 
     def retire(self) -> None:
-        """Nobody writes to it from here any more: a thread that comes late must not begin it anew."""
+        """Close it for good: nobody writes to it from here any more.
+
+        A thread that comes late must not begin it anew.
+        """
         with self._lock:
             self._is_given_up = True
             self.close()
 
     def forget(self) -> None:
-        """What is there is not what was sent: away with it, and with what is still to be written."""
+        """Throw away what is there, which is not what was sent, and what is still to be written."""
         with self._lock:
             self.retire()
             self.discard()
 
     def adopt(self) -> None:
-        """Another program has written `NAME.part`, all of it. Raises OSError when it did not."""
+        """Take over `NAME.part` from another program that has written all of it. Raises OSError when it did not."""
         with self._lock:
             self.close()
             if self.path.lstat().st_size != self.size:
@@ -164,13 +196,14 @@ class Part:
             self.open()
 
     def discard(self) -> None:
+        """Remove the part and its journal."""
         with self._lock:
             for path in (self.journal, self.path):
                 path.unlink(missing_ok=True)
             self._there = []
 
     def land(self, *, mtime_ns: int | None = None) -> bool:
-        """Synced, then renamed to its name. The caller has verified it.
+        """Sync it, then rename it to its name. The caller has verified it.
 
         False when it was retired, or another one has taken the name over meanwhile: begun anew here, it would put a
         file of zeros in the place of what the other has landed.
@@ -195,6 +228,7 @@ class Part:
         return os.path.samestat(os.fstat(self._descriptors()[0]), there)
 
     def close(self) -> None:
+        """Close its files; it opens by itself when it is written to."""
         with self._lock:
             for descriptor in (self._file, self._log):
                 if descriptor is not None:
@@ -203,25 +237,33 @@ class Part:
 
 
 def read_journal(journal: Path, identity: str, size: int) -> list[Interval] | None:
-    """The intervals it names; None when it is of another source, or cannot be read."""
+    """Return the intervals it names; None when it is of another source, or cannot be read."""
     try:
-        lines = journal.read_bytes().split(b"\n")
-        header = json.loads(lines[0])
-        if header != {"identity": identity, "size": size}:
+        lines = lines_of(journal)
+        if table(next(lines, b"")) != {"identity": identity, "size": size}:
             return None
+        return _merged_as_read(interval for line in lines if (interval := _interval(line, size)))
     except (OSError, ValueError):
         return None
-    return [interval for line in lines[1:-1] if (interval := _interval(line, size))]
+
+
+def _merged_as_read(intervals: Iterable[Interval]) -> list[Interval]:
+    """A journal may have any number of lines; what they come to together is what is held."""
+    known: list[Interval] = []
+    for interval in intervals:
+        known.append(interval)
+        if len(known) >= MOST_APART:
+            known = merged(known)
+            if len(known) > MOST_APART // 2:
+                raise ValueError(f"more than {MOST_APART // 2} ranges")
+    return merged(known)
 
 
 def _interval(line: bytes, size: int) -> Interval | None:
-    with suppress(ValueError):
-        value: Any = json.loads(line)
-        if isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value):
-            begin, end = value
-            if 0 <= begin < end <= size:
-                return (begin, end)
-    return None
+    if (said := RANGE.fullmatch(line)) is None:
+        return None
+    begin, end = int(said[1]), int(said[2])
+    return (begin, end) if begin < end <= size else None
 
 
 class PrefixHash:
@@ -248,7 +290,9 @@ class PrefixHash:
 
     @property
     def is_whole(self) -> bool:
+        """Return True when every byte of the part was taken in."""
         return self.done == self.part.size
 
     def hexdigest(self) -> str:
+        """Return the sha256 of what was taken in so far, in hex."""
         return self._digest.hexdigest()

@@ -16,7 +16,9 @@ from typing import NamedTuple
 from .asked import expanded
 from .cloud import is_google
 from .files import read_json, write_json, write_whole
-from .processes import boot_id
+from .last_words import PREEMPTED
+from .private import make_folder
+from .processes import boot_id, main_process
 
 HOST = os.environ.get("T2V_METADATA_HOST", "")
 DEFAULT_HOST = "metadata.google.internal"
@@ -27,7 +29,6 @@ WAIT_S = 60
 CONNECT_TIMEOUT_S = 2.0
 # Of 30 s these may be lost when the server was down at the moment of the change.
 RETRY_S = 1.0
-MARK = "preempted"
 
 
 class Answer(NamedTuple):
@@ -40,13 +41,16 @@ class NoAnswer(Exception):
 
 
 def metadata_host() -> str | None:
-    """None on a machine that has no metadata server, which is not asked for then."""
+    """Return the metadata server's host; None on a machine that has none, which is not asked for then."""
     return HOST or (DEFAULT_HOST if is_google() else None)
 
 
 def ask(host: str, etag: str, wait_s: int) -> Answer:
-    """The state now if it is another than `etag`'s, else the next one; after `wait_s` the same. Raises NoAnswer."""
-    import http.client  # noqa: PLC0415 - 30 ms that every conversation would pay
+    """Return the state now if it is another than `etag`'s, else the next one. Raises NoAnswer.
+
+    After `wait_s` without a change it is the same state once more.
+    """
+    import http.client  # 30 ms that every conversation would pay
 
     name, _, port = host.partition(":")
     connection = http.client.HTTPConnection(name, int(port or 80), timeout=CONNECT_TIMEOUT_S)
@@ -67,7 +71,7 @@ def ask(host: str, etag: str, wait_s: int) -> Answer:
 
 
 def wait_for_preemption(host: str) -> bool:
-    """True when the machine is preempted; False at once when there is no metadata server to ask.
+    """Return True when the machine is preempted; False at once when there is no metadata server to ask.
 
     One that has answered once is asked again for ever: it may be restarting.
     """
@@ -89,7 +93,10 @@ def wait_for_preemption(host: str) -> bool:
 
 
 def watch_for_preemption(directory: Path) -> None:
-    """While a job runs: on the machine's notice mark it and ask it to end, as a thread that ends with its process."""
+    """Watch for the machine's notice while a job runs; then mark it and ask it to end.
+
+    A thread does it, which ends with its process.
+    """
     host = metadata_host()
     if host is None:
         return
@@ -102,24 +109,29 @@ def watch_for_preemption(directory: Path) -> None:
 
 
 def tell_job(directory: Path) -> None:
-    """The machine is marked first, so that no other job begins; the stop comes last: whoever sees the end sees why.
+    """Mark the machine first, so that no other job begins; the stop comes last: whoever sees the end sees why.
 
-    A full disk must not keep one from the next.
+    One that somebody had asked to stop ends by that, and is not gone on with; one that has ended has. A full disk must
+    not keep one from the next.
     """
     with suppress(OSError):
         mark_machine()
-    for name in (MARK, "stop"):
+    is_at_work = main_process(read_json(directory / "state.json")) is not None
+    if (directory / "stop").exists() or not is_at_work:
+        return
+    for name in (PREEMPTED, "stop"):
         with suppress(OSError):
             write_whole(directory / name, "")
 
 
 def mark_machine() -> None:
-    path = expanded("~/.cache/t2v") / MARK
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Note that this machine was preempted in this boot. Raises OSError."""
+    path = expanded("~/.cache/t2v") / PREEMPTED
+    make_folder(path.parent)
     write_json(path, {"boot_id": boot_id()})
 
 
 def is_going_down() -> bool:
-    """This machine was preempted since it started: nothing new begins on it."""
-    said = read_json(expanded("~/.cache/t2v") / MARK)
+    """Return True when this machine was preempted since it started: nothing new begins on it."""
+    said = read_json(expanded("~/.cache/t2v") / PREEMPTED)
     return said is not None and said.get("boot_id") == boot_id()

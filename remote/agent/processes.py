@@ -1,4 +1,4 @@
-"""KILL_PATIENCE_S Which processes belong to a job, and whether the one that was started is still the one that lives."""
+"""Which processes belong to a job, and whether the one that was started is still the one that lives."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import fcntl
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from .files import Json, read_json
 
 KILL_PATIENCE_S = 10.0
 # Whoever has this in its environment belongs to that job; supervisors are nobody's.
 JOB_VARIABLE, NOBODY = "T2V_JOB", "-"
+PROC = Path("/proc")
 BOOT_ID_FILE = Path(os.environ.get("T2V_BOOT_ID_FILE", "/proc/sys/kernel/random/boot_id"))
 
 
 def is_supervised(directory: Path) -> bool:
-    """A shared lock does not fit beside the supervisor's; two who ask at the same time do not see each other."""
+    """Tell whether a process holds the lock in a directory.
+
+    A shared lock does not fit beside the supervisor's; two who ask at the same time do not see each other.
+    """
     try:
         descriptor = os.open(directory / "lock", os.O_RDONLY)
     except OSError:
@@ -45,9 +49,9 @@ class Process(NamedTuple):
 
 
 def process(pid: int) -> Process | None:
-    """None when it is gone, or only its exit code is left."""
+    """Return a process; None when it is gone, or only its exit code is left."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
     if fields[0] in (b"Z", b"X"):
@@ -56,6 +60,7 @@ def process(pid: int) -> Process | None:
 
 
 def boot_id() -> str | None:
+    """Return the id of this boot; None where the system has none."""
     try:
         return BOOT_ID_FILE.read_text().strip()
     except OSError:
@@ -63,9 +68,9 @@ def boot_id() -> str | None:
 
 
 def named_job(pid: int) -> str | None:
-    """The job in the environment that a process was started with."""
+    """Return the job in the environment that a process was started with; None for none."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        environment = (PROC / str(pid) / "environ").read_bytes()
     except OSError:
         return None
     mark = JOB_VARIABLE.encode() + b"="
@@ -74,7 +79,10 @@ def named_job(pid: int) -> str | None:
 
 
 def main_process(state: Json | None) -> Process | None:
-    """The job's own process if it is alive: same boot, same pid, same start time (or, without one, same arguments)."""
+    """Return the job's own process if it is alive.
+
+    Alive means the same boot, same pid, same start time (or, without one, same arguments).
+    """
     if not state or "pid" not in state or state.get("boot_id") != boot_id():
         return None
     found = process(int(state["pid"]))
@@ -83,13 +91,24 @@ def main_process(state: Json | None) -> Process | None:
     if "start_ticks" in state:
         return found if found.start_ticks == state["start_ticks"] else None
     with suppress(OSError):
-        arguments = Path(f"/proc/{found.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        arguments = (PROC / str(found.pid) / "cmdline").read_bytes().split(b"\0")[:-1]
         return found if arguments == [os.fsencode(part) for part in state.get("argv", [])] else None
     return None
 
 
+def has_own_supervisor(directory: Path, state: Json) -> bool:
+    """Return True while the supervisor that began a job is there.
+
+    The one that began it knows best how it ended, and is about to say so.
+
+    One that took it over knows what everybody does, its events, and so does whoever else holds the lock for a moment.
+    """
+    is_own = state.get("boot_id") == boot_id() and "supervisor" in state and not state.get("is_taken_over")
+    return is_own and is_supervised(directory) and process(int(state["supervisor"])) is not None
+
+
 def job_processes(directory: Path) -> list[int]:
-    """Everything alive that belongs to a job: its session and group, who names it, who descends from either.
+    """Return everything alive that belongs to a job: its session and group, who names it, who descends from either.
 
     A child that forks twice and calls setsid keeps the job in its environment, or falls to the supervisor, which is a
     subreaper. Jobs that were started from within this one are jobs of their own.
@@ -97,8 +116,8 @@ def job_processes(directory: Path) -> list[int]:
     state = read_json(directory / "state.json") or {}
     own: set[int] = set()
     others: list[Process] = []
-    for entry in Path("/proc").iterdir():
-        one = process(int(entry.name)) if entry.name.isdigit() else None
+    for entry in PROC.glob("[0-9]*"):  # nothing, not an error, where there is no /proc
+        one = process(int(entry.name))
         if one is None or one.pid == os.getpid():
             continue
         job = named_job(one.pid)
@@ -119,25 +138,36 @@ def job_processes(directory: Path) -> list[int]:
 
 
 def libc() -> Any:
-    import ctypes  # noqa: PLC0415 - whoever starts a job waits for what is imported; as below
+    """Load the C library of this process."""
+    import ctypes  # whoever starts a job waits for what is imported; as below
 
     return ctypes.CDLL(None)
 
 
+def forked(work: Callable[[], NoReturn]) -> int:
+    """Fork a child that does `work`, which ends it; returns its number."""
+    pid = os.fork()
+    if pid == 0:
+        work()
+    return pid
+
+
 def find_program(name: str, path: str | None = None) -> str | None:
-    import shutil  # noqa: PLC0415
+    """Return where a program is on the PATH, or on `path`; None for nowhere."""
+    import shutil
 
     return shutil.which(name, path=path)
 
 
 def send(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to processes; those that are gone or not ours are passed over."""
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def oom_kills() -> Json:
-    """Counts of what the kernel killed for want of memory, by file: of this process's memory group, else of all."""
+    """Count what the kernel killed for want of memory, by file: of this process's memory group, else of all."""
     groups = []
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -154,7 +184,7 @@ def oom_kills() -> Json:
 
 
 def ran_out_of_memory(before: Json) -> bool | None:
-    """True when a count rose since `before`; None when there is nothing to count by."""
+    """Return True when a count rose since `before`; None when there is nothing to count by."""
     for file, count in before.items():
         with suppress(OSError):
             if now := re.search(r"^oom_kill (\d+)$", Path(file).read_text(), re.MULTILINE):
@@ -163,6 +193,7 @@ def ran_out_of_memory(before: Json) -> bool | None:
 
 
 def signal_name(number: int) -> str:
+    """Return a signal's name; `signal N` for one that has none."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -14,8 +14,9 @@ from .busy import BusyMark
 from .files import Json, Problem
 from .looking import sha256_of
 from .machine import free_bytes
-from .parts import Part, PrefixHash, part_path, read_journal
-from .pushed import Pushed, note, note_gone
+from .parts import Part, PrefixHash, part_path, read_journal, tidy
+from .pushed import Pushed, mark_of, note, note_gone
+from .whose import asker, introduce, name_of
 from .wire import described, say_line
 
 READ_BYTES = 1024 * 1024
@@ -24,19 +25,22 @@ TAKEN_OVER = "another push took it over"
 
 
 def want(parameters: Json) -> Json:
-    """Which of the offered files this workspace lacks, and which it will not have overwritten.
+    """Return which of the offered files this workspace lacks, and which it will not have overwritten.
 
     files: [{"path", "size", "sha256"}, …]
     kind:  what they are pushed as; what was pushed as that before and is in `files` no more is `gone`
-    is_replacing: take also those that somebody else put here or edited
+    is_replacing: take also those that somebody else put here or edited, or that another workspace pushed
     Returns {"needed": [{"at", "there"}], "refused", "gone"}: places in `files`, and for each the intervals that are
     there of an earlier try.
     """
-    root, kind = workspace(parameters), take(parameters, "kind", str)
+    root, kind, by = workspace(parameters), take(parameters, "kind", str), asker(parameters)
     is_replacing = take(parameters, "is_replacing", bool, False)
-    pushed = Pushed(root)
+    introduce(root, by)
+    pushed = Pushed(root, by.id)
     pushed.compact()
-    needed, refused, names = [], [], set()
+    needed: list[Json] = []
+    refused: list[Json] = []
+    names: set[str] = set()
     for number, row in enumerate(take(parameters, "files", list)):
         try:
             path = target_in(root, row)
@@ -44,29 +48,36 @@ def want(parameters: Json) -> Json:
             refused.append({"path": str(row.get("path")), "why": problem.message})
             continue
         names.add(row["path"])
-        ours, is_there = pushed.fitting(row["path"]), path.is_symlink() or path.exists()
-        if ours is not None and ours["sha256"] == row["sha256"]:
+        fitting, is_there = pushed.fitting(row["path"]), path.is_symlink() or path.exists()
+        if fitting and (one := next(iter(fitting.values())))["sha256"] == row["sha256"]:
+            tidy(path)
+            if by.id and by.id not in fitting:  # as if it had come once more: from now on it is the asker's as well
+                note(root, row["path"], kind, row["sha256"], tuple(one["mark"]), by.id)
             continue
-        if is_there and ours is None:
-            if path.is_file() and not path.is_symlink() and sha256_of(path)["sha256"] == row["sha256"]:
+        another = next((name_of(root, one) for one in fitting if one != by.id), "")
+        if is_there and (not fitting or another):
+            is_plain = path.is_file() and not path.is_symlink()
+            if not fitting and is_plain and sha256_of(path)["sha256"] == row["sha256"]:
                 continue
             if not is_replacing or not path.is_file():
-                refused.append({"path": row["path"], "why": why_not(path, bool(pushed.lines.get(row["path"])))})
+                why = f"it was pushed from {another}" if another else why_not(path, row["path"] in pushed.lines)
+                refused.append({"path": row["path"], "why": why, "is_anothers": bool(another)})
                 continue
         there = read_journal(Part(path, row["sha256"], row["size"]).journal, row["sha256"], row["size"])
         needed.append({"at": number, "there": there if there and part_path(path).exists() else []})
-    gone = [path for path in pushed.paths_of(kind) if path not in names and pushed.fitting(path)]
+    gone = [path for path in pushed.paths_of(kind) if path not in names and by.id in pushed.fitting(path)]
     return {"needed": needed, "refused": refused, "gone": gone, "disk_free_bytes": free_bytes(root)}
 
 
 def why_not(path: Path, was_pushed: bool) -> str:
+    """Say why what lies at a path is not overwritten."""
     if path.is_dir() or path.is_symlink():
         return f"there is a {'folder' if path.is_dir() else 'link'} of that name"
     return "it was edited there since it was pushed" if was_pushed else "there is another file of that name, not pushed"
 
 
 def target_in(root: Path, row: Json) -> Path:
-    """Where it goes: below the workspace, not through a link, not into what t2v keeps there."""
+    """Return where it goes: below the workspace, not through a link, not into what t2v keeps there."""
     path = arguments_in([take(row, "path", str)], "path")[0]
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or parts[0] == ".t2v":
@@ -91,7 +102,9 @@ def begin(parameters: Json) -> Json:
 
 
 def receive(parameters: Json) -> None:
-    """Lines {"path", "size", "sha256", "kind", "mode", "offset", "n", "lands"}, each with n bytes, until stdin ends.
+    """Take lines of the files' bytes until stdin ends.
+
+    A line is {"path", "size", "sha256", "kind", "mode", "offset", "n", "lands"}, with n bytes after it.
 
     Each is answered when it is written, {"got": its number, "why": what was wrong with it}.
     lands: it is the whole file, which gets its name at once
@@ -113,11 +126,12 @@ def receive(parameters: Json) -> None:
 
 
 def part_of(root: Path, row: Json) -> Part:
+    """Return the part of a file that comes. Raises Problem when its path is none in the workspace."""
     return Part(target_in(root, row), take(row, "sha256", str), take(row, "size", int))
 
 
 def receive_whole(root: Path, row: Json) -> str:
-    """A file in one piece: checked before anything of it is on the disk."""
+    """Take a file in one piece, checked before anything of it is on the disk; returns what was wrong with it."""
     part = part_of(root, row)
     data = b"".join(_pieces(take(row, "n", int)))
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
@@ -132,6 +146,7 @@ def receive_whole(root: Path, row: Json) -> str:
 
 
 def receive_range(root: Path, row: Json, mark: BusyMark) -> str:
+    """Write a range into its part, or only read it where there is none. Raises EOFError when stdin ends before."""
     part = part_of(root, row)
     place, is_wanted = take(row, "offset", int), part.path.exists()
     try:
@@ -180,19 +195,27 @@ def land(parameters: Json) -> Json:
 
 
 def finish(root: Path, row: Json, part: Part) -> bool:
-    """Its mode, a line that it is ours, and its name. False when another push has taken it over meanwhile."""
+    """Give a file its mode, a line that it is ours, and its name.
+
+    False when another push has taken it over meanwhile.
+    """
     mode = take(row, "mode", int, 0o644) & 0o777
     part.path.chmod(mode)
-    note(root, row["path"], take(row, "kind", str), part.identity, part.path.stat())
+    mark = mark_of(part.path.stat())
+    note(root, row["path"], take(row, "kind", str), part.identity, mark, take(row, "by", str, ""))
     return part.land()
 
 
 def remove_gone(parameters: Json) -> Json:
-    """Take away what was pushed before and is no more, unless somebody has edited it."""
-    root, removed = workspace(parameters), []
-    pushed = Pushed(root)
+    """Take away what was pushed before and is no more, unless it was edited, or another workspace has it as well."""
+    root, removed, by = workspace(parameters), [], asker(parameters)
+    pushed = Pushed(root, by.id)
     for path in arguments_in(take(parameters, "paths", list), "paths"):
-        if pushed.fitting(path) is None:
+        fitting = pushed.fitting(path)
+        if by.id not in fitting:
+            continue
+        if len(fitting) > 1:
+            note_gone(root, path, by.id)
             continue
         target_in(root, {"path": path}).unlink()
         note_gone(root, path)
@@ -202,7 +225,7 @@ def remove_gone(parameters: Json) -> Json:
 
 
 def remove_empty(folder: Path, root: Path) -> None:
-    """Folders that held nothing else, as git would not have them either."""
+    """Remove folders that held nothing else, as git would not have them either."""
     with suppress(OSError):
         while folder != root:
             folder.rmdir()

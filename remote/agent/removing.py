@@ -14,13 +14,17 @@ MAY_GO = ("checkpoints", "outputs")
 
 
 def remove(parameters: Json) -> Json:
-    """paths: of checkpoints or outputs, relative to the workspace; one that is not there is gone already."""
+    """Remove results; returns those that were there.
+
+    paths: of checkpoints or outputs, relative to the workspace; one that is not there is gone already.
+    """
     root = workspace(parameters)
     paths = [allowed(root, text) for text in arguments_in(take(parameters, "paths", list), "paths")]
     return {"removed": [text for text, path in paths if gone(path)]}
 
 
 def allowed(root: Path, text: str) -> tuple[str, Path]:
+    """Return a path as it was asked for, and in full. Raises Problem unless it lies in a folder of MAY_GO."""
     parts = Path(text).parts
     if len(parts) < 2 or parts[0] not in MAY_GO or ".." in parts:
         raise Problem("asked-wrongly", f"{text!r} is nothing in {' or '.join(MAY_GO)}", "name one checkpoint or video")
@@ -31,7 +35,10 @@ def allowed(root: Path, text: str) -> tuple[str, Path]:
 
 
 def gone(path: Path) -> bool:
-    """False when it was not there. A kill on the way never leaves half of a folder under its name."""
+    """Remove a file or folder; False when it was not there.
+
+    A kill on the way never leaves half of a folder under its name.
+    """
     if path.is_dir() and not path.is_symlink():
         aside = path.with_name(f".partial-{os.getpid()}-gone-{path.name}")
         path.replace(aside)

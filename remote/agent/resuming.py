@@ -7,9 +7,10 @@ from pathlib import Path
 from .asked import expanded, take, workspace
 from .files import Json, read_json
 from .jobs import start
+from .keys import resumption_key
 from .looking import is_complete
 from .preemption import is_going_down
-from .succession import resumption_key, to_be_resumed
+from .succession import to_be_resumed
 
 
 def resume_preempted(parameters: Json) -> Json:
@@ -23,7 +24,7 @@ def resume_preempted(parameters: Json) -> Json:
 
 
 def go_on(before: Path, parameters: Json) -> Json:
-    """The same request once more; from its checkpoint, or from the beginning if it did not come so far."""
+    """Start the same request once more; from its checkpoint, or from the beginning if it did not come so far."""
     request, spec = read_json(before / "request.json") or {}, read_json(before / "spec.json") or {}
     folder = before.parent.parent / expanded(str(spec.get("checkpoints", "checkpoints")))
     has_checkpoint = any(is_complete(one) for one in folder.glob("checkpoint_*"))
@@ -32,5 +33,6 @@ def go_on(before: Path, parameters: Json) -> Json:
         "spec": {**spec, "resume": True} if has_checkpoint else spec, "env": request["env"],
         "needs_gpu": request["needs_gpu"], "python": request["python"],
         "argv": [] if request["is_engine"] else request["argv"],
+        "by": by if isinstance(by := request.get("by"), dict) and by.get("id") else {},
     })  # fmt: skip
     return {"job": said["job"], "before": before.name, "is_new": said["is_new"], "from_checkpoint": has_checkpoint}

@@ -6,9 +6,11 @@ import re
 import time
 from pathlib import Path
 
-from .endings import STOPPED, how_it_ended, last_events
+from .endings import RESTARTED, START_AGAIN, STOPPED, how_it_ended, last_events
 from .files import Json, read_json
-from .processes import boot_id, is_supervised, main_process
+from .keys import place_of_key, resumption_key
+from .last_words import PREEMPTED, awaits_room
+from .processes import boot_id, has_own_supervisor, is_supervised, main_process
 from .streams import size_of
 
 # A supervisor says that it is at work within 0.1 s; on a machine that swaps it may take long.
@@ -18,7 +20,10 @@ MADE_HERE = re.compile(r"\d{8}-\d{6}-(?P<verb>[a-z0-9-]+)-[0-9a-f]+")
 
 
 def state_of(directory: Path) -> tuple[str, Json]:
-    """One of queued, starting, running, succeeded, failed, stopped, preempted, lost; and the fields of an exit."""
+    """Return a job's state and the fields of an exit.
+
+    A state is one of queued, starting, running, succeeded, failed, stopped, preempted, lost.
+    """
     ended = read_json(directory / "exit.json")
     if ended is None:
         word = state_of_live(directory)
@@ -28,7 +33,8 @@ def state_of(directory: Path) -> tuple[str, Json]:
         ended = read_json(directory / "exit.json") or how_it_ended(directory, None) or lost(directory)
     if ended["code"] == 0:
         return "succeeded", ended
-    if (directory / "preempted").exists():
+    # Of one that ended under an earlier agent, or without a word, only the mark tells.
+    if ended.get("is_preempted", (directory / PREEMPTED).exists()):
         return "preempted", {**ended, "reason": f"the machine was preempted; {ended['reason']}"}
     if ended["code"] is None:
         return "lost", ended
@@ -36,33 +42,52 @@ def state_of(directory: Path) -> tuple[str, Json]:
 
 
 def state_of_live(directory: Path) -> str | None:
-    """The state of a job without `exit.json`; None when nothing of it is alive."""
+    """Return the state of a job without `exit.json`; None when nothing of it is alive."""
     state, request = read_json(directory / "state.json"), read_json(directory / "request.json")
     if state is None and request is not None:
         return "queued"
     if state is None:  # a job of the foreground, on its way
         return "starting" if time.time() - directory.stat().st_mtime < DETACH_TIMEOUT_S else None
-    if main_process(state) is None and not (is_supervised(directory) and state.get("boot_id") == boot_id()):
+    if main_process(state) is None and (not has_own_supervisor(directory, state) or awaits_room(directory)):
         return None
     is_engine = (request or {}).get("is_engine", True)
     return "starting" if is_engine and not size_of(directory, "events.jsonl") else "running"
 
 
 def lost(directory: Path) -> Json:
-    """Nothing of it is alive and nothing says how it ended."""
+    """Return the exit of a job when nothing of it is alive and nothing says how it ended."""
     state = read_json(directory / "state.json")
     reason = "its processes are gone and left no word how they ended" if state else "it was never started"
     if state and state.get("boot_id") != boot_id():
-        reason = "the machine restarted while it ran"
-    hint = "what it wrote by then is kept; start it again"
-    return {"code": None, "signal": None, "reason": reason, "hint": hint, "ended": None}
+        reason = RESTARTED
+    return {"code": None, "signal": None, "reason": reason, "hint": START_AGAIN, "ended": None}
+
+
+def successor_of(directory: Path) -> Path:
+    """Return the job that goes on with this one, if it was preempted and taken up, and so on; else this one."""
+    while directory.is_dir() and state_of(directory)[0] == "preempted":
+        known = place_of_key(directory.parent, resumption_key(directory.name))
+        later = directory.parent / known.read_text() if known.exists() else None
+        if later is None or not later.is_dir():  # its key is there a moment before it is
+            break
+        directory = later
+    return directory
+
+
+def waits_for(other: Path, directory: Path) -> bool:
+    """Tell whether the other job is to begin after this one has succeeded, or after one that is."""
+    after = (read_json(other / "request.json") or {}).get("after")
+    if not after:
+        return False
+    first = successor_of(other.parent / str(after))
+    return first == directory or waits_for(first, directory)
 
 
 ENDED_ROWS: dict[Path, tuple[int, Json]] = {}
 
 
 def job_row(directory: Path) -> Json:
-    """What `status` says of a job. Of one that has ended it is read once: a screen asks every second."""
+    """Return what `status` says of a job. Of one that has ended it is read once: a screen asks every second."""
     try:
         ended_at = (directory / "exit.json").stat().st_mtime_ns
     except OSError:
@@ -74,11 +99,13 @@ def job_row(directory: Path) -> Json:
 
 
 def fresh_row(directory: Path) -> Json:
+    """Return a job's row, read anew from its directory."""
     request, state = read_json(directory / "request.json") or {}, read_json(directory / "state.json") or {}
     word, ended = state_of(directory)
     named = MADE_HERE.fullmatch(directory.name)
     return {
         "job": directory.name,
+        "by": request.get("by"),
         "verb": request.get("verb") or (named["verb"] if named else ""),
         "state": word,
         "code": ended.get("code"),
@@ -100,18 +127,19 @@ def fresh_row(directory: Path) -> Json:
 
 
 def place_in_queue(directory: Path, request: Json) -> int:
-    """1 is next. A job that needs no GPU waits for no other's turn."""
+    """Return its place, where 1 is next. A job that needs no GPU waits for no other's turn."""
     return 1 + (len(earlier_gpu_jobs(directory, waiting=True)) if request.get("needs_gpu") else 0)
 
 
 def queued_t(directory: Path) -> float:
-    """Its place in time; jobs of the foreground have no request, and stand where their folder was made."""
-    request = read_json(directory / "request.json")
-    return float(request["queued_t"]) if request else (directory / "spec.json").stat().st_mtime
+    """Return its place in time; jobs of the foreground have no request, and stand where their folder was made."""
+    request = read_json(directory / "request.json") or {}
+    said = request.get("queued_t")
+    return float(said) if isinstance(said, (int, float)) else directory.stat().st_mtime
 
 
 def job_directories(jobs: Path) -> list[Path]:
-    """Oldest first."""
+    """Return the directories of all jobs, oldest first."""
     if not jobs.is_dir():
         return []
     found = [entry for entry in jobs.iterdir() if JOB_ID.fullmatch(entry.name) and entry.is_dir()]
@@ -120,7 +148,7 @@ def job_directories(jobs: Path) -> list[Path]:
 
 
 def earlier_gpu_jobs(directory: Path, *, waiting: bool) -> list[Path]:
-    """Jobs that need the GPU, were asked for before this one and have not ended.
+    """Return jobs that need the GPU, were asked for before this one and have not ended.
 
     waiting: only those that wait as well
     """
@@ -129,8 +157,12 @@ def earlier_gpu_jobs(directory: Path, *, waiting: bool) -> list[Path]:
         if not JOB_ID.fullmatch(other.name) or other == directory or (other / "exit.json").exists():
             continue
         request = read_json(other / "request.json")
-        if request and request.get("needs_gpu") and (request["queued_t"], other.name) < (mine, directory.name):
+        if request and request.get("needs_gpu") and (queued_t(other), other.name) < (mine, directory.name):
+            if waits_for(other, directory):  # asked for before it, as before every training that goes on with another
+                continue
             word = state_of_live(other)
+            if word is None and is_supervised(other) and not awaits_room(other):
+                word = "ending"  # what it left behind may still hold the GPU's memory
             if word == "queued" or (word is not None and not waiting):
                 found.append(other)
     return found

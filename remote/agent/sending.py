@@ -6,6 +6,7 @@ while the one that was meant. A file that is another one already is a line {"cha
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -21,12 +22,17 @@ from .wire import write_all
 
 CHUNK_BYTES = 1024 * 1024
 F_SETPIPE_SZ, PIPE_BYTES = 1031, 1024 * 1024  # fcntl.h; Python has the name since 3.10
+# What asking again does not mend.
+FINAL = (errno.EACCES, errno.EPERM, errno.EIO)
 # Header, bytes and trailer of a small file travel as one write.
 TOGETHER_BYTES = 256 * 1024
+CUT_OFF = "it has become shorter"
 
 
 def send(parameters: Json) -> None:
-    """Lines {"ranges": [{"path", "offset", "n", "size", "mtime_ns", "inode", "grows", "digest"}, …]} until stdin ends.
+    """Send the ranges that lines on stdin ask for, until it ends.
+
+    A line is {"ranges": [{"path", "offset", "n", "size", "mtime_ns", "inode", "grows", "digest"}, …]}.
 
     grows:  only its end changes, as a log's does
     digest: say the sha256 of the bytes that were sent
@@ -50,13 +56,14 @@ def _widen_stdout() -> None:
 
 
 def send_range(root: Path, wanted: Json, number: int, mark: BusyMark) -> None:
+    """Send one range as the module says, or a line that the file is another one or cannot be read."""
     path = root / take(wanted, "path", str)
     offset, size = take(wanted, "offset", int), take(wanted, "n", int)
     try:
         # A fifo would wait for its writer, and a link may have come where the file was.
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        write_all(_line({"changed": number, "why": str(error.strerror)}))
+        write_all(_line({"changed": number, "why": str(error.strerror), "is_final": error.errno in FINAL}))
         return
     try:
         if not is_same(os.fstat(file), wanted):
@@ -70,7 +77,7 @@ def send_range(root: Path, wanted: Json, number: int, mark: BusyMark) -> None:
 
 
 def is_same(now: os.stat_result, wanted: Json) -> bool:
-    """It is the file that was offered, and nobody has written to it."""
+    """Return True when it is the file that was offered, and nobody has written to it."""
     if now.st_ino != take(wanted, "inode", int):
         return False
     if take(wanted, "grows", bool, False):
@@ -81,9 +88,13 @@ def is_same(now: os.stat_result, wanted: Json) -> bool:
 def _send_together(file: int, wanted: Json, number: int) -> None:
     data = b""
     while len(data) < wanted["n"]:
-        more = os.pread(file, wanted["n"] - len(data), wanted["offset"] + len(data))
+        try:
+            more = os.pread(file, wanted["n"] - len(data), wanted["offset"] + len(data))
+        except OSError as error:  # a disk that cannot read it
+            write_all(_line({"changed": number, "why": str(error.strerror), "is_final": True}))
+            return
         if not more:
-            write_all(_line({"changed": number, "why": "it has become shorter"}))
+            write_all(_line({"changed": number, "why": CUT_OFF}))
             return
         data += more
     header = _line({"range": number, "n": len(data)})
@@ -93,17 +104,24 @@ def _send_together(file: int, wanted: Json, number: int) -> None:
 
 def _send_long(file: int, path: Path, wanted: Json, number: int, mark: BusyMark, offset: int, size: int) -> None:
     write_all(_line({"range": number, "n": size}))
-    is_whole, digest = True, hashlib.sha256() if take(wanted, "digest", bool, False) else None
+    why, digest = "", hashlib.sha256() if take(wanted, "digest", bool, False) else None
     place, end = offset, offset + size
     while place < end:
-        sent = _copy(file, place, min(CHUNK_BYTES, end - place), digest)
-        if not sent:  # it was cut off meanwhile; what was promised has to come all the same
-            is_whole, sent = False, min(CHUNK_BYTES, end - place)
+        try:
+            sent = _copy(file, place, min(CHUNK_BYTES, end - place), digest)
+        except OSError as error:
+            if error.errno != errno.EIO:  # nobody listens any more
+                raise
+            why, sent = str(error.strerror), 0
+        if not sent:  # it was cut off meanwhile, or cannot be read; what was promised has to come all the same
+            why, sent = why or CUT_OFF, min(CHUNK_BYTES, end - place)
             write_all(bytes(sent))
         place += sent
         mark.touch()
-    same = is_whole and is_same(os.fstat(file), wanted) and _is_still_there(path, wanted)
-    write_all(_line({"sent": number, "is_same": same, "sha256": digest.hexdigest() if digest else None}))
+    same = not why and is_same(os.fstat(file), wanted) and _is_still_there(path, wanted)
+    is_final = why not in ("", CUT_OFF)
+    said = {"sent": number, "is_same": same, "why": why, "is_final": is_final}
+    write_all(_line({**said, "sha256": digest.hexdigest() if digest else None}))
 
 
 def _copy(file: int, offset: int, size: int, digest: hashlib._Hash | None) -> int:

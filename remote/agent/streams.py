@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import Problem
 from .processes import libc
 
 CHUNK_BYTES = 256 * 1024
@@ -22,7 +21,7 @@ class Segment(NamedTuple):
 
 
 def segments_of(directory: Path, name: str) -> list[Segment]:
-    """The files that make up one stream of bytes, in order: name.00000, name.00001 …, then name."""
+    """Return the files that make up one stream of bytes, in order: name.00000, name.00001 …, then name."""
     found = []
     for path in directory.glob(f"{name}*"):
         if path.name == name or re.fullmatch(r"\.\d{5,}", path.name[len(name) :]):
@@ -33,6 +32,7 @@ def segments_of(directory: Path, name: str) -> list[Segment]:
 
 
 def size_of(directory: Path, name: str) -> int:
+    """Return the bytes of a stream, all its segments together."""
     return sum(segment.size_bytes for segment in segments_of(directory, name))
 
 
@@ -45,7 +45,7 @@ class ByteStream:
         self._inode, self._place = 0, 0
 
     def read(self, size: int) -> bytes:
-        """The next bytes; b"" when there are none now. Raises Problem when the offset lies beyond the end."""
+        """Return the next bytes; b"" when there are none now."""
         if self._file is None and not self._open_at_offset():
             return b""
         data = self._read(size)
@@ -58,7 +58,7 @@ class ByteStream:
         return data
 
     def _read(self, size: int) -> bytes:
-        assert self._file is not None  # noqa: S101 - for the type checker
+        assert self._file is not None
         data = os.pread(self._file, size, self._place)
         self._place += len(data)
         return data
@@ -71,9 +71,7 @@ class ByteStream:
             if self.offset < before + segment.size_bytes or (is_last and self.offset == before + segment.size_bytes):
                 return self._open(segment, self.offset - before)
             before += segment.size_bytes
-        if self.offset > before:
-            raise Problem("failed", f"{self.name} has {before} bytes, and {self.offset} are said to be read already")
-        return False
+        return False  # nothing yet, or less than was read: a power cut takes what had not reached the disk
 
     def _open(self, segment: Segment, place: int = 0) -> bool:
         """False when the name is another file's by now; then look again."""
@@ -115,7 +113,7 @@ class Watch:
                 self.descriptors.append(descriptor)
 
     def wait(self, timeout_s: float) -> bool:
-        """False when the reader at the other end of stdin is gone."""
+        """Wait for a change; False when the reader at the other end of stdin is gone."""
         has_inotify = len(self.descriptors) == 2
         ready = select.select(self.descriptors, [], [], max(0.0, timeout_s) if has_inotify else 0.02)[0]
         if has_inotify and self.descriptors[1] in ready:

@@ -13,12 +13,17 @@ from .busy import BusyMark
 from .files import Json, Problem, exclusive
 from .looking import sha256_of
 from .offers import file_row
+from .plain_json import lines_of, parsed
+from .private import make_folder
 
 CACHE_LINES = 50_000
 
 
 def sums(parameters: Json) -> Json:
-    """sha256 of files, each with the size and times of the file it was taken of; what was taken once is remembered."""
+    """Return the sha256 of files, each with the size and times of the file it was taken of.
+
+    What was taken once is remembered.
+    """
     mark, rows = BusyMark(), []
     known, new = dict(read_cache()), {}
     for path in arguments_in(take(parameters, "paths", list), "paths"):
@@ -41,28 +46,32 @@ def sums(parameters: Json) -> Json:
 
 
 def cache_key(path: Path, status: os.stat_result) -> str:
+    """Return what a file's sum is remembered by: its path, inode, size and time."""
     return f"{path.resolve()}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
 def cache_path() -> Path:
+    """Return the file of remembered sums, whether it is there or not."""
     return expanded("~/.cache/t2v/sha256.jsonl")
 
 
 def read_cache() -> Iterator[tuple[str, str]]:
+    """Yield the remembered sums as (key, sha256); lines that make no sense are passed over."""
     with suppress(FileNotFoundError):
-        for line in cache_path().read_bytes().splitlines():
+        for line in lines_of(cache_path()):
             with suppress(ValueError, TypeError):
-                key, digest = json.loads(line)
-                yield key, digest
+                key, digest = parsed(line)
+                if isinstance(key, str) and isinstance(digest, str):
+                    yield key, digest
 
 
 def remember(new: dict[str, str]) -> None:
-    """Lines at the end; when they are too many, the older half goes."""
+    """Add lines at the end; when they are too many, the older half goes."""
     path = cache_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     added = b"".join(json.dumps(pair).encode() + b"\n" for pair in new.items())
     with exclusive(path.with_suffix(".lock")):
-        kept = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        kept = [line + b"\n" for line in lines_of(path)] if path.exists() else []
         if len(kept) >= CACHE_LINES:
             path.write_bytes(b"".join(kept[CACHE_LINES // 2 :]) + added)
         else:

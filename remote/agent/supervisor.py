@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import NoReturn
 
 from .detached import close_standard_files, tend
-from .endings import NOT_FOUND, STOPPED, exit_as, how_it_ended
-from .files import Json, Problem, exclusive, read_json, write_json
+from .endings import (
+    ENDED_BY,
+    FAILED,
+    LOGIN_ENDED,
+    NOT_FOUND,
+    RESTARTED,
+    STOPPED,
+    UNIT_STOPPED,
+    exit_as,
+    how_it_ended,
+)
+from .files import ENVIRONMENT, FULL, Json, Problem, exclusive, read_json, write_json, write_whole
 from .guard_timer import tend_guard
+from .last_words import mark_awaiting_room, write_exit
 from .preemption import is_going_down, watch_for_preemption
 from .processes import (
     JOB_VARIABLE,
     KILL_PATIENCE_S,
     boot_id,
+    forked,
     job_processes,
     libc,
     main_process,
@@ -28,8 +40,9 @@ from .processes import (
     ran_out_of_memory,
     send,
 )
-from .rows import earlier_gpu_jobs, state_of
-from .succession import successor_of, to_be_resumed
+from .rows import earlier_gpu_jobs, state_of, successor_of
+from .succession import to_be_resumed
+from .units import goes_down, is_unit
 
 QUEUE_POLL_S = 0.2
 # Workers of a data loader are gone within milliseconds of their parent; whatever needs longer is a stray.
@@ -38,16 +51,21 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def supervise(directory: Path, say: Callable[[Json], None]) -> None:
-    """One job from its place in the queue to its `exit.json`. Only SIGKILL ends this before the job has ended."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    """Take one job from its place in the queue to its `exit.json`. Only SIGKILL ends this before the job has ended.
+
+    SIGTERM comes when the machine goes down, or when a login's processes are ended: a job that runs is asked to end
+    and keeps its checkpoint; one that waits goes on waiting, for the supervisor that the next question gives it.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: pass_on_end(directory))
     try:
         with exclusive(directory / "lock", timeout_s=1.0):
             say({"supervised": True})
             close_standard_files()
             ended = None if (directory / "exit.json").exists() else watch(directory)
             if ended is not None:
-                write_exit(directory, ended)
+                say_how_it_ended(directory, ended)
             tend_guard()  # it may have been killed meanwhile, and from now on it is what stops the machine
     except Problem:  # another one is at work
         say({"supervised": False})
@@ -57,7 +75,8 @@ def watch(directory: Path) -> Json | None:
     """Begin the job in its turn, or take over one whose supervisor was killed; returns how it ended."""
     state = read_json(directory / "state.json")
     if state is not None:
-        write_json(directory / "state.json", {**state, "supervisor": os.getpid()})
+        with suppress(OSError):  # of a full disk: it is watched all the same
+            write_json(directory / "state.json", {**state, "supervisor": os.getpid(), "is_taken_over": True})
         watch_for_preemption(directory)
         wait_for_other(state)
         end_leftovers(directory)
@@ -73,6 +92,8 @@ def watch(directory: Path) -> Json | None:
     try:
         pid = start_child(directory, request)
     except OSError as error:
+        if error.errno in FULL:
+            return exit_as(FAILED, None, "not started: the disk is full", "free some space there, and start it again")
         why = f"cannot start {request['argv'][0]}: {error.strerror}"
         return exit_as(NOT_FOUND, None, why, "t2v bootstrap makes the host ready")
     watch_for_preemption(directory)  # a thread: not before the fork
@@ -81,18 +102,40 @@ def watch(directory: Path) -> Json | None:
     return how_it_ended(directory, code, ran_out_of_memory(oom_before))
 
 
-def write_exit(directory: Path, ended: Json) -> None:
-    """A full disk must not hide how it ended: somebody may make room."""
+def pass_on_end(directory: Path) -> None:
+    """Ask the job to end, after writing down why."""
+    # Also for the program that is asked below: whatever starts meanwhile in a login that ends is told to end as well.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    state = read_json(directory / "state.json")
+    if state is None:
+        raise SystemExit(0)
+    with suppress(OSError):  # of a full disk: it is asked all the same
+        write_whole(directory / ENDED_BY, RESTARTED if goes_down() else UNIT_STOPPED if is_unit() else LOGIN_ENDED)
+    main = main_process(state)
+    if main is not None:
+        send([main.pid], signal.SIGTERM)
+
+
+def say_how_it_ended(directory: Path, ended: Json) -> None:
+    """Write how a job ended, which a full disk must not hide.
+
+    Where not even the reserve is left, somebody may make room.
+
+    Of a job whose folder was removed there is nothing to say.
+    """
     for _ in range(12):
         try:
-            write_json(directory / "exit.json", ended)
+            write_exit(directory, ended)
             return
         except OSError:
+            if not directory.is_dir():
+                return
+            mark_awaiting_room(directory)
             time.sleep(5)
 
 
 def wait_for_turn(directory: Path, request: Json) -> str | None:
-    """Returns None when it is this job's turn, else why it will never be."""
+    """Return None when it is this job's turn, else why it will never be."""
     while True:
         if (directory / "stop").exists():
             return "stopped before it began"
@@ -100,7 +143,9 @@ def wait_for_turn(directory: Path, request: Json) -> str | None:
         if request.get("after"):
             first = successor_of(directory.parent / request["after"])
             word = state_of(first)[0] if first.is_dir() else "lost"
-            if word not in ("queued", "starting", "running", "succeeded") and first != to_be_resumed(directory.parent):
+            is_over = word not in ("queued", "starting", "running", "succeeded")
+            # Looked for last: one may have begun to go on with it meanwhile.
+            if is_over and first != to_be_resumed(directory.parent) and first == successor_of(first):
                 return f"not started: job {first.name} did not succeed ({word})"
             ahead += [first] if word != "succeeded" else []
         if not ahead and not is_going_down():
@@ -116,15 +161,18 @@ def start_child(directory: Path, request: Json) -> int:
 
     Returns its pid. Raises OSError when the program cannot be run.
     """
-    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **request["env"]}
+    login = read_json(directory / ENVIRONMENT) or dict(os.environ)
+    environment = {**login, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **request["env"]}
     environment[JOB_VARIABLE] = directory.name
     log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     gate, open_gate = os.pipe()
     hear, tell = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def child() -> NoReturn:
         os.close(open_gate)
         become(request["argv"], environment, directory.parent.parent, log, gate, tell)
+
+    pid = forked(child)
     for descriptor in (gate, tell, log):
         os.close(descriptor)
     try:
@@ -141,7 +189,10 @@ def start_child(directory: Path, request: Json) -> int:
 
 
 def become(argv: list[str], environment: dict[str, str], folder: Path, log: int, gate: int, tell: int) -> NoReturn:
-    """In the child: a session of its own, no input, output to the log, every signal as a program expects it."""
+    """Turn the child into the program.
+
+    It gets a session of its own, no input, output to the log, every signal as a program expects it.
+    """
     try:
         os.setsid()
         if os.read(gate, 2) == b"go":
@@ -158,13 +209,17 @@ def become(argv: list[str], environment: dict[str, str], folder: Path, log: int,
 
 
 def record(directory: Path, pid: int, argv: list[str]) -> None:
+    """Write `state.json`: the job's process, by which it is known again, and its supervisor. Raises OSError."""
     one = process(pid)
     state = {"pid": pid, "start_ticks": one.start_ticks if one else None, "boot_id": boot_id(), "started": time.time()}
     write_json(directory / "state.json", {**state, "argv": argv, "supervisor": os.getpid()})
 
 
 def wait_for_own(pid: int) -> int:
-    """Also takes the exit codes of orphans of the job, so that they do not stay as zombies."""
+    """Wait for a child; returns its exit code, negative for a signal.
+
+    Also takes the exit codes of orphans of the job, so that they do not stay as zombies.
+    """
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
@@ -185,7 +240,7 @@ def wait_for_other(state: Json) -> None:
 
 
 def end_leftovers(directory: Path) -> None:
-    """What a job leaves behind would keep the GPU's memory; it gets a moment to end by itself."""
+    """End what a job leaves behind, which would keep the GPU's memory; it gets a moment to end by itself."""
     for number, patience_s in ((signal.SIGTERM, LEFTOVER_GRACE_S), (signal.SIGKILL, KILL_PATIENCE_S)):
         deadline = time.monotonic() + patience_s
         while left := job_processes(directory):

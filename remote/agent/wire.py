@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 from .bundle import bundle_sha256
-from .files import Json, Problem
+from .files import FULL, Json, Problem
 
 BEAT_S = 3.0
 OUT = threading.Lock()
@@ -19,7 +18,7 @@ LAST_SAID = [0.0]
 
 
 def write_all(data: bytes) -> None:
-    """One line or frame is never mixed with another's."""
+    """Write bytes to stdout: one line or frame is never mixed with another's."""
     with OUT:
         view = memoryview(data)
         while view:
@@ -28,19 +27,22 @@ def write_all(data: bytes) -> None:
 
 
 def say_line(value: Json) -> None:
+    """Write a value to stdout as a line of JSON."""
     write_all(json.dumps(value, separators=(",", ":")).encode() + b"\n")
 
 
 def greeting() -> Json:
+    """Return the agent's sha256 and the version of Python."""
     return {"agent": bundle_sha256(Path(__file__).parent), "python": ".".join(map(str, sys.version_info[:3]))}
 
 
 def described(error: Exception) -> Json:
+    """Return an error as kind, message and hint; what is no Problem is `failed`."""
     if isinstance(error, Problem):
         return {"kind": error.kind, "message": error.message, "hint": error.hint}
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        is_full = error.errno in FULL
         hint = "free some space there" if is_full else "mend its permissions, or choose another workspace"
         return {"kind": "failed", "message": f"{where}{error.strerror or error}", "hint": hint}
     at = error.__traceback__
@@ -51,6 +53,7 @@ def described(error: Exception) -> Json:
 
 
 def beat() -> None:
+    """Say a sign of life whenever nothing was said for BEAT_S; ends the process when nobody listens."""
     while True:
         time.sleep(BEAT_S / 6)
         if time.monotonic() - LAST_SAID[0] >= BEAT_S:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from remote.agent.parts import PrefixHash, part_path
+from remote.agent.parts import PrefixHash, part_path, tidy
 from remote.errors import DiskFull, RemoteError
-from remote.host_jobs import HostJobs
+from remote.jobs.client import HostJobs
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming, UnitState
-from remote.transfer.memory import Memory
-from remote.transfer.plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S, UNIT_MARK, PlanItem, staging_of
+from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S, UNIT_MARK, PlanItem, staging_of
+from t2v_core.disk.files import describe_os_error, replace_directory, sync
 from t2v_core.errors import EngineError
-from t2v_core.files import describe_os_error, replace_directory, sync
 
 LANDERS = 4
 # So many small files may wait for the disk, in memory, before the link has to wait as well.
@@ -39,6 +39,7 @@ class Arrivals:
         self.jobs, self.board, self.memory = jobs, board, memory
         self.root = jobs.workspace.root
         self.failed: dict[str, str] = {}
+        self.hopeless: dict[str, str] = {}
         self._states: dict[str, UnitState] = {}
         self._left = 0
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Arrivals:
     # What is to come
 
     def expect(self, small_bytes: int) -> list[Incoming]:
-        """The files that have to come, in order; what an earlier try brought is counted as there."""
+        """Return the files that have to come, in order; what an earlier try brought is counted as there."""
         expected: list[Incoming] = []
         for item in self._items:
             expected += self._expect_unit(item, small_bytes)
@@ -88,7 +89,7 @@ class Arrivals:
     # Bytes
 
     def take(self, one: Incoming, offset: int, data: bytes) -> None:
-        """Bytes of a file. Raises EngineError when the disk does not take them."""
+        """Take bytes of a file. Raises EngineError when the disk does not take them."""
         self.board.moved(len(data))
         if one.failed:
             return
@@ -101,7 +102,7 @@ class Arrivals:
             raise disk_error(error, one.target) from error
 
     def took_range(self, one: Incoming, begin: int, end: int) -> None:
-        """All of [begin, end) was taken; from now on it need not come again."""
+        """Note that all of [begin, end) was taken; from now on it need not come again."""
         if one.failed or one.is_small:
             return
         try:
@@ -111,7 +112,7 @@ class Arrivals:
         one.wake()
 
     def broke_off(self, one: Incoming, begin: int, end: int) -> int:
-        """The link broke within a range of which [begin, end) was taken; returns where it has to go on."""
+        """Note that the link broke after [begin, end) of a range was taken; return where to go on."""
         if one.is_small:
             self.board.undone(len(one.data))
             one.data = bytearray()
@@ -120,7 +121,7 @@ class Arrivals:
         return end
 
     def took_small(self, one: Incoming, far_sha256: str | None) -> None:
-        """A small file is there; waits when too many of them wait for the disk."""
+        """Hand a small file that is there to the disk; wait when too many of them wait for it."""
         one.sha256 = one.sha256 or far_sha256
         while not self.board.closed.is_set():
             with suppress(queue.Full):
@@ -130,6 +131,7 @@ class Arrivals:
     # Landing
 
     def start(self, big: Sequence[Incoming]) -> None:
+        """Start the threads that land small files, and one that verifies the big ones as they come."""
         self._landers = [self._thread(self._land_ready) for _ in range(LANDERS)]
         if big:
             self._thread(lambda: self._verify_all(big))
@@ -155,23 +157,23 @@ class Arrivals:
                 self._ready.get(timeout=WAKE_S)()
 
     def stop(self) -> None:
-        """Whoever lands small files ends with the one that is in hand: the next pull writes under the same names."""
+        """Stop landing small files, once the one in hand is done: the next pull writes under the same names."""
         self._stopped.set()
         for thread in self._landers:
             thread.join()
 
     @property
     def is_done(self) -> bool:
-        """Every file has landed, or has to come again."""
+        """Tell whether every file has landed, or has to come again."""
         return self._left == 0
 
-    def again(self, one: Incoming, why: str) -> None:
-        """It has to be begun again, and its unit with it."""
+    def again(self, one: Incoming, why: str, *, is_final: bool = False) -> None:
+        """Note that a file, and its unit with it, has to be begun again. is_final: that would not help"""
         with self._lock:
             if one.is_over:
                 return
             one.fail(why)
-            self.failed[str(one.unit.path)] = why
+            (self.hopeless if is_final else self.failed)[str(one.unit.path)] = why
             self._left -= 1
 
     def _land_small(self, one: Incoming) -> None:
@@ -238,6 +240,8 @@ class Arrivals:
         unit = unit_state.unit
         folder = staging_of(unit, self.root)
         (folder / UNIT_MARK).unlink()
+        for file in unit.files:
+            tidy(folder / file.name)
         for place in {(folder / file.name).parent for file in unit.files}:
             sync(place)
         replace_directory(folder, self.root / unit.path)
@@ -261,12 +265,12 @@ class Arrivals:
 
 
 def mtime_of(one: Incoming) -> int:
-    """As it is there, if that can be one here."""
+    """Return its time of change as it is there, in ns, brought into the range that can be one here."""
     return max(0, min(one.file.mtime_ns, LAST_TIME_NS))
 
 
 def write_small(target: Path, data: bytes | bytearray, mtime_ns: int) -> None:
-    """A file that is in memory, verified: written, synced and renamed, with as little ado as that takes."""
+    """Write, sync and rename a verified file that is in memory, with as little ado as that takes."""
     part, flags = part_path(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         file = os.open(part, flags, 0o644)
@@ -285,10 +289,11 @@ def write_small(target: Path, data: bytes | bytearray, mtime_ns: int) -> None:
     finally:
         os.close(file)
     part.replace(target)
+    tidy(target)  # an earlier content of it may have come in ranges, in part
 
 
 def disk_error(error: OSError, path: Path) -> EngineError:
-    """The typed error for what the disk said while `path` was written."""
+    """Return the typed error for what the disk said while `path` was written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             f"the disk is full: {path} has come in part", "free some space and pull again: it goes on there"

@@ -29,30 +29,33 @@ class Board:
         self._lock = threading.Lock()
 
     def moved(self, size: int) -> None:
+        """Count so many more bytes as moved."""
         with self._lock:
             self.done_bytes += size
             self.moved_t = time.monotonic()
 
     def undone(self, size: int) -> None:
-        """They have to be moved once more."""
+        """Count so many bytes once more: they have to be moved again."""
         with self._lock:
             self.total_bytes += size
 
     def expect(self, size: int, files: int) -> None:
-        """So much has to come from now on."""
+        """Set the totals: so much has to come from now on."""
         with self._lock:
             self.total_bytes, self.files_total = self.done_bytes + size, self.files_done + files
 
     def verified(self, files: int = 1) -> None:
+        """Count more files as verified."""
         with self._lock:
             self.files_done += files
 
     def stream(self, change: int) -> None:
+        """Count a stream that begins (+1) or ends (-1)."""
         with self._lock:
             self.streams += change
 
     def lost(self, stream: int, why: str) -> None:
-        """A stream is without its connection; said when all of them are."""
+        """Note that a stream is without its connection; said when all of them are."""
         with self._lock:
             self._lost.add(stream)
             is_news = len(self._lost) >= self.streams and not self._is_down
@@ -61,6 +64,7 @@ class Board:
             self.note(f"link: {why}; it is looked for again")
 
     def found(self, stream: int) -> None:
+        """Note that a stream has its connection again; said when all of them were without."""
         with self._lock:
             self._lost.discard(stream)
             is_news, self._is_down = self._is_down, False
@@ -68,9 +72,11 @@ class Board:
             self.note("link: it is back")
 
     def note(self, sentence: str) -> None:
+        """Say a sentence at the next look."""
         self._said.put((Phase.NOTE, sentence))
 
     def landed(self, path: str) -> None:
+        """Say at the next look that `path`, relative to the workspace, has landed."""
         self._said.put((Phase.LANDED, path))
 
     def fail(self, error: Exception) -> None:
@@ -80,20 +86,23 @@ class Board:
         self.closed.set()
 
     def sample(self) -> None:
+        """Measure the rate anew from what is done by now."""
         self._rate.report(self.done_bytes)
 
     @property
     def bytes_per_s(self) -> float | None:
+        """Return the rate of the last seconds; None until it can be told."""
         return self._rate.per_s()
 
     def row(self, phase: Phase = Phase.MOVING, *, path: str = "", note: str = "") -> TransferProgress:
+        """Return how it stands now, with its numbers."""
         return TransferProgress(
             phase, self.done_bytes, self.total_bytes, self.files_done, self.files_total,
             self.bytes_per_s, self.streams, path, note,
         )  # fmt: skip
 
     def said(self) -> Iterator[TransferProgress]:
-        """What was said since the last look."""
+        """Yield what was said since the last look."""
         while not self._said.empty():
             phase, text = self._said.get()
             yield self.row(phase, path=text if phase is Phase.LANDED else "", note=text if phase is Phase.NOTE else "")

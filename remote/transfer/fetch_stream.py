@@ -6,10 +6,10 @@ import json
 from collections import deque
 from typing import Any
 
-from remote.agent_client import Channel, Lines
 from remote.errors import HostUnreachable, TransferFailed
-from remote.hosts import Host
-from remote.shown import shown
+from remote.hosts.agent_client import Channel, Lines
+from remote.hosts.host import Host
+from remote.text import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming
@@ -56,7 +56,7 @@ class FetchStream(Stream):
         header = self._line(lines)
         if "changed" in header:
             request.pop(0)
-            self.arrivals.again(incoming, shown(str(header.get("why"))))
+            self.arrivals.again(incoming, shown(str(header.get("why"))), is_final=header.get("is_final") is True)
             return
         if header.get("n") != one.end - one.begin:
             raise TransferFailed(f"{self.host.name} sent other bytes than it was asked for", "run it again")
@@ -74,7 +74,9 @@ class FetchStream(Stream):
             raise
         request.pop(0)
         if said.get("is_same") is not True:
-            self.arrivals.again(incoming, "it was written to while it was read")
+            is_final = said.get("is_final") is True
+            why = shown(str(said.get("why"))) if is_final else "it was written to while it was read"
+            self.arrivals.again(incoming, why, is_final=is_final)
         elif incoming.is_small:
             self.arrivals.took_small(incoming, said.get("sha256"))
         else:
@@ -82,7 +84,7 @@ class FetchStream(Stream):
 
 
 def asking(one: Range[Incoming]) -> dict[str, Any]:
-    """A range as the agent's `send` takes it."""
+    """Return a range as the agent's `send` takes it."""
     incoming, file = one.file, one.file.file
     return {
         "path": incoming.far_path, "offset": one.begin, "n": one.end - one.begin, "size": file.size,

@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 
 from remote.agent.parts import Interval, Part
-from remote.transfer.offered import FarFile, Unit
-from remote.transfer.plan import target_of
+from remote.transfer.plan.offered import FarFile, Unit
+from remote.transfer.plan.pull_plan import target_of
 
 
 class Incoming:
@@ -30,29 +30,32 @@ class Incoming:
 
     @property
     def far_path(self) -> str:
-        """Relative to the workspace there."""
+        """Return its path relative to the workspace there."""
         return self.unit.far_path(self.file)
 
     @property
     def size(self) -> int:
+        """Return its size in bytes, as it was offered."""
         return self.file.size
 
     @property
     def there(self) -> list[Interval]:
+        """Return the intervals of its bytes that have come."""
         return self.part.there
 
     @property
     def is_over(self) -> bool:
-        """Nothing of it needs to come any more."""
+        """Tell whether nothing of it needs to come any more."""
         return self.is_landed or bool(self.failed)
 
     def fail(self, why: str) -> None:
+        """Note why it has to be begun again, and wake whoever waits for it; the first reason stays."""
         with self.came:
             self.failed = self.failed or why
             self.came.notify_all()
 
     def wake(self) -> None:
-        """More of it is there."""
+        """Wake whoever waits: more of it is there."""
         with self.came:
             self.came.notify_all()
 
@@ -65,7 +68,7 @@ class UnitState:
         self._lock = threading.Lock()
 
     def one_landed(self) -> bool:
-        """True for the last one."""
+        """Count one file as landed; return True for the last one."""
         with self._lock:
             self._waiting -= 1
             return self._waiting == 0

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 
-from remote.host_jobs import HostJobs
-from remote.job_row import JobRow
-from remote.logs import Follower, LinkState
-from remote.spool import EVENTS, LOG, Spool
+from remote.jobs.client import HostJobs
+from remote.jobs.follow import Follower, LinkState
+from remote.jobs.job_row import JobRow
+from remote.jobs.spool import EVENTS, LOG, Spool
 from remote.transfer.board import Board
 from remote.transfer.progress import Phase, TransferProgress
 
@@ -29,6 +29,7 @@ class PullingLogs:
 
     @property
     def to_send(self) -> int:
+        """Return the bytes that have to come."""
         return self.board.total_bytes
 
     def _spool(self, row: JobRow) -> Spool:

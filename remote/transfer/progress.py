@@ -44,7 +44,7 @@ class TransferProgress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the end at this rate."""
+        """Return the seconds until the end at this rate; None while there is no rate."""
         return (self.total_bytes - self.done_bytes) / self.bytes_per_s if self.bytes_per_s else None
 
 
@@ -56,13 +56,14 @@ class Rate:
         self._seen: deque[tuple[float, int]] = deque()
 
     def report(self, done_bytes: int, now: float | None = None) -> None:
+        """Note how many bytes are done in all by now. now: of the monotonic clock, in seconds"""
         now = time.monotonic() if now is None else now
         self._seen.append((now, done_bytes))
         while len(self._seen) > 2 and self._seen[1][0] <= now - self._window_s:
             self._seen.popleft()
 
     def per_s(self) -> float | None:
-        """None until two reports tell."""
+        """Return bytes a second; None until two reports tell."""
         if len(self._seen) < 2:
             return None
         (t0, first), (t1, last) = self._seen[0], self._seen[-1]

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from remote.agent.parts import journal_path, part_path
 from remote.errors import Corrupt, Refused, SourceChanged, TransferFailed
-from remote.host_jobs import HostJobs
-from remote.shown import shown
+from remote.jobs.client import HostJobs
+from remote.text import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
-from remote.transfer.memory import Memory
-from remote.transfer.plan import Plan, plan_pull
+from remote.transfer.carriers.programs import NOT_BROUGHT
+from remote.transfer.carriers.ways import SSH, Carries, carrier, way_of
+from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.pull_plan import Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.ranges import Sizes
 from remote.transfer.streams import MOST_STREAMS
 from remote.transfer.turn import Turn
-from remote.transfer.ways import SSH, Carries, carrier, way_of
 
 TICK_S = 0.02
 ROW_S = 0.25
@@ -54,9 +55,9 @@ class Pulling:
         memory = Memory(self.jobs.workspace, self.plan.host)
         try:
             yield from self._wait_for_turn()
-            plan, began = self.plan, time.monotonic()
+            plan, began, hopeless = self.plan, time.monotonic(), dict[str, str]()
             for attempt in range(1, ATTEMPTS + 1):
-                failed = yield from self._round(plan, memory)
+                failed = yield from self._round(plan, memory, hopeless)
                 if self.board.closed.is_set():
                     return
                 if not failed:
@@ -66,6 +67,8 @@ class Pulling:
                 for path, why in failed.items():
                     yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; it is begun again")
                 plan = yield from self._planned_again(list(failed))
+            if hopeless:
+                raise cannot_be_read(hopeless, self.plan.host)
             memory.keep_rate(self.board.done_bytes, time.monotonic() - began)
             yield self.board.row(Phase.ENDED)
         finally:
@@ -78,8 +81,13 @@ class Pulling:
             if self.board.closed.wait(ROW_S):
                 return
 
-    def _round(self, plan: Plan, memory: Memory) -> Generator[TransferProgress, None, dict[str, str]]:
-        """Everything that the plan says is needed, once. Returns what has to come again, and why."""
+    def _round(
+        self, plan: Plan, memory: Memory, hopeless: dict[str, str]
+    ) -> Generator[TransferProgress, None, dict[str, str]]:
+        """Everything that the plan says is needed, once. Returns what has to come again, and why.
+
+        hopeless: is added what cannot come however often it is asked for
+        """
         way, word = way_of(self.jobs, plan)
         arrivals = Arrivals(self.jobs, plan.needed, self.board, memory)
         incoming = arrivals.expect(self.sizes.small_bytes if way == SSH else NOTHING_SMALL)
@@ -100,7 +108,8 @@ class Pulling:
         yield from self.board.said()
         if self.board.error is not None:
             raise self.board.error
-        return arrivals.failed
+        hopeless |= arrivals.hopeless
+        return {path: why for path, why in arrivals.failed.items() if path not in hopeless}
 
     def _watched(self, arrivals: Arrivals, carries: Carries) -> Iterator[TransferProgress]:
         row_t = 0.0
@@ -117,7 +126,8 @@ class Pulling:
         plan = replace(self.plan, items=())
         for path in paths:
             try:
-                plan = replace(plan, items=plan.items + plan_pull(self.jobs, [path], is_replacing=True).items)
+                more = plan_pull(self.jobs, [path], is_replacing=True, is_anyones=self.plan.is_anyones)
+                plan = replace(plan, items=plan.items + more.items)
             except Refused:
                 yield self.board.row(Phase.NOTE, note=f"{shown(path)} was removed there meanwhile")
                 discard_staging(self.jobs.workspace.root / path)
@@ -125,17 +135,28 @@ class Pulling:
         return plan
 
 
+def cannot_be_read(hopeless: Mapping[str, str], host: str) -> TransferFailed:
+    """Return the error for units that the host itself cannot read; everything else has come."""
+    path, why = next(iter(hopeless.items()))
+    others = f" (and {len(hopeless) - 1} more)" if len(hopeless) > 1 else ""
+    return TransferFailed(
+        f"{shown(path)}{others} cannot be read on {host}: {why}", "the rest has come; mend its permissions there"
+    )
+
+
 def failure(failed: Mapping[str, str]) -> TransferFailed:
-    """Of units that did not come right in three attempts."""
+    """Return the error for units that did not come right in three attempts."""
     path, why = next(iter(failed.items()))
     others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    if why.endswith(NOT_BROUGHT):
+        return TransferFailed(f"{shown(path)}{others}: {why}", 'transfer = "ssh" in t2v.toml needs no other program')
     if "sha256" in why:
         return Corrupt(f"{shown(path)}{others}: {why}, each of {ATTEMPTS} times", "the file there may be damaged")
     return SourceChanged(f"{shown(path)}{others}: {why}, each of {ATTEMPTS} times", "pull it when nobody writes to it")
 
 
 def discard_staging(target: Path) -> None:
-    """What came of something that is there no more."""
+    """Remove what came of something that is there no more."""
     shutil.rmtree(part_path(target), ignore_errors=True)
     for path in (part_path(target), journal_path(target)):
         path.unlink(missing_ok=True)

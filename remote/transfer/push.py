@@ -11,16 +11,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from remote.agent.parts import Interval, missing
-from remote.agent_client import Channel, Lines
 from remote.errors import Corrupt, HostUnreachable, RemoteError
-from remote.host_jobs import HostJobs
-from remote.hosts import Host
-from remote.shown import shown
+from remote.hosts.agent_client import Channel, Lines
+from remote.hosts.host import Host
+from remote.jobs.client import HostJobs
+from remote.text import shown
 from remote.transfer.board import Board
-from remote.transfer.memory import Memory
-from remote.transfer.plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
+from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
+from remote.transfer.plan.push_plan import CODE, LocalFile, PushPlan, plan_files
 from remote.transfer.progress import Phase, TransferProgress
-from remote.transfer.push_plan import CODE, LocalFile, PushPlan, plan_files
 from remote.transfer.ranges import Range, RangeQueue, Request, Sizes, requests_for
 from remote.transfer.streams import MOST_STREAMS, SILENCE_S, Stream, Streams
 from remote.transfer.turn import Turn
@@ -43,10 +43,11 @@ class Outgoing:
 
     @property
     def size(self) -> int:
+        """Return its size in bytes."""
         return self.file.size
 
     def range_arrived(self) -> bool:
-        """True for the last one."""
+        """Count one range as arrived; return True for the last one."""
         with self.lock:
             self.left -= 1
             return self.left == 0
@@ -86,7 +87,7 @@ class PushStream(Stream):
 
     def _pour(self, channel: Channel, one: Range[Outgoing]) -> None:
         """A range as it is in the file now; one that has become shorter is filled up, and its sha256 will not fit."""
-        row = one.file.file.row(self.pushing.plan.kind) | {
+        row = one.file.file.row(self.pushing.plan.kind, self.pushing.by) | {
             "offset": one.begin, "n": one.end - one.begin, "lands": one.file.is_small,
         }  # fmt: skip
         channel.write(json.dumps(row).encode() + b"\n")
@@ -134,7 +135,7 @@ class Pushing:
         self, jobs: HostJobs, plan: PushPlan, *, sizes: Sizes | None = None, most_streams: int = MOST_STREAMS
     ) -> None:
         self.jobs, self.plan, self.sizes, self.most_streams = jobs, plan, sizes or Sizes(), most_streams
-        self.root = jobs.workspace.root
+        self.root, self.by = jobs.workspace.root, jobs.identity.get("id", "")
         self.board = Board(plan.to_send, len(plan.needed))
         self.failed: dict[str, str] = {}
         self._left = 0
@@ -184,7 +185,7 @@ class Pushing:
         self.failed = {}
         files = [Outgoing(file, there, self.sizes) for file, there in plan.needed]
         self._left = len(files)
-        if big := [one.file.row(plan.kind) for one in files if not one.is_small]:
+        if big := [one.file.row(plan.kind, self.by) for one in files if not one.is_small]:
             self.jobs.ask("begin", files=big)
         ranges = RangeQueue(requests_for(files, self.sizes))
         streams = Streams(
@@ -216,7 +217,10 @@ class Pushing:
     # What the streams say
 
     def left_of(self, request: Request[Outgoing]) -> Request[Outgoing]:
-        """What of a request has not arrived, as the host says: a link that broke may have brought much of it."""
+        """Return what of a request has not arrived, as the host says.
+
+        A link that broke may have brought much of it.
+        """
         left: Request[Outgoing] = []
         for one in request:
             if one.file.is_small or self.board.closed.is_set():
@@ -231,7 +235,7 @@ class Pushing:
         return left
 
     def _gaps(self, one: Range[Outgoing]) -> list[Interval]:
-        rows = [one.file.file.row(self.plan.kind)]
+        rows = [one.file.file.row(self.plan.kind, self.by)]
         with suppress(HostUnreachable):
             said = self.jobs.ask("want", timeout_s=SUMS_TIMEOUT_S, kind=self.plan.kind, files=rows, is_replacing=True)
             there = [(begin, end) for begin, end in said["needed"][0]["there"]] if said["needed"] else []
@@ -240,13 +244,13 @@ class Pushing:
         return [(one.begin, one.end)]
 
     def land(self, one: Outgoing) -> None:
-        """All of it is there: it is checked and gets its name, while the streams go on with others."""
+        """Check a file that is all there and give it its name, while the streams go on with others."""
         threading.Thread(target=self._land, args=(one,), name="land", daemon=True).start()
 
     def _land(self, one: Outgoing) -> None:
         timeout_s = SUMS_TIMEOUT_S + one.size / SLOW_HASH_BYTES_PER_S
         try:
-            said = self.jobs.ask("land", PATIENCE_S, timeout_s, file=one.file.row(self.plan.kind))
+            said = self.jobs.ask("land", PATIENCE_S, timeout_s, file=one.file.row(self.plan.kind, self.by))
         except RemoteError as error:
             self.board.fail(error)
             return
@@ -256,6 +260,7 @@ class Pushing:
             self.again(one, shown(str(said["why"])))
 
     def landed(self, one: Outgoing) -> None:
+        """Count a file as landed, and say so."""
         with self._lock:
             one.is_over = True
             self._left -= 1
@@ -263,6 +268,7 @@ class Pushing:
         self.board.landed(one.file.path)
 
     def again(self, one: Outgoing, why: str) -> None:
+        """Note why a file has to be sent again; it is over for this round."""
         with self._lock:
             one.is_over = True
             self._left -= 1

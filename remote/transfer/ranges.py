@@ -34,13 +34,19 @@ class Movable(Protocol):
     is_small: bool
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Return its size in bytes."""
+        ...
 
     @property
-    def there(self) -> list[Interval]: ...
+    def there(self) -> list[Interval]:
+        """Return the intervals that have arrived."""
+        ...
 
     @property
-    def is_over(self) -> bool: ...
+    def is_over(self) -> bool:
+        """Tell whether nothing of it needs to be moved any more."""
+        ...
 
 
 File = TypeVar("File", bound=Movable)
@@ -59,7 +65,7 @@ Request = list[Range[File]]
 
 
 def requests_for(files: Iterable[File], sizes: Sizes) -> list[Request[File]]:
-    """Big files range by range, small ones in batches, in the order in which they should be moved."""
+    """Return requests in the order in which to move them: big files range by range, small ones in batches."""
     requests: list[Request[File]] = []
     batch: Request[File] = []
     for one in files:
@@ -84,7 +90,7 @@ class RangeQueue(Generic[File]):
         self._is_closed = False
 
     def take(self, *, is_waiting: bool) -> Request[File] | None:
-        """The next one. None when there is none now; with `is_waiting` only when there will be none any more."""
+        """Take the next one. None when there is none now; with `is_waiting` only when there will be none any more."""
         with self._changed:
             while True:
                 if self._is_closed:
@@ -96,7 +102,7 @@ class RangeQueue(Generic[File]):
                 self._changed.wait()
 
     def give_back(self, request: Request[File]) -> None:
-        """What has not come of it is for somebody else; a range that came in part goes on where it was."""
+        """Leave what has not come of it to somebody else; a range that came in part goes on where it was."""
         left = [one for one in request if not one.file.is_over]
         with self._changed:
             if left:
@@ -106,20 +112,23 @@ class RangeQueue(Generic[File]):
             self._changed.notify_all()
 
     def finished(self) -> None:
-        """A request that was taken has come."""
+        """Count a request that was taken as come."""
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
 
     @property
     def has_waiting(self) -> bool:
+        """Tell whether a request waits to be taken."""
         return bool(self._waiting)
 
     @property
     def is_over(self) -> bool:
+        """Tell whether it is closed, or every request has come."""
         return self._is_closed or not self._open
 
     def close(self) -> None:
+        """Close the queue: nothing more is handed out, and whoever waits gets None."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from remote.agent_client import Channel, Lines, error_of
-from remote.backoff import Backoff
 from remote.errors import AuthFailed, HostKeyRefused, HostUnreachable
-from remote.hosts import Host
+from remote.hosts.agent_client import Channel, Lines, error_of
+from remote.hosts.backoff import Backoff
+from remote.hosts.host import Host
 from remote.transfer.board import Board
 from remote.transfer.ranges import RangeQueue
 
@@ -45,6 +45,7 @@ class Stream:
         self._backoff, self._misses = Backoff(), 0
 
     def start(self) -> None:
+        """Start the thread, and count it on the board."""
         self.board.stream(+1)
         threading.Thread(target=self._run, name="stream", daemon=True).start()
 
@@ -105,12 +106,12 @@ class Stream:
             self._channel = None
 
     def close(self) -> None:
-        """Whatever it waits for ends."""
+        """End whatever it waits for."""
         self._close_channel()
 
 
 def first_streams(to_send: int) -> int:
-    """How many to begin with."""
+    """Return how many to begin with, for so many bytes."""
     return max(1, min(FIRST_STREAMS, to_send // WORTH_BYTES))
 
 
@@ -124,7 +125,7 @@ class Growth:
         self._is_over = False
 
     def wants_one(self, streams: int, done_bytes: int, now: float | None = None) -> bool:
-        """streams: at work; done_bytes: so far, by all of them"""
+        """Tell whether one more is worth it. streams: at work; done_bytes: so far, by all of them"""
         now = time.monotonic() if now is None else now
         if self._is_over or now - self._looked_t < LOOK_S:
             return False
@@ -160,6 +161,7 @@ class Streams:
         self._is_growing = False
 
     def start(self, to_send: int) -> None:
+        """Start the first connections, as many as so many bytes are worth."""
         self._is_growing = to_send > ALONE_BYTES
         number = min(self._most, first_streams(to_send))
         if to_send <= ALONE_BYTES or self.host.is_twin:  # it is connected already
@@ -177,7 +179,7 @@ class Streams:
         self._streams[-1].start()
 
     def look(self) -> None:
-        """To be called now and then while bytes come."""
+        """Add a connection if that is worth it; to be called now and then while bytes come."""
         if not self.board.streams and not self.ranges.is_over:
             self._add()
         left_s = self.board.row().left_s
@@ -186,6 +188,7 @@ class Streams:
             self._add()
 
     def close(self) -> None:
+        """Close the queue and every connection that was made for this."""
         self.ranges.close()
         for stream in self._streams:
             stream.close()

@@ -9,7 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from t2v_core.files import describe_os_error
+from t2v_core.disk.files import describe_os_error
+from t2v_core.disk.plain_json import table
+from t2v_core.disk.private import make_folder
 from t2v_core.workspace import Workspace
 
 
@@ -25,9 +27,9 @@ class Turn:
         self._file: int | None = None
 
     def take(self) -> str:
-        """ "" when it is ours now, else who has it."""
+        """Take the lock if it is free. Returns "" when it is ours now, else who has it."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise describe_os_error(error, self.path) from error
@@ -43,14 +45,15 @@ class Turn:
         return ""
 
     def give(self) -> None:
+        """Give the lock back, if it is ours."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
 
 def _in_words(holder: bytes) -> str:
-    with suppress(ValueError, KeyError, TypeError):
-        said = json.loads(holder)
+    with suppress(ValueError, KeyError, TypeError, OverflowError, OSError):
+        said = table(holder)
         since = time.strftime("%H:%M", time.localtime(float(said["since"])))
         return f"{said['what']} (process {said['pid']}, since {since})"
     return "another transfer"

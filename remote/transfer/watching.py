@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from remote.errors import AuthFailed, HostKeyRefused, HostUnreachable, Refused
-from remote.host_jobs import HostJobs
+from remote.jobs.client import HostJobs
 from remote.transfer.board import Board
-from remote.transfer.plan import Plan, plan_pull
+from remote.transfer.plan.pull_plan import Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.pull import Pulling
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from t2v_core.data.msrvtt import Clip
-from t2v_core.files import staged_file
+from t2v_core.data.annotations.msrvtt import Clip
+from t2v_core.disk.files import staged_file
+from t2v_core.disk.private import open_own
 
-# Reasons that another number of frames, stride or VAE may do away with; all others are the file's own.
+# Came up while some frames were decoded: with other frames it may not. All reasons but these are the file's own.
+OF_FRAMES = frozenset({"corrupt-frame", "decode-error", "size-change", "duplicate-timestamps"})
+# The VAE or the stride does not get along with the clip, however well it decodes.
 OF_SETTINGS = frozenset({"non-finite-latents", "too-short"})
+# The settings of an entry by `t2v data check`, which decodes every frame.
+EVERY_FRAME = "every-frame"
 LOCK_FILE = ".quarantine.lock"
 
 
@@ -22,7 +28,7 @@ class Quarantined:
     """One line of the file. size_bytes and mtime_ns tell whether the clip was replaced since; −1 when it is not there.
 
     reason: a slug: `UnreadableClip.reason`, timeout and decoder-crash (`t2v data check`), or non-finite-latents
-    settings: the fingerprint under which it was so; empty when the file itself is bad
+    settings: the fingerprint under which it was so, or EVERY_FRAME; empty when the file itself is bad
     """
 
     id: str
@@ -41,22 +47,23 @@ class Quarantine:
         self.entries = _read(path)
 
     def holds(self, clip: Clip, settings: str) -> bool:
-        """The clip is known to be bad, its file is still the same one, and so are the settings if they matter."""
+        """Tell whether the clip is known to be bad, with the same file still, and the same settings if they matter."""
         entry = self.entries.get(clip.video_id)
-        if entry is None or entry.settings not in ("", settings):
+        if entry is None or not _counts(entry, settings):
             return False
         return (entry.size_bytes, entry.mtime_ns) == file_state(clip.path)
 
     def add(self, clip: Clip, reason: str, detail: str, settings: str = "") -> None:
+        """Note a clip that cannot be used, with its file's size and time of change as they are now."""
         self.update([Quarantined(clip.video_id, reason, detail, *file_state(clip.path), settings)])
 
     def release(self, video_id: str) -> None:
-        """The clip has been replaced by one that can be used."""
+        """Strike out a clip that has been replaced by one that can be used."""
         if video_id in self.entries:
             self.update(released=[video_id])
 
     def update(self, added: Iterable[Quarantined] = (), released: Iterable[str] = ()) -> None:
-        """Several changes in one write, or none when nothing changes."""
+        """Make several changes in one write, or none when nothing changes."""
         with self._locked():
             before = _read(self.path)
             after = {name: entry for name, entry in before.items() if name not in set(released)}
@@ -68,19 +75,36 @@ class Quarantine:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """`t2v data check` and `t2v preprocess` may run at the same time; the lock ends with the process."""
-        with self.path.with_name(LOCK_FILE).open("w") as file:
+        with os.fdopen(open_own(self.path.with_name(LOCK_FILE), os.O_WRONLY), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _write(self) -> None:
-        with staged_file(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        with (
+            staged_file(self.path) as partial,
+            partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             writer = csv.DictWriter(file, [field.name for field in fields(Quarantined)])
             writer.writeheader()
             writer.writerows(asdict(self.entries[video_id]) for video_id in sorted(self.entries))
 
 
+def _counts(entry: Quarantined, settings: str) -> bool:
+    """Entries of former versions have a reason of decoding without settings: their clips are tried again."""
+    if entry.reason == "not-permitted":  # mended without a change of the file
+        return False
+    if not entry.settings:
+        return entry.reason not in OF_FRAMES
+    return entry.settings in (EVERY_FRAME, settings)
+
+
+def settings_of(reason: str, fingerprint: str) -> str:
+    """Return what an entry with this reason holds for: `fingerprint` alone, or "" for any settings."""
+    return fingerprint if reason in OF_FRAMES | OF_SETTINGS else ""
+
+
 def file_state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in ns; (−1, −1) for no file."""
+    """Return size in bytes and time of change in ns; (−1, −1) for no file."""
     try:
         status = path.stat()
     except OSError:

@@ -10,12 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from t2v_core.doctor import examine, report
+from t2v_core.diagnosis.examine import examine, report
 from t2v_core.specs import DoctorSpec
 from t2v_core.workspace import Workspace
 
 
 def main() -> None:
+    """Read a DoctorSpec from stdin and print the report on this folder, both as JSON."""
     spec = DoctorSpec.model_validate_json(sys.stdin.read() or "{}")
     print(json.dumps(report(list(examine(spec, Workspace(Path.cwd()), os.environ)))))
 

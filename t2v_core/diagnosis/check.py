@@ -25,23 +25,26 @@ class Check:
 
 
 def good(name: str, sentence: str) -> Check:
+    """Return a check of what is as it should be."""
     return Check(name, State.GOOD, sentence)
 
 
 def odd(name: str, sentence: str, mend: str = "") -> Check:
+    """Return a check of what works, and wants a look."""
     return Check(name, State.ODD, sentence, mend)
 
 
 def bad(name: str, sentence: str, mend: str = "") -> Check:
+    """Return a check of what will not work."""
     return Check(name, State.BAD, sentence, mend)
 
 
 def gb(size_bytes: float) -> str:
-    """`0.31 GB`, `23.1 GB`, in 10⁹ bytes."""
+    """Return `0.31 GB`, `23.1 GB`, in 10⁹ bytes."""
     value = size_bytes / 1e9
     return f"{value:.2f} GB" if value < 10 else f"{value:,.1f} GB"
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 clip`, `3 clips`"""
+    """Return `1 clip`, `3 clips`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from t2v_core.data.msrvtt import Annotations, join_splits, report
+from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
 from t2v_core.diagnosis.check import Check, bad, counted, good, odd
+from t2v_core.diagnosis.values import not_finite
+from t2v_core.disk.files import MANIFEST, incompleteness
+from t2v_core.disk.plain_json import MOST_MANIFEST_BYTES, read_table
 from t2v_core.errors import AskedWrongly
-from t2v_core.files import MANIFEST, incompleteness
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
 
 def examine_dataset(dataset: Dataset, spec: PreprocessSpec, preprocess: str, *, checksums: bool) -> Iterator[Check]:
-    """preprocess: the line that makes latents of this data set; spec: what it would do"""
+    """Examine clips, captions, and what preprocessing made of them.
+
+    preprocess: the line that makes latents of this data set; spec: what it would do
+    """
     examine = preprocess.replace(" preprocess", " data check", 1)
     if not dataset.root.is_dir():
         yield _absent(dataset, spec, preprocess)
@@ -76,6 +80,9 @@ def _preprocessed(
             if why:
                 wrong = True
                 yield bad(what, f"{part.split} is not preprocessed: {why}", preprocess)
+            elif broken := _broken_values(folder / part.split, whole=checksums):
+                wrong = True
+                yield bad(what, f"{part.split}: {broken}", _made_again(folder / part.split, preprocess))
     manifest = manifest_of(dataset.latents / "train")
     if wrong or not splits or not manifest:
         return
@@ -92,6 +99,20 @@ def _preprocessed(
         yield good("latents", told)
 
 
+def _broken_values(folder: Path, *, whole: bool) -> str | None:
+    """Which shard holds values that are not finite, in words. whole: look at all of them, not at each shard's ends."""
+    for shard in sorted(folder.glob("*.safetensors")):
+        if not_finite(shard, whole=whole) is not None:
+            return f"{shard.name} holds values that are not finite"
+    return None
+
+
+def _made_again(folder: Path, preprocess: str) -> str:
+    """Its settings are those that are asked for, so that it would be kept: it has to step aside."""
+    path = shlex.quote(str(folder))
+    return f"mv {path} {path}.not-used && {preprocess}"
+
+
 def _changed(manifest: dict[str, Any], spec: PreprocessSpec) -> str:
     """What was asked for in the settings and is not what the latents were made with."""
     made = manifest.get("settings", {})
@@ -100,9 +121,8 @@ def _changed(manifest: dict[str, Any], spec: PreprocessSpec) -> str:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """A split's manifest; empty when there is none or it cannot be read."""
+    """Return a split's manifest; empty when there is none or it cannot be read."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        return read_table(folder / MANIFEST, MOST_MANIFEST_BYTES)
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}

@@ -37,7 +37,7 @@ class EngineProbe:
             )
 
     def found(self) -> dict[str, Any]:
-        """What the child said; `wrong` when it could not, and in words why."""
+        """Return what the child said; `wrong` when it could not, and in words why."""
         if self._child is None:
             return {"wrong": "the engine is not installed"}
         try:
@@ -54,7 +54,10 @@ class EngineProbe:
 
 
 def examine_engine(found: dict[str, Any], preset: str, estimate: str) -> Iterator[Check]:
-    """preset: what training would take; estimate: the line that tells what that costs"""
+    """Examine torch and the accelerator.
+
+    preset: what training would take; estimate: the line that tells what that costs
+    """
     if "wrong" in found:
         yield bad("torch", found["wrong"], _reinstall_line())
         return
@@ -85,7 +88,7 @@ def _reinstall_line() -> str:
 
 
 def examine_encoders(found: dict[str, Any], dataset: Dataset, preprocess: str) -> Iterator[Check]:
-    """Are they here, and are they those that the data was made with?"""
+    """Examine whether they are here, and whether they are those that the data was made with."""
     if "wrong" in found:
         yield bad("encoders", "cannot be looked for without the engine", _reinstall_line())
         return

@@ -13,8 +13,8 @@ from typing import Any
 
 
 def accelerator() -> dict[str, Any]:
-    """What torch computes on."""
-    import torch  # noqa: PLC0415
+    """Return what torch computes on."""
+    import torch
 
     found: dict[str, Any] = {"torch": torch.__version__, "cuda_build": torch.version.cuda, "device": "cpu"}
     if torch.cuda.is_available():
@@ -28,10 +28,10 @@ def accelerator() -> dict[str, Any]:
 
 
 def encoder(source: str, what: str) -> dict[str, Any]:
-    """Where an encoder lies on this machine and the hash of its files; no connection is made."""
-    from t2v_core import embedded  # noqa: PLC0415
-    from t2v_core.errors import AskedWrongly  # noqa: PLC0415
-    from t2v_core.models.loading import find_model, identity  # noqa: PLC0415
+    """Return where an encoder lies on this machine and the hash of its files; no connection is made."""
+    from t2v_core import embedded
+    from t2v_core.errors import AskedWrongly
+    from t2v_core.models.loading import find_model, identity
 
     files = {
         "VAE": ("config.json", "diffusion_pytorch_model.safetensors"),
@@ -46,6 +46,7 @@ def encoder(source: str, what: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Print what was found as a line of JSON; the arguments name the VAE and the text encoder."""
     vae, text_encoder = sys.argv[1:3]
     found = accelerator()
     found["encoders"] = {"VAE": encoder(vae, "VAE"), "text encoder": encoder(text_encoder, "text encoder")}

@@ -24,6 +24,7 @@ LEAST_FREE_BYTES = 1_000_000_000
 
 
 def examine_machine() -> Iterator[Check]:
+    """Examine Python's version and the memory."""
     yield _python()
     yield _memory()
 
@@ -46,11 +47,12 @@ def _memory() -> Check:
 
 
 def counted_cores() -> str:
+    """Return `1 core`, `8 cores`: those that this process may use."""
     return f"{cores()} core{'' if cores() == 1 else 's'}"
 
 
 def examine_packages() -> Iterator[Check]:
-    """The base install, the engine, and whether versions are the tested ones."""
+    """Examine the base install, the engine, and whether versions are the tested ones."""
     for extra, name in (("", "packages"), ("engine", "engine")):
         missing, old = _wanting(extra)
         if missing or old:
@@ -65,10 +67,12 @@ SHOWN = {"": ("t2v", "pydantic", "rich", "typer"), "engine": ("torch", "diffuser
 
 
 def versions(names: tuple[str, ...]) -> str:
+    """Return the installed packages among `names` with their versions, in one line."""
     return ", ".join(f"{name} {version}" for name in names if (version := installed(name)))
 
 
 def engine_is_complete() -> bool:
+    """Return True when no package of the engine is missing or too old."""
     return not any(_wanting("engine"))
 
 
@@ -85,7 +89,7 @@ def _wanting(extra: str) -> tuple[list[str], list[str]]:
 
 
 def requirements(extra: str) -> list[tuple[str, str]]:
-    """(name, oldest version) of what t2v itself requires, or of one of its extras."""
+    """Return (name, oldest version) of what t2v itself requires, or of one of its extras."""
     wanted = []
     for line in _required_lines():
         requirement, _, marker = line.partition(";")
@@ -108,6 +112,7 @@ def _required_lines() -> list[str]:
 
 
 def installed(name: str) -> str | None:
+    """Return the installed version of a package; None when it is not there."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -139,7 +144,7 @@ def _tested() -> Iterator[Check]:
 
 
 def install_line(extra: str) -> str:
-    """With the Python that runs this, from the checkout when there is one."""
+    """Return the line that installs, with the Python that runs this, from the checkout when there is one."""
     what = f"[{extra}]" if extra else ""
     if not (CHECKOUT / "pyproject.toml").is_file():
         return f"pip install {shlex.quote(f't2v{what}')}"

@@ -23,7 +23,7 @@ PLACE = re.compile(r"(?P<file>.+) line (?P<line>\d+): ")
 
 
 def examine_settings(workspace: Workspace, environ: Mapping[str, str]) -> Iterator[Check]:
-    """t2v.toml and T2V_* variables, for every verb: each thing that is wrong once."""
+    """Examine t2v.toml and T2V_* variables, for every verb: each thing that is wrong once."""
     told: set[str] = set()
     for verb in SPECS:
         try:
@@ -62,11 +62,12 @@ def mending_of(error: AskedWrongly, environ: Mapping[str, str]) -> str:
 
 
 def preprocess_settings(workspace: Workspace, environ: Mapping[str, str]) -> PreprocessSpec:
-    """As `t2v preprocess` would take them; the defaults where they are wrong, which `examine_settings` says."""
+    """Return what `t2v preprocess` would take; the defaults where they are wrong, which `examine_settings` says."""
     return cast(PreprocessSpec, _spec("preprocess", workspace, environ))
 
 
 def train_settings(workspace: Workspace, environ: Mapping[str, str]) -> TrainSpec:
+    """Return what `t2v train` would take; the defaults where they are wrong, which `examine_settings` says."""
     return cast(TrainSpec, _spec("train", workspace, environ))
 
 
@@ -78,7 +79,7 @@ def _spec(verb: str, workspace: Workspace, environ: Mapping[str, str]) -> object
 
 
 def examine_workspace(workspace: Workspace) -> Iterator[Check]:
-    """Can something be written there, and how much?"""
+    """Examine whether something can be written there."""
     root = workspace.root
     try:
         with tempfile.NamedTemporaryFile(dir=root, prefix=".partial-"):
@@ -93,7 +94,10 @@ def examine_workspace(workspace: Workspace) -> Iterator[Check]:
 
 
 def examine_disk(workspace: Workspace, checkpoint_bytes: int, parts: Mapping[str, Path]) -> Check:
-    """parts: folders by what they are called; checkpoint_bytes: of the newest one, 0 when there is none"""
+    """Examine how much is free, and what takes the rest.
+
+    parts: folders by what they are called; checkpoint_bytes: of the newest one, 0 when there is none
+    """
     free = shutil.disk_usage(workspace.root).free
     sizes = {name: bytes_of(folder) for name, folder in parts.items()}
     taken = [f"{name} {gb(size)}" for name, size in sizes.items() if size >= WORTH_TELLING_BYTES]
@@ -108,7 +112,7 @@ def examine_disk(workspace: Workspace, checkpoint_bytes: int, parts: Mapping[str
 
 
 def bytes_of(folder: Path) -> int:
-    """Of all files in it; one that goes away meanwhile does not count."""
+    """Return the bytes of all files in it; one that goes away meanwhile does not count."""
     total = 0
     for file in folder.rglob("*") if folder.is_dir() else []:
         try:

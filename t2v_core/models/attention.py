@@ -31,7 +31,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Self-attention over x, or cross-attention from x to context.
+        """Return x's self-attention, or its cross-attention to context, (batch, queries, dim).
 
         x: (batch, queries, dim); context: (batch, keys, dim); mask: (batch, keys) bool, True where a key is real
         """

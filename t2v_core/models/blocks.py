@@ -9,6 +9,7 @@ from t2v_core.models.attention import Attention
 
 
 def feed_forward(dim: int, ratio: int) -> nn.Sequential:
+    """Make a feed-forward of one hidden layer, `ratio` times as wide as `dim`, with GELU."""
     return nn.Sequential(nn.Linear(dim, dim * ratio), nn.GELU(), nn.Linear(dim * ratio, dim))
 
 
@@ -23,6 +24,7 @@ class SeedSelfBlock(nn.Module):
         self.ff = feed_forward(dim, mlp_ratio)
 
     def forward(self, x: Tensor, _conditioning: Tensor, _text: Tensor, _mask: Tensor | None) -> Tensor:
+        """Mix each frame's tokens among themselves. x: (batch, frames, tokens, dim), as is what comes back."""
         x = x + per_frame(self.attn, self.norm1(x))
         return x + self.ff(self.norm2(x))
 
@@ -38,6 +40,11 @@ class SeedCrossBlock(nn.Module):
         self.ff = feed_forward(dim, mlp_ratio)
 
     def forward(self, x: Tensor, _conditioning: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
+        """Mix the prompt into every token.
+
+        x: (batch, frames, tokens, dim), as is what comes back; text: (batch, length, dim)
+        mask: (batch, length) bool, True where a token is real; None: all are
+        """
         x = x + to_text(self.cross_attn, self.norm1(x), self.norm2(text), mask)
         return x + self.ff(self.norm1(x))
 
@@ -72,6 +79,11 @@ class AdaLNBlock(nn.Module):
         self.ff = feed_forward(dim, mlp_ratio)
 
     def forward(self, x: Tensor, conditioning: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
+        """Mix the tokens with each other and with the prompt.
+
+        x: (batch, frames, tokens, dim), as is what comes back; conditioning: (batch, dim), of time and pooled text
+        text: (batch, length, dim) with mask (batch, length) bool, True where a token is real; None: all are
+        """
         modulation = self.modulation(conditioning)[:, None, None, :]
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)
         attend = over_clip if self.is_joint else per_frame
@@ -83,22 +95,22 @@ class AdaLNBlock(nn.Module):
 
 
 def per_frame(attention: nn.Module, x: Tensor) -> Tensor:
-    """Each token sees the tokens of its own frame."""
+    """Let each token see the tokens of its own frame."""
     return torch.unflatten(attention(x.flatten(0, 1)), 0, x.shape[:2])
 
 
 def over_clip(attention: nn.Module, x: Tensor) -> Tensor:
-    """Each token sees every token of the clip."""
+    """Let each token see every token of the clip."""
     return torch.unflatten(attention(x.flatten(1, 2)), 1, x.shape[1:3])
 
 
 def over_time(attention: nn.Module, x: Tensor) -> Tensor:
-    """Each token sees the tokens at its own place in all frames."""
+    """Let each token see the tokens at its own place in all frames."""
     batch, frames, tokens, dim = x.shape
     columns = x.transpose(1, 2).reshape(batch * tokens, frames, dim)
     return attention(columns).reshape(batch, tokens, frames, dim).transpose(1, 2)
 
 
 def to_text(attention: nn.Module, x: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
-    """Each token sees the prompt. All frames share it, so it is not repeated for each."""
+    """Let each token see the prompt. All frames share it, so it is not repeated for each."""
     return torch.unflatten(attention(x.flatten(1, 2), text, mask), 1, x.shape[1:3])

@@ -32,9 +32,13 @@ class Conditioning:
         return cls(tokens, mask, torch.stack([p.pooled.float() for p in prompts]))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
+        """Return the batch on `device`; tokens and pooled become `dtype`, the mask stays bool."""
         return Conditioning(self.tokens.to(device, dtype), self.mask.to(device), self.pooled.to(device, dtype))
 
 
 def null_prompt(model: Denoiser) -> TextEmbedding:
-    """The prompt that says nothing: in training what a dropped caption becomes, in sampling where guidance starts."""
+    """Return the prompt that says nothing.
+
+    In training a dropped caption becomes it, and in sampling guidance starts from it.
+    """
     return TextEmbedding(model.null_tokens.float().cpu(), model.null_pooled.float().cpu())

@@ -36,7 +36,7 @@ def suit_to_cpu(model: nn.Module, device: torch.device) -> None:
 
 
 def onednn_multiplies() -> bool:
-    """True where float32 products of this process are computed by oneDNN."""
+    """Tell whether float32 products of this process are computed by oneDNN."""
     return bool(MKLDNN.matmul.fp32_precision == ONEDNN)
 
 
@@ -55,7 +55,9 @@ def keep_freed_memory() -> None:
 
 @functools.cache
 def mkl_lacks_avx512() -> bool:
-    """True on an AMD with AVX-512: MKL, torch's default there, has AVX2 kernels for it, and oneDNN AVX-512 ones.
+    """Tell whether this is an AMD with AVX-512 and without AMX.
+
+    MKL, torch's default there, has AVX2 kernels for it, and oneDNN AVX-512 ones.
 
     Measured on an EPYC of the fourth generation: 8 to 12 % more products a second.
     """

@@ -40,7 +40,7 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
     def forward(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, mask: Tensor | None, pooled: Tensor | None
     ) -> Tensor:
-        """Returns the prediction, of the latents' shape and dtype.
+        """Return the prediction, of the latents' shape and dtype.
 
         latents: (batch, frames, channels, height, width), noisy; frames may be fewer than in training
         timesteps: (batch,) in 0 … 1000
@@ -51,7 +51,7 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
     @classmethod
     @abstractmethod
     def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
-        """A preset's configuration, already of the data's shapes, with what this architecture makes of the rest.
+        """Return a preset's configuration, already of the data's shapes, with what this architecture makes of the rest.
 
         attention: over time, as asked: frame (none), temporal, joint, joint+temporal
         Raises AskedWrongly when preset, data and attention do not fit together.
@@ -60,19 +60,26 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
     @property
     @abstractmethod
     def over_time(self) -> str:
-        """How frames see each other, in words."""
+        """Say how frames see each other, in words."""
 
     def set_null_prompt(self, tokens: Tensor, pooled: Tensor) -> None:
         """Keep the encoded empty prompt with the weights. tokens: (null_length, text_dim), pooled: (pooled_dim,)"""
         self.null_tokens.copy_(tokens)
         self.null_pooled.copy_(pooled[: self.null_pooled.numel()])
 
+    def take_null_prompt(self, tokens: Tensor, pooled: Tensor) -> None:
+        """Keep the encoded empty prompt in a model that has none yet, whatever its length."""
+        self.null_tokens = tokens.to(self.null_tokens)
+        self.null_pooled = pooled[: self.null_pooled.numel()].to(self.null_pooled)
+        self.register_to_config(null_length=len(tokens))
+
 
 def timestep_embedding(timesteps: Tensor) -> Tensor:
-    """Sines, then cosines, of 160 frequencies from 1 down to 1/10000: (batch,) → (batch, 320) float32.
+    """Return sines, then cosines, of 160 frequencies from 1 down to 1/10000: (batch,) → (batch, 320) float32.
 
     Source: Vaswani et al. 2017, §3.5, with the last frequency exactly 1/10000 as the previous system had it.
     """
-    exponents = torch.arange(TIME_FREQUENCIES, device=timesteps.device, dtype=torch.float32) / (TIME_FREQUENCIES - 1)
-    angles = timesteps.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
+    numbers = torch.arange(TIME_FREQUENCIES, device=timesteps.device, dtype=torch.float32)
+    # In this order, as its description has it: another rounds differently, and the sines of t = 903 differ by 6e-5.
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10_000) * numbers / (TIME_FREQUENCIES - 1))
     return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -16,7 +16,7 @@ FIRST = VideoTransformer.__name__
 
 
 def denoiser_class(config: Mapping[str, Any]) -> type[Denoiser]:
-    """Which denoiser a configuration is of. Raises ValueError for a name that is not known here."""
+    """Return the denoiser that a configuration is of. Raises ValueError for a name that is not known here."""
     name = config.get("class", FIRST)
     if name not in DENOISERS:
         raise ValueError(f"this t2v has no {name}")
@@ -24,7 +24,7 @@ def denoiser_class(config: Mapping[str, Any]) -> type[Denoiser]:
 
 
 def make_denoiser(config: Mapping[str, Any]) -> Denoiser:
-    """An untrained denoiser. Raises ValueError with the word, class or setting, that is not known here."""
+    """Make an untrained denoiser. Raises ValueError with the word, class or setting, that is not known here."""
     chosen = denoiser_class(config)
     settings = {name: value for name, value in config.items() if name != "class"}
     unknown = ", ".join(sorted(settings.keys() - inspect.signature(chosen).parameters.keys()))
@@ -34,6 +34,6 @@ def make_denoiser(config: Mapping[str, Any]) -> Denoiser:
 
 
 def denoiser_config(model: Denoiser) -> dict[str, Any]:
-    """What `make_denoiser` makes the same architecture from: JSON-ready, for a checkpoint."""
+    """Return what `make_denoiser` makes the same architecture from: JSON-ready, for a checkpoint."""
     settings: Any = model.config
     return {"class": type(model).__name__} | {k: v for k, v in settings.items() if not k.startswith("_")}

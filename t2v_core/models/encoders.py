@@ -13,6 +13,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from t2v_core import embedded
 from t2v_core.errors import AskedWrongly
+from t2v_core.models.finite import hint_for, require_finite
 from t2v_core.models.loading import UNLOADABLE, EncoderIdentity, find_model, identity, pick_device, pick_dtype, quiet
 from t2v_core.models.text import TextEmbedding
 
@@ -43,20 +44,27 @@ class VideoAutoencoder:
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """(n, height, width, 3) uint8 → (n, channels, height / 8, width / 8) float32, normalised, on the CPU."""
+        """Encode (n, height, width, 3) uint8.
+
+        Returns (n, channels, height / 8, width / 8) float32, normalised, on the CPU.
+        """
         images = frames.to(self.model.device).movedim(-1, 1).to(self.model.dtype).div(127.5).sub(1)
         mode = self.model.encode(images).latent_dist.mode().float()
         return ((mode - self._mean) / self._std * self.scaling_factor).cpu()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """(n, channels, h, w) normalised → (n, 8 h, 8 w, 3) uint8 on the CPU."""
+        """Decode (n, channels, h, w), normalised, to (n, 8 h, 8 w, 3) uint8 on the CPU.
+
+        Raises NotFinite for pixels that are no numbers, as fp16 gives them: they would be black.
+        """
         z = latents.to(self.model.device, torch.float32) / self.scaling_factor * self._std + self._mean
         images = self.model.decode(z.to(self.model.dtype)).sample.float()
+        require_finite(images, f"the VAE {self.identity.source}", hint_for(self.model.dtype, "name another one: --vae"))
         return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(1, -1).cpu()
 
     def statistics(self) -> dict[str, Any]:
-        """How latents were normalised, for a manifest."""
+        """Say how latents were normalised, for a manifest."""
         return {
             "scaling_factor": self.scaling_factor,
             "mean": self._mean.flatten().tolist(),
@@ -66,7 +74,10 @@ class VideoAutoencoder:
 
 class PromptEncoder:
     """The text tower of a transformers CLIP. Prompts go through at their own length: the tower is causal, so padding
-    changes nothing before it, and no padding is stored."""
+    changes nothing before it, and no padding is stored.
+
+    padded_to: tokens that every prompt is padded to, none of them masked, as the previous system had it; None: as above
+    """
 
     def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer, source: EncoderIdentity) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -76,26 +87,38 @@ class PromptEncoder:
         self.max_length: int = min(config.max_position_embeddings, tokenizer.model_max_length)
         self.dim: int = config.hidden_size
         self.pooled_dim: int = config.projection_dim
+        self.padded_to: int | None = None
 
     def count_tokens(self, prompt: str) -> int:
-        """Tokens of the whole prompt, start and end included, before any is cut off."""
+        """Count the tokens of the whole prompt, start and end included, before any is cut off."""
         return len(self.tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> list[TextEmbedding]:
-        """One embedding a prompt; what lies beyond `max_length` tokens is cut off and said in `is_truncated`."""
+        """Return one embedding a prompt; what lies beyond `max_length` tokens is cut off and said in `is_truncated`.
+
+        Raises NotFinite.
+        """
         batch = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+            list(prompts),
+            padding="max_length" if self.padded_to else True,
+            truncation=True,
+            max_length=self.padded_to or self.max_length,
+            return_tensors="pt",
         ).to(self.model.device)
-        output = self.model(**batch)
-        lengths = batch["attention_mask"].sum(1).tolist()
+        counts = batch["attention_mask"].sum(1).tolist()
+        output = self.model(input_ids=batch["input_ids"]) if self.padded_to else self.model(**batch)
+        for values in (output.last_hidden_state, output.text_embeds):
+            hint = hint_for(self.model.dtype, "name another one: --text-encoder")
+            require_finite(values, f"the text encoder {self.identity.source}", hint)
+        lengths = [self.padded_to or count for count in counts]
         return [
             TextEmbedding(
                 output.last_hidden_state[row, :length].float().cpu().clone(),
                 output.text_embeds[row].float().cpu().clone(),
-                is_truncated=length == self.max_length and self.count_tokens(prompts[row]) > self.max_length,
+                is_truncated=count == self.max_length and self.count_tokens(prompts[row]) > self.max_length,
             )
-            for row, length in enumerate(lengths)
+            for row, (length, count) in enumerate(zip(lengths, counts, strict=True))
         ]
 
 
@@ -132,7 +155,7 @@ def load_prompt_encoder(source: str, *, device: str = "cpu", precision: str = "f
 
 
 def not_a_model(what: str, folder: Path, error: Exception) -> AskedWrongly:
-    """The typed error for a folder whose files a library could not load."""
+    """Return the typed error for a folder whose files a library could not load."""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return AskedWrongly(
         f"{folder} holds no {what} that can be loaded: {first_line}", hint="name another --vae or --text-encoder"

@@ -17,7 +17,7 @@ MANY_KEYS = 768
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """`scaled_dot_product_attention` by the kernels that are the quickest here.
+    """Compute `scaled_dot_product_attention` by the kernels that are the quickest here.
 
     query: (batch, heads, queries, dim); key, value: (batch, heads, keys, dim)
     mask: (batch, 1, 1, keys) bool, True where a key is real, as one of each prompt is at least
@@ -32,7 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
 
 
 def in_plain_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """The same, by way of all its weights: (batch, heads, queries, keys)."""
+    """Compute what `attend` does by way of all its weights: (batch, heads, queries, keys)."""
     scores = (query * query.shape[-1] ** -0.5) @ key.mT
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)

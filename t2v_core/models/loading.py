@@ -14,7 +14,9 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from t2v_core.disk.opening import open_file
 from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import expanded
 
 # huggingface_hub waits and retries for minutes without a network.
 HUB_TIMEOUT_S = 10
@@ -37,11 +39,12 @@ class EncoderIdentity:
     sha256: str
 
     def as_dict(self) -> dict[str, str]:
+        """Return source and hash, JSON-ready."""
         return asdict(self)
 
 
 def find_model(source: str, *, embedded: Path, files: tuple[str, ...], what: str) -> Path:
-    """The local folder that holds `source`: 'embedded', a folder, or a hub id (cached, else fetched).
+    """Return the local folder that holds `source`: 'embedded', a folder, or a hub id (cached, else fetched).
 
     files: patterns of the files that are needed
     what: names the model in an error, such as "VAE"
@@ -49,7 +52,7 @@ def find_model(source: str, *, embedded: Path, files: tuple[str, ...], what: str
     """
     if source == "embedded":
         return embedded
-    folder = Path(source).expanduser()
+    folder = expanded(Path(source))
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise AskedWrongly(
@@ -63,8 +66,8 @@ def find_model(source: str, *, embedded: Path, files: tuple[str, ...], what: str
 
 def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
     """What is cached whole is enough; only what is not makes a connection."""
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - 0.3 s that local folders need not pay
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub import snapshot_download  # 0.3 s that local folders need not pay
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     patterns = [*files]
     try:
@@ -90,7 +93,7 @@ def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
 
 def _require_answer() -> None:
     """One plain request with a deadline: without it, `snapshot_download` tries a silent hub again for minutes."""
-    from huggingface_hub import constants, get_session  # noqa: PLC0415
+    from huggingface_hub import constants, get_session
 
     get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
 
@@ -119,14 +122,14 @@ def identity(source: str, folder: Path) -> EncoderIdentity:
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".json", ".txt")):
         digest.update(file.name.encode())
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return EncoderIdentity(source, digest.hexdigest())
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Loading one tower of a CLIP prints a page of keys that were not used, and a bar."""
+    """Silence transformers and diffusers: loading one tower of a CLIP prints a page of keys not used, and a bar."""
     loggers = [logging.getLogger(name) for name in ("transformers", "diffusers", "transformers.modeling_utils")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -142,7 +145,10 @@ def quiet() -> Iterator[None]:
 
 
 def pick_device(asked: str) -> torch.device:
-    """`auto` is the first accelerator, else the CPU. Raises AskedWrongly for one that is not there."""
+    """Return the device asked for; `auto` is the first accelerator, else the CPU.
+
+    Raises AskedWrongly for one that is not there.
+    """
     if asked == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -156,7 +162,7 @@ def pick_device(asked: str) -> torch.device:
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The arithmetic for `precision`: auto is bf16 where the GPU has it, fp16 on older GPUs, fp32 elsewhere."""
+    """Return the arithmetic for `precision`: auto is bf16 where the GPU has it, fp16 on older GPUs, fp32 elsewhere."""
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     if device.type != "cuda":

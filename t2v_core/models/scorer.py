@@ -13,6 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from t2v_core import embedded
 from t2v_core.models.encoders import CLIP_FILES, not_a_model
+from t2v_core.models.finite import require_finite
 from t2v_core.models.loading import UNLOADABLE, EncoderIdentity, find_model, identity, pick_device, quiet
 from t2v_core.models.storyboard import storyboards
 
@@ -33,27 +34,30 @@ class ClipScorer:
 
     @torch.no_grad()
     def embed_captions(self, captions: Sequence[str]) -> Tensor:
-        """(n, projection) unit vectors."""
+        """Return (n, projection) unit vectors, one a caption."""
         tokens = self.tokenizer(list(captions), padding=True, truncation=True, return_tensors="pt").to(
             self.model.device
         )
-        return functional.normalize(self.model.get_text_features(**tokens).pooler_output.float().cpu(), dim=-1)
+        return self._unit(self.model.get_text_features(**tokens).pooler_output)
 
     @torch.no_grad()
     def embed_clip(self, frames: Tensor) -> Tensor:
-        """(images, projection) unit vectors of one clip: one of its storyboard, or one a frame.
+        """Return (images, projection) unit vectors of one clip: one of its storyboard, or one a frame.
 
         frames: (frames, height, width, 3) uint8
         """
         images = storyboards(frames[None], self.storyboard) if self.storyboard else frames
         pixels = self.processor(list(images.numpy()), return_tensors="pt")["pixel_values"].to(self.model.device)
-        return functional.normalize(
-            self.model.get_image_features(pixel_values=pixels).pooler_output.float().cpu(), dim=-1
-        )
+        return self._unit(self.model.get_image_features(pixel_values=pixels).pooler_output)
+
+    def _unit(self, embeddings: Tensor) -> Tensor:
+        """(n, projection) made as long as 1, on the CPU. Raises NotFinite: no score can be made of a NaN."""
+        require_finite(embeddings, f"the CLIP {self.identity.source}", "name another one: --scorer")
+        return functional.normalize(embeddings.float().cpu(), dim=-1)
 
     @property
     def protocol(self) -> str:
-        """What stands for a clip, for the stamp on a score."""
+        """Say what stands for a clip, for the stamp on a score."""
         tiles = self.storyboard
         return f"{tiles}×{tiles} storyboard" if tiles else "mean over frames"
 

@@ -30,7 +30,10 @@ class FiLM(nn.Module):
         self.to_beta = _from_zero(nn.Linear(condition_dim, channels))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x: (batch, channels, frames, height, width); condition: (batch, condition_dim)"""
+        """Scale and shift each channel of x as the condition says.
+
+        x: (batch, channels, frames, height, width); condition: (batch, condition_dim)
+        """
         gamma = self.to_gamma(condition)[:, :, None, None, None]
         beta = self.to_beta(condition)[:, :, None, None, None]
         return x * (1 + gamma) + beta
@@ -49,6 +52,7 @@ class Block3D(nn.Module):
         self.film2 = FiLM(condition_dim, out_channels)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Run both convolutions. x: (batch, channels, frames, height, width); condition: (batch, condition_dim)"""
         x = self.film1(functional.silu(self.norm1(self.conv1(x))), condition)
         return self.film2(functional.silu(self.norm2(self.conv2(x))), condition)
 
@@ -111,6 +115,10 @@ class UNet3DCond(Denoiser):
         mask: Tensor | None,  # noqa: ARG002
         pooled: Tensor | None,
     ) -> Tensor:
+        """Return the prediction, (batch, frames, channels, height, width) as the latents are.
+
+        The prompt's tokens, text and mask, are not used; pooled: (batch, pooled_dim).
+        """
         time = self.time_embed(timestep_embedding(timesteps).to(latents.dtype))
         condition = functional.silu(time + self.pooled_proj(pooled))
         x = latents.transpose(1, 2)  # channels before frames, as convolutions have them
@@ -133,6 +141,7 @@ class UNet3DCond(Denoiser):
 
     @classmethod
     def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
+        """Return the configuration as it is. Raises AskedWrongly for any attention but frame."""
         if attention != "frame":
             raise AskedWrongly(
                 f"the {preset} preset has no attention: its convolutions go over time",
@@ -142,6 +151,7 @@ class UNet3DCond(Denoiser):
 
     @property
     def over_time(self) -> str:
+        """Say how frames see each other, in words."""
         return "convolutions over time"
 
 

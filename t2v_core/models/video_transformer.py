@@ -71,6 +71,7 @@ class VideoTransformer(Denoiser):
     def forward(
         self, latents: Tensor, timesteps: Tensor, text: Tensor, mask: Tensor | None, pooled: Tensor | None
     ) -> Tensor:
+        """Return the prediction, (batch, frames, channels, height, width) as the latents are."""
         config: Any = self.config
         side = latents.shape[-1] // config.patch_size
         x = self.input_proj(_to_patches(latents, config.patch_size))
@@ -95,6 +96,10 @@ class VideoTransformer(Denoiser):
 
     @classmethod
     def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
+        """Add the attention to a preset's configuration; seed blocks take no pooled prompt.
+
+        Raises AskedWrongly for latents that do not divide into patches, and for seed blocks with attention over time.
+        """
         side, patch = config["sample_size"], config["patch_size"]
         if side % patch:
             raise AskedWrongly(
@@ -110,6 +115,7 @@ class VideoTransformer(Denoiser):
 
     @property
     def over_time(self) -> str:
+        """Say how frames see each other, in words."""
         config: Any = self.config
         return f"attention {config.attention}"
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2v_core.checkpoints import Checkpoint, save_checkpoint, size_bytes
+from t2v_core.checkpoints.checkpoints import Checkpoint, save_checkpoint, size_bytes
+from t2v_core.disk.tensor_file import bytes_of
 from t2v_core.memory import free_memory_bytes
-from t2v_core.tensor_file import bytes_of
 
 Files = Mapping[str, dict[str, Tensor]]
 
@@ -55,7 +55,7 @@ class BackgroundSaver:
             self._writing.exception()
 
     def result(self, *, wait: bool) -> Checkpoint | None:
-        """The checkpoint that `begin` was for, once: when it is complete, and None before that.
+        """Return the checkpoint that `begin` was for, once: when it is complete, and None before that.
 
         Raises what writing it raised.
         """

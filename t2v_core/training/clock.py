@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from t2v_core.training.gpus import gpu_of_device
+from t2v_core.training.forecast.gpus import gpu_of_device
 
 WINDOW = 20
 
@@ -26,15 +26,15 @@ class StepClock:
         self._steps: deque[float] = deque(maxlen=WINDOW)
 
     def waited(self, seconds: float) -> None:
-        """Time the step stood still for its data."""
+        """Record the time that the step stood still for its data."""
         self._waits.append(seconds)
 
     def stepped(self, seconds: float) -> None:
-        """Time the step computed."""
+        """Record the time that the step computed."""
         self._steps.append(seconds)
 
     def rates(self, clips_per_step: int) -> dict[str, float]:
-        """samples_per_s, and data_wait as a share of the time; mfu where it can be known."""
+        """Return samples_per_s, and data_wait as a share of the time; mfu where it can be known."""
         waited, stepped = sum(self._waits), sum(self._steps)
         rate = clips_per_step * len(self._steps) / (waited + stepped)
         rates = {"samples_per_s": round(rate, 2), "data_wait": round(waited / (waited + stepped), 4)}

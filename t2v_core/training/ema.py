@@ -29,15 +29,17 @@ class EMA:
         torch._foreach_lerp_(self.averages, current, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Return the averages by parameter name, not copied: they change with the next `update`."""
         return dict(zip(self.names, self.averages, strict=True))
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Copy the averages in by parameter name. Raises KeyError when one is missing."""
         for name, average in zip(self.names, self.averages, strict=True):
             average.copy_(state[name])
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[None]:
-        """While inside, the model computes with the averages; afterwards it has its own weights again."""
+        """Let the model compute with the averages while inside; afterwards it has its own weights again."""
         originals = [p.detach().clone() for p in model.parameters()]
         with torch.no_grad():
             for parameter, average in zip(model.parameters(), self.averages, strict=True):

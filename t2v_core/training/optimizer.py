@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def adamw(parameters: Iterable[nn.Parameter], device: torch.device, **settings: Any) -> torch.optim.AdamW:
-    """AdamW for parameters on `device`.
+    """Make AdamW for parameters on `device`.
 
     On the CPU one pass over memory instead of several: 0.11 s against 0.30 s for 172 M parameters.
     """
@@ -18,7 +18,7 @@ def adamw(parameters: Iterable[nn.Parameter], device: torch.device, **settings: 
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, Tensor]:
-    """Adam's state by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`."""
+    """Return Adam's state by parameter name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.step`."""
     state = optimizer.state
     return {
         f"{name}.{key}": value
@@ -28,7 +28,7 @@ def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, Tensor]:
 
 
 def restore_optimizer(model: nn.Module, optimizer: Any, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
+    """Put Adam's state back into the optimiser: the inverse of `optimizer_tensors`."""
     for name, parameter in model.named_parameters():
         keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in tensors]
         optimizer.state[parameter] = {

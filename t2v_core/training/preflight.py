@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from t2v_core.checkpoints import list_checkpoints
-from t2v_core.data.footprint import DataFacts, facts_of_store, folder_bytes
+from t2v_core.checkpoints.checkpoints import list_checkpoints
+from t2v_core.data.store.footprint import DataFacts, facts_of_store, folder_bytes
 from t2v_core.job import Job
 from t2v_core.specs import TrainSpec
-from t2v_core.training.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine
-from t2v_core.training.memory import StepMemory, parameter_count
+from t2v_core.training.forecast.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine
+from t2v_core.training.forecast.memory import StepMemory, parameter_count
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.setup import model_config
 from t2v_core.workspace import Dataset, Workspace
 
 
 def tell_before_training(run: TrainingRun, job: Job) -> None:
-    """One line of the memory and disk that a run takes, and a warning for what is not there."""
+    """Say in one line what memory and disk a run takes, and warn of what is not there."""
     try:
         _tell(run, job)
     except Exception as error:  # noqa: BLE001 - a forecast that fails must not keep a run from its work
@@ -47,7 +47,10 @@ def _tell(run: TrainingRun, job: Job) -> None:
 
 
 def in_a_line(memory: StepMemory, disk: Disk, machine: Machine) -> str:
-    """`memory 5.3 GB at its peak (weights 749 MB, …), 22.1 GB there; checkpoints up to 12.0 GB, 79.3 GB free`"""
+    """Return a line for people:
+
+    `memory 5.3 GB at its peak (weights 749 MB, …), 22.1 GB there; checkpoints up to 12.0 GB, 79.3 GB free`
+    """
     parts = {
         "weights": memory.weights,
         "gradients": memory.gradients,
@@ -63,7 +66,7 @@ def in_a_line(memory: StepMemory, disk: Disk, machine: Machine) -> str:
 
 
 def amount(size_bytes: float) -> str:
-    """`3.9 MB`, `748 MB`, `5.3 GB`; in powers of ten"""
+    """Return `3.9 MB`, `748 MB`, `5.3 GB`; in powers of ten."""
     for limit, unit, digits in ((1e7, 1e6, 1), (1e9, 1e6, 0), (1e11, 1e9, 1)):
         if size_bytes < limit:
             return f"{size_bytes / unit:,.{digits}f} {'MB' if unit == 1e6 else 'GB'}"
@@ -71,14 +74,14 @@ def amount(size_bytes: float) -> str:
 
 
 def config_for(spec: TrainSpec, facts: DataFacts) -> dict[str, Any]:
-    """The denoiser's configuration. Raises AskedWrongly when preset and data do not fit together."""
+    """Return the denoiser's configuration. Raises AskedWrongly when preset and data do not fit together."""
     return model_config(
         spec, facts.shape, null_length=facts.null_length, text_dim=facts.text_dim, pooled_dim=facts.pooled_dim
     )
 
 
 def disk_for(spec: TrainSpec, parameters: int, facts: DataFacts, workspace: Workspace) -> Disk:
-    """What the run takes on the workspace's disk; checkpoints that are there already will make room."""
+    """Reckon what the run takes on the workspace's disk; checkpoints that are there already will make room."""
     folder = workspace.resolve(spec.checkpoints)
     there = sum(folder_bytes(checkpoint.path) for checkpoint in list_checkpoints(folder))
     return disk_of(spec, parameters, facts, folder, there)
@@ -87,7 +90,7 @@ def disk_for(spec: TrainSpec, parameters: int, facts: DataFacts, workspace: Work
 def memory_advice(
     spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, machine: Machine, memory: StepMemory
 ) -> list[str]:
-    """What to change when a step does not fit into the memory; nothing when it does."""
+    """Return what to change when a step does not fit into the memory; nothing when it does."""
     if memory.peak <= machine.memory_bytes:
         return []
     clips = spec.batch_size * spec.gradient_accumulation
@@ -105,7 +108,7 @@ def memory_advice(
 
 
 def disk_advice(disk: Disk) -> list[str]:
-    """What to change when the disk does not hold it; nothing when it does."""
+    """Return what to change when the disk does not hold it; nothing when it does."""
     if disk.fits:
         return []
     saved = disk.checkpoints - min(disk.kept, 2) * disk.checkpoint

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import torch
 
-from t2v_core.data.footprint import DataFacts
-from t2v_core.data.latents import NULL_PROMPT_FILE
-from t2v_core.data.shard_plan import shard_name
-from t2v_core.data.shard_set import FORMAT_VERSION, Entry, ShardSet
-from t2v_core.data.shards import write_shard
+from t2v_core.data.store.footprint import DataFacts
+from t2v_core.data.store.latents import NULL_PROMPT_FILE
+from t2v_core.data.store.shard_plan import shard_name
+from t2v_core.data.store.shard_set import Entry, ShardSet
+from t2v_core.data.store.shards import write_shard
+from t2v_core.disk.formats import SHARD_FORMAT
 from t2v_core.events import EventWriter
 from t2v_core.job import Job
 from t2v_core.machine import forget_peak, peak_resident_bytes, resident_bytes
 from t2v_core.specs import TrainSpec
-from t2v_core.train import Trainer
 from t2v_core.training.setup import build
+from t2v_core.training.trainer import Trainer
 from t2v_core.workspace import Dataset
 
 # The first step makes Adam's moments and warms the libraries up; it does not count.
@@ -100,7 +101,7 @@ def _watched(device: torch.device, before: int | None) -> int | None:
 
 
 def write_random_set(root: Path, facts: DataFacts) -> None:
-    """A preprocessed training split of noise, with the shapes of `facts`, in the form that training reads."""
+    """Write a preprocessed training split of noise, with the shapes of `facts`, in the form that training reads."""
     dataset = Dataset(root)
     names = [f"random{number}" for number in range(RANDOM_CLIPS)]
     latents = {"latents": torch.randn(RANDOM_CLIPS, *facts.shape).half()}
@@ -115,7 +116,7 @@ def write_random_set(root: Path, facts: DataFacts) -> None:
 
 
 def _one_shard(folder: Path, tensors: dict[str, torch.Tensor], entries: list[Entry]) -> ShardSet:
-    write_shard(folder / shard_name(0), tensors, {"settings": {"version": FORMAT_VERSION}, "rows": entries})
+    write_shard(folder / shard_name(0), tensors, {"settings": {"version": SHARD_FORMAT}, "rows": entries})
     return ShardSet(folder, {})
 
 
@@ -129,7 +130,7 @@ def _random_text(lengths: list[int], facts: DataFacts) -> dict[str, torch.Tensor
 
 
 def matrix_product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a square matrix product here, the best of three: the most that training could reach."""
+    """Return the FLOP/s of a square matrix product here, the best of three: the most that training could reach."""
     left = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device).to(dtype)
     times = []
     for _ in range(4):

@@ -12,7 +12,7 @@ from t2v_core.job import PAUSE_POLL_S, Job
 
 
 def answer_requests(job: Job, accelerator: Accelerator) -> bool:
-    """Between steps: raise Stopped, wait while paused, return True when a checkpoint is asked for.
+    """Raise Stopped, wait while paused, or return True when a checkpoint is asked for; called between steps.
 
     Several processes agree each time: one that stopped, paused or saved alone would leave the others in a collective
     until its timeout ends them. While they pause they go on agreeing, so that no collective is ever waited for.

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from t2v_core.checkpoints import OPTIMIZER, Checkpoint, latest_checkpoint
-from t2v_core.errors import AskedWrongly
-from t2v_core.files import incompleteness
+from torch import Tensor
+
+from t2v_core.assemble import shape_differences
+from t2v_core.checkpoints.checkpoints import (
+    EMA,
+    MODEL,
+    OPTIMIZER,
+    TRAINER,
+    Checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+)
+from t2v_core.checkpoints.old_checkpoints import newest_old_checkpoint
+from t2v_core.checkpoints.trainer_info import require_usable
+from t2v_core.disk.files import incompleteness
+from t2v_core.disk.formats import UPDATE
+from t2v_core.errors import AskedWrongly, NotFinite
 from t2v_core.job import Job
+from t2v_core.models.denoiser import Denoiser
 from t2v_core.specs import TrainSpec, all_values, make_spec
 from t2v_core.training.optimizer import restore_optimizer
 from t2v_core.training.run import TrainingRun, fingerprint
@@ -22,21 +38,18 @@ TRAJECTORY = (
 )  # fmt: skip
 
 
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
 def restore(spec: TrainSpec, job: Job) -> TrainingRun:
-    """The run of the latest complete checkpoint, exactly where it stopped.
+    """Return the run of the latest complete checkpoint, exactly where it stopped.
 
     What was not asked for is as the run had it. Raises AskedWrongly when what was asked for would make it another run,
     with the differences, or when its data has changed.
     """
     folder = job.workspace.resolve(spec.checkpoints)
-    checkpoint = latest_checkpoint(folder, on_incomplete=job.events.warning)
-    if checkpoint is None:
-        raise AskedWrongly(
-            f"there is no complete checkpoint in {job.workspace.relative(folder)}", hint="start a run: t2v train"
-        )
-    damage = incompleteness(checkpoint.path, checksums=True)
-    if damage:
-        raise AskedWrongly(f"{checkpoint.path} is damaged: {damage}", hint="remove it to go on from the one before it")
+    checkpoint = _latest_undamaged(folder, job)
+    require_usable(checkpoint.path, checkpoint.info)
     run = build(_merged(spec, checkpoint), job, folder)
     _require_same_data(run, checkpoint)
     _require_same_division(run, checkpoint)
@@ -45,8 +58,57 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     return run
 
 
+def _latest_undamaged(folder: Path, job: Job) -> Checkpoint:
+    """The newest complete checkpoint whose bytes are what was written, and numbers; else the previous system's newest.
+
+    A damaged one stays where it is until the run, which trains the same steps again, gets there.
+    """
+    latest_checkpoint(folder)  # refuses a folder in which a later t2v has written: the run would write over it
+    damaged = ""
+    for checkpoint in reversed(list_checkpoints(folder, on_incomplete=job.events.warning)):
+        torn = incompleteness(checkpoint.path, checksums=True)
+        damage = torn or _broken_values(checkpoint)
+        if damage is None:
+            return checkpoint
+        damaged = damaged or f"{checkpoint.path.name} is damaged: {damage}"
+        job.events.warning(
+            f"{checkpoint.path.name} is damaged ({damage}) and is passed over",
+            hint="the run goes on from the checkpoint before it" + ("; check the disk that it lies on" if torn else ""),
+        )
+    where = job.workspace.relative(folder)
+    if damaged:
+        raise AskedWrongly(
+            f"there is no undamaged checkpoint in {where}; {damaged}",
+            hint="bring back a copy of it (t2v pull checkpoints), or start anew with --checkpoints OTHER-FOLDER",
+        )
+    if (old := _of_the_previous_system(folder, job)) is not None:
+        return old
+    raise AskedWrongly(f"there is no complete checkpoint in {where}", hint="start a run: t2v train")
+
+
+def _broken_values(checkpoint: Checkpoint) -> str | None:
+    """Which of its files holds values that are not finite, in words: a run that goes on from them is lost."""
+    for name in (MODEL, EMA, OPTIMIZER):
+        try:
+            checkpoint.tensors(name)
+        except NotFinite:
+            return f"{name} holds values that are not finite"
+        except AskedWrongly:  # it says so better when it is loaded
+            continue
+    return None
+
+
+def _of_the_previous_system(folder: Path, job: Job) -> Checkpoint | None:
+    """The newest `.pt` of a folder without checkpoints of ours; it is read and stays as it is."""
+    old = newest_old_checkpoint(folder, passed_over=job.events.warning)
+    if old is not None:
+        job.events.warning(f"training goes on from {old.path.name} of the previous system, which stays as it is")
+    return old
+
+
 def _merged(spec: TrainSpec, checkpoint: Checkpoint) -> TrainSpec:
     saved: dict[str, Any] = checkpoint.info["spec"]
+    _require_known_settings(saved, checkpoint)
     saved = all_values(make_spec("train", {"preset": saved["preset"]})) | saved  # it may be of an earlier version
     asked = spec.model_dump(mode="json", include=spec.model_fields_set)
     differences = [f"{k} was {saved[k]}, asked {asked[k]}" for k in TRAJECTORY if k in asked and asked[k] != saved[k]]
@@ -56,18 +118,31 @@ def _merged(spec: TrainSpec, checkpoint: Checkpoint) -> TrainSpec:
             hint="leave these settings out (the run's own are used), or start anew with --checkpoints OTHER-FOLDER",
         )
     merged = make_spec("train", saved | asked)
-    assert isinstance(merged, TrainSpec)  # noqa: S101 - make_spec("train", …) makes nothing else
+    assert isinstance(merged, TrainSpec)  # make_spec("train", …) makes nothing else
     return merged
+
+
+def _require_known_settings(saved: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """What the run was asked for is asked for again; a setting or a value that is not known here would be left out."""
+    try:
+        make_spec("train", saved)
+    except AskedWrongly as error:
+        raise AskedWrongly(
+            f"{checkpoint.path / TRAINER} is of a run that this t2v does not know: {error.message}",
+            hint=f"{UPDATE}; or start anew with --checkpoints OTHER-FOLDER",
+        ) from error
 
 
 def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
     info = checkpoint.info
+    if not info.get("video_ids"):  # of the previous system, which did not write down what it was trained on
+        return
     changed = [
         name
         for name, now, then in (
             ("the clips", fingerprint(run.store.video_ids), info["video_ids"]),
-            ("the latents", run.store.manifest["settings"], info["latents"]["settings"]),
-            ("the text embeddings", run.store.text_manifest["settings"], info["text"]["settings"]),
+            ("the latents", run.store.manifest["settings"], info["latents"].get("settings")),
+            ("the text embeddings", run.store.text_manifest["settings"], info["text"].get("settings")),
         )
         if now != then
     ]
@@ -80,7 +155,7 @@ def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
 
 def _require_same_division(run: TrainingRun, checkpoint: Checkpoint) -> None:
     """Which clips make a step depends on how many processes share it."""
-    then, now = checkpoint.info.get("processes", run.plan.world_size), run.plan.world_size
+    then, now = checkpoint.info.get("processes") or run.plan.world_size, run.plan.world_size
     if then != now:
         raise AskedWrongly(
             f"{checkpoint.path.name} belongs to a run of {then} processes, and this one has {now}",
@@ -99,12 +174,48 @@ def _warn_of_another_schedule(run: TrainingRun, checkpoint: Checkpoint, job: Job
         )
 
 
+def _fitting(checkpoint: Checkpoint, model: Denoiser) -> dict[str, Tensor]:
+    """The weights; one that has no null prompt yet takes that of the text it is trained on.
+
+    Raises AskedWrongly when the preset makes another architecture than the checkpoint's.
+    """
+    weights = checkpoint.weights("raw")
+    own = model.state_dict()
+    if not len(weights.get("null_tokens", own["null_tokens"])):
+        weights |= {name: own[name] for name in ("null_tokens", "null_pooled")}
+    if differences := shape_differences({name: value.shape for name, value in own.items()}, weights):
+        raise AskedWrongly(
+            f"{checkpoint.path.name} is of another size than the {checkpoint.info['spec']['preset']} preset: "
+            f"{differences[0]}",
+            hint="it can be generated from; training goes on only with models that are as the preset",
+        )
+    return weights
+
+
+def _require_shapes(
+    run: TrainingRun, checkpoint: Checkpoint, averages: dict[str, Tensor], moments: dict[str, Tensor]
+) -> None:
+    """Raise AskedWrongly when averages or moments are not those of the model's parameters."""
+    for name, parameter in run.plain_model.named_parameters():
+        found = [averages.get(name), *(moments[key] for part in MOMENTS if (key := f"{name}.{part}") in moments)]
+        if any(one is None or one.shape != parameter.shape for one in found):
+            raise AskedWrongly(
+                f"{checkpoint.path.name} is damaged: {EMA} and {OPTIMIZER} do not fit its weights, in {name}",
+                hint="bring back a copy of it (t2v pull checkpoints), or use another checkpoint",
+            )
+
+
 def load_into(run: TrainingRun, checkpoint: Checkpoint) -> None:
-    """Weights, averages, moments and position. Order and noise follow from seed and step, so there is no generator."""
+    """Load weights, averages, moments and position.
+
+    Order and noise follow from seed and step, so there is no generator.
+    """
     model = run.plain_model
-    model.load_state_dict(checkpoint.weights("raw"))
-    run.ema.load_state_dict(checkpoint.weights("ema"))
-    restore_optimizer(model, run.optimizer, checkpoint.tensors(OPTIMIZER))
-    if run.accelerator.scaler is not None and checkpoint.info["scaler"] is not None:
+    model.load_state_dict(_fitting(checkpoint, model))
+    averages, moments = checkpoint.weights("ema"), checkpoint.tensors(OPTIMIZER)
+    _require_shapes(run, checkpoint, averages, moments)
+    run.ema.load_state_dict(averages)
+    restore_optimizer(model, run.optimizer, moments)
+    if run.accelerator.scaler is not None and checkpoint.info.get("scaler") is not None:
         run.accelerator.scaler.load_state_dict(checkpoint.info["scaler"])
     run.step, run.checkpoint = checkpoint.step, checkpoint

@@ -12,12 +12,12 @@ import diffusers
 import torch
 from accelerate import Accelerator
 
-from t2v_core import __version__
-from t2v_core.checkpoints import EMA as EMA_FILE
-from t2v_core.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded
-from t2v_core.data.batches import BatchPlan
-from t2v_core.data.latents import LatentStore
-from t2v_core.diffusion import Objective
+from t2v_core.checkpoints.checkpoints import EMA as EMA_FILE
+from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded
+from t2v_core.data.store.batches import BatchPlan
+from t2v_core.data.store.latents import LatentStore
+from t2v_core.diffusion.objectives import Objective
+from t2v_core.disk.formats import CHECKPOINT_FORMAT
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import denoiser_config
@@ -27,6 +27,7 @@ from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
 from t2v_core.training.tracker import Tracker
+from t2v_core.version import __version__
 
 
 @dataclass
@@ -34,6 +35,7 @@ class TrainingRun:
     """Everything a step touches.
 
     step: optimiser steps done; held_out: rows of the store that training never sees
+    job:  that it is, which its checkpoints name
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
     """
 
@@ -49,22 +51,27 @@ class TrainingRun:
     tracker: Tracker
     clock: StepClock
     folder: Path
+    job: str
     step: int = 0
     checkpoint: Checkpoint | None = None
     saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
     def total_steps(self) -> int:
+        """Return the steps of the whole run: those of all its epochs, or `max_steps` when they are fewer."""
         steps = self.spec.epochs * self.plan.steps_per_epoch
         return steps if self.spec.max_steps is None else min(steps, self.spec.max_steps)
 
     @property
     def fps(self) -> float:
-        """A rate people can watch: evenly spaced frames of a long clip are about one a second, shown at eight."""
+        """Return a rate people can watch.
+
+        Evenly spaced frames of a long clip are about one a second, shown at eight.
+        """
         return min(max(float(self.store.clip(0)["effective_fps"]), 8.0), 30.0)
 
     def describe(self) -> str:
-        """One line for people: what is trained, on what, for how long."""
+        """Return one line for people: what is trained, on what, for how long."""
         parameters = sum(p.numel() for p in self.model.parameters())
         return (
             f"{self.spec.preset}, {parameters / 1e6:.2f} M parameters, {self.spec.objective}, "
@@ -73,7 +80,7 @@ class TrainingRun:
         )
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then constant or a half cosine to zero; or one cycle."""
+        """Return the rate of a step: linear warm-up, then constant or a half cosine to zero; or one cycle."""
         spec, total = self.spec, self.total_steps
         if spec.lr_schedule == "one-cycle":
             warmup = round(0.08 * total) if spec.warmup_steps is None else spec.warmup_steps
@@ -92,12 +99,12 @@ class TrainingRun:
 
     @property
     def plain_model(self) -> Denoiser:
-        """The model without Accelerate's wrapping."""
+        """Return the model without Accelerate's wrapping."""
         model: Denoiser = self.accelerator.unwrap_model(self.model)
         return model
 
     def checkpoint_path(self) -> Path:
-        """`checkpoint_epoch_N` at the end of an epoch, `checkpoint_step_N` within one."""
+        """Return `checkpoint_epoch_N` at the end of an epoch, `checkpoint_step_N` within one."""
         epoch, place = divmod(self.step, self.plan.steps_per_epoch)
         return self.folder / (f"checkpoint_step_{self.step}" if place else f"checkpoint_epoch_{epoch}")
 
@@ -119,7 +126,7 @@ class TrainingRun:
         self.saver.begin(path, files, info, then=lambda: remove_superseded(self.folder, **keep))
 
     def saved(self, *, wait: bool) -> Checkpoint | None:
-        """The checkpoint that `save` began, once, as soon as it is complete. Raises what writing it raised."""
+        """Return the checkpoint that `save` began, once, as soon as it is complete. Raises what writing it raised."""
         checkpoint = self.saver.result(wait=wait)
         self.checkpoint = checkpoint or self.checkpoint
         return checkpoint
@@ -129,7 +136,7 @@ class TrainingRun:
         model = self.plain_model
         scaler = self.accelerator.scaler
         return {
-            "format": 1,
+            "format": CHECKPOINT_FORMAT,
             "step": self.step,
             "epoch": self.step // self.plan.steps_per_epoch,
             "steps_per_epoch": self.plan.steps_per_epoch,
@@ -141,6 +148,7 @@ class TrainingRun:
             "sampler": {"class": type(sampler).__name__} | {k: v for k, v in sampler.config.items() if k[0] != "_"},
             "latents": {k: v for k, v in self.store.manifest.items() if k not in ("clips", "files")},
             "text": {k: v for k, v in self.store.text_manifest.items() if k not in ("clips", "files")},
+            "job": self.job,
             "video_ids": fingerprint(self.store.video_ids),
             "scaler": scaler.state_dict() if scaler is not None else None,
             "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
@@ -164,5 +172,5 @@ def _half_cosine(progress: float) -> float:
 
 
 def fingerprint(video_ids: list[str]) -> str:
-    """One line that says which clips, and in which order."""
+    """Return one line that says which clips, and in which order."""
     return hashlib.sha256("\n".join(video_ids).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 from torch import Tensor
 
 from t2v_core.assemble import load_pipeline
-from t2v_core.checkpoints import Checkpoint
-from t2v_core.data.frames import write_video
-from t2v_core.files import write_json
+from t2v_core.checkpoints.checkpoints import Checkpoint
+from t2v_core.data.video.frames import write_video
+from t2v_core.data.video.timing import bounded
+from t2v_core.disk.files import write_json
+from t2v_core.errors import NotFinite
 from t2v_core.job import Job
+from t2v_core.specs import MAX_SEED
 from t2v_core.training.run import TrainingRun
+from t2v_core.workspace import Workspace
 
 STEPS, GUIDANCE = 20, 2.0
 
 
 def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_stop: Callable[[], None]) -> None:
-    """Write `spec.samples` videos to outputs/samples/CHECKPOINT/ from the averaged weights just saved.
+    """Write `spec.samples` videos to outputs/samples/, each run and checkpoint in a folder of its own.
 
     The checkpoint is read back on the CPU first and the pipeline goes away afterwards, so that training's own memory
     never holds both for longer than the samples take.
@@ -27,27 +32,50 @@ def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_s
     rows = (run.held_out or list(run.plan.clips))[: run.spec.samples]
     prompts = [run.store.texts(row)[0] for row in rows]
     pipeline = load_pipeline(checkpoint, device=run.spec.device, precision=run.spec.precision)
+    folder = samples_folder(job.workspace, checkpoint.path)
     for number, prompt in enumerate(prompts):
         check_stop()
-        output = pipeline(
-            prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, seed=run.spec.seed + number,
-            progress=lambda _done, _total: check_stop(),
-        )  # fmt: skip
-        path = job.workspace.outputs / "samples" / checkpoint.path.name / f"{number}.mp4"
-        write_video(path, output.frames[0].numpy(), fps=run.fps)
-        write_json(path.with_suffix(".json"), settings_of(path, prompt, run, checkpoint, output.frames[0], number))
+        try:
+            output = pipeline(
+                prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, seed=run.spec.seed + number,
+                progress=lambda _done, _total: check_stop(),
+            )  # fmt: skip
+        except NotFinite as error:  # training has its own eye on its weights, and need not end for a video
+            job.events.warning(f"no sample of {checkpoint.path.name}: {error.message}", hint=error.hint)
+            return
+        path = folder / f"{number}.mp4"
+        write_video(path, output.frames[0].numpy(), fps=bounded(run.fps))
+        settings = settings_of(path, prompt, run, checkpoint, output.frames[0], number)
+        write_json(path.with_suffix(".json"), settings | {"job": job.directory.name})
         job.events.emit("sample", video=job.workspace.relative(path), prompt=prompt, step=checkpoint.step)
+
+
+def samples_folder(workspace: Workspace, checkpoint: Path) -> Path:
+    """Return the folder of a checkpoint's samples.
+
+    It is `outputs/samples/CHECKPOINT`; for a run that is not in `checkpoints/`,
+    `outputs/samples/ITS/FOLDER/CHECKPOINT`.
+
+    Checkpoints of two runs have the same names, so the run's folder tells their samples apart.
+    """
+    folder = Path(os.path.normpath(checkpoint.parent))
+    if folder == workspace.checkpoints:
+        return workspace.outputs / "samples" / checkpoint.name
+    own = workspace.relative(folder)
+    return workspace.outputs / "samples" / own.relative_to(own.anchor) / checkpoint.name
 
 
 def settings_of(
     path: Path, prompt: str, run: TrainingRun, checkpoint: Checkpoint, frames: Tensor, number: int
 ) -> dict[str, Any]:
-    """What stands beside a sample, in the words of `t2v generate`, which makes it again from the same checkpoint.
+    """Return what stands beside a sample.
+
+    It is in the words of `t2v generate`, which makes the sample again from the same checkpoint.
 
     frames: (frames, height, width, 3)
     """
     spec = {
-        "prompt": prompt, "seed": run.spec.seed + number, "steps": STEPS, "guidance_scale": GUIDANCE,
+        "prompt": prompt, "seed": (run.spec.seed + number) % (MAX_SEED + 1), "steps": STEPS, "guidance_scale": GUIDANCE,
         "checkpoint": str(checkpoint.path),
     }  # fmt: skip
     video = {"file": path.name, "frames": len(frames), "size": list(frames.shape[1:3]), "fps": run.fps}

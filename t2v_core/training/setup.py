@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
-from t2v_core.checkpoints import latest_checkpoint
-from t2v_core.data.batches import BatchPlan, split_held_out
-from t2v_core.data.latents import LatentStore
-from t2v_core.diffusion import Objective, make_objective
+from t2v_core.checkpoints.checkpoints import latest_checkpoint
+from t2v_core.data.store.batches import BatchPlan, split_held_out
+from t2v_core.data.store.latents import LatentStore
+from t2v_core.diffusion.objectives import Objective, make_objective
+from t2v_core.disk.files import require_writable, sweep_staging
 from t2v_core.errors import AskedWrongly
-from t2v_core.files import require_writable, sweep_staging
 from t2v_core.job import Job
 from t2v_core.memory import free_memory_bytes
 from t2v_core.models.cpu import suit_to_cpu
@@ -25,7 +26,7 @@ from t2v_core.presets import PRESET_MODELS
 from t2v_core.specs import TrainSpec
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
-from t2v_core.training.flops import flops_per_clip
+from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import adamw
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.tracker import Tracker
@@ -37,7 +38,7 @@ MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "
 
 
 def start(spec: TrainSpec, job: Job) -> TrainingRun:
-    """A fresh run. Raises AskedWrongly when the folder holds a run already."""
+    """Make a fresh run. Raises AskedWrongly when the folder holds a run already."""
     folder = job.workspace.resolve(spec.checkpoints)
     existing = latest_checkpoint(folder)
     if existing is not None:
@@ -49,9 +50,13 @@ def start(spec: TrainSpec, job: Job) -> TrainingRun:
 
 
 def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
-    """Everything at step 0; checkpoints go to `folder`."""
+    """Build everything at step 0; checkpoints go to `folder`."""
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
+    if spec.deterministic:
+        # cuBLAS reads it when it makes its first handle. https://docs.pytorch.org/docs/stable/notes/randomness.html
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:
@@ -85,6 +90,7 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         tracker=Tracker(job.directory / "tensorboard"),
         clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,
+        job=job.directory.name,
     )
 
 
@@ -133,7 +139,7 @@ def _open_store(spec: TrainSpec, job: Job) -> LatentStore:
 def model_config(
     spec: TrainSpec, shape: tuple[int, ...], *, null_length: int, text_dim: int, pooled_dim: int
 ) -> dict[str, Any]:
-    """A preset, fitted to the shapes of the data: what `make_denoiser` takes.
+    """Return a preset, fitted to the shapes of the data: what `make_denoiser` takes.
 
     shape: (frames, channels, height, width) of a latent clip
     null_length: tokens of the null prompt; text_dim, pooled_dim: sizes of token and pooled embeddings

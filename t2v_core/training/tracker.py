@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch.utils.tensorboard.writer import SummaryWriter
+
+from t2v_core.disk.files import describe_os_error
 
 
 class Tracker:
@@ -16,13 +19,28 @@ class Tracker:
         self._writer: SummaryWriter | None = None
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        """Record what is known after optimiser step number `step`."""
-        if self._writer is None:
-            self._writer = SummaryWriter(str(self.folder))
-        for name, value in values.items():
-            if name not in ("step", "total"):
-                self._writer.add_scalar(name, value, step)
+        """Record what is known after optimiser step number `step`. Raises EngineError, as for a full disk."""
+        try:
+            if self._writer is None:
+                threading.excepthook = _all_but_a_full_disk
+                self._writer = SummaryWriter(str(self.folder))
+            for name, value in values.items():
+                if name not in ("step", "total"):
+                    self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            raise describe_os_error(error, self.folder) from error
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        """Close TensorBoard's file. Raises EngineError, as for a full disk."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError as error:
+            raise describe_os_error(error, self.folder) from error
+
+
+def _all_but_a_full_disk(said: threading.ExceptHookArgs) -> None:
+    """What TensorBoard's own thread meets on the disk is raised again where it is flushed, and said there."""
+    is_its = type(said.thread).__name__ == "_AsyncWriterThread"
+    if not (is_its and isinstance(said.exc_value, OSError)):
+        threading.__excepthook__(said)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from remote.bootstrap import ensure_ready
-from remote.host_settings import LOCAL
-from remote.hosts import host_named
+from remote.host_factory import host_named
+from remote.hosts.host import Host
+from remote.hosts.settings import LOCAL
+from remote.setup.bootstrap import ensure_ready, look_beforehand
 from remote.steps import Status, StepState
 from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
-from t2v_tui.cli.run import find_workspace
+from t2v_tui.find_workspace import find_workspace
 
 STYLES = {Status.OK: "dim", Status.DONE: "green", Status.NOTE: "yellow", Status.FAILED: "red"}
 
@@ -25,6 +28,10 @@ STYLES = {Status.OK: "dim", Status.DONE: "green", Status.NOTE: "yellow", Status.
 def bootstrap(
     ctx: typer.Context,
     host: Annotated[str, typer.Option("--host", metavar="NAME", help="Host of t2v.toml.")],
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be made there, and make nothing.")] = False,
+    is_replacing: Annotated[
+        bool, typer.Option("--replace", help="Also in an environment that another workspace has installed there.")
+    ] = False,
 ) -> int:
     """Look what a host lacks for the engine, and put it there: this t2v, a virtual environment, the packages.
 
@@ -32,14 +39,19 @@ def bootstrap(
     packages are installed by a job on the host, which goes on without this terminal; `t2v logs` shows what pip says.
 
     \b
-    Example:
+    Examples:
+      t2v bootstrap --host a100-golden --dry-run
       t2v bootstrap --host a100-golden
+
+    Only .t2v/ and jobs/ in the workspace there are t2v's; whatever else lies in it stays as it is.
     """
     common: Common = ctx.obj
     if host == LOCAL:
         raise AskedWrongly("this machine is where t2v runs already", hint="t2v doctor checks it")
     workspace = find_workspace(common.workspace, os.environ)
     there = host_named(host, workspace)
+    if is_dry:
+        return _told_beforehand(there, workspace, as_json=common.as_json)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     ended: list[StepState] = []
     try:
@@ -54,7 +66,7 @@ def bootstrap(
                     line = f"{state.name:<13} {state.status:<5} {state.detail}{beside}"
                     console.print(Text(line.rstrip(), style=STYLES[state.status]))
 
-            ready = ensure_ready(there, workspace, tell=tell)
+            ready = ensure_ready(there, workspace, tell=tell, is_replacing=is_replacing)
     finally:
         there.close()
     if common.as_json:
@@ -62,4 +74,20 @@ def bootstrap(
         print(json.dumps({"release": ready.release, "has_changed": ready.has_changed, "steps": steps}, indent=2))
     else:
         print(f"{host} is ready" + ("" if ready.has_changed else "; there was nothing to do"), file=sys.stderr)
+    return 0
+
+
+def _told_beforehand(there: Host, workspace: Workspace, *, as_json: bool) -> int:
+    """What would be made, one line a thing, on stdout."""
+    try:
+        found = look_beforehand(there, workspace)
+    finally:
+        there.close()
+    if as_json:
+        print(json.dumps({"changes": [asdict(change) for change in found]}, indent=2))
+        return 0
+    for change in found:
+        print(change)
+    word = "nothing was changed" if found else f"{there.name} is ready; there is nothing to do"
+    print(f"{word}; to look, the agent (a few hundred kB) was put into ~/.cache/t2v there", file=sys.stderr)
     return 0

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from remote.errors import RemoteError
-from remote.host_settings import LOCAL
+from remote.hosts.settings import LOCAL
 from t2v_core.diagnosis.check import Check, State
-from t2v_core.doctor import examine, is_healthy, report
+from t2v_core.diagnosis.examine import examine, is_healthy, report
 from t2v_core.specs import DoctorSpec
-from t2v_core.workspace import Workspace
+from t2v_core.workspace import Workspace, expanded
 from t2v_tui.cli.main import Common
-from t2v_tui.cli.run import find_workspace
+from t2v_tui.find_workspace import find_workspace
 
 SIGNS = {State.GOOD: "✓", State.ODD: "!", State.BAD: "✗"}
 COLOURS = {State.GOOD: "32", State.ODD: "33", State.BAD: "31"}
@@ -82,8 +82,8 @@ def doctor(
 
 
 def _there(host: str, workspace: Workspace, spec: DoctorSpec) -> Iterator[Check]:
-    from remote.doctor_there import examine_host  # noqa: PLC0415 - this machine's doctor needs no SSH
-    from remote.hosts import host_named  # noqa: PLC0415
+    from remote.host_factory import host_named
+    from remote.launch.doctor import examine_host  # this machine's doctor needs no SSH
 
     with closing(host_named(host, workspace)) as there:
         yield from examine_host(there, workspace, spec)
@@ -111,7 +111,7 @@ def _shown(found: Iterator[Check], *, is_json: bool, host: str = "") -> int:
 
 def _absolute(path: Path | None) -> Path | None:
     """A relative path means the folder the command was typed in."""
-    return None if path is None else Path.cwd() / path.expanduser()
+    return None if path is None else Path.cwd() / expanded(path)
 
 
 def _columns() -> int:
@@ -123,7 +123,7 @@ def _is_coloured() -> bool:
 
 
 def lines_of(check: Check, *, columns: int, colour: bool) -> Iterator[str]:
-    """Sign, name and sentence, wrapped beside the name; the mending line whole, so that it can be copied."""
+    """Yield sign, name and sentence, wrapped beside the name; the mending line whole, so that it can be copied."""
     sign = SIGNS[check.state]
     indent = " " * (NAME_WIDTH + 3)
     wrapped = textwrap.wrap(
@@ -138,7 +138,7 @@ def lines_of(check: Check, *, columns: int, colour: bool) -> Iterator[str]:
 
 
 def summary(checks: list[Check]) -> str:
-    """`11 good, 2 want a look, 1 bad`"""
+    """Return `11 good, 2 want a look, 1 bad`"""
     words = {State.GOOD: "good", State.ODD: "to look at", State.BAD: "bad"}
     counts = {state: sum(check.state is state for check in checks) for state in State}
     return ", ".join(f"{counts[state]} {words[state]}" for state in State if counts[state])

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from remote.errors import HostKeyRefused
-from remote.host_keys import KnownHosts, fingerprint, known_hosts_file
-from remote.host_settings import HostSettings, read_hosts
-from remote.hosts import host_named
-from t2v_core.errors import AskedWrongly
+from remote.host_factory import host_named
+from remote.hosts.known_hosts import KnownHosts, fingerprint, known_hosts_file
+from remote.hosts.settings import HostSettings, read_hosts
+from t2v_core.errors import AskedWrongly, EngineError
 from t2v_tui.cli.main import Common
-from t2v_tui.cli.run import find_workspace
+from t2v_tui.find_workspace import find_workspace
 
 
 def list_hosts(ctx: typer.Context) -> int:
@@ -37,10 +37,7 @@ def list_hosts(ctx: typer.Context) -> int:
     """
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
-    rows = [
-        _vm_row(name, settings) if settings.provider == "gcloud" else _ssh_row(name, settings)
-        for name, settings in read_hosts(workspace).items()
-    ]
+    rows = [_row(name, settings) for name, settings in read_hosts(workspace).items()]
     if common.as_json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -49,20 +46,32 @@ def list_hosts(ctx: typer.Context) -> int:
     for row in rows:
         who = f"{row['user']}@" if row["user"] else ""
         print(f"{row['host']}\t{who}{row['route']}\t{' '.join(row['pinned']) or 'no key pinned'}")
+    for trouble in dict.fromkeys(row["trouble"] for row in rows if row.get("trouble")):
+        print(trouble, file=sys.stderr)
     return 0
 
 
+def _row(name: str, settings: HostSettings) -> dict[str, Any]:
+    """What is wrong with one host is said beside it, and the others are listed all the same."""
+    try:
+        return _vm_row(name, settings) if settings.provider == "gcloud" else _ssh_row(name, settings)
+    except EngineError as error:
+        trouble = f"{name}: {error.message}" + (f"; {error.hint}" if error.hint else "")
+        return {"host": name, "route": "?", "user": settings.user or "", "pinned": [], "trouble": trouble}
+
+
 def _ssh_row(name: str, settings: HostSettings) -> dict[str, Any]:
-    from remote.ssh import SSHHost  # noqa: PLC0415 - only a host's settings are needed to show --help
+    from remote.hosts.ssh import SSHHost  # only a host's settings are needed to show --help
 
     host = SSHHost(name, settings)
-    pinned = [fingerprint(key) for key in host.known_hosts.pinned(host.key_name)]
-    return {"host": name, "route": str(host.route), "user": host.user, "pinned": pinned}
+    pinned, trouble = [fingerprint(key) for key in host.keys.taken], host.config.trouble
+    row = {"host": name, "route": str(host.route), "user": host.user, "pinned": pinned}
+    return row | ({"trouble": trouble} if trouble else {})
 
 
 def _vm_row(name: str, settings: HostSettings) -> dict[str, Any]:
     """Without asking the cloud, so the id that its keys are pinned under is not known."""
-    from remote.vms import vm_of  # noqa: PLC0415
+    from remote.gce.settings import vm_of
 
     vm = vm_of(name, settings)
     known = KnownHosts(known_hosts_file())
@@ -91,8 +100,8 @@ def trust(
       t2v host trust a100-golden
       t2v host trust a100-golden --fingerprint SHA256:47DEQpj8HBSa…
     """
-    from remote.link import shown_key  # noqa: PLC0415 - paramiko, 0.3 s
-    from remote.ssh import SSHHost  # noqa: PLC0415
+    from remote.hosts.ssh import SSHHost
+    from remote.hosts.ssh_connection import shown_key  # paramiko, 0.3 s
 
     common: Common = ctx.obj
     host = host_named(name, find_workspace(common.workspace, os.environ))

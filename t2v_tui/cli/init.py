@@ -10,64 +10,10 @@ from typing import Annotated
 
 import typer
 
-from t2v_core.files import staged_file
-from t2v_core.workspace import Workspace
+from t2v_core.disk.plain_toml import read_toml
+from t2v_core.workspace import Workspace, followed
 from t2v_tui.cli.main import Common
-
-_HEAD = """\
-# Settings of this t2v workspace. Flags and T2V_* variables go before them; paths are relative to this file.
-# A key at the top holds for every command that has such a setting; a section below holds for one command.
-# `t2v COMMAND --help` lists what each command can be told: --batch-size there is batch_size here.
-
-"""
-
-REAL = (
-    _HEAD
-    + """\
-data = "data/msr-vtt"                           # videos/ and annotations/ inside
-vae = "stabilityai/sd-vae-ft-mse"               # hub id, or a local folder
-text_encoder = "openai/clip-vit-base-patch32"   # hub id, or a local folder
-# device = "cuda"                               # auto, cpu, cuda, mps
-# precision = "bf16"                            # auto, fp32, bf16, fp16
-# checkpoints = "checkpoints"
-
-[preprocess]
-# frames = 16
-# size = 256
-
-[train]
-preset = "base"                                 # seed, base, tiny, unet3d or unet3d-tiny
-# epochs = 100
-# batch_size = 2
-
-[generate]
-# steps = 20
-# guidance_scale = 2.0
-"""
-)
-
-SHAPES = (
-    _HEAD
-    + """\
-# The built-in world, with the encoders that come with t2v: nothing to download.
-data = "data/shapes"
-vae = "embedded"
-text_encoder = "embedded"
-# device = "cpu"                                # auto, cpu, cuda, mps
-
-[preprocess]
-frames = 8
-size = 64
-
-[train]
-preset = "tiny"                                 # a million weights: minutes on a CPU
-# epochs = 40
-
-[generate]
-# steps = 20
-# guidance_scale = 2.0
-"""
-)
+from t2v_tui.new_workspace import make_workspace
 
 
 def init(
@@ -92,25 +38,14 @@ def init(
     """
     common: Common = ctx.obj
     asked = directory or common.workspace or Path(os.environ.get("T2V_WORKSPACE") or ".")
-    workspace = Workspace(asked.expanduser().resolve())
+    workspace = Workspace(followed(asked))
     is_new = make_workspace(workspace, shapes=shapes)
     say(f"{'wrote' if is_new else 'kept'} {workspace.settings_file}")
-    is_for_shapes = 'data = "data/shapes"' in workspace.settings_file.read_text()
+    is_for_shapes = 'data = "data/shapes"' in read_toml(workspace.settings_file)[0]
     for line in _next_commands(workspace, shapes=is_for_shapes):
         say(line)
     print(workspace.root)
     return 0
-
-
-def make_workspace(workspace: Workspace, *, shapes: bool) -> bool:
-    """Make what is missing; return False when there was a t2v.toml, which stays as it is."""
-    is_new = not workspace.settings_file.exists()
-    if is_new:
-        with staged_file(workspace.settings_file) as partial:
-            partial.write_text(SHAPES if shapes else REAL)
-    for folder in (workspace.root / "data", workspace.checkpoints, workspace.outputs, workspace.jobs):
-        folder.mkdir(parents=True, exist_ok=True)
-    return is_new
 
 
 def _next_commands(workspace: Workspace, *, shapes: bool) -> list[str]:
@@ -125,4 +60,5 @@ def _next_commands(workspace: Workspace, *, shapes: bool) -> list[str]:
 
 
 def say(text: str) -> None:
+    """Write a line to stderr."""
     print(text, file=sys.stderr)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ WIDTH = {"max_content_width": 100}
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command lies, `module:function`, and its line in the list."""
+    """Where a command lies, `module:function` below t2v_tui.cli, and its line in the list."""
 
     target: str
     summary: str
@@ -34,16 +35,17 @@ class LazyGroup(TyperGroup):
     entries: ClassVar[dict[str, Entry]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of `entries`, then of those that were added in the usual way."""
         return [*self.entries, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A stand-in with name and summary, which is all that a list of commands shows."""
+        """Return a stand-in with name and summary, which is all that a list of commands shows."""
         if cmd_name in self.entries:
             return TyperCommand(cmd_name, help=self.entries[cmd_name].summary)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command itself, imported now."""
+        """Return the command itself, imported now. Raises UnknownCommand, with the nearest name there is."""
         name = args[0]
         if name in self.entries:
             return name, load(name, self.entries[name]), args[1:]
@@ -58,12 +60,19 @@ class UnknownCommand(typer.BadParameter):
     """A command that does not exist."""
 
     def format_message(self) -> str:
+        """Return the sentence as it is, without the parser's words around it."""
         return self.message
 
 
-def load(name: str, entry: Entry) -> Any:
-    """Import `module:function` and make a command of it."""
+def function_of(entry: Entry) -> Callable[..., None]:
+    """Import a command's module and return its function."""
     module, _, function = entry.target.partition(":")
+    found: Callable[..., None] = getattr(importlib.import_module(f"t2v_tui.cli.{module}"), function)
+    return found
+
+
+def load(name: str, entry: Entry) -> Any:
+    """Import a command's function and make a command of it."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, context_settings=WIDTH)(getattr(importlib.import_module(module), function))
+    app.command(name, context_settings=WIDTH)(function_of(entry))
     return typer.main.get_command(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -31,54 +32,62 @@ Exit codes: 0 done, 1 the work failed, 2 asked wrongly, 3 host unreachable, 4 st
 
 class _Commands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
-        "init": Entry("t2v_tui.cli.init:init", "Make a workspace: folders and a commented t2v.toml."),
-        "demo": Entry("t2v_tui.cli.demo:demo", "The whole job on the built-in world, in a few minutes."),
-        "preprocess": Entry("t2v_tui.cli.verbs:preprocess", "Turn clips and captions into what training reads."),
-        "doctor": Entry("t2v_tui.cli.doctor:doctor", "Check everything, and say how to mend what is wrong."),
-        "estimate": Entry("t2v_tui.cli.verbs:estimate", "Will it fit, how long, how much? Before training."),
-        "train": Entry("t2v_tui.cli.verbs:train", "Train a model, or go on training it."),
-        "generate": Entry("t2v_tui.cli.verbs:generate", "Make a video from a prompt."),
-        "add-noise": Entry("t2v_tui.cli.verbs:add_noise", "Mix noise into a video."),
-        "refine": Entry("t2v_tui.cli.verbs:refine", "Clean up or change a video, towards a prompt."),
-        "evaluate": Entry("t2v_tui.cli.verbs:evaluate", "Score a model on test captions."),
-        "status": Entry("t2v_tui.cli.status:status", "What runs, what it costs, when it stops."),
-        "jobs": Entry("t2v_tui.cli.jobs:jobs", "What runs and ran, here and on other machines."),
-        "attach": Entry("t2v_tui.cli.jobs:attach", "Watch a job to its end."),
-        "logs": Entry("t2v_tui.cli.jobs:logs", "Show a job's log."),
-        "stop": Entry("t2v_tui.cli.jobs:stop", "End a job."),
-        "pull": Entry("t2v_tui.cli.transfer:pull", "Bring files home from another machine, verified."),
-        "push": Entry("t2v_tui.cli.transfer:push", "Bring code, data or videos to another machine."),
-        "trash": Entry("t2v_tui.cli.trash:trash", "What was deleted here from the terminal UI, and the way back."),
-        "bootstrap": Entry("t2v_tui.cli.bootstrap:bootstrap", "Make another machine ready for the engine."),
+        "init": Entry("init:init", "Make a workspace: folders and a commented t2v.toml."),
+        "demo": Entry("engine.demo:demo", "The whole job on the built-in world, in a few minutes."),
+        "preprocess": Entry("engine.verbs:preprocess", "Turn clips and captions into what training reads."),
+        "doctor": Entry("doctor:doctor", "Check everything, and say how to mend what is wrong."),
+        "estimate": Entry("engine.verbs:estimate", "Will it fit, how long, how much? Before training."),
+        "import-checkpoint": Entry(
+            "engine.verbs:import_checkpoint",
+            "Make checkpoints of ours from the previous system's .pt files.",
+        ),
+        "train": Entry("engine.verbs:train", "Train a model, or go on training it."),
+        "verify-resume": Entry("engine.verbs:verify_resume", "Prove that a killed training resumes exactly."),
+        "generate": Entry("engine.verbs:generate", "Make a video from a prompt."),
+        "add-noise": Entry("engine.verbs:add_noise", "Mix noise into a video."),
+        "refine": Entry("engine.verbs:refine", "Clean up or change a video, towards a prompt."),
+        "evaluate": Entry("engine.verbs:evaluate", "Score a model on test captions."),
+        "web": Entry("engine.web:web", "Open a page for a browser: generate, refine and look at videos."),
+        "status": Entry("jobs.status:status", "What runs, what it costs, when it stops."),
+        "jobs": Entry("jobs.commands:jobs", "What runs and ran, here and on other machines."),
+        "attach": Entry("jobs.commands:attach", "Watch a job to its end."),
+        "logs": Entry("jobs.commands:logs", "Show a job's log."),
+        "stop": Entry("jobs.commands:stop", "End a job."),
+        "pull": Entry("transfer:pull", "Bring files home from another machine, verified."),
+        "push": Entry("transfer:push", "Bring code, data or videos to another machine."),
+        "trash": Entry("trash:trash", "What was deleted here from the terminal UI, and the way back."),
+        "ls": Entry("ls:ls", "What lies in a folder, here or on another machine."),
+        "bootstrap": Entry("bootstrap:bootstrap", "Make another machine ready for the engine."),
     }
 
 
 class _DataCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
-        "shapes": Entry("t2v_tui.cli.verbs:shapes", "Make the built-in world: captioned clips of moving shapes."),
-        "check": Entry("t2v_tui.cli.verbs:check", "Decode every clip once and report what is there and what is wrong."),
-        "manifest": Entry("t2v_tui.cli.verbs:manifest", "Write annotations of any form as JSON lines."),
+        "shapes": Entry("engine.verbs:shapes", "Make the built-in world: captioned clips of moving shapes."),
+        "check": Entry("engine.verbs:check", "Decode every clip once and report what is there and what is wrong."),
+        "manifest": Entry("engine.verbs:manifest", "Write annotations of any form as JSON lines."),
         "import-latents": Entry(
-            "t2v_tui.cli.verbs:import_latents", "Turn the previous system's .pt folders into what training reads."
+            "engine.verbs:import_latents",
+            "Turn the previous system's .pt folders into what training reads.",
         ),
     }
 
 
 class _HostCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
-        "list": Entry("t2v_tui.cli.hosts:list_hosts", "The hosts of t2v.toml and the keys pinned for them."),
-        "trust": Entry("t2v_tui.cli.hosts:trust", "Compare a host's key and pin it."),
+        "list": Entry("hosts:list_hosts", "The hosts of t2v.toml and the keys pinned for them."),
+        "trust": Entry("hosts:trust", "Compare a host's key and pin it."),
     }
 
 
 class _VmCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
-        "status": Entry("t2v_tui.cli.vm:status", "How a VM stands, and whether its SSH server answers."),
-        "start": Entry("t2v_tui.cli.vm:start", "Start a VM, and wait until it lets us in."),
-        "stop": Entry("t2v_tui.cli.vm:stop", "Stop a VM; said when the cloud has confirmed it."),
-        "keep": Entry("t2v_tui.cli.vm_cost:keep", "Keep a VM from stopping itself for a while."),
-        "cost": Entry("t2v_tui.cli.vm_cost:cost", "What a VM costs: now, today, and while it is stopped."),
-        "list": Entry("t2v_tui.cli.vm:list_", "Every VM of the project."),
+        "status": Entry("vm.commands:status", "How a VM stands, and whether its SSH server answers."),
+        "start": Entry("vm.commands:start", "Start a VM, and wait until it lets us in."),
+        "stop": Entry("vm.commands:stop", "Stop a VM; said when the cloud has confirmed it."),
+        "keep": Entry("vm.cost:keep", "Keep a VM from stopping itself for a while."),
+        "cost": Entry("vm.cost:cost", "What a VM costs: now, today, and while it is stopped."),
+        "list": Entry("vm.commands:list_", "Every VM of the project."),
     }
 
 
@@ -148,6 +157,31 @@ _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure is a sentence, never a traceback."""
+    code = _answered(arguments)
+    trouble = _trouble_of_stdout()
+    return code if trouble is None else _of_stdout(trouble, code)
+
+
+def _trouble_of_stdout() -> OSError | None:
+    """Why what was said on stdout did not get there; from then on it goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
+
+
+def _of_stdout(trouble: OSError, code: int) -> int:
+    """Whoever closed a pipe has read enough; a disk that is full lost what was said."""
+    if isinstance(trouble, BrokenPipeError):
+        return 0
+    return _fail(
+        f"stdout takes nothing more: {trouble.strerror}", "what was asked is done; say it elsewhere", code or 1
+    )
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in ([], ["data"], ["host"], ["vm"]):
         arguments = [*arguments, "--help"]
@@ -163,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_words(message: str) -> str:
-    """The parser's English as one sentence of ours."""
+    """Return the parser's English as one sentence of ours."""
     message = re.sub(r"^No such option: (\S+?)\.?(?=\s|$)", r"there is no option \1", message)
     message = re.sub(r"^Missing (?:argument|option|parameter) '?([^'.]+)'?\.?", r"\1 is missing", message.strip())
     message = re.sub(r"\(Possible options: ([^)]+)\)", r"(there is: \1)", message)
@@ -175,6 +209,13 @@ def _unexpected(error: Exception) -> int:
     message = getattr(error, "message", None)
     if isinstance(message, str):
         return _fail(message, str(getattr(error, "hint", "")), int(getattr(error, "exit_code", 1)))
+    if isinstance(error, OSError):
+        from t2v_core.disk.files import wrong_place  # only an error needs it
+
+        if trouble := _trouble_of_stdout():
+            return _of_stdout(trouble, 1)
+        if wrong := wrong_place(error):
+            return _fail(wrong.message, wrong.hint, wrong.exit_code)
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
@@ -183,7 +224,9 @@ def _unexpected(error: Exception) -> int:
 
 
 def _fail(message: str, hint: str, code: int) -> int:
-    print(f"error: {message}" + (f"\nhint:  {hint}" if hint else ""), file=sys.stderr)
+    from t2v_core.disk.plain_text import for_terminal, in_short  # only an error needs it
+
+    print(in_short(for_terminal(f"error: {message}" + (f"\nhint:  {hint}" if hint else ""))), file=sys.stderr)
     return code
 
 

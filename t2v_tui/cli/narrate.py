@@ -12,8 +12,11 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from t2v_core.disk.opening import MOST_BYTES
+from t2v_core.disk.plain_json import Cutter
+from t2v_core.disk.plain_text import for_terminal
 from t2v_core.events import Event
-from t2v_tui.words import duration
+from t2v_tui.text.format import duration
 
 # A log that is read later wants a few lines a minute, not one a step.
 PLAIN_INTERVAL_S = 5.0
@@ -28,12 +31,15 @@ class Narrator(Protocol):
     def say(self, text: str, style: str = "") -> None:
         """Write one line; `style` is Rich's, and nothing where there is no colour."""
 
+    def log(self, line: str) -> None:
+        """Show a line of the engine's log, for `--verbose`."""
+
     def close(self) -> None:
         """Leave the terminal as it was."""
 
 
 def narrator() -> Narrator:
-    """The one that fits stderr."""
+    """Return the one that fits stderr."""
     is_terminal = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "")
     return TerminalNarrator() if is_terminal else PlainNarrator(sys.stderr)
 
@@ -45,24 +51,26 @@ class Pace:
         self._reports: deque[tuple[float, float]] = deque(maxlen=100)
 
     def report(self, t: float, done: float) -> None:
+        """Note how much was done at `t`, in seconds; when that is less than before, it begins anew."""
         if self._reports and done < self._reports[-1][1]:
             self._reports.clear()
         self._reports.append((t, done))
 
     def per_s(self) -> float | None:
-        """None until two reports tell."""
+        """Return the rate a second; None until two reports tell."""
         if len(self._reports) < 2:
             return None
         (t0, first), (t1, last) = self._reports[0], self._reports[-1]
         return (last - first) / (t1 - t0) if t1 > t0 and last > first else None
 
     def time_left(self, total: float) -> str:
+        """Return `3:12 left`; empty while the rate is not known."""
         rate = self.per_s()
         return f"{duration((total - self._reports[-1][1]) / rate)} left" if rate else ""
 
 
 def counted(event: Event) -> tuple[float, float] | None:
-    """(done, total) of a progress or step event."""
+    """Return (done, total) of a progress or step event; None when it counts nothing."""
     done = event.fields.get("done" if event.kind == "progress" else "step")
     total = event.fields.get("total")
     is_counted = isinstance(done, int | float) and isinstance(total, int | float)
@@ -70,7 +78,7 @@ def counted(event: Event) -> tuple[float, float] | None:
 
 
 def figures(event: Event, pace: Pace, total: float) -> str:
-    """What stands beside the bar: `loss 0.312 · 45.1 samples/s · 3:12 left`."""
+    """Return what stands beside the bar: `loss 0.312 · 45.1 samples/s · 3:12 left`."""
     fields = event.fields
     if event.kind == "step":
         loss, speed = fields.get("loss"), fields.get("samples_per_s")
@@ -83,7 +91,7 @@ def figures(event: Event, pace: Pace, total: float) -> str:
 
 
 def sentence(event: Event) -> tuple[str, str] | None:
-    """The line and its style for an event that is told once; None for those that move a bar or end the job."""
+    """Return the line and its style for an event that is told once; None for one that moves a bar or ends the job."""
     fields = event.fields
     match event.kind:
         case "stage":
@@ -111,6 +119,7 @@ class PlainNarrator:
         self._pace = Pace()
 
     def show(self, event: Event) -> None:
+        """Write the line of an event; progress at most every 5 s, and always its end."""
         if told := sentence(event):
             self.say(told[0])
         if event.kind == "stage":
@@ -126,10 +135,15 @@ class PlainNarrator:
             self.say(f"  {done:g} of {total:g} {unit}  {figures(event, self._pace, total)}".rstrip())
 
     def say(self, text: str, style: str = "") -> None:  # noqa: ARG002  a plain line has no style
-        print(text, file=self._stream, flush=True)
+        """Write one line, whatever its style."""
+        print(for_terminal(text), file=self._stream, flush=True)
+
+    def log(self, line: str) -> None:
+        """Write a line of the engine's log, with a bar before it."""
+        self.say(f"  │ {line}")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 class TerminalNarrator:
@@ -144,6 +158,7 @@ class TerminalNarrator:
         self._pace = Pace()
 
     def show(self, event: Event) -> None:
+        """Write the line of an event above the bar, or move the bar."""
         if told := sentence(event):
             self.say(*told)
         if event.kind == "stage":
@@ -166,9 +181,15 @@ class TerminalNarrator:
             self._task = None
 
     def say(self, text: str, style: str = "") -> None:
-        self._console.print(text, style=style or None, markup=False, soft_wrap=True)
+        """Write one line above the bar, in a style of Rich's."""
+        self._console.print(for_terminal(text), style=style or None, markup=False, soft_wrap=True)
+
+    def log(self, line: str) -> None:
+        """Write a line of the engine's log above the bar, dim."""
+        self.say(f"  │ {line}", "dim")
 
     def close(self) -> None:
+        """Stop the bar and take it off the terminal."""
         self._progress.stop()
 
 
@@ -178,13 +199,14 @@ class LogTail:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._offset = 0
+        self._cutter = Cutter()
 
     def lines(self) -> list[str]:
+        """Return the lines that became whole since the last look; none while there is no log."""
         if not self._file.exists():
             return []
         with self._file.open("rb") as log:
             log.seek(self._offset)
-            data = log.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole.decode(errors="replace").splitlines()
+            data = log.read(MOST_BYTES)
+        self._offset += len(data)
+        return [line for whole in self._cutter.take(data) for line in whole.decode(errors="replace").splitlines()]

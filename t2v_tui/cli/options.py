@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from t2v_core.presets import PRESET_TRAINING
 from t2v_core.settings import flag_name
 from t2v_core.specs import SPECS
+from t2v_core.workspace import expanded
 
 # More ways to type a flag.
 ALIASES: dict[str, tuple[str, ...]] = {"output": ("-o",), "guidance_scale": ("--guidance",)}
@@ -22,7 +23,7 @@ _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
 def parameters(verb: str, positional: tuple[str, ...]) -> list[inspect.Parameter]:
-    """The spec's fields as parameters of a Typer command, those of `positional` first and in that order.
+    """Return the spec's fields as parameters of a Typer command, those of `positional` first and in that order.
 
     Values stay text: pydantic parses them, wherever they come from, and says what is wrong in one way.
     """
@@ -34,9 +35,9 @@ def parameters(verb: str, positional: tuple[str, ...]) -> list[inspect.Parameter
 def _parameter(verb: str, name: str, field: FieldInfo, *, is_positional: bool) -> inspect.Parameter:
     default: Any
     if is_positional:
-        annotation: Any = str if field.is_required() else str | None
+        annotation: Any = str | None  # a required one may stand in named settings: see `t2v_tui.cli.engine.verbs`
         default = typer.Argument(
-            ... if field.is_required() else None,
+            None,
             metavar=name.upper(),
             help=_help(verb, name, field),
             show_default=False,
@@ -51,7 +52,7 @@ def _parameter(verb: str, name: str, field: FieldInfo, *, is_positional: bool) -
             None,
             flag_name(name),
             *ALIASES.get(name, ()),
-            metavar=_metavar(field),
+            metavar=metavar(field),
             help=_help(verb, name, field),
             show_default=False,
         )
@@ -68,7 +69,7 @@ def with_signature(function: Callable[..., int], extra: list[inspect.Parameter])
 
 
 def as_meant_here(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that were given, with paths that hold wherever the engine runs.
+    """Return the flags that were given, with paths that hold wherever the engine runs.
 
     A relative path means the folder the command was typed in; 'embedded' and hub ids are no paths.
     """
@@ -77,7 +78,7 @@ def as_meant_here(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_meant_there(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that were given, for another host: a relative path is one of the workspace there."""
+    """Return the flags that were given, for another host: a relative path is one of the workspace there."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -88,7 +89,7 @@ def _absolute(field: FieldInfo, value: Any) -> Any:
     is_encoder = "local folder" in (field.description or "") or "folder or" in (field.description or "")
     # A folder of ours beats a hub id of the same name only when it is there, or is written as a path.
     if is_path or (is_encoder and (value.startswith((".", "~")) or Path(value).is_dir())):
-        return os.path.abspath(Path(value).expanduser())  # noqa: PTH100  resolve() would follow links
+        return os.path.abspath(expanded(Path(value)))  # noqa: PTH100  resolve() would follow links
     return value
 
 
@@ -100,18 +101,20 @@ def _choices(field: FieldInfo) -> list[str]:
     return [str(choice) for choice in get_args(field.annotation)] if get_origin(field.annotation) is Literal else []
 
 
-def _metavar(field: FieldInfo) -> str:
+def metavar(field: FieldInfo) -> str:
+    """Return the field's choices, as `auto|cpu`, else a word for its type."""
     if choices := _choices(field):
         return "|".join(choices)
     return next((_METAVARS[kind] for kind in _types(field) if kind in _METAVARS), "TEXT")
 
 
 def _help(verb: str, name: str, field: FieldInfo) -> str:
-    facts = [text for text in (_range(field), _default(verb, name, field)) if text]
+    facts = [text for text in (allowed_range(field), default_words(verb, name, field)) if text]
     return " ".join([field.description or "", *(f"[{fact}]" for fact in facts)]).strip()
 
 
-def _range(field: FieldInfo) -> str:
+def allowed_range(field: FieldInfo) -> str:
+    """Return the range of a number, as `0 … 1` or `≥ 1`; empty when it has none."""
     limits = {key: getattr(limit, key) for limit in field.metadata for key in _BOUNDS if hasattr(limit, key)}
     numbers = [value for key, value in limits.items() if key in ("ge", "le")]
     if len(numbers) == 2:
@@ -125,8 +128,8 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\u00a0")
 
 
-def _default(verb: str, name: str, field: FieldInfo) -> str:
-    """The default as typed; a field whose default is None says in its description what then happens."""
+def default_words(verb: str, name: str, field: FieldInfo) -> str:
+    """Return the default as typed; a field whose default is None says in its description what then happens."""
     if field.is_required():
         return ""
     by_preset = PRESET_TRAINING if verb in ("train", "estimate") else {}

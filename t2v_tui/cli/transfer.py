@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from remote.host_jobs import HostJobs
-from remote.host_settings import LOCAL, read_hosts
-from remote.hosts import host_named
-from remote.transfer.plan import WORDS, Plan, Standing, plan_pull
+from remote.host_factory import host_named
+from remote.hosts.settings import LOCAL, read_hosts
+from remote.jobs.client import HostJobs
+from remote.transfer.plan.pull_plan import WORDS, Plan, Standing, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.streams import WINDOW_BYTES
 from t2v_core.errors import AskedWrongly
 from t2v_core.events import Event
 from t2v_core.workspace import Workspace
+from t2v_tui.cli.engine.run import INTERRUPTED
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator, narrator
-from t2v_tui.cli.run import INTERRUPTED, find_workspace
-from t2v_tui.words import duration, size, usd
+from t2v_tui.find_workspace import find_workspace
+from t2v_tui.text.format import duration, size, usd
 
 EVERYTHING = ("checkpoints", "videos", "logs")
 WATCHED = ("checkpoints", "videos")
@@ -37,7 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to st
 
 
 if TYPE_CHECKING:
-    from remote.transfer.push_plan import PushPlan
+    from remote.transfer.plan.push_plan import PushPlan
 
 
 @dataclass
@@ -58,7 +59,9 @@ def pull(
     ctx: typer.Context,
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WHAT...", help="checkpoints, videos, logs, or paths of the workspace there."),
+        typer.Argument(
+            metavar="WHAT...", help="checkpoints, a checkpoint's name, videos, logs, or paths of the workspace there."
+        ),
     ] = None,
     host: HostOption = None,
     is_latest: Annotated[bool, typer.Option("--latest", help="Of the checkpoints only the newest.")] = False,
@@ -70,6 +73,9 @@ def pull(
     is_replacing: Annotated[
         bool, typer.Option("--replace", help="Also over what has the same name here and did not come from there.")
     ] = False,
+    is_anyones: Annotated[
+        bool, typer.Option("--anyones", help="Also what another workspace made, which shares the host's folder.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Bring files home from a host: verified, then renamed. Only finished ones; what is here already is not sent.
@@ -79,6 +85,7 @@ def pull(
     \b
     Examples:
       t2v pull checkpoints --latest
+      t2v pull checkpoint_epoch_100.pt
       t2v pull videos --host a100-golden
       t2v pull data/msr-vtt/annotations --dry-run
       t2v pull --watch
@@ -92,7 +99,9 @@ def pull(
     if is_watching:
         work = partial(_watch, words=words, is_latest=is_latest)
     else:
-        work = partial(_pull, words=words, is_latest=is_latest, is_dry=is_dry, is_replacing=is_replacing)
+        work = partial(
+            _pull, words=words, is_latest=is_latest, is_dry=is_dry, is_replacing=is_replacing, is_anyones=is_anyones
+        )
     return _carried_out(work, ctx.obj, host, kept="came", as_json=as_json)
 
 
@@ -147,7 +156,7 @@ def _carried_out(
 
 
 def which_host(name: str | None, workspace: Workspace) -> str:
-    """The host that is meant. Raises AskedWrongly when none was named and there is not exactly one."""
+    """Return the host that is meant. Raises AskedWrongly when none was named and there is not exactly one."""
     if name == LOCAL:
         raise AskedWrongly("this machine has the files already", hint="--host NAME, of t2v.toml")
     hosts = list(read_hosts(workspace))
@@ -159,20 +168,20 @@ def which_host(name: str | None, workspace: Workspace) -> str:
 
 def _pull(
     jobs: HostJobs, teller: Narrator, outcome: Outcome, *,
-    words: Sequence[str], is_latest: bool, is_dry: bool, is_replacing: bool,
+    words: Sequence[str], is_latest: bool, is_dry: bool, is_replacing: bool, is_anyones: bool,
 ) -> None:  # fmt: skip
     files = [word for word in words if word != "logs"]
     if files:
-        plan = plan_pull(jobs, files, is_latest=is_latest, is_replacing=is_replacing)
+        plan = plan_pull(jobs, files, is_latest=is_latest, is_replacing=is_replacing, is_anyones=is_anyones)
         tell_plan(plan, teller, outcome)
         if is_dry:
             outcome.paths += [str(item.path) for item in plan.needed]
         elif plan.needed:
-            from remote.transfer.pull import Pulling  # noqa: PLC0415 - mostly there is nothing to do
+            from remote.transfer.pull import Pulling  # mostly there is nothing to do
 
             _follow(Pulling(jobs, plan), teller, outcome)
     if "logs" in words:
-        from remote.transfer.logs_home import PullingLogs  # noqa: PLC0415
+        from remote.transfer.logs_home import PullingLogs
 
         logs = PullingLogs(jobs)
         teller.say(f"logs of {len(logs.rows)} jobs: {size(logs.to_send)}", "dim")
@@ -181,7 +190,7 @@ def _pull(
 
 
 def _watch(jobs: HostJobs, teller: Narrator, outcome: Outcome, *, words: Sequence[str], is_latest: bool) -> None:
-    from remote.transfer.watching import Watching  # noqa: PLC0415
+    from remote.transfer.watching import Watching
 
     files = [word for word in words if word != "logs"]
     teller.say(f"watching {', '.join(files)} of {jobs.host.name} until no job runs there; Ctrl-C leaves it", "dim")
@@ -191,8 +200,8 @@ def _watch(jobs: HostJobs, teller: Narrator, outcome: Outcome, *, words: Sequenc
 def _push(
     jobs: HostJobs, teller: Narrator, outcome: Outcome, *, what: Sequence[str], is_dry: bool, is_replacing: bool
 ) -> None:
-    from remote.transfer.push import Pushing  # noqa: PLC0415
-    from remote.transfer.push_plan import plan_push  # noqa: PLC0415
+    from remote.transfer.plan.push_plan import plan_push
+    from remote.transfer.push import Pushing
 
     plan = plan_push(jobs, what, is_replacing=is_replacing)
     tell_push_plan(plan, teller, outcome)
@@ -224,14 +233,14 @@ def _follow(moving: Moving, teller: Narrator, outcome: Outcome) -> None:
 
 
 def bar(row: TransferProgress) -> Event:
-    """A row as the narrators show progress."""
+    """Return a row as the narrators show progress."""
     unit, amount = ("GB", 1e9) if row.total_bytes >= 2e9 else ("MB", 1e6)
     done, total = (round(number / amount, 2 if unit == "GB" else 1) for number in (row.done_bytes, row.total_bytes))
     return Event(time.time(), "progress", {"done": min(done, total), "total": total, "unit": unit})
 
 
 def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
-    """What would come, how long it takes, what it costs; and what will not."""
+    """Say what would come, how long it takes, what it costs; and what will not."""
     here = [item for item in plan.items if item.standing is Standing.HERE]
     outcome.unchanged += len(here)
     for path, why in plan.passed_over:
@@ -254,11 +263,16 @@ def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
 
 
 def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
-    """The same for what would go."""
+    """Say the same for what would go."""
     outcome.unchanged += plan.total_files - len(plan.needed) - len(plan.refused)
     for path, why in plan.passed_over:
         teller.say(f"passed over: {path}: {why}", "dim")
     outcome.refused += [f"{path} on {plan.host} is left alone: {why}; see --replace" for path, why in plan.refused]
+    if plan.is_shared:
+        own = f"a workdir of its own in [host.{plan.host}] keeps the two apart"
+        teller.say(
+            f"another workspace shares this folder of {plan.host}: {own}; --replace takes its files over", "yellow"
+        )
     parts = [f"{len(plan.needed)} of {plan.total_files} files to go, {size(plan.to_send)}"]
     parts += [f"{len(plan.gone)} to be removed there, which were pushed before and are no more"] if plan.gone else []
     parts += [f"about {duration(plan.seconds)}"] if plan.needed and plan.seconds is not None else []
@@ -266,7 +280,7 @@ def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
 
 
 def told(outcome: Outcome, workspace: Workspace, teller: Narrator, *, as_json: bool) -> int:
-    """The end of a command: refusals and a line to stderr, the paths to stdout; returns the exit code."""
+    """Say how a command ended: refusals and a line to stderr, the paths to stdout; returns the exit code."""
     seconds = time.monotonic() - outcome.began
     for sentence in outcome.refused:
         teller.say(f"refused: {sentence}", "red")
@@ -287,4 +301,6 @@ class Moving(Protocol):
 
     def __iter__(self) -> Iterator[TransferProgress]: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the transfer."""
+        ...

@@ -14,9 +14,9 @@ import typer
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
-from t2v_tui.cli.run import find_workspace
-from t2v_tui.trash import KEPT_S, Deleted, bring_back, deleted, empty
-from t2v_tui.words import ago, size
+from t2v_tui.find_workspace import find_workspace
+from t2v_tui.library.trash import KEPT_S, Deleted, bring_back, deleted, empty
+from t2v_tui.text.format import ago, size
 
 
 def trash(

@@ -1,7 +1,7 @@
 """The screens: one file and one `.tcss` each. This is how one plugs in.
 
-**Registered** by a line in `SCREENS` below: its name, digit, titles, and `module:Class`. It is imported when it is
-shown first, so a screen may import what it needs; still never torch, numpy, google or paramiko.
+**Registered** by a line in `SCREENS` of registry.py: its name, digit, titles, and `module:Class`. It is imported when
+it is shown first, so a screen may import what it needs; still never torch, numpy, google or paramiko.
 
 **Made** as a child of `Cockpit` (screens/base.py), which brings headline, tabs, footer and the keys:
 
@@ -19,10 +19,10 @@ shown first, so a screen may import what it needs; still never torch, numpy, goo
         def arrive(self, arrival: object) -> None:               # GoTo("vid2vid", Path(...)) hands the path over
             ...
 
-**State**: `show` is given all of it (state.py); `self.cockpit.state` is the same. It is frozen: never kept, never
+**State**: `show` is given all of it (store/state.py); `self.cockpit.state` is the same. It is frozen: never kept, never
 changed. What no state has (the list of its files) a screen reads in a worker of its own and keeps itself.
 
-**Services**: `self.cockpit.services` (services.py) talks to hosts and files. Every method blocks: call them in
+**Services**: `self.cockpit.services` (workers/services.py) talks to hosts and files. Every method blocks: call them in
 `@work(thread=True, exclusive=True, group=…, exit_on_error=False)` methods only, whose last line posts one message to
 the screen. No widget is touched in a thread. Errors are EngineError with `message` and `hint`: post `Failed(…)`, and
 the app shows them. In tests of what is drawn `services` is None, and nobody is asked.
@@ -34,53 +34,3 @@ host), StopWork, ShowJob, FollowJob (its events then come into `state.runs[key]`
 the screen, or of the widget that has `PANE = "…"`. Rows with `writes=True` do nothing with `--read-only`: that is
 looked after. Keys of lists (j k g G) are in widgets/lists.py.
 """
-
-from __future__ import annotations
-
-import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from t2v_tui.screens.base import Cockpit
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One screen.
-
-    key:    the digit that shows it; none has no tab
-    short:  the title for 80 columns
-    target: `module:Class`
-    """
-
-    name: str
-    key: str
-    title: str
-    short: str
-    target: str
-
-
-SCREENS: tuple[Entry, ...] = (
-    Entry("welcome", "", "Welcome", "Welcome", "t2v_tui.screens.welcome:WelcomeScreen"),
-    Entry("train", "1", "Train", "Train", "t2v_tui.screens.train:TrainScreen"),
-    Entry("checkpoints", "2", "Checkpoints", "Ckpts", "t2v_tui.screens.checkpoints:CheckpointsScreen"),
-    Entry("videos", "3", "Videos", "Videos", "t2v_tui.screens.videos:VideosScreen"),
-    Entry("generate", "4", "Generate", "Gen", "t2v_tui.screens.generate:GenerateScreen"),
-    Entry("vid2vid", "5", "Vid2Vid", "V2V", "t2v_tui.screens.vid2vid:Vid2VidScreen"),
-    Entry("data", "6", "Data", "Data", "t2v_tui.screens.data:DataScreen"),
-    Entry("jobs", "7", "Jobs", "Jobs", "t2v_tui.screens.jobs:JobsScreen"),
-    Entry("vm", "8", "VM", "VM", "t2v_tui.screens.vm:VmScreen"),
-    Entry("log", "9", "Log", "Log", "t2v_tui.screens.log:LogScreen"),
-)
-
-
-def entry_of(name: str) -> Entry | None:
-    return next((entry for entry in SCREENS if entry.name == name), None)
-
-
-def load(entry: Entry) -> Cockpit:
-    """The screen itself, imported now."""
-    module, _, name = entry.target.partition(":")
-    made: Cockpit = getattr(importlib.import_module(module), name)()
-    return made

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,11 +14,16 @@ from textual.events import DescendantFocus, Mount, ScreenResume
 from textual.screen import Screen
 
 from t2v_tui.keys import EVERYWHERE, Key, is_writing
-from t2v_tui.state import State
+from t2v_tui.store.state import State
 from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
 
 if TYPE_CHECKING:
     from t2v_tui.app import CockpitApp
+
+
+# By then a new screen has read what it shows. That stays, and so is left out of the collections of garbage: with it one
+# takes 0.1 s and more, in the middle of what a key draws.
+SETTLED_S = 3.0
 
 
 class Cockpit(Screen[None]):
@@ -26,13 +32,16 @@ class Cockpit(Screen[None]):
     NAME: ClassVar[str]
 
     _is_made = False
+    _was_up = False
 
     @on(Mount)
     def _note_made(self) -> None:
         """From here on all widgets are there, down to the last."""
         self._is_made = True
+        self.set_timer(SETTLED_S, gc.freeze)
 
     def compose(self) -> ComposeResult:
+        """Lay out headline, tabs, the body and the footer."""
         yield Headline(id="headline")
         yield Tabs(id="tabs")
         with Container(id="body"):
@@ -41,7 +50,7 @@ class Cockpit(Screen[None]):
         yield TooSmall(id="too-small")
 
     def body(self) -> ComposeResult:
-        """Everything between tabs and footer."""
+        """Lay out everything between tabs and footer."""
         raise NotImplementedError
 
     def show(self, state: State, now_t: float) -> None:
@@ -49,19 +58,16 @@ class Cockpit(Screen[None]):
         raise NotImplementedError
 
     def arrive(self, arrival: Any) -> None:
-        """Somebody came here with something in hand."""
+        """Take what somebody came here with in hand; ignored unless the screen fills this in."""
 
     @property
     def cockpit(self) -> CockpitApp:
-        from t2v_tui.app import CockpitApp  # noqa: PLC0415 - the app knows the screens
-
-        app = self.app
-        assert isinstance(app, CockpitApp)  # noqa: S101 - for the type checker
-        return app
+        """Return the app, as the type that it is."""
+        return cast("CockpitApp", self.app)  # nothing else shows a screen; the app knows the screens
 
     def refresh_all(self, state: State, now_t: float) -> None:
-        """Headline, tabs and body."""
-        if not self._is_made or not self.children:  # at the app's end they go before the screen's last drawing
+        """Draw headline, tabs and body; nothing before all widgets are there, or once the app has ended."""
+        if not self._is_made or not self.cockpit.is_running:  # at its end widgets go before the screen's last drawing
             return
         self.query_one(Headline).show_state(state, now_t)
         self.query_one(TooSmall).show_state(state)
@@ -69,10 +75,17 @@ class Cockpit(Screen[None]):
         self.show(state, now_t)
 
     @on(ScreenResume)
-    def _draw_again(self) -> None:
-        self.call_after_refresh(self._draw)
+    def _draw_again(self, event: ScreenResume) -> None:
+        """As it was left: styles change with the theme only, which the app sees to, and to find them all is slow."""
+        if self._was_up:
+            event.refresh_styles = False
+            self._draw()
+        else:
+            self._was_up = True
+            self.call_after_refresh(self._draw)
 
     def on_resize(self) -> None:
+        """Draw again once the new size is laid out."""
         self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
@@ -85,19 +98,19 @@ class Cockpit(Screen[None]):
             self.query_one(Footer).show_keys(self.footer_keys(), is_read_only=self.cockpit.state.is_read_only)
 
     def footer_keys(self) -> list[Key]:
-        """By importance: of the screen, of the pane with the focus, then those that hold everywhere."""
+        """Return the keys by importance: of the screen, of the pane with the focus, then those that hold everywhere."""
         groups = self.keys_now()
         own = [keys for name, keys in groups if name == self.NAME]
         return [key for keys in (*own, *(keys for name, keys in groups if name != self.NAME)) for key in keys]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`--read-only` leaves out what starts, ends, changes or costs something."""
+        """Return False for what starts, ends, changes or costs something, which `--read-only` leaves out."""
         if self.is_attached and self.cockpit.state.is_read_only and is_writing(action, self.NAME):
             return False
         return super().check_action(action, parameters)
 
     def on_key(self, event: events.Key) -> None:
-        """What is left of a key that `--read-only` leaves out: a word that it does so."""
+        """Say so when a key is pressed that `--read-only` leaves out."""
         if self.cockpit.state.is_read_only and event.key in self._left_out():
             self.cockpit.say_read_only()
 
@@ -108,7 +121,7 @@ class Cockpit(Screen[None]):
         return {name for key in keys for name in key.keys.split(",")}
 
     def panes(self) -> Iterator[str]:
-        """Names of the panes that have the focus, the innermost first."""
+        """Yield the names of the panes that have the focus, the innermost first."""
         widget: DOMNode | None = self.focused
         while widget is not None and widget is not self:
             if pane := getattr(widget, "PANE", ""):
@@ -116,6 +129,6 @@ class Cockpit(Screen[None]):
             widget = widget.parent
 
     def keys_now(self) -> list[tuple[str, list[Key]]]:
-        """(pane, its keys) that work now, the innermost first; the last are those that hold everywhere."""
+        """Return (pane, its keys) that work now, the innermost first; the last are those that hold everywhere."""
         names = [*dict.fromkeys([*self.panes(), self.NAME]), ""]
         return [(name, self.cockpit.keys_for(name)) for name in names]

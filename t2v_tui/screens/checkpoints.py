@@ -12,19 +12,19 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import DataTable
 
-from t2v_tui.headline import is_off
-from t2v_tui.holdings import CheckpointPair, CheckpointView, shown_name, side_by_side
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.views import PREVIOUS, CheckpointPair, CheckpointView, shown_name, side_by_side
 from t2v_tui.messages import Failed, GoTo
-from t2v_tui.screens.dialogs import Question
 from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
-from t2v_tui.state import LOCAL, State
+from t2v_tui.store.state import LOCAL, State
+from t2v_tui.text.confirmations import Question
+from t2v_tui.text.format import grouped, size
+from t2v_tui.text.headline import is_off
 from t2v_tui.widgets.chrome import Block
-from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
-from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.transfers import Transfers
-from t2v_tui.words import grouped, size
+from t2v_tui.widgets.video.player import Player
 
 COLUMNS = (
     ("checkpoint", 12), ("step", 7), ("loss", 6), ("size", 7), ("here", 9), ("on host", 9), ("vids", 4), ("score", 6),
@@ -47,8 +47,10 @@ class CheckpointsScreen(HoldingsScreen):
         super().__init__()
         self.pairs: tuple[CheckpointPair, ...] = ()
         self._sample = 0
+        self._made_of = MadeOf()
 
     def body(self) -> ComposeResult:
+        """Lay out the list of checkpoints beside the videos made from the chosen one."""
         with Horizontal():
             with Pane(id="list"):
                 yield ListTable(COLUMNS, id="checkpoints")
@@ -60,23 +62,29 @@ class CheckpointsScreen(HoldingsScreen):
 
     @property
     def table(self) -> ListTable:
+        """Return the list of checkpoints."""
         return self.query_one(ListTable)
 
     @property
     def player(self) -> Player:
+        """Return the player of the chosen checkpoint's videos."""
         return self.query_one(Player)
 
     @property
     def chosen(self) -> CheckpointPair | None:
+        """Return the checkpoint with the cursor; None while the list is empty."""
         return next((pair for pair in self.pairs if pair.name == self.table.chosen), None)
 
     # Drawing
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the list, the transfers and the chosen one; the rows only when something is new."""
         there = self.known_there()
-        scores = {name: dict(values) for name, values in self.here.scores}
-        self.pairs = side_by_side(self.here.checkpoints, there.checkpoints, scores, self.here.videos)
-        self.table.show_rows([(pair.name, self._cells(pair)) for pair in self.pairs])
+        standing = f"{self.host} {there.is_read} {there.why} {is_off(state.chosen)}"
+        if self._made_of.is_new(self.here, there.checkpoints, standing):
+            scores = {name: dict(values) for name, values in self.here.scores}
+            self.pairs = side_by_side(self.here.checkpoints, there.checkpoints, scores, self.here.videos)
+            self.table.show_items({pair.name: pair for pair in self.pairs}, self._cells)
         is_empty = not self.pairs
         self.query_one("#nothing").display = is_empty
         self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
@@ -131,9 +139,11 @@ class CheckpointsScreen(HoldingsScreen):
         """Two lines about the chosen one: what it is, and what is to be known before it is removed."""
         view = pair.any
         own = f"checkpoints/{view.name}" if "/" in view.name else ""
-        what = [own, view.preset, f"epoch {view.epoch}" if view.epoch is not None else "", *(
+        loss = f"training loss {view.loss:.4f}" if view.is_old and view.loss is not None else ""
+        what = [own, view.preset, f"epoch {view.epoch}" if view.epoch is not None else "", loss, *(
             _in_words(f"{name} {value:.3g}") for name, value in pair.scores[:4]
         )]  # fmt: skip
+        what += [size(view.size_bytes)] if view.is_old else []
         first = " · ".join(filter(None, what)) or "its trainer.json says nothing"
         wrong = [
             f"{place}: {one.why}" for place, one in (("here", pair.here), (self.host, pair.there)) if one and one.why
@@ -159,6 +169,7 @@ class CheckpointsScreen(HoldingsScreen):
     # Keys
 
     def action_pull(self) -> None:
+        """Bring the chosen checkpoint here; say why where that cannot be or need not be."""
         pair = self._asked_for("pull")
         if pair is None:
             return
@@ -178,14 +189,16 @@ class CheckpointsScreen(HoldingsScreen):
         return self.chosen
 
     def action_generate(self) -> None:
-        """With the chosen one, else with the latest."""
+        """Go to Generate with the chosen one, else with the latest."""
         pair = self.chosen
         self.post_message(GoTo("generate", {"checkpoint": pair.any.path} if pair is not None else {}))
 
     def action_delete_here(self) -> None:
+        """Ask, and put the chosen checkpoint into the trash here."""
         self._delete(LOCAL)
 
     def action_delete_there(self) -> None:
+        """Ask, and delete the chosen checkpoint on the host, for good."""
         if self.has_host:
             self._delete(self.host)
         else:
@@ -209,6 +222,7 @@ class CheckpointsScreen(HoldingsScreen):
             self.post_message(GoTo("videos", pair.samples[self._sample]))
 
     def action_play(self) -> None:
+        """Play the sample that is shown, or pause it; without room for a player, open it on the screen of videos."""
         if not self._has_samples():
             return
         if self.query_one("#samples").display:
@@ -217,6 +231,7 @@ class CheckpointsScreen(HoldingsScreen):
             self._open()
 
     def action_next_sample(self, step: int) -> None:
+        """Show the sample so many steps on (or back, when negative), round and round."""
         if self._has_samples() and (pair := self.chosen) is not None:
             self._sample = (self._sample + step) % len(pair.samples)
             self._show_chosen()
@@ -230,7 +245,7 @@ class CheckpointsScreen(HoldingsScreen):
 
 
 def question_of(pair: CheckpointPair, view: CheckpointView, host: str) -> Question:
-    """What is to be known before a checkpoint goes."""
+    """Return the question before a checkpoint goes, with what is to be known."""
     is_here = host == LOCAL
     where = "here" if is_here else f"on {host}"
     if not view.is_complete:
@@ -240,6 +255,8 @@ def question_of(pair: CheckpointPair, view: CheckpointView, host: str) -> Questi
     else:
         copies = f"The same checkpoint stays {'on the host' if is_here else 'here'}."
     step = f"step {grouped(view.step)}, " if view.step is not None else ""
+    if view.is_old:
+        step = f"epoch {view.epoch} of the {PREVIOUS}, " if view.epoch is not None else f"of the {PREVIOUS}, "
     lines = (f"{step}{size(view.size_bytes)}", copies, way_back(host, view.size_bytes))
     return Question(f"Delete {pair.name} {where}", lines, "Delete", "y")
 
@@ -251,7 +268,7 @@ def _standing(view: CheckpointView | None) -> Text:
 
 
 def main_score(pair: CheckpointPair) -> str:
-    """`93 %` of prompts obeyed, or the CLIP score."""
+    """Return `93 %` of prompts obeyed, or the CLIP score; a dash when neither is known."""
     scores = dict(pair.scores)
     name = next((name for name in SCORES if name in scores), None)
     if name is None:

@@ -14,20 +14,20 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from t2v_core.errors import EngineError
-from t2v_tui.data_here import DataSetView, Prepared, data_sets_here, data_sets_there
-from t2v_tui.headline import is_off
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.data_sets import DataSetView, Prepared, data_sets_here, data_sets_there
 from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
-from t2v_tui.unheard import asked, not_heard
+from t2v_tui.store.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
+from t2v_tui.text.format import JOB_GLYPHS, duration, grouped, job_in_words, size
+from t2v_tui.text.headline import is_off
+from t2v_tui.text.unreachable import asked, not_heard
 from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
-from t2v_tui.words import JOB_GLYPHS, duration, grouped, job_in_words, size
 
 if TYPE_CHECKING:
-    from t2v_tui.services import Services
+    from t2v_tui.workers.services import Services
 
 READ_EVERY_S, THERE_EVERY_S = 5.0, 20.0
 SETS = (("data set", 14), ("  clips", 7), ("prepared", 18), ("set aside", 9), ("", None))
@@ -68,6 +68,7 @@ class DataScreen(Cockpit):
         self._followed: set[JobKey] = set()
 
     def body(self) -> ComposeResult:
+        """Lay out the data sets over the clips set aside and the work on them."""
         with Pane(id="sets-box"):
             yield ListTable(SETS, id="sets")
             yield Block(id="nothing", classes="empty")
@@ -80,11 +81,13 @@ class DataScreen(Cockpit):
                 yield Words(id="work")
 
     def on_mount(self) -> None:
+        """Read the data sets now and every few seconds."""
         self.set_interval(READ_EVERY_S, self._read_again)
         self.set_interval(THERE_EVERY_S, self._read_there_again)
         self._read_here()
 
     def on_screen_resume(self) -> None:
+        """Read the data sets again, here and on the host."""
         self._read_here()
         self._read_there_again()
 
@@ -116,24 +119,29 @@ class DataScreen(Cockpit):
             )
 
     def on_data_screen_here_read(self, message: HereRead) -> None:
+        """Take the data sets that lie here, and draw them."""
         self.sets = message.sets
         self.show(self.cockpit.state, self.cockpit.now())
 
     def on_data_screen_there_read(self, message: ThereRead) -> None:
+        """Take what a host said of its data sets, and draw it."""
         self.there = (message.host, message.sets, message.why)
         self.show(self.cockpit.state, self.cockpit.now())
 
     @property
     def table(self) -> ListTable:
+        """Return the list of data sets."""
         return self.query_one("#sets", ListTable)
 
     @property
     def chosen(self) -> DataSetView | None:
+        """Return the data set with the cursor; None while there is none or nothing was read yet."""
         return next((one for one in self.sets or () if one.path == self.table.chosen), None)
 
     # Drawing
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the data sets, the facts of the chosen one, and the work on data."""
         sets = self.sets or ()
         self.table.show_rows([(one.path, _cells(one)) for one in sets])
         is_empty = not sets
@@ -196,6 +204,7 @@ class DataScreen(Cockpit):
     # Keys
 
     def action_prepare(self) -> None:
+        """Start preparing the chosen set on the chosen host; say so when clips or the like are missing."""
         one = self.chosen
         if one is None:
             self.post_message(Failed("there is no data set to prepare", "b builds the built-in world"))
@@ -205,12 +214,14 @@ class DataScreen(Cockpit):
             self._start("preprocess", {"data": one.path, **(WORLD_SETTINGS if one.is_world else {})})
 
     def action_check(self) -> None:
+        """Start decoding every clip of the chosen set once, on the chosen host."""
         if (one := self.chosen) is not None:
             self._start("check", {"data": one.path})
         else:
             self.post_message(Failed("there is no data set to check", "b builds the built-in world"))
 
     def action_build(self) -> None:
+        """Start building the built-in world on the chosen host, unless one is here already."""
         if any(one.is_world for one in self.sets or ()):
             self.post_message(Failed("the built-in world is here already", "p prepares it, t trains on it"))
         else:
@@ -222,6 +233,7 @@ class DataScreen(Cockpit):
         self.notify(f"{verb} begins on {host}", markup=False)
 
     def action_stop(self) -> None:
+        """Stop the work on data that began last; say so when none runs."""
         alive = [job for job in self._jobs(self.cockpit.state) if not job.row.has_ended]
         if alive:
             self.post_message(StopWork(alive[0].key))
@@ -230,7 +242,7 @@ class DataScreen(Cockpit):
 
 
 def facts_of(one: DataSetView) -> Content:
-    """Two lines: what lies there, and what is missing."""
+    """Return two lines: what lies there, and what is missing."""
     captions = ", ".join(one.captions[:3]) + (f" and {len(one.captions) - 3} more" if one.captions[3:] else "")
     total = sum(part.size_bytes for part in (*one.latents, *one.text))
     first = " · ".join(
@@ -243,7 +255,7 @@ def facts_of(one: DataSetView) -> Content:
 
 
 def work_in_words(job: JobView, run: RunView | None, now_t: float, *, letters: bool = False) -> Content:
-    """State, stage, a bar, and what it warned of."""
+    """Return state, stage, a bar, and what it warned of."""
     glyph = JOB_GLYPHS.get(job.row.state, " ")
     began = job.row.started_t
     took = f"  {duration((job.row.ended_t or now_t) - began)}" if began else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -15,26 +14,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, DataTable, Static
 
 from t2v_tui.keys import Key
+from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.lists import ListTable
 
 # Of a line of help at 80 columns, without its key and the bar beside it.
 HELP_WIDTH = 58
-
-
-@dataclass(frozen=True)
-class Question:
-    """Something that costs or cannot be taken back.
-
-    title: what will happen, with the name of the thing
-    lines: what it costs, what is kept, what is lost
-    yes:   the word on the button
-    key:   that says yes; never the one that asked, so that a key pressed twice does nothing
-    """
-
-    title: str
-    lines: Sequence[str]
-    yes: str
-    key: str
 
 
 class Panel(ModalScreen[Any]):
@@ -52,6 +36,7 @@ class Confirm(Panel):
         self.question = question
 
     def compose(self) -> ComposeResult:
+        """Lay out the question over its buttons, Cancel first."""
         with Vertical(id="box"):
             yield Static(self.question.title, id="title", markup=False)
             with VerticalScroll(id="lines", can_focus=False):
@@ -61,10 +46,12 @@ class Confirm(Panel):
                 yield Button(f"{self.question.yes} ({self.question.key})", id="yes", compact=True)
 
     def on_mount(self) -> None:
+        """Bind the question's own key, and put the focus on Cancel."""
         self._bindings.bind(self.question.key, "say_yes", self.question.yes, show=False)
         self.query_one("#cancel").focus()
 
     def action_say_yes(self) -> None:
+        """Close with True."""
         self.dismiss(True)
 
     @on(Button.Pressed)
@@ -80,6 +67,7 @@ class Choose(Panel):
         self.heading, self.rows, self.chosen = title, rows, chosen
 
     def compose(self) -> ComposeResult:
+        """Lay out the rows under their title."""
         columns = [(str(number), None) for number in range(len(self.rows[0][1]) if self.rows else 1)]
         with Vertical(id="box"):
             yield Static(self.heading, id="title", markup=False)
@@ -89,6 +77,7 @@ class Choose(Panel):
             yield Static("enter takes it, esc leaves it", classes="hint")
 
     def on_mount(self) -> None:
+        """Fill in the rows, with the cursor on the one that is chosen now, else on the first."""
         table = self.query_one(ListTable)
         table.show_rows(self.rows)
         keys = [key for key, _ in self.rows]
@@ -115,6 +104,7 @@ class Help(Panel):
         self.groups = groups
 
     def compose(self) -> ComposeResult:
+        """Lay out the keys, which scroll."""
         with Vertical(id="box"):
             yield Static("Keys", id="title")
             with VerticalScroll(id="lines"):
@@ -122,11 +112,12 @@ class Help(Panel):
             yield Static("j k scroll · esc closes · [tui.keys] of t2v.toml", classes="hint", markup=False)
 
     def action_scroll(self, lines: int) -> None:
+        """Scroll so many lines down, or up when negative."""
         self.query_one("#lines").scroll_relative(y=lines, animate=False)
 
 
 def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Text:
-    """`t  start training …  start`: key, sentence and the name for [tui.keys], which has its own line if need be."""
+    """Return lines `t  start training …  start`: key, sentence, name for [tui.keys], on its own line if need be."""
     text = Text()
     for name, keys in groups:
         if not keys:

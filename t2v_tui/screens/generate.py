@@ -9,15 +9,15 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from t2v_tui.holdings import checkpoint_asked
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.views import checkpoint_asked
 from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
-from t2v_tui.state import LOCAL, JobKey
+from t2v_tui.store.state import LOCAL, JobKey
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
-from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.spec_form import SpecForm
+from t2v_tui.widgets.video.player import Player
 
 EMPTY = """The video appears here while it is drawn.
 
@@ -35,6 +35,7 @@ class GenerateScreen(SamplingScreen):
     FIELDS = (*SETTINGS, "frames", "fps", "checkpoint", *MORE_SETTINGS)
 
     def body(self) -> ComposeResult:
+        """Lay out prompt and settings on the left, the result and the queue on the right."""
         with Horizontal():
             with Vertical(id="ask"):
                 with Pane(id="prompt-box", classes="one-line") as box:
@@ -55,12 +56,13 @@ class GenerateScreen(SamplingScreen):
                     yield quiet(ListTable(QUEUE, id="queue"))
 
     def on_mount(self) -> None:
+        """Offer the hosts, choose the app's, and put the focus on the prompt."""
         self.query_one("#host", Choice).offer([(name, name) for name in self.cockpit.state.hosts or (LOCAL,)])
         self.query_one("#host", Choice).choose(self.cockpit.state.host)
         self.prompt.focus()
 
     def arrive(self, arrival: Any) -> None:
-        """A job to watch, or settings to fill in: a checkpoint, or those of another video."""
+        """Take a job to watch, or settings to fill in: a checkpoint, or those of another video."""
         if isinstance(arrival, JobKey):
             self.watch_job(arrival)
             return

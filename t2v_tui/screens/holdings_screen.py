@@ -14,24 +14,28 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.message import Message
 
+from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
-from t2v_core.files import MANIFEST
-from t2v_tui.headline import is_off
-from t2v_tui.holdings import SHIPPED_NAME, CheckpointView, VideoView
+from t2v_tui.library.inventory import There, recall_there, remember_there
+from t2v_tui.library.trash import bring_back, deleted, put_away
+from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
 from t2v_tui.messages import Failed, Heard, Told
-from t2v_tui.pulling import PullStream
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.screens.dialogs import Confirm, Question
-from t2v_tui.state import LOCAL, Reach
-from t2v_tui.trash import bring_back, deleted, put_away
-from t2v_tui.unheard import asked, instead_of_empty, is_lost, not_heard, waits
-from t2v_tui.words import size
+from t2v_tui.screens.dialogs import Confirm
+from t2v_tui.store.state import LOCAL, Reach
+from t2v_tui.text.confirmations import Question
+from t2v_tui.text.format import ago, size
+from t2v_tui.text.headline import is_off
+from t2v_tui.text.unreachable import asked, instead_of_empty, is_lost, not_heard, waits
+from t2v_tui.workers.transfers import PullStream
 
 if TYPE_CHECKING:
-    from t2v_tui.news import News
-    from t2v_tui.services import Services
+    from t2v_tui.store.events import News
+    from t2v_tui.workers.services import Services
 
 HERE_EVERY_S, THERE_EVERY_S = 4.0, 20.0
+# After so long a screen that comes up again is on the terminal.
+PAINTED_S = 0.25
 OPENERS = ("open",) if sys.platform == "darwin" else ("xdg-open", "mpv", "vlc", "ffplay")
 
 
@@ -45,20 +49,8 @@ class Here:
     is_read: bool = False
 
 
-@dataclass(frozen=True)
-class There:
-    """The workspace of a host. why, hint: it could not be asked; what was known stays"""
-
-    host: str = ""
-    checkpoints: tuple[CheckpointView, ...] = ()
-    videos: tuple[VideoView, ...] = ()
-    is_read: bool = False
-    why: str = ""
-    hint: str = ""
-
-
 def way_back(host: str, size_bytes: int) -> str:
-    """What a delete means in that place, for the question before it."""
+    """Return what a delete means in that place, for the question before it."""
     if host != LOCAL:
         return f"On {host} nothing is kept: it cannot be brought back."
     freed = f"its {size(size_bytes)} come free after that, or with t2v trash --empty."
@@ -74,9 +66,11 @@ class HoldingsScreen(Cockpit):
             self.here = here
 
     class ThereRead(Message):
-        def __init__(self, there: There) -> None:
+        """is_recalled: as it was remembered; the host is asked next"""
+
+        def __init__(self, there: There, *, is_recalled: bool = False) -> None:
             super().__init__()
-            self.there = there
+            self.there, self.is_recalled = there, is_recalled
 
     class Changed(Message):
         """Something landed or was removed."""
@@ -87,42 +81,52 @@ class HoldingsScreen(Cockpit):
         self._pulls: list[PullStream] = []
 
     def on_mount(self) -> None:
+        """Read both workspaces now and every few seconds."""
         self.set_interval(HERE_EVERY_S, self._read_here_again)
         self.set_interval(THERE_EVERY_S, self._read_there_again)
         self.read_anew()
 
     def on_screen_resume(self) -> None:
-        self.read_anew()
+        """Read anew once the screen is drawn.
+
+        What was there stands there at once; reading 2,000 videos beside the drawing would double its time.
+        """
+        self.set_timer(PAINTED_S, self.read_anew)
 
     def on_unmount(self) -> None:
+        """Close the pulls that this screen began."""
         for pull in self._pulls:
             pull.close()
 
     @property
     def host(self) -> str:
-        """The chosen one, which stands beside what is here."""
+        """Return the chosen one, which stands beside what is here."""
         return self.cockpit.state.host
 
     @property
     def has_host(self) -> bool:
+        """Tell whether another machine than this one is chosen."""
         return self.host != LOCAL
 
     @property
     def services(self) -> Services | None:
+        """Return what talks to hosts and files; None where nobody is to be asked, as in tests of what is drawn."""
         return self.cockpit.services
 
     def has_checkpoint(self, host: str, path: str) -> bool:
-        """Whether a host is known to have it whole; the shipped one is everywhere."""
+        """Tell whether a host is known to have it whole; the shipped one is everywhere."""
         if path in ("", SHIPPED_NAME):
             return True
         if host == LOCAL:
-            return (self.cockpit.workspace.root / path / MANIFEST).is_file()
+            place = self.cockpit.workspace.root / path
+            return (place / MANIFEST).is_file() or (place.suffix == ".pt" and place.is_file())
         there = self.known_there()
         return host == there.host and any(view.path == path and view.is_complete for view in there.checkpoints)
 
     # Reading
 
     def read_anew(self) -> None:
+        """Read both workspaces in threads; while another screen is up, only what is here, and only the first time."""
         self._read_here_again()
         self._read_there_again()
 
@@ -132,13 +136,20 @@ class HoldingsScreen(Cockpit):
 
     def _read_there_again(self) -> None:
         reach = self.cockpit.state.chosen.link.reach
-        if self.has_host and self.services is not None and self.is_current and reach is not Reach.LOST:
-            known = self.there if self.there.host == self.host else There(self.host)
-            self._read_there(self.services, known)
+        if self.has_host and self.services is not None and self.is_current:
+            if self.there.host != self.host:
+                self._recall_there(self.host)
+            elif reach is not Reach.LOST:
+                self._read_there(self.services, self.there)
+
+    @work(thread=True, exclusive=True, group="recall-there", exit_on_error=False)
+    def _recall_there(self, host: str) -> None:
+        """What it said last, which stands there until it is asked."""
+        self.post_message(self.ThereRead(recall_there(self.cockpit.workspace, host), is_recalled=True))
 
     @work(thread=True, exclusive=True, group="read-here", exit_on_error=False)
     def _read_here(self) -> None:
-        from t2v_tui.holdings_here import checkpoints_here, scores_here, videos_here  # noqa: PLC0415
+        from t2v_tui.library.local import checkpoints_here, scores_here, videos_here
 
         workspace = self.cockpit.workspace
         scores = tuple((name, tuple(values.items())) for name, values in scores_here(workspace).items())
@@ -148,57 +159,74 @@ class HoldingsScreen(Cockpit):
 
     @work(thread=True, exclusive=True, group="read-there", exit_on_error=False)
     def _read_there(self, services: Services, known: There) -> None:
-        from t2v_tui.holdings_there import checkpoints_there, videos_there  # noqa: PLC0415
+        from t2v_tui.library.on_host import checkpoints_there, videos_there
 
         try:
             jobs = services.jobs(known.host)
             checkpoints = checkpoints_there(jobs, {view.name: view for view in known.checkpoints})
-            there = There(known.host, checkpoints, videos_there(jobs), is_read=True)
+            there = There(known.host, checkpoints, videos_there(jobs, known.videos), True, seen_t=time.time())
+            remember_there(self.cockpit.workspace, there)
         except EngineError as error:
-            there = There(known.host, known.checkpoints, known.videos, known.is_read, error.message, error.hint)
+            there = replace(known, why=error.message, hint=error.hint)
         self.post_message(self.ThereRead(there))
 
     def on_holdings_screen_here_read(self, message: HereRead) -> None:
+        """Take what is here, and draw it when it changed."""
         if message.here != self.here:
             self.here = message.here
             self.redraw()
 
     def on_holdings_screen_there_read(self, message: ThereRead) -> None:
-        if message.there.host == self.host and message.there != self.there:
-            self.there = message.there
+        """Take what the host has, unless another one is chosen by now; after what was remembered, ask the host."""
+        if message.there.host != self.host:
+            return
+        is_new, self.there = message.there != self.there, message.there
+        if message.is_recalled:
+            self._read_there_again()
+        if is_new:
             self.redraw()
 
     def on_holdings_screen_changed(self) -> None:
+        """Read both workspaces after something landed or was removed."""
         self.read_anew()
 
     def redraw(self) -> None:
-        self.show(self.cockpit.state, self.cockpit.now())
+        """Draw the body again, unless the app has ended."""
+        if self.cockpit.is_running:
+            self.show(self.cockpit.state, self.cockpit.now())
 
     def known_there(self) -> There:
-        """What is known of the chosen host; nothing of another one."""
+        """Return what is known of the chosen host; nothing of another one."""
         there = self.there if self.has_host and self.there.host == self.host else There(self.host)
         link = self.cockpit.state.chosen.link
         return replace(there, why=link.why or "not heard") if self.has_host and link.reach is Reach.LOST else there
 
     def about_there(self, now_t: float, cells: int) -> str:
-        """Under a list: that the host is not heard, is asked, or could not answer, and what to do; else nothing."""
+        """Return the line under a list.
+
+        It says that the host is not heard, is asked, or could not answer, and what to do; else nothing.
+        """
         host, there = self.cockpit.state.chosen, self.known_there()
         if not self.has_host:
             return ""
         if lost := not_heard(host, now_t, cells):
             return lost
-        if there.why and not is_off(host):
+        if is_off(host):
+            return f"○ {self.host} is off; as of {ago(now_t - there.seen_t)} ago" if there.is_read else ""
+        if there.why:
             return f"✗ {self.host}: {there.why}" + (f" → {there.hint}" if there.hint else "")
+        if there.is_read and waits(host) and there.seen_t:
+            return f"{asked(host, now_t)}; as of {ago(now_t - there.seen_t)} ago"
         return f"{asked(host, now_t)}, for what it has" if self.is_asking else ""
 
     @property
     def is_asking(self) -> bool:
-        """The host has not said yet what it has, and may."""
+        """Tell whether the host has not said yet what it has, and may."""
         there, host = self.known_there(), self.cockpit.state.chosen
         return self.has_host and not there.is_read and not there.why and not is_off(host)
 
     def nothing(self, empty: str, now_t: float) -> str:
-        """What stands in the place of an empty list: that it is read, whom it waits for, or how to begin."""
+        """Return what stands in the place of an empty list: that it is read, whom it waits for, or how to begin."""
         host, there = self.cockpit.state.chosen, self.known_there()
         if not self.here.is_read:
             return f"◌ reading {self.cockpit.workspace.root}"
@@ -230,6 +258,8 @@ class HoldingsScreen(Cockpit):
         self.post_message(self.Changed())
 
     def ask_to_remove(self, host: str, paths: Sequence[str], question: Question) -> None:
+        """Ask, and on a yes delete the paths: into the trash here, for good on a host."""
+
         def answered(is_meant: bool | None) -> None:
             if is_meant and host == LOCAL:
                 self._put_away(list(paths))
@@ -270,7 +300,7 @@ class HoldingsScreen(Cockpit):
         self.post_message(self.Changed())
 
     def open_elsewhere(self, path: Path) -> None:
-        """In the system's player, which goes on by itself."""
+        """Open it in the system's player, which goes on by itself; say so when there is none."""
         program = next((name for name in OPENERS if shutil.which(name)), None)
         if program is None:
             self.post_message(Failed("no player was found on this machine", f"the video is {path}"))

@@ -11,15 +11,15 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import DataTable
 
-from t2v_tui.headline import truth
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import HostKind, JobKey, JobView, Reach, State
-from t2v_tui.unheard import instead_of_empty, not_heard
+from t2v_tui.store.state import HostKind, JobKey, JobView, Reach, State
+from t2v_tui.text.format import JOB_GLYPHS, ago, duration, job_in_words
+from t2v_tui.text.headline import truth
+from t2v_tui.text.unreachable import instead_of_empty, not_heard
 from t2v_tui.widgets.chrome import STYLES, Block
-from t2v_tui.widgets.lists import ListTable
-from t2v_tui.words import JOB_GLYPHS, ago, duration, job_in_words
+from t2v_tui.widgets.lists import ListTable, MadeOf
 
 COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
 COLOURS = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
@@ -44,22 +44,30 @@ class JobsScreen(Cockpit):
     def __init__(self) -> None:
         super().__init__()
         self._about: JobKey | None = None
+        self._made_of = MadeOf()
 
     def body(self) -> ComposeResult:
+        """Lay out the list of jobs over what is known of the chosen one."""
         yield JobsTable(COLUMNS, id="jobs")
         yield Block(id="no-jobs", classes="empty")
         yield Block(id="about", classes="pane")
 
     def on_mount(self) -> None:
+        """Put the focus on the list."""
         self.query_one(JobsTable).focus()
 
     def show(self, state: State, now_t: float) -> None:
-        ordered = sorted(state.jobs.values(), key=_by_place)
+        """Draw the jobs and what is known of the chosen one; the rows only when something is new."""
         table = self.query_one(JobsTable)
-        table.show_rows([(_row_of(job.key), _cells(job, state, now_t, self._colour(job))) for job in ordered])
-        table.stand_back(is_hidden=not ordered)
+        heard = " ".join(f"{host.name} {truth(host, now_t).glyph} {host.link.reach}" for host in state.hosts.values())
+        ages = int(now_t) if state.alive else 0  # of what runs in seconds
+        is_older = self._made_of.is_older(now_t)
+        if self._made_of.is_new(state.jobs, heard, ages, self.app.theme) or is_older:
+            ordered = {_row_of(job.key): job for job in sorted(state.jobs.values(), key=_by_place)}
+            table.show_items(ordered, lambda job: _cells(job, state, now_t, self._colour(job)))
+        table.stand_back(is_hidden=not state.jobs)
         nothing = self.query_one("#no-jobs", Block)
-        nothing.display = not ordered
+        nothing.display = not state.jobs
         nothing.show(Content(instead_of_empty(list(state.hosts.values()), "its jobs", now_t) or EMPTY))
         self._show_about(state, now_t)
 
@@ -91,6 +99,7 @@ class JobsScreen(Cockpit):
             self.post_message(GoTo("train" if job.row.verb == "train" else "log"))
 
     def action_stop(self) -> None:
+        """Stop the chosen job, which the app asks about first; say so when it has ended or there is none."""
         job = self._chosen(self.cockpit.state)
         if job is None:
             self._say_none("stop")
@@ -100,6 +109,7 @@ class JobsScreen(Cockpit):
             self.post_message(StopWork(job.key))
 
     def action_show_log(self) -> None:
+        """Show the chosen job's log on its own screen."""
         if (job := self._chosen(self.cockpit.state)) is not None:
             self.post_message(ShowJob(job.key))
             self.post_message(GoTo("log"))
@@ -142,7 +152,7 @@ def _cells(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text,
 
 
 def about_job(job: JobView, state: State, now_t: float, cells: int) -> Content:
-    """How it stands, in a few lines; for one that has ended, why and what to do."""
+    """Return how it stands, in a few lines; for one that has ended, why and what to do."""
     row = job.row
     lines: list[tuple[str, str]] = []
     times = []

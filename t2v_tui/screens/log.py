@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import bindings_for
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import State
-from t2v_tui.unheard import asked, instead_of_empty, not_heard_of, waits
+from t2v_tui.store.state import State
+from t2v_tui.text.format import JOB_GLYPHS, gb, job_in_words
+from t2v_tui.text.headline import Piece, Tone
+from t2v_tui.text.unreachable import asked, instead_of_empty, not_heard_of, waits
 from t2v_tui.widgets.chrome import Line, content_of
-from t2v_tui.widgets.log_view import LogView
-from t2v_tui.words import JOB_GLYPHS, gb, job_in_words
+from t2v_tui.widgets.log.view import LogView
 
 NO_JOB = """No job is shown yet.
 
@@ -34,13 +34,16 @@ class LogScreen(Cockpit):
         self._shown: Path | None = None
 
     def body(self) -> ComposeResult:
+        """Lay out a line about the job over its log."""
         yield Line(id="about")
         yield LogView(empty=NO_JOB)
 
     def on_mount(self) -> None:
+        """Put the focus on the log."""
         self.query_one(LogView).query_one("SearchableLog").focus()
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the log or the events of the shown job, and the line about it."""
         self.query_one(LogView).say_when_empty(before_log(state, now_t))
         if state.shown is None:
             self.query_one("#about", Line).show(content_of([Piece(" no job is shown", Tone.DIM)]))
@@ -64,7 +67,7 @@ class LogScreen(Cockpit):
         return self.shows_events if self.shows_events is not None else bool(_size(events)) or not _size(raw)
 
     def action_other(self) -> None:
-        """Events, or what the engine wrote."""
+        """Switch between its events and what the engine wrote."""
         shown = self.cockpit.state.shown
         if shown is not None:
             self.shows_events = self._shown != self.cockpit.journal_of(shown)
@@ -86,7 +89,10 @@ def _words(path: Path) -> str:
 
 
 def about_shown(state: State, now_t: float, cells: int) -> list[Piece]:
-    """Its host and state, then what matters most: that its host is not heard, why it ended, or how far it is."""
+    """Return its host and state, then what matters most; nothing when no job is shown.
+
+    That is that its host is not heard, why it ended, or how far it is.
+    """
     if state.shown is None:
         return []
     job = state.shown_job
@@ -104,7 +110,7 @@ def about_shown(state: State, now_t: float, cells: int) -> list[Piece]:
 
 
 def before_log(state: State, now_t: float) -> str:
-    """What stands where no line is: what is waited for, or how to find one."""
+    """Return what stands where no line is: what is waited for, or how to find one."""
     if state.shown is None:
         return instead_of_empty(list(state.hosts.values()), "its jobs", now_t) or NO_JOB
     host, job = state.hosts.get(state.shown.host), state.shown_job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -11,20 +11,21 @@ from textual import on, work
 from textual.message import Message
 from textual.widgets import DataTable, Input
 
+from t2v_core.data.video.beside import names_beside
+from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
-from t2v_core.files import MANIFEST
-from t2v_tui.holdings import SHIPPED_NAME, checkpoint_asked, shown_name
+from t2v_tui.library.prompts import read_prompts, remember_prompt
+from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
-from t2v_tui.prompts import read_prompts, remember_prompt
-from t2v_tui.samples_home import in_workspace
 from t2v_tui.screens.watching_screen import WatchingScreen
-from t2v_tui.state import LOCAL, JobKey, JobView, RunView, State
-from t2v_tui.unheard import asked, not_heard, waits
+from t2v_tui.store.state import LOCAL, JobKey, JobView, RunView, Sample, State
+from t2v_tui.text.format import JOB_GLYPHS, for_so_long, what_it_waits_for
+from t2v_tui.text.unreachable import asked, not_heard, waits
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
-from t2v_tui.words import JOB_GLYPHS, for_so_long, what_it_waits_for
+from t2v_tui.workers.sample_sync import in_workspace
 
 QUEUE = (("job", 11), ("", None))
 SETTINGS = ("steps", "guidance_scale", "seed")
@@ -47,32 +48,39 @@ class SamplingScreen(WatchingScreen):
         self._has_offered = False
 
     def on_mount(self) -> None:
+        """Read the earlier prompts."""
         self._read_prompts()
 
     @property
     def prompt(self) -> PromptInput:
+        """Return the entry of the prompt."""
         return self.query_one("#prompt", PromptInput)
 
     @property
     def form(self) -> SpecForm:
+        """Return the form of the settings."""
         return self.query_one(SpecForm)
 
     @property
     def chosen_host(self) -> str:
+        """Return the host that the form names, which need not be the app's."""
         return self.query_one("#host", Choice).value
 
     @property
     def queue(self) -> ListTable:
+        """Return the list of jobs that draw, those that have ended last."""
         return self.query_one("#queue", ListTable)
 
     # Drawing
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the form's choices, the queue, and what the watched job has drawn."""
         self.query_one("#host", Choice).offer([(name, name) for name in state.hosts or (LOCAL,)])
         self._offer_checkpoints()
         jobs = self._jobs(state)
         self._follow(jobs)
-        self.queue.show_rows([(f"{job.key.host}\t{job.key.job}", self._cells(job, state)) for job in jobs])
+        rows = {f"{job.key.host}\t{job.key.job}": job for job in jobs}
+        self.queue.show_items(rows, lambda job: self._cells(job, state))
         alive = sum(not job.row.has_ended for job in jobs)
         box = self.query_one("#queue-box", Pane)
         box.entitle(f"queue · {alive} at work or waiting" if alive else "queue", self._about_host(state, now_t) or None)
@@ -88,7 +96,7 @@ class SamplingScreen(WatchingScreen):
 
     def _offer_checkpoints(self) -> None:
         """Those that are here; the shipped one first while there is none, as `latest` would only fail."""
-        views = sorted(self.here.checkpoints, key=lambda view: -(view.step or 0))
+        views = sorted(self.here.checkpoints, key=lambda view: (view.is_old, -(view.step or view.epoch or 0)))
         named = [(view.path, _short(view.name)) for view in views if view.is_complete]
         entry = self.form.query_one("#in-checkpoint", Choice)
         choices = [("", "latest"), (SHIPPED_NAME, "shipped"), *named]
@@ -115,7 +123,7 @@ class SamplingScreen(WatchingScreen):
         box = self.query_one("#result-box", Pane)
         job = state.jobs.get(self.watched) if self.watched is not None else None
         run = state.runs.get(job.key) if job is not None else None
-        video = run.samples[-1].video if run is not None and run.samples else ""
+        sample = run.samples[-1] if run is not None and run.samples else None
         if job is None:
             box.entitle("preview")
         elif not job.row.has_ended:
@@ -123,25 +131,25 @@ class SamplingScreen(WatchingScreen):
             box.entitle(f"drawing · {how_far}" if job.row.state == "running" else how_far, _stage(run))
             if self.result.film is None:
                 self.result.say(before_a_frame(job, run, now_t))
-        elif video:
-            box.entitle(f"✓ {Path(video).name}")
-            self._show_video(job.key, video)
+        elif sample is not None and sample.video:
+            box.entitle(f"✓ {Path(sample.video).name}")
+            self._show_video(job.key, sample)
         else:
             box.entitle(f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}")
             if job.row.reason and job.row.state != "succeeded":
                 self.result.say(f"{job.row.reason}\n{f'→ {job.row.hint}' if job.row.hint else ''}".strip())
 
-    def _show_video(self, job: JobKey, video: str) -> None:
+    def _show_video(self, job: JobKey, sample: Sample) -> None:
         """The result itself, which is brought here first when it is elsewhere."""
         is_elsewhere = job.host != LOCAL and not (self.services and self.services.folder_of(job.host))
-        relative = in_workspace(video)
-        path = self.cockpit.file_of(job.host, relative if is_elsewhere else video)
+        relative = in_workspace(sample.video)
+        path = self.cockpit.file_of(job.host, relative if is_elsewhere else sample.video)
         if path is not None:
             is_new = path != self.result.path
             self.result.show(path, plays=self.cockpit.settings.animation if is_new else self.result.is_playing)
         elif is_elsewhere and job not in self._fetched and self.services is not None:
             self._fetched.add(job)
-            self.pull([relative, str(PurePosixPath(relative).with_suffix(".json"))], job.host)
+            self.pull([relative, in_workspace(sample.beside) or names_beside(relative)[0]], job.host)
 
     # Reading
 
@@ -150,12 +158,13 @@ class SamplingScreen(WatchingScreen):
         self.post_message(self.PromptsRead(read_prompts(self.cockpit.workspace)))
 
     def on_sampling_screen_prompts_read(self, message: PromptsRead) -> None:
+        """Give the earlier prompts to the entry."""
         self.prompt.remember(message.prompts)
 
     # Asking
 
     def checkpoint_for(self, path: str, host: str) -> str:
-        """How the checkpoint of another video is asked for there; where it is not: what is, and a word."""
+        """Return how the checkpoint of another video is asked for there; where it is not: what is, with a word."""
         asked_for = checkpoint_asked(path)
         is_known = host == LOCAL or self.known_there().is_read
         if not is_known or self.has_checkpoint(host, asked_for):
@@ -168,6 +177,8 @@ class SamplingScreen(WatchingScreen):
 
     def start(self, values: Mapping[str, Any], host: str = "") -> None:
         """Start the work, remember the prompt, and watch the job. host: default: the chosen one"""
+        if not self.cockpit.may_change():
+            return
         prompt = str(values["prompt"])
         try:
             self.prompt.remember(remember_prompt(self.cockpit.workspace, prompt))
@@ -188,7 +199,7 @@ class SamplingScreen(WatchingScreen):
             self.notify(f"{text}; ‹ latest › never is", timeout=8, severity="warning", markup=False)
 
     def asked(self) -> dict[str, Any] | None:
-        """Prompt and settings; None, and a word why, when something is wrong."""
+        """Return prompt and settings; None, and a word why, when something is wrong."""
         prompt = self.prompt.value.strip()
         if not prompt:
             self.post_message(Failed("there is no prompt yet", "say in a sentence what the video shows"))
@@ -202,10 +213,12 @@ class SamplingScreen(WatchingScreen):
         return {"prompt": prompt, **self.form.values}
 
     def action_start(self) -> None:
+        """Start what the form asks for, unless something in it is wrong."""
         if (values := self.asked()) is not None:
             self.start(values)
 
     def action_stop(self) -> None:
+        """Stop the watched job, which the app asks about first; say so when nothing is drawn."""
         job = self.cockpit.state.jobs.get(self.watched) if self.watched is not None else None
         if job is not None and not job.row.has_ended:
             self.post_message(StopWork(job.key))
@@ -213,16 +226,18 @@ class SamplingScreen(WatchingScreen):
             self.notify("nothing is drawn now: there is nothing to stop", timeout=3)
 
     def action_play(self) -> None:
+        """Play what was drawn, or pause it."""
         self.result.action_play()
 
     def action_leave(self) -> None:
-        """Out of an entry, to the queue; from there a level up."""
+        """Go out of an entry, to the queue; from there a level up."""
         if isinstance(self.focused, Input | Choice):
             self.queue.focus()
         else:
             self.run_worker(self.app.run_action("back"), exclusive=True)
 
     def action_write(self) -> None:
+        """Put the focus on the prompt."""
         self.prompt.focus()
 
     @on(DataTable.RowSelected, "#queue")
@@ -245,7 +260,7 @@ class SamplingScreen(WatchingScreen):
 
 
 def quiet(table: ListTable) -> ListTable:
-    """Without titles, which would say nothing here."""
+    """Return the table without titles, which would say nothing here."""
     table.show_header = False
     return table
 
@@ -262,7 +277,7 @@ def _stage(run: RunView | None) -> str | None:
 
 
 def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
-    """What is waited for until something is drawn, and for how long."""
+    """Return what is waited for until something is drawn, and for how long."""
     row = job.row
     head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}{for_so_long(row.started_t or row.queued_t, now_t)}"
     if row.state == "queued":

@@ -14,28 +14,28 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import DataTable
 
-from t2v_tui.awaited import at_work_for
-from t2v_tui.headline import Piece, Tone
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
-from t2v_tui.news import News
-from t2v_tui.no_curve import before_curve, title_of, why_it_ended
-from t2v_tui.samples_home import SamplesHome, in_workspace
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import JobKey, JobView, RunView, Sample, State
-from t2v_tui.unheard import not_heard_of
+from t2v_tui.store.events import News
+from t2v_tui.store.state import JobKey, JobView, RunView, Sample, State
+from t2v_tui.text.dependency import at_work_for
+from t2v_tui.text.empty_curve import before_curve, title_of, why_it_ended
+from t2v_tui.text.format import JOB_GLYPHS
+from t2v_tui.text.headline import Piece, Tone
+from t2v_tui.text.unreachable import not_heard_of
 from t2v_tui.widgets import gauges, transfers
 from t2v_tui.widgets.chrome import Block, Line, content_of
-from t2v_tui.widgets.curve import Curve
+from t2v_tui.widgets.curve.curve import Curve
+from t2v_tui.widgets.curve.track import Run
 from t2v_tui.widgets.gauges import Gauges
-from t2v_tui.widgets.last_sample import LastSample
 from t2v_tui.widgets.launch_panel import LaunchPanel
 from t2v_tui.widgets.lists import ListTable
-from t2v_tui.widgets.log_view import LogView
+from t2v_tui.widgets.log.view import LogView
 from t2v_tui.widgets.pane import Pane
-from t2v_tui.widgets.track import Run
 from t2v_tui.widgets.transfers import Transfers
-from t2v_tui.words import JOB_GLYPHS
+from t2v_tui.widgets.video.last_sample import LastSample
+from t2v_tui.workers.sample_sync import SamplesHome, in_workspace
 
 MOST_OVERLAID = 4
 
@@ -47,6 +47,7 @@ class RunsList(ListTable):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("runs")]
 
     def action_overlay(self) -> None:
+        """Lay the run with the cursor over the one that is shown, or take it away again."""
         if (chosen := self.chosen) is None:
             self.notify("there is no run to lay over another; t starts one", timeout=3)
         elif isinstance(self.screen, TrainScreen):
@@ -67,6 +68,7 @@ class TrainScreen(Cockpit):
         self._drawn: list[tuple[str, int, int, int]] = []
 
     def body(self) -> ComposeResult:
+        """Lay out runs and curve over sample, gauges and transfers, with the log below."""
         yield Line(id="folded")
         with Horizontal(id="top"):
             runs = RunsList((("", None),), id="runs")
@@ -86,11 +88,13 @@ class TrainScreen(Cockpit):
         yield LogView(empty="The log of the run that is shown stands here. It can be read with its host off.")
 
     def on_mount(self) -> None:
+        """Put the focus on the list of runs."""
         self.query_one(RunsList).focus()
 
     # Drawing
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw every pane; the steps of a start, or words, take the curve's place while there is need."""
         self._show_runs(state)
         self._show_curve(state, now_t)
         launch = state.launch is not None
@@ -101,7 +105,7 @@ class TrainScreen(Cockpit):
         self.query_one("#no-runs").display = not launch and bool(nothing)
         self.query_one("#no-runs", Block).show(Content(nothing))
         self.query_one(LaunchPanel).show(state, now_t)
-        self.query_one(Gauges).show(state.chosen, now_t)
+        self.query_one(Gauges).show_host(state.chosen, now_t)
         self.query_one(Transfers).show(state.transfers)
         self._show_folded(state, now_t)
         self._show_sample(state)
@@ -109,8 +113,9 @@ class TrainScreen(Cockpit):
 
     def _show_runs(self, state: State) -> None:
         jobs = sorted(trainings(state), key=lambda job: job.row.began_t, reverse=True)
-        rows = [(row_of_key(job.key), (self._row(job, state),)) for job in jobs]
-        self.query_one(RunsList).show_rows(rows)
+        self.query_one(RunsList).show_items(
+            {row_of_key(job.key): job for job in jobs}, lambda job: (self._row(job, state),)
+        )
 
     def _row(self, job: JobView, state: State) -> Text:
         """`● 0319-3f2a  24 %   7:12`, with a mark before the one that is shown."""
@@ -167,6 +172,7 @@ class TrainScreen(Cockpit):
         self.post_message(Heard(news))
 
     def on_unmount(self) -> None:
+        """Stop bringing samples here."""
         if self._samples_home is not None:
             self._samples_home.close()
 
@@ -186,7 +192,7 @@ class TrainScreen(Cockpit):
     # Keys
 
     def footer_keys(self) -> list[Key]:
-        """What this screen is for comes first."""
+        """Return the keys with start first: it is what this screen is for."""
         keys = super().footer_keys()
         return [key for key in keys if key.id == "start"] + [key for key in keys if key.id != "start"]
 
@@ -210,18 +216,22 @@ class TrainScreen(Cockpit):
         self._draw()
 
     def action_stop(self) -> None:
+        """Stop the shown run, which the app asks about first; say so when none runs."""
         if (job := self.cockpit.shown_at_work()) is not None:
             self.post_message(StopWork(job.key))
 
     def action_save(self) -> None:
+        """Ask the shown run for a checkpoint, which it writes with its next step."""
         self.cockpit.request_of_shown("save", "a checkpoint is written with the next step")
 
     def action_pause(self) -> None:
+        """Let the shown run wait, or go on when it is paused."""
         run = self.cockpit.state.shown_run
         is_paused = run is not None and run.stage == "paused"
         self.cockpit.request_of_shown("resume" if is_paused else "pause", "it goes on" if is_paused else "it waits")
 
     def action_zoom_pane(self) -> None:
+        """Give the pane with the focus the whole screen, or shrink it again."""
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None:
@@ -230,38 +240,45 @@ class TrainScreen(Cockpit):
             self.notify("no pane has the focus: tab goes to the next", timeout=3)
 
     def action_agree(self) -> None:
+        """Say yes to the start that asks, and start what costs."""
         self.cockpit.launcher.agree(self.cockpit.state)
 
     def action_again(self) -> None:
+        """Try a start again that failed or was cancelled."""
         self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now())
 
     def action_go_on(self) -> None:
-        """From the last checkpoint."""
+        """Try the start again from the last checkpoint."""
         self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now(), resume=True)
 
     def action_begin_anew(self) -> None:
-        """In a folder of its own."""
+        """Try the start again as another run, in a folder of its own."""
         folder = f"checkpoints/{time.strftime('%Y%m%d-%H%M', time.localtime(self.cockpit.now()))}"
         self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now(), checkpoints=folder, resume=False)
 
     def action_settings(self) -> None:
+        """Ask for the settings of the next training."""
         self.cockpit.choose_settings("train")
 
 
 def trainings(state: State) -> list[JobView]:
+    """Return the training jobs of every host, in no particular order."""
     return [job for job in state.jobs.values() if job.row.verb == "train"]
 
 
 def row_of_key(key: JobKey) -> str:
+    """Return the row's key of a job: host and job with a tab between."""
     return f"{key.host}\t{key.job}"
 
 
 def key_of_row(row: str) -> JobKey:
+    """Return the job that `row_of_key` made this row's key from."""
     host, _, job = row.partition("\t")
     return JobKey(host, job)
 
 
 def run_of(key: JobKey, run: RunView) -> Run:
+    """Return a run as the curve draws it, named after its job."""
     curve = run.curve
     return Run(key.job, curve.steps, curve.losses, curve.held_out, curve.checkpoints, curve.samples)
 

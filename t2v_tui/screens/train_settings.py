@@ -36,6 +36,7 @@ class TrainSettings(Panel):
         self.chosen, self.effective = chosen, effective
 
     def compose(self) -> ComposeResult:
+        """Lay out the form over a line for what is wrong, and the buttons."""
         with Vertical(id="box", classes="tall"):
             yield Static("A training", id="title")
             yield SpecForm("train", NAMES, {})
@@ -47,11 +48,12 @@ class TrainSettings(Panel):
 
     @property
     def choices(self) -> list[str]:
-        """Settings that are one of a few words, and so always show one."""
+        """Return the settings that are one of a few words, and so always show one."""
         form = self.query_one(SpecForm)
         return [name for name in NAMES if not isinstance(form.query_one(f"#in-{name}"), Input)]
 
     def on_mount(self) -> None:
+        """Fill in what was chosen before, and show beside it what holds anyway."""
         form = self.query_one(SpecForm)
         for name in NAMES:
             entry = form.query_one(f"#in-{name}")
@@ -74,6 +76,7 @@ class TrainSettings(Panel):
         self._answer(starts=False)
 
     def action_start(self) -> None:
+        """Answer with these settings and start; what is wrong with them is said instead."""
         self._answer(starts=True)
 
     @on(Button.Pressed)
@@ -85,7 +88,7 @@ class TrainSettings(Panel):
 
     @property
     def values(self) -> dict[str, str]:
-        """What differs from what holds anyway, or was chosen before."""
+        """Return what differs from what holds anyway, or was chosen before."""
         form = self.query_one(SpecForm)
         values = {name: value for name, value in form.values.items() if name not in self.choices}
         for name in self.choices:

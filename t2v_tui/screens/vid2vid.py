@@ -16,20 +16,21 @@ from textual.events import Paste
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from t2v_core.workspace import expanded
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed
 from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
-from t2v_tui.sending import SendStream
-from t2v_tui.state import LOCAL, JobKey, State
+from t2v_tui.store.state import LOCAL, JobKey, State
+from t2v_tui.text.format import size
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
-from t2v_tui.widgets.player import Player
 from t2v_tui.widgets.spec_form import SpecForm
-from t2v_tui.words import size
+from t2v_tui.widgets.video.player import Player
+from t2v_tui.workers.upload_input import SendStream
 
 if TYPE_CHECKING:
-    from t2v_tui.services import Services
+    from t2v_tui.workers.services import Services
 
 BEFORE = (
     "Drop a video file here, type its path, or press ↑ for those of this workspace. On screen 3, r brings one along."
@@ -41,9 +42,13 @@ BAR_CELLS = 20
 class PathInput(PromptInput):
     """A path; a file that is dropped on a terminal arrives as pasted text, quoted in one way or another."""
 
+    TAKES_LINES = True
+
     def _on_paste(self, event: Paste) -> None:
         event.stop()
         event.prevent_default()
+        if (lines := len(event.text.split("\n"))) > 1:
+            self.notify(f"{lines} lines were pasted: the first is taken", timeout=4)
         self.value = path_in(event.text)
         self.cursor_position = len(self.value)
 
@@ -69,6 +74,7 @@ class Vid2VidScreen(SamplingScreen):
         self._sending: SendStream | None = None
 
     def body(self) -> ComposeResult:
+        """Lay out path, prompt and settings on the left, before and after over the queue on the right."""
         with Horizontal():
             with Vertical(id="ask"):
                 with Pane(id="prompt-box", classes="two-lines") as box:
@@ -96,6 +102,7 @@ class Vid2VidScreen(SamplingScreen):
                     yield quiet(ListTable(QUEUE, id="queue"))
 
     def on_mount(self) -> None:
+        """Offer the hosts, choose the app's, and put the focus on the path."""
         host = self.query_one("#host", Choice)
         host.offer([(name, name) for name in self.cockpit.state.hosts or (LOCAL,)])
         host.choose(self.cockpit.state.host)
@@ -104,14 +111,16 @@ class Vid2VidScreen(SamplingScreen):
 
     @property
     def path(self) -> PathInput:
+        """Return the entry of the video's path."""
         return self.query_one("#path", PathInput)
 
     @property
     def before(self) -> Player:
+        """Return the player of the video that goes in."""
         return self.query_one("#before", Player)
 
     def arrive(self, arrival: Any) -> None:
-        """A job to watch, or a video to refine."""
+        """Take a job to watch, or a video to refine."""
         if isinstance(arrival, JobKey):
             self.watch_job(arrival)
             return
@@ -126,6 +135,7 @@ class Vid2VidScreen(SamplingScreen):
         self.prompt.focus()
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw what Generate has too; an empty path takes the video that the watched job refines."""
         super().show(state, now_t)
         self.path.history = [video.path for video in self.here.videos]
         if (
@@ -159,6 +169,7 @@ class Vid2VidScreen(SamplingScreen):
         self.query_one("#noise", Words).say(noise_in_words(values["strength"], values["steps"]))
 
     def action_start(self) -> None:
+        """Refine the video; one that lies here is sent to another host first."""
         values = self.asked()
         if values is None:
             return
@@ -172,8 +183,8 @@ class Vid2VidScreen(SamplingScreen):
             self.post_message(Failed(f"there is no file {path} here", "drop the file, or type its path"))
             return
         known = {video.path for video in (*self.here.videos, *self.known_there().videos)}
-        values |= {"input": path, "output": output_for(path, known)}
-        file = self.cockpit.workspace.root / Path(path).expanduser()
+        values |= {"input": path, "output": output_for(path, known), "keep_existing": True}
+        file = self.cockpit.workspace.root / expanded(Path(path))
         is_elsewhere = host != LOCAL and not self.cockpit.state.is_read_only
         if is_elsewhere and file.is_file() and self.services is not None:
             self._send_first(self.services, values, host, file)
@@ -217,23 +228,25 @@ class Vid2VidScreen(SamplingScreen):
         self.result.say(f"{self._sending.file.name} goes to {view.host} first{share}\n{view.why}".rstrip())
 
     def action_stop(self) -> None:
+        """Leave the video that is on its way to a host, else stop the watched job."""
         if self._sending is not None:
             self._sending.close()
         else:
             super().action_stop()
 
     def on_unmount(self) -> None:
+        """Leave the video that is on its way to a host."""
         if self._sending is not None:
             self._sending.close()
 
     def action_play(self) -> None:
-        """Both at once, from the same moment on."""
+        """Play both at once, from the same moment on."""
         self.before.action_play()
         self.result.action_play()
 
 
 def path_in(text: str) -> str:
-    """The first path of what was dropped: `'/a b.mp4'`, `/a\\ b.mp4`, `file:///a%20b.mp4` or plain."""
+    """Return the first path of what was dropped: `'/a b.mp4'`, `/a\\ b.mp4`, `file:///a%20b.mp4` or plain."""
     line = next(iter(text.strip().splitlines()), "")
     if line.startswith("file://"):
         return unquote(urlparse(line).path)
@@ -245,14 +258,14 @@ def path_in(text: str) -> str:
 
 
 def output_for(path: str, known: Collection[str]) -> str:
-    """A new name in outputs/: `outputs/NAME-refined.mp4`, `outputs/NAME-refined-2.mp4`, …"""
+    """Return a new name in outputs/: `outputs/NAME-refined.mp4`, `outputs/NAME-refined-2.mp4`, …"""
     stem = PurePosixPath(path).stem.partition("-refined")[0]
     names = (f"outputs/{stem}-refined{suffix}.mp4" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
     return next(name for name in names if name not in known)
 
 
 def noise_in_words(strength: object, steps: object) -> str:
-    """`about 15 of 50 steps  ██████░░░░░░░░░░░░░░`, or nothing for what is no number."""
+    """Return `about 15 of 50 steps  ██████░░░░░░░░░░░░░░`, or nothing for what is no number."""
     try:
         share, count = float(str(strength)), int(str(steps))
     except ValueError:

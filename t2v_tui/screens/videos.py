@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -18,22 +18,22 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from t2v_core.errors import EngineError
-from t2v_tui.holdings import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.views import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.messages import Failed, GoTo, StartWork
-from t2v_tui.screens.dialogs import Question
 from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
-from t2v_tui.state import LOCAL, State
+from t2v_tui.store.state import LOCAL, State
+from t2v_tui.text.confirmations import Question
+from t2v_tui.text.format import ago, grouped, size
 from t2v_tui.widgets.chrome import Block
-from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
-from t2v_tui.widgets.player import Player
-from t2v_tui.widgets.sheet import Card, Sheet
 from t2v_tui.widgets.transfers import in_one_line
-from t2v_tui.words import ago, grouped, size
+from t2v_tui.widgets.video.player import Player
+from t2v_tui.widgets.video.sheet import Card, Sheet
 
 if TYPE_CHECKING:
-    from t2v_tui.services import Services
+    from t2v_tui.workers.services import Services
 
 # A round trip each: by then the list is longer than a screen.
 MOST_DESCRIBED = 30
@@ -64,11 +64,14 @@ class VideosScreen(HoldingsScreen):
         self.is_sheet = False
         self._described: dict[tuple[str, str, float], VideoView] = {}
         self._wanted = ""
+        self._descriptions = 0
+        self._made_of = MadeOf()
 
     def body(self) -> ComposeResult:
+        """Lay out the videos, as a list or as pictures, beside the chosen one."""
         with Horizontal():
             with Pane(id="list"):
-                yield ListTable(COLUMNS, id="videos")
+                yield ListTable(COLUMNS, id="videos", keeps_first=True)
                 yield Sheet(letters=self.cockpit.settings.ascii)
                 yield Block(id="nothing", classes="empty")
             with Pane(id="show"):
@@ -77,22 +80,26 @@ class VideosScreen(HoldingsScreen):
 
     @property
     def table(self) -> ListTable:
+        """Return the list of videos, which holds the cursor also while pictures are shown."""
         return self.query_one(ListTable)
 
     @property
     def sheet(self) -> Sheet:
+        """Return the sheet of pictures."""
         return self.query_one(Sheet)
 
     @property
     def player(self) -> Player:
+        """Return the player of the chosen video."""
         return self.query_one(Player)
 
     @property
     def chosen(self) -> VideoView | None:
+        """Return the video with the cursor; None while the list is empty."""
         return next((video for video in self.videos if video.path == self.table.chosen), None)
 
     def arrive(self, arrival: Any) -> None:
-        """A video to show: its path, relative to the workspace."""
+        """Take a video to show: its path, relative to the workspace."""
         self._wanted = str(arrival)
         self.read_anew()
         self._choose_wanted()
@@ -100,10 +107,13 @@ class VideosScreen(HoldingsScreen):
     # Drawing
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the videos and the chosen one; the rows only when something is new."""
         there = self.known_there()
-        self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
-        self._describe([video for video in self.videos if not video.is_here][:MOST_DESCRIBED])
-        self.table.show_rows([(video.path, _cells(video, now_t)) for video in self.videos])
+        if is_new := self._made_of.is_new(self.here.videos, there.videos, self._descriptions):
+            self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
+            self._describe([video for video in self.videos if not video.is_here][:MOST_DESCRIBED])
+        if self._made_of.is_older(now_t) or is_new:
+            self.table.show_items({video.path: video for video in self.videos}, lambda video: _cells(video, now_t))
         is_empty = not self.videos
         self.query_one("#nothing").display = is_empty
         self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
@@ -125,7 +135,7 @@ class VideosScreen(HoldingsScreen):
         ]
 
     def action_sheet(self) -> None:
-        """From the list to pictures, or back; the same one stays chosen."""
+        """Switch from the list to pictures, or back; the same one stays chosen."""
         self.is_sheet = not self.is_sheet
         self.redraw()
         (self.sheet if self.is_sheet else self.table).focus()
@@ -141,7 +151,9 @@ class VideosScreen(HoldingsScreen):
         if video.is_here:
             return video
         known = self._described.get((self.host, video.path, video.changed_t))
-        return replace(known, is_here=False, is_there=True) if known is not None else video
+        if known is None or video.settings:
+            return video
+        return replace(known, is_here=False, is_there=True)
 
     def _choose_wanted(self) -> None:
         paths = [video.path for video in self.videos]
@@ -167,14 +179,16 @@ class VideosScreen(HoldingsScreen):
 
     def _describe(self, videos: Sequence[VideoView]) -> None:
         """Read what lies beside them on the host, once."""
-        unread = [one for one in videos if (self.host, one.path, one.changed_t) not in self._described]
+        unread = [
+            one for one in videos if not one.settings and (self.host, one.path, one.changed_t) not in self._described
+        ]
         if self.services is not None and unread:
             self._described.update({(self.host, one.path, one.changed_t): one for one in unread})
             self._read_descriptions(self.services, self.host, unread)
 
     @work(thread=True, group="describe", exit_on_error=False)
     def _read_descriptions(self, services: Services, host: str, videos: Sequence[VideoView]) -> None:
-        from t2v_tui.holdings_there import described_there  # noqa: PLC0415
+        from t2v_tui.library.on_host import described_there
 
         try:
             for video in videos:
@@ -183,17 +197,24 @@ class VideosScreen(HoldingsScreen):
             return
 
     def on_videos_screen_described(self, message: Described) -> None:
+        """Take what lies beside a video of the host, and draw it."""
         self._described[message.host, message.video.path, message.video.changed_t] = message.video
+        self._descriptions += 1
+        if message.host == self.there.host:  # kept with the next answer of the host
+            videos = (message.video if one.path == message.video.path else one for one in self.there.videos)
+            self.there = replace(self.there, videos=tuple(videos))
         self.redraw()
 
     # Keys
 
     @on(DataTable.RowSelected)
     def action_play(self) -> None:
+        """Play the chosen video, or pause it; say so when it is not here."""
         if self._path_here("played") is not None:
             self.player.action_play()
 
     def action_step(self, frames: int) -> None:
+        """Step so many frames on, or back when negative; say so when the video is not here."""
         if self._path_here("played") is not None:
             self.player.action_step(frames)
 
@@ -216,17 +237,19 @@ class VideosScreen(HoldingsScreen):
         return self.cockpit.workspace.root / video.path
 
     def action_open(self) -> None:
+        """Open the chosen video in the system's player; say so when it is not here."""
         if (path := self._path_here("opened")) is not None:
             self.open_elsewhere(path)
 
     def action_refine(self) -> None:
+        """Go to Vid2Vid with the chosen video, its prompt and its checkpoint."""
         video = self._asked_for("refined")
         if video is not None:
             with_it = {"prompt": video.prompt, "checkpoint": video.settings.get("checkpoint")}
             self.post_message(GoTo("vid2vid", {"input": video.path, "is_here": video.is_here, **with_it}))
 
     def action_again(self) -> None:
-        """The same once more from other noise, where the first one was made."""
+        """Make the same once more from other noise, where the first one was made."""
         video = self._asked_for("made again")
         if video is None:
             return
@@ -245,23 +268,24 @@ class VideosScreen(HoldingsScreen):
         self.notify(f"“{video.prompt}” again, with seed {values['seed']}", markup=False)
 
     def action_edit(self) -> None:
-        """To Generate, with everything filled in."""
+        """Go to Generate, with everything filled in."""
         if (video := self._asked_for("edited")) is not None:
             self.post_message(
                 GoTo("generate", {name: video.settings[name] for name in AGAIN if video.settings.get(name)})
             )
 
     def action_pull(self) -> None:
+        """Bring the chosen video here, with the .json beside it."""
         video = self._asked_for("pulled")
         if video is None:
             return
         if video.is_here:
             self.post_message(Failed(f"{video.name} is here already", "o opens it in a player"))
             return
-        beside = str(PurePosixPath(video.path).with_suffix(".json"))
-        self.pull([video.path, beside] if video.settings else [video.path])
+        self.pull([video.path, video.beside] if video.beside else [video.path])
 
     def action_delete(self) -> None:
+        """Ask, and delete the chosen video with the .json beside it: here where it is here, else on the host."""
         video = self._asked_for("deleted")
         if video is None:
             return
@@ -269,11 +293,11 @@ class VideosScreen(HoldingsScreen):
         copies = f"A copy stays on {self.host}." if video.is_here and video.is_there else "This is the ONLY COPY."
         lines = (video.title, size(video.size_bytes), copies, way_back(host, video.size_bytes))
         question = Question(f"Delete {video.name} {'here' if video.is_here else f'on {host}'}", lines, "Delete", "y")
-        self.ask_to_remove(host, [video.path, str(PurePosixPath(video.path).with_suffix(".json"))], question)
+        self.ask_to_remove(host, [video.path, video.beside] if video.beside else [video.path], question)
 
 
 def facts_of(video: VideoView) -> Content:
-    """What it shows, what made it, what it is."""
+    """Return what it shows, what made it, what it is."""
     spec = video.settings
     named = [("seed", "seed"), ("steps", "steps"), ("guidance", "guidance_scale"), ("strength", "strength"),
              ("sampler", "sampler")]  # fmt: skip

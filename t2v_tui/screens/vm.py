@@ -18,19 +18,19 @@ from textual.message import Message
 from remote.errors import StartLeft
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
-from t2v_tui.asking import about_starting_vm, about_stopping_vm
-from t2v_tui.headline import stops_in, truth
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.vm_history import Day, days_of
 from t2v_tui.messages import Failed, Told
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm
-from t2v_tui.state import HostKind, HostView, Power, Reach, State, VmView
-from t2v_tui.unheard import asked, is_lost, waits
-from t2v_tui.vm_history import Day, days_of
+from t2v_tui.store.state import HostKind, HostView, Power, Reach, State, VmView
+from t2v_tui.text.confirmations import about_starting_vm, about_stopping_vm
+from t2v_tui.text.format import ago, span, usd
+from t2v_tui.text.headline import stops_in, truth
+from t2v_tui.text.unreachable import asked, is_lost, waits
 from t2v_tui.widgets.checks import CheckList
 from t2v_tui.widgets.chrome import STYLES, Block
 from t2v_tui.widgets.gauges import Gauges
-from t2v_tui.words import ago, span, usd
 
 KEEP_S = 2 * 3600.0
 BAR, MOST_DAYS = 20, 5
@@ -67,6 +67,7 @@ class VmScreen(Cockpit):
         self._left = threading.Event()  # set for a start that nobody waits for any more
 
     def body(self) -> ComposeResult:
+        """Lay out machine, cost and gauges over the checks."""
         with Horizontal(id="upper"):
             yield Block(id="standing", classes="pane")
             with Vertical(id="right"):
@@ -76,23 +77,26 @@ class VmScreen(Cockpit):
             yield CheckList()
 
     def on_mount(self) -> None:
+        """Title the panes; nothing is checked before it is asked for."""
         self.query_one("#standing").border_title = "machine"
         self.query_one("#money").border_title = "cost"
         self.query_one("#checks").border_title = "doctor"
         self.query_one(CheckList).say("c checks everything on this machine: Python, packages, settings, disk, data.")
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw machine, cost and gauges of the chosen host; its days are read from the ledger the first time."""
         host = state.chosen
         self.query_one("#standing", Block).show(standing(host, now_t))
         if host.name not in self.days:
             self.days[host.name] = ()
             self._read_days(host.name)
         self.query_one("#money", Block).show(money(host, self.days[host.name], now_t))
-        self.query_one(Gauges).show(host, now_t)
+        self.query_one(Gauges).show_host(host, now_t)
 
     # Keys
 
     def action_start_vm(self) -> None:
+        """Ask, since it costs, and start the VM; say so when it runs already."""
         host = self._machine()
         if host is not None and host.vm is not None and host.vm.power is Power.RUNNING:
             self.notify(f"{host.name} runs", timeout=3, markup=False)
@@ -105,6 +109,7 @@ class VmScreen(Cockpit):
             self._turn(self.cockpit.state.host, is_up=True)
 
     def action_stop_vm(self) -> None:
+        """Ask, and stop the VM; say so when it is stopped already."""
         host = self._machine()
         if host is not None and host.vm is not None and host.vm.power is Power.STOPPED:
             self.notify(f"{host.name} is stopped", timeout=3, markup=False)
@@ -118,6 +123,7 @@ class VmScreen(Cockpit):
             self._turn(self.cockpit.state.host, is_up=False)
 
     def on_unmount(self) -> None:
+        """Stop waiting for a VM that is being started."""
         self._left.set()
 
     def _machine(self) -> HostView | None:
@@ -128,12 +134,14 @@ class VmScreen(Cockpit):
         return None
 
     def action_keep(self) -> None:
+        """Keep the VM on for two hours although idle, or let go of one that is kept."""
         host = self._machine()
         if host is not None:
             kept_t = host.guard.kept_until_t if host.guard else None
             self._keep(host.name, 0.0 if kept_t and kept_t > self.cockpit.now() else KEEP_S)
 
     def action_doctor(self) -> None:
+        """Check everything on this machine."""
         self.query_one(CheckList).run(self.cockpit.workspace)
 
     @work(thread=True, exclusive=True, group="vm", exit_on_error=False)
@@ -193,7 +201,7 @@ class VmScreen(Cockpit):
 
 
 def standing(host: HostView, now_t: float) -> Content:
-    """What is known of it, and how long ago; a line each, what matters most first."""
+    """Return what is known of it, and how long ago; a line each, what matters most first."""
     is_so = truth(host, now_t)
     lines: list[tuple[str, str]] = [
         (f"{is_so.glyph} {is_so.word}", f"bold {STYLES[is_so.tone]}"),
@@ -245,7 +253,7 @@ def _not_said(vm: VmView) -> str:
 
 
 def money(host: HostView, days: Sequence[Day], now_t: float) -> Content:
-    """Now, today, this session, and the last days as bars."""
+    """Return what it costs: now, today, this session, and the last days as bars."""
     cost = host.cost
     if cost is None:
         return Content(_no_price(host)).stylize("$text-muted")

@@ -9,11 +9,11 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 
-from t2v_tui.headline import truth
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import GoTo
 from t2v_tui.screens.base import Cockpit
-from t2v_tui.state import LOCAL, HostKind, State
+from t2v_tui.store.state import LOCAL, HostKind, State
+from t2v_tui.text.headline import truth
 from t2v_tui.widgets.checks import CheckList
 from t2v_tui.widgets.chrome import STYLES, Block
 
@@ -47,6 +47,7 @@ class WelcomeScreen(Cockpit):
         self.is_connecting = False
 
     def body(self) -> ComposeResult:
+        """Lay out the ways to begin over how to connect a VM and the checks."""
         with Vertical(id="welcome"):
             yield Block(id="ways")
             yield Block(id="connect", classes="pane")
@@ -54,6 +55,7 @@ class WelcomeScreen(Cockpit):
                 yield CheckList()
 
     def on_mount(self) -> None:
+        """Title the panes, and begin the checks once the page is there."""
         self.query_one("#checks").border_title = "is everything here?"
         self.query_one(CheckList).say("◌ looking at Python, packages, settings, disk, models and data …")
         self.query_one("#connect").border_title = "a VM, or any machine over SSH"
@@ -61,6 +63,7 @@ class WelcomeScreen(Cockpit):
             self.set_timer(CHECKS_AFTER_S, lambda: self.query_one(CheckList).run(self.cockpit.workspace))
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the ways to begin, and how to connect a VM when that was asked for."""
         self.query_one("#ways", Block).show(ways(state, now_t))
         connect = self.query_one("#connect", Block)
         connect.display = self.is_connecting
@@ -74,8 +77,8 @@ class WelcomeScreen(Cockpit):
             self.cockpit.exit_to_demo()
 
     async def action_local(self) -> None:
-        """The engine here; a workspace of the built-in world where there is none."""
-        from t2v_tui.cli.init import make_workspace  # noqa: PLC0415 - only here
+        """Choose the engine here; make a workspace of the built-in world where there is none."""
+        from t2v_tui.new_workspace import make_workspace  # only here
 
         if not self.cockpit.workspace.settings_file.exists():
             make_workspace(self.cockpit.workspace, shapes=True)
@@ -85,13 +88,14 @@ class WelcomeScreen(Cockpit):
         await self.cockpit.action_go("train")
 
     def action_connect(self) -> None:
+        """Show how to connect a VM, or hide it again; t2v.toml is read anew for its hosts."""
         self.is_connecting = not self.is_connecting
         self.cockpit.read_hosts()
         self._draw()
 
 
 def ways(state: State, now_t: float) -> Content:
-    """Three rows, and what is here already."""
+    """Return three rows, and what is here already."""
     jobs = len(state.jobs)
     rows = (
         ("d", "demo", "a simulated VM: no cloud, no GPU; trains in minutes"),

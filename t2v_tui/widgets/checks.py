@@ -31,16 +31,18 @@ class Checked(Message):
 class CheckList(Static):
     """Empty until it is told to run; running it again begins anew."""
 
-    def __init__(self, *, only_unhealthy: bool = False, id: str | None = None) -> None:  # noqa: A002 - as Textual has it
+    def __init__(self, *, only_unhealthy: bool = False, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
         self.only_unhealthy = only_unhealthy
         self.checks: list[Check] = []
         self.is_looking = False
 
     def say(self, sentence: str) -> None:
+        """Show a sentence instead of the checks."""
         self.update(Content(sentence).stylize("$text-muted"))
 
     def run(self, workspace: Workspace) -> None:
+        """Check the workspace from the beginning, unless that is being done already."""
         if not self.is_looking:
             self.checks, self.is_looking = [], True
             self._draw_checks()
@@ -48,8 +50,8 @@ class CheckList(Static):
 
     @work(thread=True, exclusive=True, group="checks", exit_on_error=False)
     def _examine(self, workspace: Workspace) -> None:
-        from t2v_core.doctor import examine  # noqa: PLC0415 - reads much
-        from t2v_core.specs import DoctorSpec  # noqa: PLC0415
+        from t2v_core.diagnosis.examine import examine  # reads much
+        from t2v_core.specs import DoctorSpec
 
         try:
             for check in examine(DoctorSpec.model_validate({}), workspace, os.environ):
@@ -71,6 +73,7 @@ class CheckList(Static):
         self._draw_checks()
 
     def on_resize(self) -> None:
+        """Wrap the checks to the new width."""
         if self.checks:
             self._draw_checks()
 
@@ -83,7 +86,10 @@ class CheckList(Static):
 
 
 def lines_of(check: Check, width: int) -> Iterator[tuple[str, str]]:
-    """Sign, name, sentence, wrapped beside the name; below it the line to type, whole, so that it can be copied."""
+    """Yield (text, style): sign, name, sentence, wrapped beside the name.
+
+    Below it comes the line to type, whole, so that it can be copied.
+    """
     sign, style = SIGNS[check.state]
     yield f"{sign} ", style
     yield f"{check.name:<{NAME_WIDTH}} ", ""
@@ -95,7 +101,7 @@ def lines_of(check: Check, width: int) -> Iterator[tuple[str, str]]:
 
 
 def summary(checks: list[Check], *, is_running: bool) -> str:
-    """`11 good · 2 to look at · looking …`"""
+    """Return the counts in a line: `11 good · 2 to look at · looking …`."""
     words = {State.GOOD: "good", State.ODD: "to look at", State.BAD: "bad"}
     counts = [f"{sum(one.state is state for one in checks)} {words[state]}" for state in State
               if any(one.state is state for one in checks)]  # fmt: skip

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from rich.cells import cell_len
-from textual.content import Content, Span
+from textual.content import Content
 from textual.events import Click, Resize
+from textual.geometry import Region
 from textual.widgets import Static
 
-from t2v_tui.headline import WIDE, Piece, Tone, headline, in_one_line
 from t2v_tui.keys import ALWAYS, Key
-from t2v_tui.screens import SCREENS
-from t2v_tui.state import State
+from t2v_tui.registry import SCREENS
+from t2v_tui.store.state import State
+from t2v_tui.text.headline import WIDE, Piece, Tone, headline, in_one_line
 
 STYLES = {
     Tone.PLAIN: "$foreground", Tone.DIM: "$text-muted", Tone.ACCENT: "$accent", Tone.GOOD: "$success",
@@ -22,18 +24,41 @@ GUARANTEED = 80
 
 
 class Block(Static):
-    """Text that is drawn again only when it reads differently."""
+    """Text of which only the lines are drawn again that read differently: a pane with its border is 1 kB a time."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes, markup=False)
-        self._shown: tuple[str, Sequence[Span]] | None = None
+        self._shown: Content | None = None
+        self._other_lines: Sequence[Region] = ()
 
     def show(self, content: Content, *, layout: bool = False) -> None:
-        """layout: its height may be another"""
-        reads = (content.plain, content.spans)
-        if reads != self._shown:
-            self._shown = reads
-            self.update(content, layout=layout)
+        """Show a text; only the lines that read differently are drawn again.
+
+        layout: its height may be another
+        """
+        before = self._shown
+        if before is not None and _same(before, content):
+            return
+        self._shown = content
+        self._other_lines = () if layout or before is None else other_lines(before, content, self.size.width)
+        self.update(content, layout=layout)
+        self._other_lines = ()
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Draw the lines that read differently while `show` changes the text; else as usual."""
+        return super().refresh(*(regions or self._other_lines), repaint=repaint, layout=layout, recompose=recompose)
+
+
+def _same(one: Content, other: Content) -> bool:
+    return (one.plain, one.spans) == (other.plain, other.spans)
+
+
+def other_lines(before: Content, after: Content, width: int) -> list[Region]:
+    """Return a region for each line that reads differently; none when lines may have moved, and all are to be drawn."""
+    old, new = before.split(allow_blank=True), after.split(allow_blank=True)
+    if len(old) != len(new) or any(cell_len(line.plain) > width for line in (*old, *new)):
+        return []
+    return [Region(0, row, width, 1) for row, pair in enumerate(zip(old, new, strict=True)) if not _same(*pair)]
 
 
 class Line(Block):
@@ -41,27 +66,32 @@ class Line(Block):
 
     DEFAULT_CSS = "Line { height: 1; width: 1fr; }"
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._zones: list[tuple[int, int, str]] = []
 
     def show_zones(self, content: Content, zones: Sequence[tuple[int, int, str]]) -> None:
-        """zones: (first column, end column, action)"""
+        """Show a line, parts of which can be clicked.
+
+        zones: (first column, end column, action)
+        """
         self._zones = list(zones)
         self.show(content)
 
     async def on_click(self, event: Click) -> None:
+        """Run the action of the part that was clicked."""
         for begin, end, action in self._zones:
             if begin <= event.x < end:
                 await self.run_action(action)
 
 
 def content_of(pieces: Sequence[Piece]) -> Content:
+    """Return the pieces as one text, each in the colour of its tone."""
     return Content.assemble(*((piece.text, STYLES[piece.tone]) for piece in pieces))
 
 
 def cut(pieces: Sequence[Piece], columns: int) -> list[Piece]:
-    """As much as fits."""
+    """Return as much as fits into so many columns; a piece that is cut ends in `…`."""
     kept: list[Piece] = []
     for piece in pieces:
         room = columns - sum(cell_len(one.text) for one in kept)
@@ -78,6 +108,7 @@ class Headline(Line):
     """Host, its state, money, link."""
 
     def show_state(self, state: State, now_t: float) -> None:
+        """Draw the headline; its left half is cut where the right one needs the room."""
         width = self.size.width - 2
         if width < 1:
             return
@@ -92,6 +123,7 @@ class TooSmall(Line):
     """All that a terminal below 60 × 15 shows."""
 
     def show_state(self, state: State) -> None:
+        """Draw the state in one line."""
         self.show(Content(in_one_line(state, self.app.size.width, self.app.size.height)))
 
 
@@ -99,6 +131,7 @@ class Tabs(Line):
     """Digits and names of the screens; a click goes there."""
 
     def show_current(self, current: str) -> None:
+        """Draw the tabs with this screen's highlighted; titles are short in a narrow terminal."""
         is_wide = self.app.size.width >= WIDE
         pieces: list[tuple[str, str]] = []
         zones = []
@@ -127,10 +160,12 @@ class Footer(Line):
         self._is_read_only = False
 
     def show_keys(self, keys: Sequence[Key], *, is_read_only: bool = False) -> None:
+        """Draw the keys that have a label, in this order but for those that always show."""
         self._keys, self._is_read_only = [key for key in keys if key.label], is_read_only
         self._draw()
 
     def on_resize(self, _event: Resize) -> None:
+        """Fit the keys to the new width."""
         self._draw()
 
     def _draw(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from textual.app import App
 
-from t2v_core.files import staged_file
+from t2v_core.disk.files import staged_file
 
 # Terminals drop longer ones without a word: 100,000 characters of base64 are the smallest limit known (xterm, tmux).
 OSC52_BYTES = 74_000
@@ -26,7 +26,7 @@ PROGRAMS = (
 
 
 def osc52(text: str, environ: Mapping[str, str]) -> str:
-    """The sequence that asks a terminal to take `text`; within tmux also wrapped, for the terminal around it."""
+    """Return the sequence that asks a terminal to take `text`; within tmux also wrapped, for the terminal around it."""
     plain = f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a"
     if not environ.get("TMUX"):
         return plain
@@ -35,7 +35,7 @@ def osc52(text: str, environ: Mapping[str, str]) -> str:
 
 
 def program_for(environ: Mapping[str, str], platform: str = sys.platform) -> tuple[str, ...] | None:
-    """A program of this desktop that takes the clipboard; None over SSH, where it would be another machine's."""
+    """Return a program of this desktop that takes the clipboard; None over SSH, where it would be another machine's."""
     if environ.get("SSH_TTY") or environ.get("SSH_CONNECTION"):
         return None
     if platform == "darwin":
@@ -46,7 +46,7 @@ def program_for(environ: Mapping[str, str], platform: str = sys.platform) -> tup
 def copy_text(app: App[Any], text: str, file: Path, environ: Mapping[str, str] | None = None) -> str:
     """Copy `text` and say in one sentence where it is now. Raises EngineError when `file` cannot be written."""
     environ = os.environ if environ is None else environ
-    with staged_file(file) as partial:
+    with staged_file(file, mode=0o600) as partial:
         partial.write_text(text)
     lines = text.count("\n") + 1
     what = f"{lines:,} line{'s' if lines > 1 else ''}"

@@ -21,21 +21,26 @@ class PromptInput(Input):
         Binding("down", "newer", "newer", show=False),
     ]
 
-    def __init__(self, *, placeholder: str = "", id: str | None = None) -> None:  # noqa: A002 - Textual's name
+    def __init__(self, *, placeholder: str = "", id: str | None = None) -> None:
         super().__init__(placeholder=placeholder, id=id, compact=True)
         self.history: Sequence[str] = ()
         self._at, self._draft = -1, ""
 
     def remember(self, history: Sequence[str]) -> None:
-        """history: the newest first"""
+        """Take what was entered before, for up and down to go through.
+
+        history: the newest first
+        """
         self.history, self._at = history, -1
 
     def action_older(self) -> None:
+        """Turn to what was entered before; what is typed is kept as a draft."""
         if self._at + 1 < len(self.history):
             self._draft = self.value if self._at < 0 else self._draft
             self._turn_to(self._at + 1)
 
     def action_newer(self) -> None:
+        """Turn to what was entered after, and at last to the draft."""
         if self._at >= 0:
             self._turn_to(self._at - 1)
 
@@ -66,39 +71,42 @@ class Choice(Widget, can_focus=True):
 
         @property
         def control(self) -> Choice:
+            """Return the choice, which `@on` selects by."""
             return self.choice
 
-    def __init__(self, choices: Sequence[tuple[str, str]], chosen: str = "", *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, choices: Sequence[tuple[str, str]], chosen: str = "", *, id: str | None = None) -> None:
         """choices: (value, how it reads)"""
         super().__init__(id=id)
         self.choices = list(choices)
         self.value = chosen if chosen in dict(self.choices) else self.choices[0][0]
 
     def offer(self, choices: Sequence[tuple[str, str]]) -> None:
-        """Other ones to choose from; what was chosen stays while it is among them."""
+        """Offer other ones to choose from; what was chosen stays while it is among them."""
         if list(choices) != self.choices:
             self.choices = list(choices)
             self.value = self.value if self.value in dict(self.choices) else self.choices[0][0]
             self.refresh()
 
     def choose(self, value: str) -> None:
-        """One that is not among the choices yet is added to them."""
+        """Choose a value; one that is not among the choices yet is added to them."""
         if value not in dict(self.choices):
             self.choices.append((value, value.removeprefix("checkpoints/checkpoint_")))
         self.value = value
         self.refresh()
 
     def action_turn(self, step: int) -> None:
+        """Choose the word so many steps on; past the last comes the first."""
         values = [one for one, _ in self.choices]
         self.value = values[(values.index(self.value) + step) % len(values)]
         self.refresh()
         self.post_message(self.Changed(self))
 
     def on_click(self, _: Click) -> None:
+        """Turn to the next one."""
         self.action_turn(1)
 
     def render(self) -> Content:
-        """`‹ latest ›`; without the signs when there is nothing to choose."""
+        """Draw `‹ latest ›`; without the signs when there is nothing to choose."""
         word = dict(self.choices)[self.value]
         if len(self.choices) < 2:
             return Content(word)

@@ -5,39 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.content import Content
-from textual.widgets import Static
 
-from t2v_tui.headline import is_off, truth
-from t2v_tui.state import HostView, Power
-from t2v_tui.unheard import asked, is_lost, waits
-from t2v_tui.words import ago, gb
+from t2v_tui.store.state import HostView, Power
+from t2v_tui.text.format import ago, gb
+from t2v_tui.text.headline import is_off, truth
+from t2v_tui.text.unreachable import asked, is_lost, waits
+from t2v_tui.widgets.chrome import Block
 
 if TYPE_CHECKING:
-    from remote.metrics import GpuSample, MachineSample
+    from remote.jobs.metrics import GpuSample, MachineSample
 
 BAR = 16
 # What is older than this is said to be old.
 FRESH_S = 10.0
 
 
-class Gauges(Static):
+class Gauges(Block):
     """GPU, processor, memory, disk of one host."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
-        super().__init__(id=id, classes=classes, markup=False)
-        self._drawn: Content | None = None
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._title = ""
 
-    def show(self, host: HostView, now_t: float) -> None:
-        content, title = text_of(host, now_t), title_of(host, now_t)
-        if content != self._drawn:
-            self._drawn = content
-            self.update(content, layout=False)
+    def show_host(self, host: HostView, now_t: float) -> None:
+        """Draw how a host is doing, under the name of its machine."""
+        title = title_of(host, now_t)
+        self.show(text_of(host, now_t))
         if title != self._title:
             self._title, self.border_title = title, Content(title)
 
 
 def title_of(host: HostView, now_t: float) -> str:
+    """Return the name of its GPUs, and how old the numbers are once they are older than 10 s."""
     machine = host.machine
     if machine is None or host.machine_t is None:
         return "machine"
@@ -48,7 +47,7 @@ def title_of(host: HostView, now_t: float) -> str:
 
 
 def not_looked_at(host: HostView, now_t: float) -> str:
-    """Why there is nothing to draw."""
+    """Return why there is nothing to draw."""
     if host.vm is not None and host.vm.power in (Power.STARTING, Power.STOPPING):
         is_so = truth(host, now_t)
         return f"{is_so.glyph} {host.name} is {is_so.word.lower()}"
@@ -60,6 +59,7 @@ def not_looked_at(host: HostView, now_t: float) -> str:
 
 
 def text_of(host: HostView, now_t: float) -> Content:
+    """Return its bars, of at most four GPUs; before the first numbers, why there are none."""
     if host.machine is None:
         return Content(not_looked_at(host, now_t)).stylize("$text-muted")
     lines: list[tuple[str, str]] = []
@@ -106,7 +106,7 @@ def _bar(name: str, share: float, said: str) -> list[tuple[str, str]]:
 
 
 def in_one_line(host: HostView, now_t: float) -> str:
-    """`gpu 94% 61/80 GB 68 °C · disk 41 GB`, for a terminal without room for bars."""
+    """Return `gpu 94% 61/80 GB 68 °C · disk 41 GB`, for a terminal without room for bars."""
     machine = host.machine
     if machine is None:
         return not_looked_at(host, now_t)

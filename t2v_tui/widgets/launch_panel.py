@@ -9,11 +9,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 
 from remote.steps import Status, StepState
-from t2v_tui.awaited import at_work_for, how_far
-from t2v_tui.launcher import can_take_back
-from t2v_tui.state import HostKind, LaunchPhase, LaunchView, State
+from t2v_tui.store.state import HostKind, LaunchPhase, LaunchView, State
+from t2v_tui.text.dependency import at_work_for, how_far
+from t2v_tui.text.format import job_in_words, usd
 from t2v_tui.widgets.chrome import Block
-from t2v_tui.words import job_in_words, usd
+from t2v_tui.workers.launch_controller import can_take_back
 
 GLYPHS = {Status.OK: "✓", Status.DONE: "✓", Status.DOING: "◔", Status.NOTE: "!", Status.FAILED: "✗"}
 STYLES = {
@@ -36,11 +36,13 @@ class LaunchPanel(Vertical):
     _phase: LaunchPhase | None = None
 
     def compose(self) -> ComposeResult:
+        """Lay out the steps, which scroll, over what can be done now."""
         with VerticalScroll(id="launch-steps"):
             yield Block(id="launch-text")
         yield Block(id="launch-now")
 
     def show(self, state: State, now_t: float) -> None:
+        """Draw the start of work as it is now; without one nothing changes."""
         if state.launch is None:
             return
         width = max(40, self.size.width - 2)
@@ -54,7 +56,7 @@ class LaunchPanel(Vertical):
 
 
 def text_of(state: State, launch: LaunchView, width: int) -> Content:
-    """All of it, a line each, wrapped beside the names."""
+    """Return all of it, a line each, wrapped beside the names."""
     head, _, chosen = launch.title.partition("\n")
     parts: list[tuple[str, str]] = [(f"{head}\n", "bold"), (f"{chosen}\n" if chosen else "", "$text-muted")]
     if launch.verb == "train":
@@ -72,7 +74,7 @@ def text_of(state: State, launch: LaunchView, width: int) -> Content:
 
 
 def steps_of(state: State, launch: LaunchView) -> tuple[str, ...]:
-    """What a launch goes through, on that kind of host."""
+    """Return what a launch goes through, on that kind of host."""
     host = state.hosts.get(launch.host)
     is_here = host is None or host.kind is HostKind.LOCAL or (host.vm is not None and host.vm.is_simulated)
     vm = ("VM",) if host is not None and host.vm is not None else ()

@@ -15,12 +15,12 @@ from t2v_tui.widgets.chrome import Block
 class Pane(Vertical):
     """Things with a border around them."""
 
-    def __init__(self, *, id: str, classes: str = "") -> None:  # noqa: A002 - Textual's name
+    def __init__(self, *, id: str, classes: str = "") -> None:
         super().__init__(id=id, classes=f"pane {classes}".strip())
         self._titles: tuple[str | None, str | None] = (None, None)
 
     def entitle(self, title: str, subtitle: str | None = None) -> None:
-        """As they are: brackets of a prompt are no markup."""
+        """Set the titles as they are: brackets of a prompt are no markup."""
         if (title, subtitle) != self._titles:
             before, self._titles = self._titles, (title, subtitle)
             if before[0] != title:
@@ -33,4 +33,5 @@ class Words(Block):
     """A text, whose height may change with it."""
 
     def say(self, text: Content | str) -> None:
+        """Show a text, whatever its height."""
         self.show(Content(text) if isinstance(text, str) else text, layout=True)

@@ -55,7 +55,7 @@ class SpecForm(VerticalScroll, can_focus=False):
         example: Mapping[str, Any],
         *,
         choices: Mapping[str, Sequence[tuple[str, str]]] | None = None,
-        id: str | None = None,  # noqa: A002 - Textual's name
+        id: str | None = None,
     ) -> None:
         """choices: (value, how it reads) of settings that the screen knows the possible values of"""
         super().__init__(id=id)
@@ -64,6 +64,7 @@ class SpecForm(VerticalScroll, can_focus=False):
         self._choices = dict(choices or {})
 
     def compose(self) -> ComposeResult:
+        """Lay out a row for each setting: its name, its entry, and what it means."""
         for name in self.names:
             field = self.fields[name]
             with Horizontal(classes="row"):
@@ -83,11 +84,12 @@ class SpecForm(VerticalScroll, can_focus=False):
         return Input(placeholder=shown or "default", compact=True, id=f"in-{name}")
 
     def offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
+        """Offer other values for one setting, as (value, how it reads)."""
         self.query_one(f"#in-{name}", Choice).offer(choices)
 
     @property
     def values(self) -> dict[str, str]:
-        """What was chosen; defaults are left out, so that t2v.toml may have its say."""
+        """Return what was chosen; defaults are left out, so that t2v.toml may have its say."""
         chosen = {}
         for name in self.names:
             entry = self.query_one(f"#in-{name}")
@@ -99,7 +101,7 @@ class SpecForm(VerticalScroll, can_focus=False):
         return chosen
 
     def fill(self, values: Mapping[str, Any]) -> None:
-        """Settings as they were elsewhere; what is not named goes back to its default."""
+        """Fill in settings as they were elsewhere; what is not named goes back to its default."""
         for name in self.names:
             entry, value = self.query_one(f"#in-{name}"), values.get(name)
             text = "" if value is None or value == self.fields[name].default else f"{value}"
@@ -109,7 +111,7 @@ class SpecForm(VerticalScroll, can_focus=False):
                 entry.value = text
 
     def wrong(self, name: str) -> str:
-        """A sentence about one entry; empty when it is fine."""
+        """Return a sentence about one entry; empty when it is fine."""
         value = self.values.get(name)
         if value is None:
             return ""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
-from t2v_tui.state import TransferView
-from t2v_tui.words import duration
+from t2v_tui.store.state import TransferView
+from t2v_tui.text.format import duration
 
 BAR = 4
 MOST = 6
@@ -17,11 +17,12 @@ MOST = 6
 class Transfers(Static):
     """What travels between host and here."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - as Textual has it
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes, markup=False)
         self._drawn: Content | None = None
 
     def show(self, transfers: Sequence[TransferView]) -> None:
+        """Draw the transfers, and in the border how many are at work."""
         content = text_of(transfers)
         if content != self._drawn:
             self._drawn = content
@@ -31,6 +32,7 @@ class Transfers(Static):
 
 
 def text_of(transfers: Sequence[TransferView]) -> Content:
+    """Return the last six, a line each; when there are none, which keys begin one."""
     if not transfers:
         return Content("Nothing is on its way. 2 pulls\ncheckpoints, 3 pulls videos.").stylize("$text-muted")
     parts: list[tuple[str, str]] = []
@@ -57,7 +59,7 @@ def _short(text: str) -> str:
 
 
 def in_one_line(transfers: Sequence[TransferView]) -> str:
-    """`↓ step-12400 71%`; nothing when nothing travels."""
+    """Return `↓ step-12400 71%`; nothing when nothing travels."""
     active = [one for one in transfers if one.state == "running"]
     if not active:
         return ""

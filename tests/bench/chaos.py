@@ -22,6 +22,7 @@ class Rules:
     stall_after: bytes towards the client, over all connections, until no more pass that way; None: never
     cut_after:   bytes towards the client until the connection is reset; None: never
     corrupt_at:  number of the byte towards the client that is flipped; None: none
+    bytes_per_s: each way of a connection; None: as fast as it goes
     """
 
     delay_s: float = 0.0
@@ -29,6 +30,7 @@ class Rules:
     stall_after: int | None = None
     cut_after: int | None = None
     corrupt_at: int | None = None
+    bytes_per_s: float | None = None
 
 
 @dataclass
@@ -114,6 +116,8 @@ class _Pump:
     def _write(self) -> None:
         with suppress(OSError):
             while data := self._next():
+                if (rate := self.proxy.rules.bytes_per_s) is not None:
+                    time.sleep(len(data) / rate)
                 self.sink.sendall(self._treated(data))
                 if self._is_cut():
                     self.proxy.cut()

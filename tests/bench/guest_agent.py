@@ -93,11 +93,7 @@ class SshdGuest:
         if self.os_login is not None and (project_items | items).get("enable-oslogin", "").upper() == "TRUE":
             self._allow(self.os_login.keys)
             return
-        texts = [items.get("ssh-keys", "")]
-        if items.get("block-project-ssh-keys", "").upper() != "TRUE":
-            texts.append(project_items.get("ssh-keys", ""))
-        lines = [line for text in texts for line in text.splitlines()]
-        self._allow([key for line in lines if (key := allowed_key(line, self.sshd.user))])
+        self._allow(keys_named(self.sshd.user, items, project_items))
 
     def _allow(self, allowed: list[str]) -> None:
         (self.sshd.folder / "authorized_keys").write_text("".join(f"{key}\n" for key in allowed))
@@ -109,6 +105,15 @@ def lose_power(home: Path) -> None:
         with suppress(OSError):
             if f"HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+def keys_named(user: str, items: dict[str, str], project_items: dict[str, str]) -> list[str]:
+    """Those that a VM's metadata, and its project's unless that is blocked, lets in as that user."""
+    texts = [items.get("ssh-keys", "")]
+    if items.get("block-project-ssh-keys", "").upper() != "TRUE":
+        texts.append(project_items.get("ssh-keys", ""))
+    lines = [line for text in texts for line in text.splitlines()]
+    return [key for line in lines if (key := allowed_key(line, user))]
 
 
 def allowed_key(line: str, user: str) -> str:

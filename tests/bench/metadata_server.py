@@ -45,9 +45,10 @@ class MetadataServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.answer(self)
+                with suppress(ConnectionError):  # whoever asked is gone: its job ended, or its machine went off
+                    outer.answer(self)
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+            def log_message(self, format: str, *args: Any) -> None:  # the base class names it so
                 """Nobody reads it."""
 
         class Server(ThreadingHTTPServer):

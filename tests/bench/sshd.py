@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+from support.house.needs import needs
+
 START_TIMEOUT_S = 10.0
 
 # The account's login shell reads its rc files before any command; a test must not depend on what they do. A guard that
@@ -53,9 +54,11 @@ class Sshd:
     address: str = "127.0.0.1"
     inside: Sequence[str] = ()
     guard_every_s: float = 60.0
+    _program: str = field(default="", init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self._program = needs("sshd", "ssh-keygen")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.home.mkdir(exist_ok=True)
         for name in (self.host_key, "client"):
@@ -90,9 +93,8 @@ class Sshd:
         )  # fmt: skip
         (self.folder / "sshd_config").write_text(text)
         with (self.folder / "sshd.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self.inside, str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")], stdout=log, stderr=log
-            )
+            command = [*self.inside, self._program, "-D", "-e", "-f", str(self.folder / "sshd_config")]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._await_banner()
 
     def _await_banner(self) -> None:
@@ -106,16 +108,14 @@ class Sshd:
 
     def sessions(self) -> list[int]:
         """Process ids of the connections' own servers, whose parent is the listener."""
-        if self._process is None:
-            return []
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        with suppress(OSError):
-            return [int(pid) for pid in children.read_text().split()]
-        return []
+        return children_of(self._process.pid) if self._process is not None else []
 
     def kill(self) -> None:
         """SIGKILL to the listener and to every session, as a machine's fault would."""
-        for pid in self.sessions():
+        # Of each connection two: an ordinary user's second one goes on by itself.
+        first = self.sessions()
+        seconds = [pid for one in first for pid in children_of(one) if program_of(pid) == "sshd"]
+        for pid in (*first, *seconds):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.stop(signal.SIGKILL)
@@ -123,8 +123,20 @@ class Sshd:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=240)
             self._process = None
+
+
+def children_of(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def program_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def make_key(path: Path) -> None:

@@ -124,7 +124,7 @@ def raw_tcp(link: Wan, size: int, streams: int) -> float:
 
 def _drain(address: str, port: int) -> None:
     buffer = bytearray(1024 * 1024)
-    with socket.create_connection((address, port), timeout=60) as sock:
+    with socket.create_connection((address, port), timeout=240) as sock:
         while sock.recv_into(buffer):
             pass
 

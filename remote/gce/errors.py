@@ -1,0 +1,135 @@
+"""From what Compute Engine says is wrong to our errors: one table for HTTP answers, one for operations that failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from remote.errors import (
+    CloudError,
+    CloudUnreachable,
+    Forbidden,
+    LoginExpired,
+    MetadataChanged,
+    QuotaExceeded,
+    RateLimited,
+    RemoteError,
+    Stockout,
+    VmNotFound,
+    VmRefused,
+)
+from remote.text import GCLOUDS_OWN
+
+LOG_IN = "gcloud auth login"
+LOG_IN_APPLICATION = "gcloud auth application-default login"
+QUOTA_PAGE = "ask for more at console.cloud.google.com/iam-admin/quotas"
+LATER = "it is Google's to mend; try again in a minute"
+
+# What the helper found out by itself.
+BY_CODE: dict[str, tuple[type[CloudError], str, str]] = {
+    "login-gcloud": (LoginExpired, "gcloud's login is missing or has expired: {said}", LOG_IN),
+    "no-gcloud": (
+        LoginExpired, "nobody is logged in here: there is no application default login, and gcloud is not installed",
+        f"install the Google Cloud CLI, then: {LOG_IN}",
+    ),
+    "login-application": (LoginExpired, "the application default login has expired: {said}", LOG_IN_APPLICATION),
+    "login-file": (
+        LoginExpired, "the login that GOOGLE_APPLICATION_CREDENTIALS names cannot be used: {said}",
+        "let it name another file, or unset it",
+    ),
+    "unreachable": (CloudUnreachable, "Google Cloud cannot be reached: {said}", "is this machine online?"),
+    "endpoint": (CloudError, "{said}", "unset T2V_COMPUTE_ENDPOINT"),
+    "no-client": (CloudError, "google-cloud-compute is not installed: {said}", "install t2v anew"),
+    "unexpected": (CloudError, "the Compute Engine client failed: {said}", "a bug, or a torn installation of t2v"),
+}  # fmt: skip
+# Reasons decide before the status does: a quota and a rate limit may both be 403.
+BY_REASON: dict[str, tuple[type[CloudError], str, str]] = {
+    "quotaExceeded": (QuotaExceeded, "the project's quota is used up: {said}", QUOTA_PAGE),
+    "rateLimitExceeded": (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+    "userRateLimitExceeded": (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+    "accessNotConfigured": (
+        Forbidden, "the Compute Engine API is off in that project: {said}",
+        "gcloud services enable compute.googleapis.com",
+    ),
+}  # fmt: skip
+BY_STATUS: dict[int, tuple[type[CloudError], str, str]] = {
+    400: (VmRefused, "Compute Engine refuses: {said}", "t2v vm status shows how it stands"),
+    401: (LoginExpired, "Google Cloud does not accept the login: {said}", LOG_IN_APPLICATION),
+    403: (Forbidden, "Google Cloud does not allow it: {said}",
+          "is it the right account and project? see: gcloud config list; it needs the role Compute Instance Admin"),
+    404: (VmNotFound, "there is no such VM: {said}", "t2v vm list shows what there is"),
+    409: (VmRefused, "Compute Engine refuses: {said}", "t2v vm status shows how it stands"),
+    412: (MetadataChanged, "the VM's metadata was changed meanwhile: {said}", "try again"),
+    429: (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+}  # fmt: skip
+SERVERS_FAULT = (CloudUnreachable, "Google Cloud has trouble of its own ({http}): {said}", LATER)
+# Both are in use for the same thing; the second one says where there is room.
+STOCKOUT = ("ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS")
+BY_OPERATION: dict[str, tuple[type[CloudError], str, str]] = {
+    "QUOTA_EXCEEDED": (QuotaExceeded, "the project's quota is used up: {said}", QUOTA_PAGE),
+    "RESOURCE_NOT_FOUND": (VmNotFound, "{said}", "t2v vm list shows what there is"),
+    "RATE_LIMIT_EXCEEDED": (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+    "PERMISSIONS_ERROR": (Forbidden, "Google Cloud does not allow it: {said}", "see: gcloud config list"),
+    "INTERNAL_ERROR": (CloudUnreachable, "Google Cloud has trouble of its own: {said}", LATER),
+}
+# `HTTPSConnectionPool(host='compute.googleapis.com', port=443): … [Errno -3] Temporary failure in name resolution")`
+NETWORK_REASON = re.compile(r"\[Errno -?\d+\] ([^\"'()\[\]]+)")
+NETWORK_HOST = re.compile(r"host='(?P<host>[^']+)'")
+REQUEST_LINE = re.compile(r"^(?:GET|POST) \S+: ")
+
+
+def error_of_trouble(trouble: Mapping[str, Any]) -> CloudError:
+    """Return the typed error for what the helper answered."""
+    said = REQUEST_LINE.sub("", GCLOUDS_OWN.sub("", str(trouble.get("message", ""))))
+    said = _network_in_words(said) if trouble.get("code") == "unreachable" else said
+    status = int(trouble.get("http", 0))
+    found = (
+        BY_CODE.get(str(trouble.get("code")))
+        or BY_REASON.get(str(trouble.get("reason")))
+        or BY_STATUS.get(status)
+        or (SERVERS_FAULT if status >= 500 else (VmRefused, "Compute Engine answers {http}: {said}", ""))
+    )
+    return _made(found, said, status)
+
+
+def _network_in_words(said: str) -> str:
+    """What the system says at the bottom of requests' and urllib3's words: `Connection refused`, by whom."""
+    why = NETWORK_REASON.findall(said)
+    where = NETWORK_HOST.search(said)
+    if not why and "timed out" not in said.lower() and "timeout" not in said.lower():
+        return said
+    reason = why[-1].strip() if why else "no answer in time"
+    return f"{where['host']}: {reason}" if where else reason
+
+
+def error_of_operation(operation: Mapping[str, Any], zone: str) -> CloudError | None:
+    """Return why an operation that is DONE failed; None when it did not."""
+    errors: Sequence[Mapping[str, Any]] = operation.get("error", {}).get("errors", ())
+    if not errors:
+        return None
+    first = errors[0]
+    code, said = str(first.get("code", "")), str(first.get("message", ""))
+    if code in STOCKOUT:
+        return _stockout(first, said, zone)
+    found = BY_OPERATION.get(code, (CloudError, f"{code}: {{said}}", "t2v vm status shows how it stands"))
+    return _made(found, said, int(operation.get("httpErrorStatusCode", 0)))
+
+
+def _stockout(error: Mapping[str, Any], said: str, zone: str) -> Stockout:
+    details = [one.get("errorInfo", {}).get("metadatas", {}) for one in error.get("errorDetails", ())]
+    zones = tuple(one for it in details for one in str(it.get("zonesAvailable", "")).split(",") if one)
+    where = f"; there is room in {', '.join(zones)}" if zones else ""
+    hint = "wait, or move it: a snapshot of its disk, and a VM from that in another zone"
+    return Stockout(f"{zone} has no such machine to give just now{where} ({said})", hint, zones=zones)
+
+
+def _made(found: tuple[type[CloudError], str, str], said: str, status: int) -> CloudError:
+    kind, sentence, hint = found
+    said = said.replace("\n", " ").strip().rstrip(".")
+    return kind(sentence.replace("{said}", said).replace("{http}", str(status)), hint)
+
+
+def may_pass(error: RemoteError) -> bool:
+    """Tell whether asking again soon may help."""
+    return isinstance(error, CloudUnreachable | RateLimited)

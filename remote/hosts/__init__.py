@@ -1,0 +1,1 @@
+"""Hosts, here or over SSH: how they are reached, whose keys they have, and the agent that answers there."""

@@ -1,0 +1,71 @@
+"""What a host says of one of its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from remote.hosts.answers import ROW, checked
+from t2v_core.disk.plain_json import whole_characters
+
+ALIVE = ("queued", "starting", "running")
+FAILED = 1
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One job as `status` tells it.
+
+    state:      queued, starting, running, succeeded, failed, stopped, preempted or lost; never "unreachable", which a
+                link can be
+    code:       of its exit; None before that, and when nobody saw it
+    *_t:        Unix times in seconds, by the host's clock
+    last_event: the newest line of its events
+    of:         the workspace that began it, when it is another one that shares the host's folder; empty for this one's
+    """
+
+    job: str
+    verb: str = ""
+    state: str = "queued"
+    code: int | None = None
+    signal: str | None = None
+    reason: str = ""
+    hint: str = ""
+    queued_t: float | None = None
+    started_t: float | None = None
+    ended_t: float | None = None
+    pid: int | None = None
+    place_in_queue: int | None = None
+    needs_gpu: bool = False
+    after: str | None = None
+    log_bytes: int = 0
+    events_bytes: int = 0
+    last_event: dict[str, Any] | None = None
+    supervised: bool = False
+    of: str = ""
+
+    @classmethod
+    def from_wire(cls, said: Mapping[str, Any]) -> JobRow:
+        """Read a row; what a newer agent says beyond it is passed over. Raises AgentError for what is no row."""
+        said = checked("status", whole_characters(said), ROW)
+        return cls(**{field.name: said[field.name] for field in fields(cls) if field.name in said})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields by name, as plain JSON."""
+        return asdict(self)
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the job is over, in whatever way."""
+        return self.state not in ALIVE
+
+    @property
+    def exit_code(self) -> int:
+        """Return what a command that waited for the job ends with; a lost job failed."""
+        return FAILED if self.code is None else self.code
+
+    @property
+    def began_t(self) -> float:
+        """Return the time by which jobs are sorted."""
+        return self.queued_t or self.started_t or self.ended_t or 0.0

@@ -1,0 +1,119 @@
+"""How a host stands for one verb, in one round trip: release, environment, data, disk. Quicker than a bootstrap's look,
+and enough to know whether one is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from remote.errors import JobNotFound, NotAnswered
+from remote.jobs.client import HostJobs
+from remote.setup.old_data import old_data
+from remote.setup.release import Release
+from t2v_core.disk.plain_json import table
+from t2v_core.specs import Spec
+
+INSTALLED = ".t2v/venv/t2v-installed.json"
+RELEASES = ".t2v/releases"
+PROBE_TIMEOUT_S = 30.0  # nvidia-smi takes seconds when the driver has gone to sleep
+# What a verb reads of its data set, by folder; True: made by us, and only whole ones count.
+NEEDS: dict[str, dict[str, bool]] = {
+    "train": {"latents": True, "text_embeddings": True},
+    "preprocess": {"videos": False, "annotations": False},
+    "evaluate": {"annotations": False},
+}
+WRITES_MUCH = ("train", "preprocess", "import-latents", "import-checkpoint")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How it stands.
+
+    missing:         folders of the data set that are not there, or not whole
+    disk_free_bytes: None when nobody looked
+    logout:          why a job there would end with our login, in a sentence; empty where it does not
+    old:             what the previous system left in the data set, when something is missing: see setup/old_data.py
+    """
+
+    has_release: bool
+    has_environment: bool
+    missing: tuple[str, ...]
+    disk_free_bytes: int | None
+    logout: str
+    old: Mapping[str, Any] = field(default_factory=dict)
+
+
+def look(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: bool) -> Standing:
+    """Look over the conversation that the host's jobs have: opening one of its own costs three round trips.
+
+    begins: the verb is about to be started there, and not only looked at
+    Raises HostUnreachable, AgentError.
+    """
+    data = str(getattr(spec, "data", ""))
+    asker = _Asker(jobs)
+    with ThreadPoolExecutor(8) as pool:
+        releases = pool.submit(asker.names, RELEASES)
+        installed = pool.submit(asker.installed)
+        folders = {
+            name: pool.submit(asker.has_whole if is_ours else asker.has, Path(data), name)
+            for name, is_ours in NEEDS.get(verb, {}).items()
+        }
+        logout = pool.submit(asker.logout, begins)
+        free = pool.submit(asker.free_bytes) if verb in WRITES_MUCH else None
+        missing = tuple(name for name, has in folders.items() if not has.result())
+        return Standing(
+            has_release=release.name in releases.result(),
+            has_environment=installed.result() == release.requirements_sha256,
+            missing=missing,
+            disk_free_bytes=free.result() if free is not None else None,
+            logout=logout.result(),
+            old=old_data(jobs, data) if missing and verb == "train" else {},
+        )
+
+
+@dataclass(frozen=True)
+class _Asker:
+    jobs: HostJobs
+
+    def _entries(self, path: str) -> list[dict[str, Any]]:
+        try:
+            return list(self.jobs.ask("ls", path=path)["entries"])
+        except JobNotFound:
+            return []
+
+    def names(self, path: str) -> list[str]:
+        """Return the names of what lies in a folder there."""
+        return [str(one["path"]) for one in self._entries(path)]
+
+    def has(self, data: Path, name: str) -> bool:
+        """Look by its name only: a list of all clips would be megabytes."""
+        return name in self.names(str(data))
+
+    def has_whole(self, data: Path, name: str) -> bool:
+        """Tell whether there is a folder in it whose manifest fits. Links are taken on trust."""
+        return any(one["is_complete"] or one["kind"] == "link" for one in self._entries(str(data / name)))
+
+    def installed(self) -> str:
+        """Return what the environment there holds, as the hash of its requirements; "" for none."""
+        try:
+            said = self.jobs.ask("read", path=INSTALLED)
+            return str(table(base64.b64decode(said["data"])).get("requirements_sha256", ""))
+        except (JobNotFound, ValueError):
+            return ""
+
+    def logout(self, begins: bool) -> str:
+        """Say why a job there would end with our login; "" where it does not."""
+        return str(self.jobs.ask("hello", begins=begins)["logout"])
+
+    def free_bytes(self) -> int | None:
+        """Return the free bytes of the disk there; None when the answer takes too long."""
+        try:
+            said = self.jobs.ask("probe", patience_s=0.0, timeout_s=PROBE_TIMEOUT_S)
+            return int(said["disk_free_bytes"])
+        except NotAnswered:
+            return None

@@ -1,0 +1,104 @@
+"""Which way the bytes take, by what t2v.toml says of a host: ssh (our own ranges), gcloud, rsync or bucket."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from remote.errors import NotReady
+from remote.gce.host import GceHost
+from remote.hosts.known_hosts import KnownHosts
+from remote.hosts.settings import read_hosts
+from remote.hosts.ssh import SSHHost
+from remote.jobs.client import HostJobs
+from remote.transfer.arrivals import Arrivals
+from remote.transfer.board import Board
+from remote.transfer.carriers.argv import GcloudWay, SshWay
+from remote.transfer.carriers.bucket import BucketCarrier
+from remote.transfer.carriers.programs import GcloudCarrier, RsyncCarrier
+from remote.transfer.fetch_stream import FetchStream
+from remote.transfer.incoming import Incoming
+from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.pull_plan import Plan
+from remote.transfer.ranges import RangeQueue, Sizes, requests_for
+from remote.transfer.streams import Streams
+
+FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
+SSH, GCLOUD, RSYNC, BUCKET = "ssh", "gcloud", "rsync", "bucket"
+
+
+class Carries(Protocol):
+    """Brings what is expected to the arrivals, in threads of its own, until it is closed."""
+
+    def start(self, to_send: int) -> None:
+        """Start bringing; `to_send` is in bytes. Raises NotReady."""
+
+    def look(self) -> None:
+        """Look whether there is more to do; to be called now and then."""
+
+    def close(self) -> None:
+        """Stop bringing. What came is kept."""
+
+
+def way_of(jobs: HostJobs, plan: Plan) -> tuple[str, str]:
+    """Return the way, and a word about it when it is not the one that was asked for. Raises NotReady."""
+    settings = read_hosts(jobs.workspace).get(jobs.host.name)
+    asked = settings.transfer if settings is not None else "auto"
+    if asked == RSYNC:
+        lacking = "here" if shutil.which(RSYNC) is None else jobs.host.name if RSYNC not in plan.programs else ""
+        return (SSH, f"there is no rsync {lacking}: taking ssh") if lacking else (RSYNC, "")
+    if asked == BUCKET and (settings is None or settings.bucket is None):
+        raise NotReady(
+            f'[host.{jobs.host.name}] has transfer = "bucket" and no bucket', 'add bucket = "gs://NAME/FOLDER"'
+        )
+    return (SSH if asked == "auto" else asked), ""
+
+
+def carrier(
+    way: str, jobs: HostJobs, plan: Plan, incoming: Sequence[Incoming], arrivals: Arrivals, board: Board, *,
+    sizes: Sizes, most_streams: int,
+) -> Carries:  # fmt: skip
+    """Return what brings these files that way. Raises NotReady."""
+    host = jobs.host
+    if way == GCLOUD:
+        if not isinstance(host, GceHost):
+            raise NotReady(f"{host.name} is no VM that gcloud knows", 'set provider = "gcloud", or transfer = "auto"')
+        return GcloudCarrier(gcloud_way(host), plan.there, incoming, arrivals, board)
+    if way == RSYNC and isinstance(host, SSHHost):
+        staging = Memory(jobs.workspace, host.name).folder / "rsync"
+        return RsyncCarrier(ssh_way(host), plan.there, incoming, arrivals, board, staging)
+    if way == BUCKET:
+        bucket = read_hosts(jobs.workspace)[host.name].bucket or ""
+        return BucketCarrier(bucket, jobs, plan.there, incoming, arrivals, board, plan.programs)
+    ranges = RangeQueue(requests_for(incoming, sizes))
+    return Streams(
+        host, ranges, board, lambda one: FetchStream(one, ranges, arrivals, board), most=most_streams
+    )  # fmt: skip
+
+
+def ssh_way(host: SSHHost) -> SshWay:
+    """Return how OpenSSH reaches the host as t2v itself does."""
+    route, credentials, keys = host.route, host.credentials, host.keys
+    is_pinned = keys.source == str(host.known_hosts.path)
+    return SshWay(
+        user=host.user, host=route.host, port=route.port, key_name=host.key_name if is_pinned else host.config.key_name,
+        known_hosts=Path(keys.source), identities=tuple(map(str, credentials.identity_files)),
+        certificates=tuple(map(str, credentials.certificate_files)), agent=credentials.agent,
+        is_identities_only=credentials.is_identities_only, proxy=tuple(route.proxy),
+        family=FAMILIES.get(route.family, "any"), bind_address=route.bind_address,
+    )  # fmt: skip
+
+
+def gcloud_way(host: GceHost) -> GcloudWay:
+    """Return how gcloud reaches the VM, its key made known to gcloud.
+
+    gcloud trusts any key the first time; so it is told the one that is pinned, and to take no other.
+    """
+    theirs = KnownHosts(Path.home() / ".ssh/google_compute_known_hosts")
+    if not theirs.pinned(host.key_name):
+        theirs.pin(host.key_name, host.known_hosts.pinned(host.key_name))
+    vm = host.vm
+    return GcloudWay(vm.name, vm.project, vm.zone, host.user, host.settings.port, is_iap=host.settings.iap)

@@ -1,0 +1,1 @@
+"""What a transfer would move, worked out and shown before anything is moved."""

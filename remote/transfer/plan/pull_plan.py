@@ -1,0 +1,339 @@
+"""What a pull would bring, before it brings it: how much, how long, for how much money, and whether it fits."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from remote.agent.parts import journal_path, merged, part_path, read_journal, tidy
+from remote.errors import DiskFull, HostUnreachable, Refused
+from remote.hosts.settings import read_hosts
+from remote.jobs.client import HostJobs
+from remote.text import shown
+from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.names import folds_case
+from remote.transfer.plan.offered import CHECKPOINTS, FarFile, Offer, Unit, lies_in, read_offer
+from t2v_core.disk.files import MANIFEST, sha256
+from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import Workspace
+
+OFFER_TIMEOUT_S = 120.0
+SUMS_TIMEOUT_S, SLOW_HASH_BYTES_PER_S = 60.0, 30e6
+MARGIN_BYTES = 10_000_000  # a disk that is full to the last byte stops everything else on it
+WORDS = {"checkpoints": CHECKPOINTS, "videos": "outputs"}
+OF_A_CHECKPOINT = re.compile(r"checkpoint_(epoch|step)_\d+(\.pt)?|final_model\.pt")
+UNIT_MARK = ".unit"
+
+
+class Standing(StrEnum):
+    """HERE: already, whole; NEEDED: to be sent; OTHER: something else of that name is here, which is not ours."""
+
+    HERE = "here"
+    NEEDED = "needed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One unit and how it stands here.
+
+    to_send: bytes, without those that an earlier try brought
+    """
+
+    unit: Unit
+    standing: Standing
+    to_send: int
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Return the unit's path, relative to the workspace."""
+        return self.unit.path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """items:       in the order in which they come
+    passed_over: (what, why): not finished, or no file; unsafe: the same for names that are refused
+    absent:      what was asked for and is not there
+
+    seconds: at the rate of the last transfer; None when there was none
+    usd:     for egress, estimated; None for a host that bills none
+    is_anyones: what another workspace made, which shares the folder there, comes as well
+    """
+
+    host: str
+    asked: tuple[str, ...]
+    items: tuple[PlanItem, ...]
+    passed_over: tuple[tuple[str, str], ...]
+    unsafe: tuple[tuple[str, str], ...]
+    absent: tuple[str, ...]
+    programs: tuple[str, ...]
+    free_bytes: int
+    seconds: float | None
+    usd: float | None
+    there: str = ""
+    is_anyones: bool = False
+
+    @property
+    def needed(self) -> tuple[PlanItem, ...]:
+        """Return the items that have to come."""
+        return tuple(item for item in self.items if item.standing is Standing.NEEDED)
+
+    @property
+    def to_send(self) -> int:
+        """Return the bytes that have to come, without those that an earlier try brought."""
+        return sum(item.to_send for item in self.needed)
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether the disk here has room for it, and a margin."""
+        return self.to_send == 0 or self.free_bytes >= self.to_send + MARGIN_BYTES
+
+    def require_space(self, workspace: Workspace) -> None:
+        """Check the disk. Raises DiskFull before anything is sent that it cannot hold."""
+        if not self.fits:
+            raise DiskFull(
+                f"{self.to_send / 1e6:,.0f} MB are to come to {workspace.root}, and {self.free_bytes / 1e6:,.0f} MB "
+                "are free there",
+                hint="free some space, or pull less: t2v pull checkpoints --latest",
+            )
+
+
+def asked_paths(what: Sequence[str]) -> list[str]:
+    """Return `checkpoints`, `videos`, names of checkpoints and paths as paths of the workspace there.
+
+    Raises AskedWrongly for what is no such path.
+
+    `checkpoints NAME` means that one alone.
+    """
+    paths = []
+    names = [word for word in what if OF_A_CHECKPOINT.fullmatch(word)]
+    for word in what:
+        if word == CHECKPOINTS and names:
+            continue
+        path = f"{CHECKPOINTS}/{word}" if word in names else WORDS.get(word, word).rstrip("/") or "."
+        parts = PurePosixPath(path).parts
+        if path.startswith(("/", "~")) or ".." in parts or "\0" in path:
+            raise AskedWrongly(
+                f"{shown(word)} is no path of the workspace there", "give it as from its root: data/clips"
+            )
+        paths.append(str(PurePosixPath(path)))
+    return paths
+
+
+def plan_pull(
+    jobs: HostJobs,
+    what: Sequence[str],
+    *,
+    is_latest: bool = False,
+    is_replacing: bool = False,
+    is_anyones: bool = False,
+) -> Plan:
+    """Ask the host what it has, and return what a pull would bring.
+
+    One round trip. When nothing has changed there since it was asked last, the answer is a line.
+
+    what:         `checkpoints`, `videos` or paths of the workspace there
+    is_latest:    of the checkpoints only the newest
+    is_replacing: what is here under the same name and did not come from there gives way
+    is_anyones:   also what another workspace made there; else it is passed over
+    Raises HostUnreachable, Refused when nothing of that is there, AskedWrongly.
+    """
+    workspace, asked = jobs.workspace, asked_paths(what)
+    memory = Memory(workspace, jobs.host.name)
+    offer = _offer(jobs, memory, asked, is_anyones=is_anyones)
+    if len(offer.absent) == len(asked):
+        there = f"{jobs.host.name}:{shown(offer.workspace)}"
+        raise Refused(f"there is no {' and no '.join(offer.absent)} in {there}", "t2v jobs says what ran there")
+    units, staying = (_latest_only(offer.units), ()) if is_latest else _without_old(offer.units, asked)
+    sums = _asked_sums(jobs, [unit for unit in units if _may_be_the_same(unit, workspace, memory)])
+    items = tuple(_item(unit, workspace, memory, sums, is_replacing=is_replacing) for unit in units)
+    to_send = sum(item.to_send for item in items if item.standing is Standing.NEEDED)
+    rate = memory.bytes_per_s()
+    return Plan(
+        host=jobs.host.name, asked=tuple(asked), items=items,
+        passed_over=(*offer.passed_over, *staying), unsafe=offer.unsafe, absent=offer.absent,
+        programs=offer.programs, there=offer.workspace, free_bytes=free_bytes(workspace.root),
+        seconds=to_send / rate if rate else None, usd=egress_of(jobs.host.name, workspace, to_send),
+        is_anyones=is_anyones,
+    )  # fmt: skip
+
+
+def _offer(jobs: HostJobs, memory: Memory, asked: list[str], *, is_anyones: bool) -> Offer:
+    """What is there now; when nothing has changed, it was read already while the answer was on its way."""
+    known, folds = memory.last_offer(asked), folds_case(jobs.workspace.root)
+    with ThreadPoolExecutor(1, "offer") as pool:
+        asking = pool.submit(_said, jobs, memory, asked, known, is_anyones)
+        offer = read_offer(known, asked, folds_case=folds) if known is not None else None
+        said = asking.result()
+    return offer if said is known and offer is not None else read_offer(said, asked, folds_case=folds)
+
+
+def _said(
+    jobs: HostJobs, memory: Memory, asked: list[str], known: dict[str, Any] | None, is_anyones: bool
+) -> dict[str, Any]:
+    try:
+        digest = known["digest"] if known else None
+        said = jobs.ask("offer", timeout_s=OFFER_TIMEOUT_S, paths=asked, known=digest, is_anyones=is_anyones)
+    except HostUnreachable:
+        if units := _in_the_bucket(jobs, memory, asked):
+            return {"workspace": "", "units": units, "skipped": [], "programs": []}
+        raise
+    if said["is_same"] and known is not None:
+        return known
+    memory.keep_offer(asked, said)
+    return said
+
+
+def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> list[dict[str, Any]]:
+    """The units that the host has uploaded, which need it no more."""
+    settings = read_hosts(jobs.workspace).get(jobs.host.name)
+    if settings is None or settings.transfer != "bucket":
+        return []
+    return [unit for unit in memory.uploaded_units() if any(lies_in(unit["path"], path) for path in asked)]
+
+
+def egress_of(host: str, workspace: Workspace, size: int) -> float | None:
+    """Return what the cloud takes for so many bytes out of it, in USD, estimated; None for a host that is in none."""
+    settings = read_hosts(workspace).get(host)
+    if settings is None or settings.provider != "gcloud":
+        return None
+    from remote.cost.prices import egress_usd  # a table that other hosts need not read
+
+    return egress_usd(size)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk that `folder` is on, or would be on once it is made."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _latest_only(units: Sequence[Unit]) -> list[Unit]:
+    """Of the checkpoints the newest, by its step and not by anybody's clock; all that is none.
+
+    The previous system's count where there is no other.
+    """
+    checkpoints = [unit for unit in units if unit.path.parts[0] == CHECKPOINTS and unit.is_sealed]
+    checkpoints = checkpoints or [unit for unit in units if unit.is_old_checkpoint]
+    newest = max(checkpoints, key=lambda unit: (unit.order, str(unit.path)), default=None)
+    return [unit for unit in units if unit.path.parts[0] != CHECKPOINTS or unit is newest]
+
+
+def _without_old(units: Sequence[Unit], asked: Sequence[str]) -> tuple[Sequence[Unit], tuple[tuple[str, str], ...]]:
+    """Without the previous system's checkpoints, unless one was named: 100 of them are 200 GB. And a word on that."""
+    if not {CHECKPOINTS, "."} & set(asked):
+        return units, ()
+    old = [unit for unit in units if unit.is_old_checkpoint and str(unit.path) not in asked]
+    if not old:
+        return units, ()
+    newest = max(old, key=lambda unit: unit.order)
+    counted = "1 checkpoint" if len(old) == 1 else f"{len(old)} checkpoints"
+    why = (
+        f"{counted} of the previous system, {sum(unit.size for unit in old) / 1e9:,.1f} GB, stay there; name the one "
+        f"that is to come (t2v pull {newest.path.name}), or take the newest with --latest where there is no other"
+    )
+    kept = set(old)
+    return [unit for unit in units if unit not in kept], ((f"{CHECKPOINTS}/*.pt", why),)
+
+
+def _may_be_the_same(unit: Unit, workspace: Workspace, memory: Memory) -> bool:
+    """A file of the same size is here, of which nothing is known."""
+    place = workspace.root / unit.path
+    is_file = not unit.is_sealed and place.is_file() and memory.came_as(unit.path) is None
+    return is_file and unit.files[0].sha256 is None and place.stat().st_size == unit.size
+
+
+def _asked_sums(jobs: HostJobs, units: Sequence[Unit]) -> dict[str, str]:
+    """sha256 by path, taken there now; of files that have changed since they were offered none."""
+    if not units:
+        return {}
+    timeout_s = SUMS_TIMEOUT_S + sum(unit.size for unit in units) / SLOW_HASH_BYTES_PER_S
+    said = jobs.ask("sums", timeout_s=timeout_s, paths=[str(unit.path) for unit in units])["files"]
+    return {str(row["path"]): str(row["sha256"]) for row in said if row["sha256"]}
+
+
+def _item(unit: Unit, workspace: Workspace, memory: Memory, sums: dict[str, str], *, is_replacing: bool) -> PlanItem:
+    standing = standing_of(unit, workspace, memory)
+    said = sums.get(str(unit.path))
+    if standing is Standing.OTHER and said is not None and sha256(workspace.root / unit.path) == said:
+        memory.note(unit.path, unit.identity)
+        memory.close()
+        standing = Standing.HERE
+    if standing is Standing.OTHER and is_replacing:
+        standing = Standing.NEEDED
+    if standing is Standing.HERE:
+        for file in unit.files:
+            tidy(workspace.root / unit.path / file.name if unit.is_sealed else workspace.root / unit.path)
+    return PlanItem(unit, standing, unit.size - already_here(unit, workspace) if standing is Standing.NEEDED else 0)
+
+
+def standing_of(unit: Unit, workspace: Workspace, memory: Memory) -> Standing:
+    """Return how a unit stands here, by what is on the disk; nothing large is read."""
+    place = workspace.root / unit.path
+    if not place.is_symlink() and not place.exists():
+        return Standing.NEEDED
+    if place.is_dir() != unit.is_sealed:
+        return Standing.OTHER
+    if unit.is_sealed and _holds(place, unit):
+        return Standing.HERE
+    came_as = memory.came_as(unit.path)
+    if came_as == unit.identity and not unit.is_sealed:
+        return Standing.HERE
+    if came_as is not None:
+        return Standing.NEEDED
+    file = unit.files[0]
+    is_same = not unit.is_sealed and file.sha256 is not None and place.stat().st_size == file.size
+    return Standing.HERE if is_same and sha256(place) == file.sha256 else Standing.OTHER
+
+
+def _holds(place: Path, unit: Unit) -> bool:
+    """A folder with the same manifest, and all its files in their sizes."""
+    try:
+        if hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest() != unit.identity:
+            return False
+        return all((place / file.name).stat().st_size == file.size for file in unit.files)
+    except OSError:
+        return False
+
+
+def staging_of(unit: Unit, root: Path) -> Path:
+    """Return the folder in which a folder is put together; of a file, where it goes itself."""
+    return part_path(root / unit.path) if unit.is_sealed else root / unit.path
+
+
+def target_of(unit: Unit, file: FarFile, root: Path) -> Path:
+    """Return where a file of a unit is put before the unit is whole."""
+    return staging_of(unit, root) / file.name if unit.is_sealed else root / unit.path
+
+
+def is_staged_for(unit: Unit, root: Path) -> bool:
+    """Tell whether what lies in the staging folder is of this very content."""
+    try:
+        return (staging_of(unit, root) / UNIT_MARK).read_text() == unit.identity
+    except OSError:
+        return False
+
+
+def already_here(unit: Unit, workspace: Workspace) -> int:
+    """Return the bytes that an earlier try brought."""
+    if unit.is_sealed and not is_staged_for(unit, workspace.root):
+        return 0
+    return sum(_staged_bytes(unit, file, workspace.root) for file in unit.files)
+
+
+def _staged_bytes(unit: Unit, file: FarFile, root: Path) -> int:
+    target = target_of(unit, file, root)
+    if unit.is_sealed and target.is_file():
+        return file.size
+    if not part_path(target).exists():
+        return 0
+    known = read_journal(journal_path(target), file.identity, file.size)
+    return sum(end - begin for begin, end in merged(known or ()))

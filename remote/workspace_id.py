@@ -1,0 +1,55 @@
+"""Which workspace this one is, for a host that several of them share.
+
+The id is made at `t2v init`, else when a host is first asked for something, and lies in `.t2v/workspace.json`. A host
+keeps it beside what this workspace pushed and began; whatever has another one is somebody else's there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from t2v_core.disk.files import NameTaken, land_new, write_json
+from t2v_core.disk.plain_json import read_table
+from t2v_core.errors import EngineError
+from t2v_core.workspace import Workspace
+
+FILE = Path(".t2v/workspace.json")
+
+
+def identity(workspace: Workspace) -> dict[str, str]:
+    """Return `{"id", "name"}`, as the agent takes it; made where there is none. Empty where none can be kept."""
+    root = str(workspace.root)
+    with suppress(EngineError):
+        if (known := _read(workspace.root)) is not None and _is_a_copy(known, workspace.root):
+            write_json(workspace.root / FILE, _new(root))
+        elif known is None:
+            with suppress(NameTaken):  # another process made one just now
+                write_json(workspace.root / FILE, _new(root), land=land_new)
+        elif known["root"] != root:  # it was moved, and stays what it was
+            write_json(workspace.root / FILE, {**known, "root": root})
+    known = _read(workspace.root)
+    return {} if known is None else {"id": known["id"], "name": f"{root} on {socket.gethostname()}"}
+
+
+def _new(root: str) -> dict[str, str]:
+    return {"id": secrets.token_hex(8), "root": root}
+
+
+def _read(root: Path) -> dict[str, str] | None:
+    """None when there is none, or it makes no sense; then no id is made either, as somebody should look."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        said = read_table(root / FILE)
+        return {"id": str(said["id"]), "root": str(said["root"])}
+    return None
+
+
+def _is_a_copy(known: dict[str, str], root: Path) -> bool:
+    """The folder that the id was made in is there still, with the same id: `cp -r` has made two of one."""
+    other = Path(known["root"])
+    with suppress(OSError):
+        said = None if other == root or other.samefile(root) else _read(other)
+        return said is not None and said["id"] == known["id"]
+    return False

@@ -1,0 +1,1 @@
+"""Checkpoints, ours and the previous system's: written whole, verified, listed, read."""

@@ -1,0 +1,37 @@
+"""Opening a checkpoint, whoever wrote it: ours, the previous system's, or the one that is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from t2v_core import embedded
+from t2v_core.checkpoints.checkpoints import TRAINER, Checkpoint, read_checkpoint
+from t2v_core.checkpoints.old_checkpoints import open_old_checkpoint
+from t2v_core.disk.files import incompleteness
+from t2v_core.errors import AskedWrongly
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open one checkpoint: a folder of ours, a `.pt` of the previous system, or `embedded`, the model that is shipped.
+
+    Raises AskedWrongly when it is not complete, or a later t2v wrote it.
+    """
+    if path.name == "embedded" and not path.is_dir():
+        path = embedded.DENOISER
+    if path.is_file():
+        return open_old_checkpoint(path)
+    if not path.is_dir():
+        beside = path.with_name(f"{path.name}.pt")
+        instead = f"there is {beside.name}, of the previous system" if beside.is_file() else "name a checkpoint folder"
+        raise AskedWrongly(f"there is no checkpoint at {path}", hint=f"{instead}, or leave --checkpoint out")
+    reason = incompleteness(path)
+    if reason:
+        raise AskedWrongly(f"checkpoint {path} is not complete: {reason}", hint="use another checkpoint")
+    try:
+        checkpoint = read_checkpoint(path)
+    except (OSError, ValueError) as error:
+        raise AskedWrongly(
+            f"checkpoint {path} is damaged: {TRAINER} cannot be read", "use another checkpoint"
+        ) from error
+    checkpoint.require_known_format()
+    return checkpoint

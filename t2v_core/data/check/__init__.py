@@ -1,0 +1,1 @@
+"""Every clip and caption of a data set checked, with a report."""

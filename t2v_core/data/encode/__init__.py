@@ -1,0 +1,1 @@
+"""Clips and captions become latents and text embeddings."""

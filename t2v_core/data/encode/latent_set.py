@@ -1,0 +1,104 @@
+"""One split's latents as a whole: what is there, what is to be made, what is left out and why."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from t2v_core.data.annotations.msrvtt import Annotations
+from t2v_core.data.encode.encode_clips import DTYPES, latent_settings
+from t2v_core.data.encode.lost_clips import LostClips
+from t2v_core.data.quarantine import Quarantine, settings_of
+from t2v_core.data.store.ahead import is_same_source
+from t2v_core.data.store.shard_plan import PlannedShard, SplitPlan
+from t2v_core.data.store.shard_set import ShardSet, report_changes
+from t2v_core.data.store.shared_shards import Report
+from t2v_core.disk.files import MANIFEST, require_space
+from t2v_core.job import Job
+from t2v_core.models.encoders import VideoAutoencoder
+from t2v_core.specs import PreprocessSpec
+from t2v_core.workspace import Dataset
+
+
+class LatentSet:
+    """Opening it removes what does not hold any more; of several processes the first one alone does so."""
+
+    def __init__(
+        self,
+        spec: PreprocessSpec,
+        vae: VideoAutoencoder,
+        dataset: Dataset,
+        part: Annotations,
+        *,
+        quarantine: Quarantine,
+        job: Job,
+    ) -> None:
+        self.spec, self.vae, self.split, self.quarantine, self.job = spec, vae, part.split, quarantine, job
+        self.clips = {clip.video_id: clip for clip in part.clips}
+        self.shards = ShardSet(dataset.latents / part.split, latent_settings(spec, vae))
+        self.lost = LostClips(part.split, len(self.clips), spec.max_lost)
+        self._planned: list[PlannedShard] = []
+        self._side = (spec.size or vae.default_size) // vae.downsampling
+
+    def plan(self) -> SplitPlan:
+        """Plan the shards of the clips that have no latents yet, once rows of changed files are forgotten.
+
+        Raises WorkFailed when the disk will not hold it, or too many clips are known to be bad.
+        """
+        stale = self.shards.keep(
+            lambda e: e["video_id"] not in self.clips or is_same_source(self.clips[e["video_id"]], e)
+        )
+        report_changes(self.job, self.shards, f"latents of {self.split}", stale)
+        stored = self.clips.keys() & self.shards.places.keys()
+        missing = {name for name in self.clips.keys() - stored if not self._is_known_bad(name)}
+        for name in sorted(self.clips.keys() - stored - missing):
+            self.lost.note(name, self.quarantine.entries[name].reason)
+        require_space(self.shards.directory, len(missing) * self._clip_bytes(), f"latents of {len(missing)} clips")
+        self._planned = self.shards.plan(list(self.clips), missing, self.spec.shard_clips)
+        total = len(self.clips)
+        done = total - len(missing)
+        return SplitPlan(self._planned, self.shards.settings, ready=len(stored), done=done, total=total)
+
+    def _is_known_bad(self, video_id: str) -> bool:
+        return self.quarantine.holds(self.clips[video_id], self.shards.fingerprint)
+
+    def set_aside(self, report: Report) -> None:
+        """Note a clip that cannot be used: with these settings, or at all when that is certain. Raises TooManyLost."""
+        clip, detail, reason = self.clips[report["video_id"]], report["detail"], report["reason"]
+        self.quarantine.add(clip, reason, detail, settings_of(reason, self.shards.fingerprint))
+        self.job.events.warning(
+            f"{clip.video_id} is left out: {detail} ({reason})", hint=f"listed in {self.quarantine.path.name}"
+        )
+        self.lost.note(clip.video_id, reason)
+
+    def seal(self) -> None:
+        """Say which row is which clip, once every planned shard is written.
+
+        Without any usable clip there is no manifest.
+        """
+        self.shards.adopt(self._planned)
+        wanted = list(self.clips)
+        stored = [name for name in wanted if name in self.shards.places]
+        for name in stored:
+            self.quarantine.release(name)
+        self.shards.require(name for name in wanted if name not in self.quarantine.entries)
+        if stored:
+            self.shards.seal(wanted, self._about(stored))
+        else:
+            (self.shards.directory / MANIFEST).unlink(missing_ok=True)
+
+    def _clip_bytes(self) -> int:
+        values = self.spec.frames * self.vae.latent_channels * self._side**2
+        return int(values * DTYPES[self.spec.dtype].itemsize * 1.02)
+
+    def _about(self, stored: list[str]) -> dict[str, Any]:
+        return {
+            "format": "t2v-latents",
+            "split": self.split,
+            "encoder": {"source": self.spec.vae, "sha256": self.vae.identity.sha256},
+            "statistics": self.vae.statistics(),
+            "is_scaled": True,
+            "shape": [self.spec.frames, self.vae.latent_channels, self._side, self._side],
+            "stride": self.spec.stride,
+            "fps": median(self.shards.places[name].entry["effective_fps"] for name in stored),
+        }

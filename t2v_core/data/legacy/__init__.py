@@ -1,0 +1,1 @@
+"""The previous system's latents, text embeddings and annotations, imported."""

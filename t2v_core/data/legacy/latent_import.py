@@ -1,0 +1,199 @@
+"""Latents of the previous system, one `.pt` file a clip, into a shard set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2v_core.data.annotations.msrvtt import Annotations, Clip
+from t2v_core.data.encode.encode_clips import DTYPES
+from t2v_core.data.legacy.import_text import import_text
+from t2v_core.data.legacy.old_annotations import ImportedSplits
+from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace, release, set_aside
+from t2v_core.data.legacy.old_tensors import LATENT_SHAPE, BadTensorFile, OldTensor, read_ahead
+from t2v_core.data.quarantine import Quarantine
+from t2v_core.data.store.ahead import is_same_source
+from t2v_core.data.store.latents import LatentStore
+from t2v_core.data.store.shard_plan import PlannedShard
+from t2v_core.data.store.shard_set import Entry, ShardSet, report_changes
+from t2v_core.data.store.shards import write_shard
+from t2v_core.disk.files import MANIFEST, require_space
+from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.job import Job
+from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
+from t2v_core.specs import ImportLatentsSpec
+from t2v_core.workspace import Dataset
+
+# Scaled latents of Stable Diffusion's VAE have a standard deviation of about 1, unscaled ones of 1 / 0.18215 = 5.5.
+SCALED_STD = (0.4, 2.5)
+SCALED_AMONG = 3  # clips: the median of so many says it, a single black one may not
+SCALING = {"scaling_factor": 0.18215, "mean": [0.0] * 4, "std": [1.0] * 4}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How many clips can be trained on now, how many had latents before, and how many captions there are."""
+
+    clips: int
+    skipped: int
+    captions: int
+
+
+def import_splits(
+    spec: ImportLatentsSpec, splits: ImportedSplits, dataset: Dataset, old: Dataset, job: Job
+) -> Imported:
+    """Import latents of every split, then text of every split.
+
+    Raises AskedWrongly for encoders or stores that do not fit, before any work; WorkFailed when no clip can be used.
+    """
+    vae = load_vae(spec.vae)
+    _require_that_scaling(vae)
+    encoder = load_prompt_encoder(spec.text_encoder, device=spec.device, precision=spec.precision)
+    quarantine = Quarantine(dataset.quarantine)
+    sets = [LatentImport(spec, vae, dataset, part, quarantine=quarantine, job=job) for part in splits.parts]
+    skipped = sum(latents.run() for latents in sets)
+    _require_some(dataset, splits, quarantine, job)
+    captions = import_text(spec, splits, dataset, old, encoder=encoder, quarantine=quarantine, job=job)
+    stores = [LatentStore.open(dataset, latents.split) for latents in sets if latents.shards.places]
+    return Imported(sum(len(store) for store in stores), skipped, captions)
+
+
+def _require_that_scaling(vae: VideoAutoencoder) -> None:
+    """The previous system multiplied by 0.18215 and did nothing else; decoding has to undo just that."""
+    found = vae.statistics()
+    if found != SCALING or vae.downsampling != 8:
+        raise AskedWrongly(
+            f"the VAE {vae.identity.source} is not one the old latents can be from: it normalises them otherwise",
+            hint="name the VAE that made them: --vae stabilityai/sd-vae-ft-mse",
+        )
+
+
+def _require_some(dataset: Dataset, splits: ImportedSplits, quarantine: Quarantine, job: Job) -> None:
+    if any((dataset.latents / part.split / MANIFEST).is_file() for part in splits.parts):
+        return
+    ids = [clip.video_id for part in splits.parts for clip in part.clips]
+    raise WorkFailed(
+        f"none of {len(ids)} files can be used; {ids[0]}: {quarantine.entries[ids[0]].detail}",
+        hint=f"every reason is in {job.workspace.relative(quarantine.path)}",
+    )
+
+
+class LatentImport:
+    """One split. The clips' `path` is their `.pt` file.
+
+    Raises AskedWrongly when the split's folder holds latents that were not imported: they would be lost.
+    """
+
+    def __init__(
+        self,
+        spec: ImportLatentsSpec,
+        vae: VideoAutoencoder,
+        dataset: Dataset,
+        part: Annotations,
+        *,
+        quarantine: Quarantine,
+        job: Job,
+    ) -> None:
+        self.spec, self.vae, self.split, self.quarantine, self.job = spec, vae, part.split, quarantine, job
+        self.clips = {clip.video_id: clip for clip in part.clips}
+        self.directory = dataset.latents / part.split
+        refuse_to_replace(self.directory)
+        self.shards = ShardSet(self.directory, self._settings())
+        self._spreads: list[float] = []
+
+    def _settings(self) -> dict[str, Any]:
+        frames, _, height, _ = LATENT_SHAPE
+        return {
+            "origin": ORIGIN,
+            "vae": self.vae.identity.sha256,
+            "posterior": "unknown",
+            "frames": frames,
+            "frame_rule": "evenly spaced, as the previous system read them",
+            "size": height * self.vae.downsampling,
+            "dtype": self.spec.dtype,
+            "assumed_fps": self.spec.fps,
+        }
+
+    def run(self) -> int:
+        """Import what is not in whole shards yet and seal the set; returns how many clips were there already."""
+        stale = self.shards.keep(lambda e: e["video_id"] not in self.clips or is_same_source(self._clip(e), e))
+        report_changes(self.job, self.shards, f"latents of {self.split}", stale)
+        ready = [name for name in self.clips if name in self.shards.places]
+        missing = [name for name in self.clips if name not in self.shards.places and not self._is_known_bad(name)]
+        size_bytes = torch.empty(LATENT_SHAPE, device="meta").numel() * DTYPES[self.spec.dtype].itemsize
+        require_space(self.directory, len(missing) * size_bytes, f"latents of {len(missing)} clips")
+        self.job.events.stage(f"latents {self.split}", f"{len(missing)} files to read, {len(ready)} already there")
+        planned = self.shards.plan(list(self.clips), set(missing), self.spec.shard_clips)
+        done = len(self.clips) - len(missing)
+        for shard in planned:
+            self._make(shard, done)
+            done += len(shard.video_ids)
+        self.job.events.progress(done, len(self.clips), "clips")
+        self.shards.adopt(planned)
+        if self.shards.places:
+            self.shards.seal(list(self.clips), self._about())
+        else:
+            (self.directory / MANIFEST).unlink(missing_ok=True)
+        return len(ready)
+
+    def _clip(self, entry: Entry) -> Clip:
+        return self.clips[entry["video_id"]]
+
+    def _is_known_bad(self, video_id: str) -> bool:
+        return self.quarantine.holds(self.clips[video_id], self.shards.fingerprint)
+
+    def _make(self, planned: PlannedShard, done: int) -> None:
+        """Read the files of one shard and write it; of a file that cannot be used, note why."""
+        rows: list[Tensor] = []
+        entries: list[Entry] = []
+        clips = [self.clips[name] for name in planned.video_ids]
+        read = read_ahead([(clip.video_id, clip.path) for clip in clips], LATENT_SHAPE)
+        for position, (clip, found) in enumerate(zip(clips, read, strict=True), start=done):
+            self.job.check_stop()
+            self.job.events.progress(position, len(self.clips), "clips")
+            old = self._usable(clip, found)
+            if old is not None:
+                self._spreads.append(float(old.values.std()))
+                rows.append(old.values.to(DTYPES[self.spec.dtype]))
+                entries.append(old.entry | {"effective_fps": self.spec.fps})
+        if rows:
+            self._require_scaled(self.clips[entries[0]["video_id"]].path.parent)
+            metadata = {"settings": self.shards.settings, "rows": entries}
+            write_shard(self.directory / planned.name, {"latents": torch.stack(rows)}, metadata)
+
+    def _usable(self, clip: Clip, found: OldTensor | BadTensorFile) -> OldTensor | None:
+        if isinstance(found, OldTensor) and not found.values.to(DTYPES[self.spec.dtype]).isfinite().all():
+            found = BadTensorFile("non-finite-values", f"{self.spec.dtype} cannot hold the values of {clip.path.name}")
+        if isinstance(found, BadTensorFile):
+            settings = self.shards.fingerprint if found.reason == "non-finite-values" else ""
+            set_aside(self.quarantine, clip, found, self.job, settings)
+            return None
+        release(self.quarantine, clip.video_id)
+        return found
+
+    def _require_scaled(self, folder: Path) -> None:
+        spread = median(self._spreads)
+        if len(self._spreads) < SCALED_AMONG or SCALED_STD[0] <= spread <= SCALED_STD[1]:
+            return
+        how = "not scaled" if spread > SCALED_STD[1] else "scaled twice, or empty"
+        raise AskedWrongly(
+            f"the latents in {folder} have a standard deviation of {spread:.2g} instead of about 1: they are {how}",
+            hint="they should be what the VAE gives × 0.18215",
+        )
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "format": "t2v-latents",
+            "split": self.split,
+            "provenance": ORIGIN,
+            "encoder": {"source": self.spec.vae, "sha256": self.vae.identity.sha256},
+            "statistics": SCALING,
+            "is_scaled": True,
+            "shape": list(LATENT_SHAPE),
+            "fps": self.spec.fps,
+        }

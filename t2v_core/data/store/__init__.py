@@ -1,0 +1,1 @@
+"""Shards of latents and text embeddings: written by the preprocessing, read by the training."""

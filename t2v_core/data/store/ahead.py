@@ -1,0 +1,101 @@
+"""Clips decoded and resized in the background, in order, so that the VAE never waits for one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from t2v_core.data.annotations.msrvtt import Clip
+from t2v_core.data.quarantine import file_state
+from t2v_core.data.store.shard_set import Entry
+from t2v_core.data.video.decode import UnreadableClip, read_frames
+from t2v_core.data.video.resize import shrink_to
+from t2v_core.disk.files import sha256
+
+# FFmpeg lets other threads run while it decodes. Beyond eight, an H100 would not encode faster than clips come.
+MAX_THREADS = 8
+MAX_BYTES_AHEAD = 1 << 30
+
+
+@dataclass(frozen=True)
+class ReadyClip:
+    """frames: (count, size, size, 3) uint8; entry: what a manifest says of the file and of the frames picked"""
+
+    frames: Tensor
+    entry: Entry
+
+
+def decode_ahead(
+    clips: Iterable[Clip], *, frames: int, size: int, ahead: int, stride: int | None = None, processes: int = 1
+) -> Iterator[tuple[Clip, ReadyClip | UnreadableClip]]:
+    """Yield each clip in the order given with its frames, or why it cannot be read; about `ahead` clips wait ready.
+
+    stride: frames between the picked ones; None spreads them evenly
+    processes: how many of this machine do the same
+    Closing the iterator ends the background work.
+    """
+    threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) // processes))
+    ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size * size * 3)))
+    remaining = iter(clips)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    waiting: deque[tuple[Clip, Future[ReadyClip | UnreadableClip]]] = deque()
+
+    def begin(count: int) -> None:
+        waiting.extend((clip, pool.submit(_prepare, clip, frames, stride, size)) for clip in islice(remaining, count))
+
+    try:
+        begin(ahead)
+        while waiting:
+            clip, future = waiting.popleft()
+            result = future.result()
+            begin(1)
+            yield clip, result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare(clip: Clip, frames: int, stride: int | None, size: int) -> ReadyClip | UnreadableClip:
+    try:
+        decoded = read_frames(clip.path, frames, stride, shrink=shrink_to(size))
+        source = _describe_source(clip)
+    except UnreadableClip as error:
+        return error
+    except OSError as error:
+        return UnreadableClip(clip.path, "decode-error", error.strerror or str(error))
+    entry: Entry = source | {
+        "indices": decoded.indices,
+        "source_fps": decoded.source_fps,
+        "effective_fps": decoded.effective_fps,
+        "duration_s": decoded.duration_s,
+        "total_frames": decoded.total_frames,
+    }
+    if decoded.pixel_aspect != 1:
+        entry["pixel_aspect"] = float(decoded.pixel_aspect)
+    return ReadyClip(torch.from_numpy(decoded.frames), entry)
+
+
+def _describe_source(clip: Clip) -> Entry:
+    """What tells whether a clip's file is still the one that was encoded."""
+    size_bytes, mtime_ns = file_state(clip.path)
+    return {
+        "video_id": clip.video_id,
+        "file": clip.path.name,
+        "size_bytes": size_bytes,
+        "mtime_ns": mtime_ns,
+        "sha256": sha256(clip.path),
+    }
+
+
+def is_same_source(clip: Clip, entry: Entry) -> bool:
+    """Tell whether the file has not changed; a copy with another date is read and its checksum compared."""
+    size_bytes, mtime_ns = file_state(clip.path)
+    if size_bytes != entry["size_bytes"]:
+        return False
+    return bool(mtime_ns == entry["mtime_ns"] or sha256(clip.path) == entry["sha256"])

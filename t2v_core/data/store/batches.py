@@ -1,0 +1,118 @@
+"""Which clips, which captions and which noise a step sees: functions of (seed, epoch, step), so nothing to restore."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Generator, Tensor
+
+from t2v_core.data.store.latents import LatentStore
+from t2v_core.models.conditioning import Conditioning
+from t2v_core.models.text import TextEmbedding
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass needs from the data.
+
+    latents: (batch, frames, channels, height, width) float32; all on the CPU
+    """
+
+    video_ids: tuple[str, ...]
+    latents: Tensor
+    prompts: Conditioning
+
+
+def generator_for(*parts: object) -> Generator:
+    """Return a generator whose stream depends on `parts` and on nothing else."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The order of a training run.
+
+    clips: rows of the store to train on
+    batch_size: clips a forward pass; accumulation: forward passes a step; world_size: processes that share a step
+    A step whose clips run out begins the order again, so small sets still fill a batch; what is left over at the end of
+    an epoch waits for another epoch's order.
+    """
+
+    clips: Sequence[int]
+    batch_size: int
+    accumulation: int
+    world_size: int
+    seed: int
+
+    @property
+    def clips_per_step(self) -> int:
+        """Return the clips that all processes together take in one step."""
+        return self.batch_size * self.accumulation * self.world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the whole steps that fit into an epoch; 1 for a set smaller than a step."""
+        return max(1, len(self.clips) // self.clips_per_step)
+
+    def epoch_of(self, step: int) -> int:
+        """Return the epoch that a step belongs to; both are counted from 0."""
+        return step // self.steps_per_epoch
+
+    def rows(self, step: int, micro_step: int, rank: int) -> list[int]:
+        """Return the rows of the store for one forward pass of one process."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = _order(len(self.clips), self.seed, epoch)
+        begin = place * self.clips_per_step + (micro_step * self.world_size + rank) * self.batch_size
+        return [self.clips[order[i % len(order)]] for i in range(begin, begin + self.batch_size)]
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> list[int]:
+    """Of an epoch's clips. Drawn once: of 100,000 clips it takes 4 ms, more than reading a batch."""
+    order: list[int] = torch.randperm(count, generator=generator_for(seed, "order", epoch)).tolist()
+    return order
+
+
+def pick_caption(count: int, seed: int, epoch: int, video_id: str) -> int:
+    """Choose one of a clip's `count` captions, another one each epoch."""
+    return int(torch.randint(count, (), generator=generator_for(seed, "caption", epoch, video_id)))
+
+
+def load_batch(store: LatentStore, rows: Sequence[int], seed: int, epoch: int) -> Batch:
+    """Read the latents of `rows` and one caption of each clip."""
+    video_ids = tuple(store.video_ids[row] for row in rows)
+    prompts = [
+        store.caption(row, pick_caption(store.caption_count(row), seed, epoch, name))
+        for row, name in zip(rows, video_ids, strict=True)
+    ]
+    return Batch(video_ids, store.latents(rows), Conditioning.of(prompts))
+
+
+def drop_captions(prompts: Conditioning, null: TextEmbedding, dropped: Tensor) -> Conditioning:
+    """Put the null prompt where `dropped` (batch,) is True."""
+    tokens, mask, pooled = prompts.tokens.clone(), prompts.mask.clone(), prompts.pooled.clone()
+    length = len(null.tokens)
+    if tokens.shape[1] < length:
+        tokens = torch.nn.functional.pad(tokens, (0, 0, 0, length - tokens.shape[1]))
+        mask = torch.nn.functional.pad(mask, (0, length - mask.shape[1]))
+    tokens[dropped] = 0
+    tokens[dropped, :length] = null.tokens.to(tokens)
+    mask[dropped] = torch.arange(mask.shape[1]) < length
+    pooled[dropped] = null.pooled.to(pooled) if null.pooled.numel() else pooled[dropped]
+    return Conditioning(tokens, mask, pooled)
+
+
+def split_held_out(video_ids: Sequence[str], wanted: int) -> tuple[list[int], list[int]]:
+    """Return the rows to train on and the rows held out.
+
+    The same clips are held out whatever the order of the set, at most a tenth of it.
+    """
+    count = min(wanted, len(video_ids) // 10)
+    by_hash = sorted(range(len(video_ids)), key=lambda row: hashlib.sha256(video_ids[row].encode()).digest())
+    held_out = set(by_hash[:count])
+    return [row for row in range(len(video_ids)) if row not in held_out], sorted(held_out)

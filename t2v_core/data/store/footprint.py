@@ -1,0 +1,98 @@
+"""What a data set is to a training: how many clips of which shape, and how much disk they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from t2v_core.data.annotations.msrvtt import join_annotations
+from t2v_core.data.store.latents import LatentStore
+from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import Dataset
+
+# MSR-VTT as most train on it: train_9k and test_1k, with twenty captions a training clip.
+MSRVTT_CLIPS, MSRVTT_TEST_CLIPS, MSRVTT_CAPTIONS = 9_000, 1_000, 20
+# What preprocessing makes by default: SD's VAE has 4 channels at an eighth of the size, CLIP ViT-B/32 is 512 wide.
+CHANNELS, DOWNSAMPLING, TEXT_DIM, POOLED_DIM, NULL_LENGTH = 4, 8, 512, 512, 2
+HALF_BYTES = 2  # both are stored in fp16
+CAPTION_TOKENS = 16  # of an MSR-VTT caption, with start and end
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """A data set, preprocessed or not.
+
+    clips: to train on, held-out ones included; shape: (frames, channels, height, width) of one clip's latents
+    null_length: tokens of the empty prompt
+    latents_bytes, text_bytes: on disk, all splits; what they are if preprocessed, what they will be if not
+    source: in words
+    """
+
+    clips: int
+    shape: tuple[int, int, int, int]
+    text_dim: int
+    pooled_dim: int
+    null_length: int
+    latents_bytes: int
+    text_bytes: int
+    is_preprocessed: bool
+    source: str
+
+
+def data_facts(dataset: Dataset, *, frames: int, size: int) -> DataFacts:
+    """Look at a data set.
+
+    frames, size: of clips that are not preprocessed yet, in pixels
+    """
+    try:
+        return facts_of_store(LatentStore.open(dataset, "train"), dataset)
+    except AskedWrongly:
+        return _expected(dataset, frames, size)
+
+
+def facts_of_store(store: LatentStore, dataset: Dataset) -> DataFacts:
+    """Return the facts of what preprocessing made."""
+    frames, channels, height, width = store.shape
+    return DataFacts(
+        clips=len(store),
+        shape=(frames, channels, height, width),
+        text_dim=store.null_prompt.tokens.shape[1],
+        pooled_dim=store.null_prompt.pooled.numel(),
+        null_length=len(store.null_prompt.tokens),
+        latents_bytes=folder_bytes(dataset.latents),
+        text_bytes=folder_bytes(dataset.text_embeddings),
+        is_preprocessed=True,
+        source=f"{len(store):,} preprocessed clips of {dataset.root}",
+    )
+
+
+def _expected(dataset: Dataset, frames: int, size: int) -> DataFacts:
+    """What preprocessing will make of annotated clips; of MSR-VTT when there are none."""
+    shape = (frames, CHANNELS, size // DOWNSAMPLING, size // DOWNSAMPLING)
+    try:
+        train = join_annotations(dataset, "train").clips
+    except AskedWrongly:
+        clips, captions = MSRVTT_CLIPS, MSRVTT_CLIPS * MSRVTT_CAPTIONS + MSRVTT_TEST_CLIPS
+        in_all = clips + MSRVTT_TEST_CLIPS
+        source = f"no data at {dataset.root}: reckoned for MSR-VTT's {clips:,} clips"
+    else:
+        clips, captions = len(train), sum(len(clip.captions) for clip in train)
+        in_all = clips
+        source = f"{clips:,} annotated clips of {dataset.root}, not preprocessed yet"
+    return DataFacts(
+        clips=clips,
+        shape=shape,
+        text_dim=TEXT_DIM,
+        pooled_dim=POOLED_DIM,
+        null_length=NULL_LENGTH,
+        latents_bytes=in_all * prod(shape) * HALF_BYTES,
+        text_bytes=captions * (CAPTION_TOKENS * TEXT_DIM + POOLED_DIM) * HALF_BYTES,
+        is_preprocessed=False,
+        source=source,
+    )
+
+
+def folder_bytes(folder: Path) -> int:
+    """Add up the sizes of all files in a folder; 0 when there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,199 @@
+"""The latent store: what training reads. VAE latents and text embeddings of one split, joined by video id."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2v_core.data.annotations.msrvtt import Split
+from t2v_core.data.store.shard_set import Entry
+from t2v_core.data.store.shards import Shard, TornShard
+from t2v_core.disk.files import MANIFEST, Incomplete, complete_manifest
+from t2v_core.disk.formats import SHARD_FORMAT, is_later, made_later
+from t2v_core.disk.tensor_file import bytes_of
+from t2v_core.errors import AskedWrongly
+from t2v_core.models.text import TextEmbedding
+from t2v_core.workspace import Dataset
+
+NULL_PROMPT_FILE = "null_prompt.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is kept of a manifest's clip: 100,000 whole entries, with all their captions, would take a gigabyte.
+
+    first, captions, truncated: of text, the clip's captions among the shard's, and which of them were cut off
+    """
+
+    video_id: str
+    shard: str
+    row: int
+    first: int
+    captions: int
+    truncated: tuple[int, ...]
+
+
+class LatentStore:
+    """Random access to a preprocessed split; positions go from 0 to `len(store) - 1`.
+
+    video_ids: those that have both latents and captions, in the order of the annotation file
+    shape: (frames, channels, height, width) of one clip's latents
+    null_prompt: the encoding of ""
+    manifest, text_manifest: how they were made, without the clips; see `t2v_core.verbs.preprocess`
+    """
+
+    def __init__(self, latents: Path, text: Path, *, in_memory: bool = False) -> None:
+        self.manifest, rows, self._latent_shards = _open_shards(latents)
+        self.text_manifest, text_rows, self._text_shards = _open_shards(text)
+        by_id = {row.video_id: row for row in text_rows}
+        self._rows = [row for row in rows if row.video_id in by_id]
+        self._text_rows = [by_id[row.video_id] for row in self._rows]
+        self.video_ids: list[str] = [row.video_id for row in self._rows]
+        if not self._rows:
+            raise _not_preprocessed(latents, "no clip has both latents and captions")
+        first = self._latent_shards[self._rows[0].shard]
+        self.shape: tuple[int, ...] = first.shape("latents")[1:]
+        self._dtype = first.dtype("latents")
+        self._offsets = {name: shard.read("offsets") for name, shard in self._text_shards.items()}
+        self._memory = self._read(range(len(self))) if in_memory else None
+        self.null_prompt = _null_prompt(text)
+
+    @classmethod
+    def open(cls, dataset: Dataset, split: Split, *, in_memory: bool = False) -> LatentStore:
+        """Open a split. Raises AskedWrongly when it is not, or not wholly, preprocessed.
+
+        in_memory: hold all latents, in the dtype they are stored in; otherwise rows are read as they are asked for
+        """
+        return cls(dataset.latents / split, dataset.text_embeddings / split, in_memory=in_memory)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what `in_memory` takes."""
+        return len(self) * prod(self.shape) * self._dtype.itemsize
+
+    def clip(self, index: int) -> Entry:
+        """Return what is known of one clip: indices, source_fps, effective_fps, total_frames, …
+
+        It is read from its shard.
+        """
+        row = self._rows[index]
+        entry: Entry = self._latent_shards[row.shard].metadata["rows"][row.row]
+        return entry
+
+    def latents(self, indices: Sequence[int]) -> Tensor:
+        """Return (n, frames, channels, height, width) float32, normalised as `manifest["statistics"]` says."""
+        rows = self._memory[list(indices)] if self._memory is not None else self._read(indices)
+        return rows.float()
+
+    def texts(self, index: int) -> list[str]:
+        """Return the captions of one clip, as written; read from its shard."""
+        row = self._text_rows[index]
+        return list(self._text_shards[row.shard].metadata["rows"][row.row]["captions"])
+
+    def caption_count(self, index: int) -> int:
+        """Return how many captions a clip has."""
+        return self._text_rows[index].captions
+
+    def caption(self, index: int, which: int) -> TextEmbedding:
+        """Return one caption of a clip, encoded: float32, unpadded."""
+        row = self._text_rows[index]
+        shard, number = self._text_shards[row.shard], row.first + which
+        begin, end = self._offsets[row.shard][number : number + 2].tolist()
+        tokens, pooled = shard.read("tokens", begin, end), shard.read("pooled", number, number + 1)[0]
+        return TextEmbedding(tokens.float(), pooled.float(), is_truncated=which in row.truncated)
+
+    def captions(self, index: int) -> list[TextEmbedding]:
+        """Return the captions of one clip, encoded: float32, unpadded, in the order of `texts`."""
+        row = self._text_rows[index]
+        cut = [position in row.truncated for position in range(row.captions)]
+        return _embeddings(self._text_shards[row.shard], self._offsets[row.shard], row.first, cut)
+
+    def _read(self, indices: Sequence[int]) -> Tensor:
+        rows = torch.empty(len(indices), *self.shape, dtype=self._dtype)
+        buffer, size = bytes_of(rows), prod(self.shape) * self._dtype.itemsize
+        for position, index in enumerate(indices):
+            row = self._rows[index]
+            part = buffer[position * size : (position + 1) * size]
+            self._latent_shards[row.shard].fill(part, "latents", row.row, 1)
+        return rows
+
+
+def _embeddings(shard: Shard, offsets: Tensor, first: int, truncated: Sequence[bool]) -> list[TextEmbedding]:
+    """As many captions from `first` on as `truncated` has; they lie side by side, so one read brings them all."""
+    bounds: list[int] = offsets[first : first + len(truncated) + 1].tolist()
+    tokens = shard.read("tokens", bounds[0], bounds[-1]).float()
+    pooled = shard.read("pooled", first, first + len(truncated)).float()
+    lengths = [end - begin for begin, end in pairwise(bounds)]
+    parts = zip(torch.split(tokens, lengths), pooled, truncated, strict=True)
+    return [TextEmbedding(part, whole, is_truncated=cut) for part, whole, cut in parts]
+
+
+def _null_prompt(text: Path) -> TextEmbedding:
+    shard = _open_shard(text / NULL_PROMPT_FILE)
+    return _embeddings(shard, shard.read("offsets"), 0, [False])[0]
+
+
+def _open_shards(directory: Path) -> tuple[dict[str, Any], list[_Row], dict[str, Shard]]:
+    """A complete folder's manifest, its clips and its shards by name. Raises AskedWrongly for an incomplete one."""
+    try:
+        manifest = complete_manifest(directory, object_hook=_slim)
+    except Incomplete as why:
+        raise _not_preprocessed(directory, str(why)) from None
+    rows = _require_readable(directory, manifest)
+    names = {row.shard for row in rows}
+    keeps_open = len(names) <= _spare_descriptors()
+    return manifest, rows, {name: _open_shard(directory / name, keeps_open=keeps_open) for name in names}
+
+
+def _require_readable(directory: Path, manifest: dict[str, Any]) -> list[_Row]:
+    """The clips that a manifest lists. Raises AskedWrongly for one of a later t2v, or that is none of a store."""
+    settings, rows = manifest.get("settings", {}), manifest.pop("clips", None)
+    version = settings.get("version") if isinstance(settings, dict) else None
+    if is_later(version, SHARD_FORMAT):
+        raise made_later(f"what is preprocessed in {directory}", version, SHARD_FORMAT)
+    if not isinstance(rows, list) or not isinstance(settings, dict) or not all(isinstance(row, _Row) for row in rows):
+        raise _not_preprocessed(directory, f"{MANIFEST} lists no clips")
+    return rows
+
+
+def _slim(value: dict[str, Any]) -> Any:
+    """A clip's entry as a `_Row`, on the way of parsing, so that the entries are never there all at once."""
+    if "video_id" not in value or "shard" not in value:
+        return value
+    return _Row(
+        value["video_id"],
+        intern(value["shard"]),
+        value["row"],
+        value.get("first", 0),
+        len(value.get("captions", ())),
+        tuple(value.get("truncated", ())),
+    )
+
+
+def _spare_descriptors() -> int:
+    """Files that one folder may hold open: two folders' worth leaves half of what the process may have at all."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else soft // 4
+
+
+def _open_shard(path: Path, *, keeps_open: bool = True) -> Shard:
+    try:
+        return Shard(path, keeps_open=keeps_open)
+    except TornShard as error:
+        raise _not_preprocessed(path.parent, str(error)) from error
+
+
+def _not_preprocessed(directory: Path, why: str) -> AskedWrongly:
+    return AskedWrongly(f"{directory} is not preprocessed yet: {why}", hint="t2v preprocess")

@@ -1,0 +1,1 @@
+"""Video files: probed, decoded, timed, turned upright, resized; sound taken along."""

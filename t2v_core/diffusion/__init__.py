@@ -1,0 +1,1 @@
+"""From noise to latents: schedules, objectives, samplers, guidance, and the pipeline that joins them."""

@@ -1,0 +1,242 @@
+"""TextToVideoPipeline: prompts, or a video and a prompt, to video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.utils import BaseOutput
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from t2v_core.diffusion.guidance import Guidance
+from t2v_core.diffusion.samplers import SAMPLERS, randn
+from t2v_core.diffusion.schedules import Sampler
+from t2v_core.diffusion.windows import blend, windows_over
+from t2v_core.disk.plain_json import read_table
+from t2v_core.errors import NotFinite
+from t2v_core.models.conditioning import Conditioning, null_prompt
+from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers import DENOISERS
+from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder
+from t2v_core.models.finite import hint_for, is_finite, require_finite
+from t2v_core.models.loading import EncoderIdentity
+from t2v_core.models.text import TextEmbedding
+
+# Frames through the VAE at a time.
+BATCH_FRAMES = 32
+
+Progress = Callable[[int, int], None]
+Look = Callable[[Tensor], None]
+
+
+@dataclass
+class TextToVideoOutput(BaseOutput):
+    """frames: (videos, frames, height, width, 3) uint8 RGB"""
+
+    frames: Tensor
+
+
+class TextToVideoPipeline(DiffusionPipeline):
+    """A video autoencoder, a CLIP text tower, a denoiser and the sampler it was trained for.
+
+    Saves to and loads from a directory: `pipeline.save_pretrained(DIR)`, `TextToVideoPipeline.from_pretrained(DIR)`.
+    """
+
+    model_cpu_offload_seq = "text_encoder->denoiser->vae"
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        denoiser: Denoiser,
+        scheduler: Sampler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, denoiser=denoiser, scheduler=scheduler
+        )
+        unnamed = EncoderIdentity("pipeline", "")
+        self.autoencoder = VideoAutoencoder(vae, unnamed)
+        self.prompt_encoder = PromptEncoder(text_encoder, tokenizer, unnamed)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Return (frames, channels, height, width) of the clips the denoiser was trained on."""
+        config: Any = self.denoiser.config
+        return (config.num_frames, config.in_channels, config.sample_size, config.sample_size)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        num_frames: int | None = None,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 2.0,
+        guidance_rescale: float = 0.0,
+        seed: int = 0,
+        progress: Progress | None = None,
+        look: Look | None = None,
+    ) -> TextToVideoOutput:
+        """Make one video a prompt; video i starts from the noise of `seed + i`.
+
+        num_frames: at most, and by default, what the denoiser was trained on
+        guidance_scale: 1 follows the prompt without a pull and takes half the time; guidance_rescale: see Guidance
+        progress: called with (steps done, steps) after each step; what it raises ends the run
+        look: called with the latents after each step
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        shape = (num_frames or self.latent_shape[0], *self.latent_shape[1:])
+        noise = torch.stack([randn(shape, seed + i) for i in range(len(prompts))])
+        self.scheduler.set_timesteps(num_inference_steps)
+        latents = self.denoise(noise, prompts, 0, Guidance(guidance_scale, guidance_rescale), progress, look=look)
+        return TextToVideoOutput(frames=self.decode(latents))
+
+    @torch.no_grad()
+    def refine(
+        self,
+        frames: Tensor,
+        prompt: str,
+        *,
+        strength: float,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 2.0,
+        guidance_rescale: float = 0.0,
+        seed: int = 0,
+        overlap: int | None = None,
+        progress: Progress | None = None,
+        look: Look | None = None,
+    ) -> TextToVideoOutput:
+        """Noise a video to `strength` and denoise it towards the prompt, whatever its length.
+
+        frames: (frames, height, width, 3) uint8, already of the model's height and width
+        overlap: frames that neighbouring windows share, where their predictions are blended at every step
+        Raises AskedWrongly when strength and steps leave no step. Source: Meng et al. 2021, algorithm 1.
+        """
+        latents = self.refine_latents(
+            self.encode(frames), prompt, strength=strength, num_inference_steps=num_inference_steps,
+            guidance=Guidance(guidance_scale, guidance_rescale), seed=seed, overlap=overlap, progress=progress,
+            look=look,
+        )  # fmt: skip
+        return TextToVideoOutput(frames=self.decode(latents))
+
+    @torch.no_grad()
+    def refine_latents(
+        self,
+        clean: Tensor,
+        prompt: str,
+        *,
+        strength: float,
+        num_inference_steps: int,
+        guidance: Guidance,
+        seed: int = 0,
+        overlap: int | None = None,
+        progress: Progress | None = None,
+        look: Look | None = None,
+    ) -> Tensor:
+        """Do what `refine` does between `encode` and `decode`: for a film whose frames are never all there at once.
+
+        clean: (frames, channels, height, width); returns (1, frames, channels, height, width)
+        """
+        self.scheduler.set_timesteps(num_inference_steps)
+        first = self.scheduler.skip_to(strength)
+        noise = randn(tuple(clean.shape), seed)
+        noisy = self.scheduler.add_noise(clean[None], noise[None], self.scheduler.timesteps[first : first + 1])
+        return self.denoise(noisy, [prompt], first, guidance, progress, overlap=overlap, look=look)
+
+    def denoise(
+        self,
+        latents: Tensor,
+        prompts: Sequence[str],
+        first: int,
+        guidance: Guidance,
+        progress: Progress | None = None,
+        *,
+        overlap: int | None = None,
+        look: Look | None = None,
+    ) -> Tensor:
+        """Run the sampler from step `first` of its list; latents (batch, frames, channels, height, width), float32.
+
+        A clip longer than the denoiser's goes through it in windows, all at once, blended at every step
+        (Bar-Tal et al. 2023, MultiDiffusion, eq. 5). Raises NotFinite at the first step that gives no numbers.
+        """
+        windows = windows_over(latents.shape[1], self.latent_shape[0], overlap)
+        conditioning = self._conditioning(prompts, guidance)
+        steps = len(self.scheduler.timesteps)
+        self.scheduler.restart()
+        for index in range(first, steps):
+            timestep = self.scheduler.timesteps[index]
+            parts = [self._predict(latents[:, a:b], timestep, conditioning, guidance) for a, b in windows]
+            latents = self.scheduler.step(blend(parts, windows, latents.shape[1]), index, latents)
+            self._require_finite(latents, f"step {index - first + 1} of {steps - first}")
+            if progress is not None:
+                progress(index - first + 1, steps - first)
+            if look is not None:
+                look(latents)
+        return latents
+
+    def _require_finite(self, latents: Tensor, where: str) -> None:
+        if not is_finite(latents):
+            hint = hint_for(self.denoiser.dtype, "use another checkpoint, or less --guidance")
+            raise NotFinite(f"the model gives values that are not finite at {where}", hint)
+
+    def _conditioning(self, prompts: Sequence[str], guidance: Guidance) -> Conditioning:
+        """The prompts, and after them the null prompt as often when there is guidance."""
+        embeddings = self.prompt_encoder.encode(prompts)
+        if guidance.scale != 1:
+            embeddings += [null_prompt(self.denoiser)] * len(embeddings)
+        if not self.denoiser.config.pooled_dim:
+            embeddings = [TextEmbedding(e.tokens, e.pooled[:0]) for e in embeddings]
+        return Conditioning.of(embeddings).to(self.denoiser.device, self.denoiser.dtype)
+
+    def _predict(self, latents: Tensor, timestep: Tensor, prompts: Conditioning, guidance: Guidance) -> Tensor:
+        """The denoiser's answer, guided, in float32 on the CPU."""
+        repeats = len(prompts.tokens) // len(latents)
+        batch = latents.repeat(repeats, 1, 1, 1, 1).to(self.denoiser.device, self.denoiser.dtype)
+        timesteps = timestep.to(batch.device).expand(len(batch))
+        answer = self.denoiser(batch, timesteps, prompts.tokens, prompts.mask, prompts.pooled).float().cpu()
+        if repeats == 1:
+            return answer
+        conditional, unconditional = answer.chunk(2)
+        return guidance.combine(conditional, unconditional)
+
+    def encode(self, frames: Tensor, *, batch: int = BATCH_FRAMES) -> Tensor:
+        """Encode (frames, height, width, 3) uint8 to (frames, channels, h, w) float32 latents. Raises NotFinite."""
+        latents = torch.cat([self.autoencoder.encode(part) for part in frames.split(batch)])
+        hint = hint_for(self.autoencoder.model.dtype, "name another one: --vae")
+        require_finite(latents, f"the VAE {self.autoencoder.identity.source}", hint)
+        return latents
+
+    def decode(self, latents: Tensor, *, batch: int = BATCH_FRAMES) -> Tensor:
+        """Decode a few frames at a time.
+
+        (videos, frames, channels, h, w) → (videos, frames, height, width, 3) uint8
+        """
+        frames = torch.cat(list(self.decode_parts(latents.flatten(0, 1), batch=batch)))
+        return frames.unflatten(0, latents.shape[:2])
+
+    def decode_parts(self, latents: Tensor, *, batch: int = BATCH_FRAMES) -> Iterator[Tensor]:
+        """Yield a few frames at a time, (n, height, width, 3) uint8, decoded as they are taken.
+
+        latents: (frames, channels, h, w)
+        """
+        return (self.autoencoder.decode(part) for part in latents.split(batch))
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, **_options: Any) -> TextToVideoPipeline:
+        """Load what `save_pretrained` wrote. (diffusers' own loader imports only classes of its own package.)"""
+        root = Path(directory)
+        index = read_table(root / "model_index.json")
+        return cls(
+            vae=AutoencoderKL.from_pretrained(root / "vae"),
+            text_encoder=CLIPTextModelWithProjection.from_pretrained(root / "text_encoder"),
+            tokenizer=CLIPTokenizer.from_pretrained(root / "tokenizer"),
+            denoiser=DENOISERS[index["denoiser"][1]].from_pretrained(root / "denoiser"),
+            scheduler=SAMPLERS[index["scheduler"][1]].from_pretrained(root / "scheduler"),
+        )

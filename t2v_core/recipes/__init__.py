@@ -1,0 +1,1 @@
+"""How the shipped encoders and denoiser were trained: `python -m t2v_core.recipes.make`."""

@@ -1,0 +1,135 @@
+"""One job from its `spec.json` to its exit code, for `python -m t2v_core VERB JOBDIR`.
+
+Reads `JOBDIR/spec.json`, does the work, appends to `JOBDIR/events.jsonl`, and exits with an honest code:
+0 done, 1 the work failed, 2 asked wrongly, 4 stopped on request, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from t2v_core.disk.files import describe_os_error, wrong_place
+from t2v_core.errors import AskedWrongly, EngineError, NotEnoughMemory, Stopped
+from t2v_core.events import EventWriter
+from t2v_core.job import Job
+from t2v_core.memory import HINT, is_lack_of_memory
+from t2v_core.processes.hand_over import hand_over
+from t2v_core.specs import Spec, read_spec
+from t2v_core.workspace import Workspace
+
+# verb → the function `(spec, job)` that does it and returns the fields of the `done` event
+VERBS = {
+    "shapes": "t2v_core.data.shapes.shapes_set:make_set",
+    "check": "t2v_core.data.check.check:check_data",
+    "preprocess": "t2v_core.verbs.preprocess:preprocess",
+    "manifest": "t2v_core.data.annotations.write_manifests:write_manifests",
+    "import-latents": "t2v_core.data.legacy.import_latents:import_latents",
+    "import-checkpoint": "t2v_core.verbs.import_checkpoint:import_checkpoint",
+    "train": "t2v_core.verbs.train:train",
+    "generate": "t2v_core.verbs.generate:generate",
+    "add-noise": "t2v_core.verbs.vid2vid:add_noise",
+    "refine": "t2v_core.verbs.vid2vid:refine",
+    "evaluate": "t2v_core.verbs.evaluate:evaluate",
+    "estimate": "t2v_core.verbs.estimate:estimate",
+    "verify-resume": "t2v_core.verbs.verify_resume:verify_resume",
+    "doctor": "t2v_core.verbs.doctor:doctor",
+    "serve": "t2v_core.verbs.resident:serve",
+}
+
+
+# The log is for what matters: no bars of libraries that load weights, no notes on how they could be loaded otherwise.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one job to its end and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 2 or arguments[0] not in VERBS or not Path(arguments[1]).is_dir():
+        print(f"usage: python -m t2v_core {{{','.join(VERBS)}}} JOBDIR   (JOBDIR holds spec.json)", file=sys.stderr)
+        return 2
+    verb, directory = arguments[0], Path(arguments[1]).resolve()
+    os.environ.update(QUIET)
+    with events_of(directory) as events:
+        job = Job(directory, Workspace.of_job(directory), events)
+        os.chdir(job.workspace.root)  # a relative path in a spec is relative to the workspace
+        try:
+            with job.stoppable():
+                code = hand_over(verb, job)
+                return run_job(verb, job) if code is None else code
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever happened, the job's events say so
+            return _report(error, events)
+
+
+@contextmanager
+def events_of(directory: Path) -> Iterator[EventWriter]:
+    """Open the job's events, to be added to."""
+    events = EventWriter(directory / "events.jsonl")
+    try:
+        yield events
+    finally:
+        events.close()
+
+
+def run_job(verb: str, job: Job) -> int:
+    """Do the work in this process, tell its end in the job's events, and return the exit code."""
+    started = time.monotonic()
+    try:
+        result = _load(verb)(read_spec(verb, job.directory / "spec.json"), job)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as above
+        return _report(error, job.events)
+    job.events.emit("done", seconds=round(time.monotonic() - started, 3), **result)
+    return 0
+
+
+def _load(verb: str) -> Callable[[Spec, Job], dict[str, Any]]:
+    try:
+        module, _, name = VERBS[verb].partition(":")
+        run: Callable[[Spec, Job], dict[str, Any]] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("t2v_core"):
+            raise
+        raise AskedWrongly(
+            f"the engine is not installed here: Python has no module {error.name}",
+            hint="pip install 't2v[engine]', or run on a host that has it",
+        ) from error
+    return run
+
+
+def _report(error: BaseException, events: EventWriter) -> int:
+    """Write the error event, and the traceback into the log when it is not one of ours."""
+    said = _said(error)
+    events.emit("error", message=said.message, hint=said.hint, exit_code=said.exit_code)
+    with suppress(OSError):  # the log may lie on the full disk that this is about; the event has its reserve
+        if said is not error and not isinstance(error, KeyboardInterrupt) and not isinstance(said, AskedWrongly):
+            traceback.print_exception(error)
+        print(said.message, file=sys.stderr)
+    return said.exit_code
+
+
+def _said(error: BaseException) -> EngineError:
+    """An error in a sentence."""
+    if isinstance(error, KeyboardInterrupt):
+        return Stopped("interrupted twice: ended at once", exit_code=130)
+    if is_lack_of_memory(error):
+        return NotEnoughMemory(f"there is not enough memory{_what_for(error)}", hint=HINT)
+    if isinstance(error, OSError) and (wrong := wrong_place(error)):
+        return wrong
+    if isinstance(error, OSError):
+        return describe_os_error(error, Path(error.filename or "."))
+    if isinstance(error, EngineError):
+        return error
+    return EngineError(f"{type(error).__name__}: {error}", hint="the traceback is in the job's log")
+
+
+def _what_for(error: BaseException) -> str:
+    """`: Unable to allocate 26.0 GiB for …`, in the first line of what a library says."""
+    first = str(error).strip().partition("\n")[0]
+    return f": {first[:200]}" if first else ""

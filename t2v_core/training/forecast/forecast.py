@@ -1,0 +1,192 @@
+"""What a training will take, in bytes and seconds, and where these figures come from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2v_core.data.store.batches import BatchPlan, split_held_out
+from t2v_core.data.store.footprint import DataFacts
+from t2v_core.machine import available_memory_bytes, cores, resident_bytes
+from t2v_core.models.loading import pick_device, pick_dtype
+from t2v_core.specs import TrainSpec
+from t2v_core.training.forecast.gpus import Gpu, gpu_of_device
+from t2v_core.training.forecast.memory import BYTES, CUDA_CONTEXT_BYTES, StepMemory, StepShape, step_memory
+
+HELD_OUT_TIMESTEPS = 4  # of each held-out clip, once an epoch; see t2v_core.verbs.train
+FORWARD_SHARE = 1 / 3  # of a training step: the backward pass is twice the forward one
+RECOMPUTED_SHARE = 4 / 3  # with gradient checkpointing the forward pass is made twice
+# Latents up to this share of the free memory are held in it; see t2v_core.training.setup.
+IN_MEMORY_SHARE = 0.5
+LARGEST_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the training is to run.
+
+    memory_bytes: what a training can have there, on the device that computes
+    framework_bytes: of that, what the process takes without any run
+    """
+
+    name: str
+    device: str
+    dtype: torch.dtype
+    memory_bytes: int
+    framework_bytes: int
+    gpu: Gpu | None
+    is_here: bool
+
+    @property
+    def arithmetic(self) -> str:
+        """Return `fp32`, `bf16` or `fp16`."""
+        return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+
+
+def this_machine(spec: TrainSpec, *, built_parameters: int = 0) -> Machine:
+    """Return the device that training would take here, as it would be without a run.
+
+    built_parameters: of a run that holds its weights and averages already
+    Raises AskedWrongly when there is no device of that name.
+    """
+    device = pick_device(spec.device)
+    dtype = pick_dtype(spec.precision, device)
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+        return Machine(name, "cuda", dtype, free, CUDA_CONTEXT_BYTES, gpu_of_device(name), is_here=True)
+    held = resident_bytes()
+    name = f"this machine ({cores()} cores, no GPU)" if device.type == "cpu" else "this machine's GPU"
+    framework = max(0, held - 2 * BYTES * built_parameters) if device.type == "cpu" else held
+    return Machine(name, device.type, dtype, available_memory_bytes() + held, framework, None, is_here=True)
+
+
+def other_machine(gpu: Gpu, spec: TrainSpec) -> Machine:
+    """Return a GPU of the table, empty."""
+    half = torch.bfloat16 if gpu.has_bf16 else torch.float16
+    dtypes = {"auto": half, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return Machine(gpu.name, "cuda", dtypes[spec.precision], gpu.memory_bytes, CUDA_CONTEXT_BYTES, gpu, is_here=False)
+
+
+def memory_of(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, machine: Machine) -> StepMemory:
+    """Reckon the memory of a training step of `spec` on `machine`."""
+    shape = StepShape(spec.batch_size, machine.dtype, spec.gradient_checkpointing, spec.gradient_accumulation)
+    return step_memory(
+        config,
+        shape,
+        device=machine.device,
+        framework=machine.framework_bytes,
+        latents=_held_latents(spec, facts, machine),
+    )
+
+
+def _held_latents(spec: TrainSpec, facts: DataFacts, machine: Machine) -> int:
+    """On the CPU the data set shares the memory with the run."""
+    if machine.device != "cpu" or spec.latents_in_memory == "no":
+        return 0
+    fits = facts.latents_bytes < IN_MEMORY_SHARE * machine.memory_bytes
+    return facts.latents_bytes if fits or spec.latents_in_memory == "yes" else 0
+
+
+def largest_batch(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, machine: Machine) -> int:
+    """Return the most clips of a forward pass that fit; 0 when not even one does. Memory is linear in the batch."""
+    one, two = (memory_of(spec.model_copy(update={"batch_size": n}), config, facts, machine) for n in (1, 2))
+    if one.peak > machine.memory_bytes or one.peak_in_backward > machine.memory_bytes:
+        return 0
+    a_clip = max(1, two.peak_in_backward - one.peak_in_backward)
+    return min(LARGEST_BATCH, 1 + (machine.memory_bytes - one.peak_in_backward) // a_clip)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes. expected: what is not there yet; free: on the workspace's disk, now"""
+
+    latents: int
+    text: int
+    checkpoint: int
+    kept: int
+    expected: int
+    free: int
+
+    @property
+    def checkpoints(self) -> int:
+        """Return the bytes of all checkpoints that are kept at once."""
+        return self.checkpoint * self.kept
+
+    @property
+    def fits(self) -> bool:
+        """Return True when what is not there yet fits into the free space."""
+        return self.expected <= self.free
+
+
+def disk_of(spec: TrainSpec, parameters: int, facts: DataFacts, folder: Path, there_already: int) -> Disk:
+    """Reckon what a run takes on the disk.
+
+    folder: of the checkpoints; there_already: bytes of them that lie there and will make room
+    """
+    checkpoint = 4 * BYTES * parameters  # weights, averages, two moments
+    steps_end_early = spec.max_steps is not None
+    written = 1 if steps_end_early else ceil(spec.epochs / spec.checkpoint_every)
+    # The next one is complete before the one it replaces goes.
+    kept = min(written, spec.keep_last + spec.keep_best + 1)
+    to_come = 0 if facts.is_preprocessed else facts.latents_bytes + facts.text_bytes
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    return Disk(
+        latents=facts.latents_bytes,
+        text=facts.text_bytes,
+        checkpoint=checkpoint,
+        kept=kept,
+        expected=to_come + max(0, checkpoint * kept - there_already),
+        free=shutil.disk_usage(existing).free,
+    )
+
+
+# However small the model: a pass forward and backward launches about a thousand kernels, some 10 µs each (assumed).
+LEAST_PASS_S = 0.01
+
+
+@dataclass(frozen=True)
+class Pace:
+    """step_s: of one optimiser step of `clips` clips; source: where that comes from, in words"""
+
+    step_s: float
+    clips: int
+    source: str
+    is_measured: bool
+
+
+def pace_of_table(spec: TrainSpec, flops: float, gpu: Gpu, arithmetic: str, mfu: float) -> Pace:
+    """Reckon the pace from a data sheet. flops: of one clip, forward and backward"""
+    peak = gpu.fp32_flops if arithmetic == "fp32" else gpu.half_flops
+    clips = spec.batch_size * spec.gradient_accumulation
+    extra = RECOMPUTED_SHARE if spec.gradient_checkpointing else 1.0
+    source = f"{gpu.name}'s data sheet, {peak / 1e12:.0f} TFLOP/s in {arithmetic}, of which {mfu:.0%} is assumed"
+    step_s = max(clips * flops * extra / (peak * mfu), spec.gradient_accumulation * LEAST_PASS_S)
+    return Pace(step_s, clips, source, is_measured=False)
+
+
+@dataclass(frozen=True)
+class Duration:
+    """steps: in all; epoch_s, total_s: held-out losses included, checkpoints and sample videos not"""
+
+    steps_per_epoch: int
+    steps: int
+    epoch_s: float
+    total_s: float
+
+
+def duration_of(spec: TrainSpec, facts: DataFacts, pace: Pace) -> Duration:
+    """Reckon how long a run in one process takes at that pace."""
+    training, held_out = split_held_out([str(number) for number in range(facts.clips)], spec.held_out_clips)
+    plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, 1, spec.seed)
+    steps = spec.epochs * plan.steps_per_epoch
+    steps = steps if spec.max_steps is None else min(steps, spec.max_steps)
+    losses_s = len(held_out) * HELD_OUT_TIMESTEPS * FORWARD_SHARE * pace.step_s / pace.clips
+    epoch_s = plan.steps_per_epoch * pace.step_s + losses_s
+    return Duration(plan.steps_per_epoch, steps, epoch_s, epoch_s * steps / plan.steps_per_epoch)

@@ -1,0 +1,226 @@
+"""How much memory a training step takes, reckoned without taking it: a step on fake tensors, whose bytes are counted.
+
+The whole forward and backward pass runs on torch's fake tensors, which have shapes and no data, so the count holds for
+any denoiser, with autocast, gradient checkpointing and fused attention as the real step has them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import weakref
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers import make_denoiser
+from t2v_core.training.forecast.flops import TEXT_TOKENS
+
+# AdamW's moments and the averaged weights are float32, whatever the arithmetic; so are the weights themselves.
+BYTES = 4
+# What a step leaves on a GPU beside its tensors: the context and the libraries' workspaces, about.
+CUDA_CONTEXT_BYTES = 700_000_000
+# glibc gives blocks of less than 32 MiB from a heap and keeps the gaps between them. Trainings of 1 M to 187 M weights
+# held that much more than their tensors; where convolutions compute, oneDNN's reordered copies came on top.
+HEAP_BLOCK_BYTES = 32 << 20
+HEAP_GAPS_SHARE, CONVOLUTION_SHARE = 0.36, 0.64
+# Code and buffers that come with the first step.
+FIRST_STEP_BYTES = 10_000_000
+# A stack of equal layers takes memory that is linear in their number: two short stacks tell of a long one.
+DEPTH = "num_layers"
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes at the fullest moment of a training step, by part.
+
+    activations: what the forward pass keeps for the backward pass, and temporaries of both
+    framework: the process without the run: libraries, and on a GPU its context
+    scratch: the optimiser's temporaries, which come when the activations are gone
+    allocator: on the CPU, what the process holds beyond its tensors
+    latents: of a data set held in memory, on the CPU
+    accumulates: gradients of earlier forward passes are there while the last one runs
+    """
+
+    weights: int
+    gradients: int
+    adam: int
+    ema: int
+    activations: int
+    framework: int
+    scratch: int
+    allocator: int = 0
+    latents: int = 0
+    accumulates: bool = False
+
+    @property
+    def lasting(self) -> int:
+        """Return what is there at any moment of a run."""
+        return self.weights + self.adam + self.ema + self.framework + self.allocator + self.latents
+
+    @property
+    def peak_in_backward(self) -> int:
+        """Return what is there when the backward pass begins, with all activations."""
+        return self.lasting + self.activations + (self.gradients if self.accumulates else 0)
+
+    @property
+    def peak(self) -> int:
+        """Return the larger of that and what is there when the optimiser steps, with all gradients."""
+        return max(self.peak_in_backward, self.lasting + self.gradients + self.scratch)
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """What a step's memory depends on beside the model.
+
+    dtype: of the arithmetic; anything but float32 is autocast over float32 weights
+    text_tokens: of the longest caption of a batch
+    """
+
+    batch_size: int
+    dtype: torch.dtype = torch.float32
+    gradient_checkpointing: bool = False
+    gradient_accumulation: int = 1
+    text_tokens: int = TEXT_TOKENS
+
+
+def step_memory(config: Mapping[str, Any], step: StepShape, *, device: str, framework: int, latents: int) -> StepMemory:
+    """Reckon one training step of the denoiser that `config` describes, on a `cpu`, `cuda` or `mps` device.
+
+    framework: bytes of the process without the run; latents: bytes of a data set held in the same memory
+    """
+    model = _without_data(config)
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    weights = sum(sizes) * BYTES
+    # On CUDA, AdamW takes the root of all second moments at once; elsewhere it goes through the weights one by one.
+    scratch = weights if device == "cuda" else 2 * max(sizes) * BYTES
+    held = activations(config, step)
+    return StepMemory(
+        weights=weights,
+        gradients=weights,
+        adam=2 * weights,
+        ema=weights,
+        activations=held.peak,
+        framework=framework,
+        scratch=scratch,
+        allocator=_allocator_bytes(held, weights, model) if device == "cpu" else 0,
+        latents=latents,
+        accumulates=step.gradient_accumulation > 1,
+    )
+
+
+def parameter_count(config: Mapping[str, Any]) -> int:
+    """Return how many parameters the denoiser of `config` has; no memory is taken for them."""
+    return sum(parameter.numel() for parameter in _without_data(config).parameters())
+
+
+def _without_data(config: Mapping[str, Any]) -> Denoiser:
+    with torch.device("meta"):
+        return make_denoiser(config)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Bytes that forward and backward pass hold at their fullest moment, beside weights and gradients.
+
+    small: of these, in blocks that a heap would give
+    """
+
+    peak: int
+    small: int
+
+
+def activations(config: Mapping[str, Any], step: StepShape) -> Activations:
+    """Reckon the activations of the denoiser that `config` describes."""
+    depth = config.get(DEPTH, 0)
+    if depth <= 2:
+        return simulate(config, step)
+    one, two = (simulate({**config, DEPTH: layers}, step) for layers in (1, 2))
+    longer = depth - 1
+    return Activations(one.peak + longer * (two.peak - one.peak), one.small + longer * (two.small - one.small))
+
+
+def _allocator_bytes(held: Activations, gradients: int, model: Denoiser) -> int:
+    has_convolutions = any(isinstance(module, nn.Conv2d | nn.Conv3d) for module in model.modules())
+    gaps = HEAP_GAPS_SHARE * (held.small + gradients)
+    return int(FIRST_STEP_BYTES + gaps + (CONVOLUTION_SHARE * held.peak if has_convolutions else 0))
+
+
+def simulate(config: Mapping[str, Any], step: StepShape) -> Activations:
+    """Run one forward and backward pass on fake tensors."""
+    return _simulate(json.dumps(dict(config), sort_keys=True), step)
+
+
+@functools.cache  # an estimate asks for some of them several times, and each takes 0.1 s
+def _simulate(config_json: str, step: StepShape) -> Activations:
+    config = json.loads(config_json)
+    autocast = nullcontext() if step.dtype == torch.float32 else torch.autocast("cpu", torch.bfloat16)
+    with FakeTensorMode():
+        model = make_denoiser(config)
+        if step.gradient_checkpointing:
+            model.enable_gradient_checkpointing()
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)  # they are counted apart
+        inputs = _inputs(config, step)
+        known = [*model.parameters(), *(p.grad for p in model.parameters()), *model.buffers(), *inputs]
+        with LiveBytes(known) as alive:
+            with autocast:
+                prediction = model(*inputs)
+            (prediction.float() - inputs[0]).square().mean().backward()
+    return Activations(alive.peak, alive.small_at_peak)
+
+
+def _inputs(config: Mapping[str, Any], step: StepShape) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Noisy latents, timesteps, text, its mask and the pooled text."""
+    batch, tokens, side = step.batch_size, step.text_tokens, config["sample_size"]
+    return (
+        torch.empty(batch, config["num_frames"], config["in_channels"], side, side),
+        torch.empty(batch),
+        torch.empty(batch, tokens, config["text_dim"]),
+        torch.ones(batch, tokens, dtype=torch.bool),
+        torch.empty(batch, config["pooled_dim"]),
+    )
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of every storage that operations make, from when it is made until nobody holds it.
+
+    known: tensors that were there before and do not count
+    peak: the most at any time; small_at_peak: of these, in storages that a heap would give
+    """
+
+    def __init__(self, known: Iterable[Tensor | None] = ()) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self.small_at_peak = 0
+        self._alive = self._alive_small = 0
+        self._sizes = {tensor.untyped_storage()._cdata: 0 for tensor in known if tensor is not None}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(value, Tensor):
+                self._note(value.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key not in self._sizes:  # a view of another tensor has that one's storage
+            self._sizes[key] = storage.nbytes()
+            self._count(self._sizes[key])
+            if self._alive > self.peak:
+                self.peak, self.small_at_peak = self._alive, self._alive_small
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._count(-self._sizes.pop(key, 0))
+
+    def _count(self, change: int) -> None:
+        self._alive += change
+        self._alive_small += change if abs(change) < HEAP_BLOCK_BYTES else 0

@@ -1,0 +1,210 @@
+"""`t2v evaluate`: CLIP score with its ceiling and floor, and on the built-in world whether prompts are obeyed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2v_core.assemble import find_checkpoint, load_asked, sampler_name, suited
+from t2v_core.data.annotations.msrvtt import Clip, read_annotations
+from t2v_core.data.shapes.judge import Obeyed, Verdict, judge, obeys
+from t2v_core.data.shapes.shapes import Scene
+from t2v_core.data.video.decode import read_frames
+from t2v_core.data.video.resize import shrink_to
+from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.disk.files import write_json
+from t2v_core.disk.plain_json import read_table
+from t2v_core.errors import AskedWrongly
+from t2v_core.job import Job
+from t2v_core.models.scorer import ClipScorer, load_clip_scorer
+from t2v_core.specs import EvaluateSpec, all_values
+from t2v_core.workspace import Dataset
+
+# Prompts that are sampled together; more takes more memory and, on a CPU, no less time.
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test clip and the videos made from its caption. videos: (seeds, frames, height, width, 3) uint8"""
+
+    clip: Clip
+    videos: Tensor
+
+    @property
+    def prompt(self) -> str:
+        """Return the clip's first caption, which the videos are drawn from."""
+        return self.clip.captions[0]
+
+
+def evaluate(spec: EvaluateSpec, job: Job) -> dict[str, Any]:
+    """Generate from test captions, score, and write `outputs/scores/…json`. Raises AskedWrongly as its parts do."""
+    dataset = Dataset(job.workspace.resolve(spec.data))
+    scenes = read_scenes(dataset)
+    clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
+    checkpoint = find_checkpoint(spec, job)
+    spec = suited(spec, checkpoint, job.events.warning)
+    pipeline = load_asked(checkpoint, spec)
+    scorer = load_clip_scorer(
+        spec.scorer or spec.text_encoder or checkpoint.info["text"]["encoder"]["source"], device=spec.device
+    )
+    samples = draw_samples(pipeline, clips, spec, job)
+    scores = clip_scores(scorer, samples, pipeline, spec, job, stride=checkpoint.info["latents"].get("stride"))
+    if scenes:
+        scores |= obedience(samples, scenes)
+    for name, value in scores.items():
+        job.events.emit("score", name=name, **value)
+    path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
+    settings = all_values(spec) | {"sampler": sampler_name(spec, checkpoint)}
+    write_json(
+        path,
+        {
+            "spec": settings,
+            "checkpoint": str(checkpoint.path),
+            "step": checkpoint.step,
+            "scores": scores,
+            "job": job.directory.name,
+        },
+    )
+    return {"scores": path, "clips": len(samples), "videos": len(samples) * spec.seeds}
+
+
+def read_scenes(dataset: Dataset) -> dict[str, tuple[Scene, bool]]:
+    """Return what each clip of the built-in world shows and whether training never saw the like; else nothing."""
+    file = dataset.root / "shapes.json"
+    if not file.is_file():
+        return {}
+    try:
+        return {
+            name: (Scene(entry["colour"], entry["shape"], entry["motion"]), bool(entry["held_out"]))
+            for name, entry in read_table(file).items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AskedWrongly(f"{file} does not say what the clips show", hint="make it again: t2v data shapes") from error
+
+
+def choose_clips(clips: list[Clip], scenes: dict[str, tuple[Scene, bool]], spec: EvaluateSpec) -> list[Clip]:
+    """Pick `spec.prompts` test clips, spread evenly over the set; on the built-in world only wanted combinations."""
+    if spec.combinations != "all":
+        if not scenes:
+            raise AskedWrongly(
+                f"combinations = '{spec.combinations}' is for the built-in world, and {spec.data} is another data set",
+                hint="leave --combinations out",
+            )
+        clips = [c for c in clips if scenes[c.video_id][1] == (spec.combinations == "unseen")]
+        if not clips:
+            raise AskedWrongly(
+                f"no test clip of {spec.data} shows a combination that training has {spec.combinations}",
+                hint="make a set with more --test-clips, or leave --combinations out",
+            )
+    count = min(spec.prompts, len(clips))
+    return [clips[i * len(clips) // count] for i in range(count)]
+
+
+def draw_samples(pipeline: TextToVideoPipeline, clips: list[Clip], spec: EvaluateSpec, job: Job) -> list[Sample]:
+    """Draw videos of every clip's first caption, with noise that depends on its place and the seed alone."""
+    total = len(clips) * spec.seeds
+    job.events.stage(
+        "sample", f"{len(clips)} prompts, {spec.seeds} seeds, {spec.steps} {pipeline.scheduler.name} steps"
+    )
+    drawn: list[list[Tensor]] = [[] for _ in clips]
+    done = 0
+    for seed in range(spec.seeds):
+        for begin in range(0, len(clips), BATCH):
+            part = clips[begin : begin + BATCH]
+            output = pipeline(
+                [clip.captions[0] for clip in part],
+                num_inference_steps=spec.steps,
+                guidance_scale=spec.guidance_scale,
+                guidance_rescale=spec.guidance_rescale,
+                seed=spec.seed + seed * 100_003 + begin,
+                progress=lambda _done, _total: job.check_stop(),
+            )
+            for videos, frames in zip(drawn[begin : begin + BATCH], output.frames, strict=True):
+                videos.append(frames)
+            done += len(part)
+            job.events.progress(done, total, "videos")
+    return [Sample(clip, torch.stack(videos)) for clip, videos in zip(clips, drawn, strict=True)]
+
+
+def clip_scores(
+    scorer: ClipScorer,
+    samples: Sequence[Sample],
+    pipeline: TextToVideoPipeline,
+    spec: EvaluateSpec,
+    job: Job,
+    *,
+    stride: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the mean cosine of generated clips with their captions, with its ceiling and its floor.
+
+    The ceiling is that of the real clips, the floor that of generated clips with another clip's caption. Each is in
+    three scales (Hessel et al. 2021, eq. 1; torchmetrics; GODIVA's CLIPSIM).
+
+    stride: of the real clips' frames, as the model saw them in training; None: evenly spaced
+    """
+    job.events.stage("score", f"{scorer.identity.source}, {scorer.protocol}")
+    captions = scorer.embed_captions([spec.prefix + sample.prompt for sample in samples])
+    size = pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
+    generated, shuffled, real = [], [], []
+    for index, sample in enumerate(samples):
+        job.check_stop()
+        images = torch.cat([scorer.embed_clip(video) for video in sample.videos])
+        generated.append((images @ captions[index]).mean())
+        shuffled.append((images @ captions[_another(samples, index)]).mean())
+        clip = read_frames(sample.clip.path, pipeline.latent_shape[0], stride, shrink=shrink_to(size))
+        real.append((scorer.embed_clip(torch.from_numpy(clip.frames)) @ captions[index]).mean())
+        job.events.progress(index + 1, len(samples), "clips")
+    stamp = {"model": scorer.identity.source, "images": scorer.protocol, "prefix": spec.prefix}
+    named = {"clip_generated": generated, "clip_real_ceiling": real, "clip_shuffled_floor": shuffled}
+    return {name: _scales(float(torch.stack(values).mean())) | stamp for name, values in named.items()}
+
+
+def _another(samples: Sequence[Sample], index: int) -> int:
+    """The next sample with another caption."""
+    count = len(samples)
+    others = ((index + step) % count for step in range(1, count))
+    return next((other for other in others if samples[other].prompt != samples[index].prompt), index)
+
+
+def _scales(cosine: float) -> dict[str, float]:
+    return {
+        "value": round(cosine, 4),
+        "clipscore_2.5x": round(2.5 * max(cosine, 0), 4),
+        "torchmetrics_100x": round(100 * max(cosine, 0), 2),
+    }
+
+
+def obedience(samples: Sequence[Sample], scenes: dict[str, tuple[Scene, bool]]) -> dict[str, dict[str, Any]]:
+    """Score how many videos show the prompt's colour, shape, motion, and all three; and how much they jitter.
+
+    Chance is 1/6 for colour, 1/3 for shape, 1/6 for motion. Combinations kept out of training are scored apart.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    for name, is_held_out in (("seen", False), ("unseen", True)):
+        group = [s for s in samples if scenes[s.clip.video_id][1] == is_held_out]
+        judged = [(judge(video.numpy()), scenes[s.clip.video_id][0]) for s in group for video in s.videos]
+        if judged:
+            scores |= {f"{key}_obeyed_{name}": value for key, value in _shares(judged).items()}
+            jitter = [verdict.jitter_px for verdict, _ in judged if math.isfinite(verdict.jitter_px)]
+            # Without one thing to follow in any video there is nothing to measure, which is no number either.
+            middle = round(float(torch.tensor(jitter).median()), 3) if jitter else None
+            scores[f"jitter_px_{name}"] = {"value": middle, "videos": len(judged)}
+    return scores
+
+
+def _shares(judged: list[tuple[Verdict, Scene]]) -> dict[str, dict[str, Any]]:
+    obeyed: list[Obeyed] = [obeys(verdict, scene) for verdict, scene in judged]
+    count = len(obeyed)
+    hits = {
+        "colour": sum(o.colour for o in obeyed),
+        "shape": sum(o.shape for o in obeyed),
+        "motion": sum(o.motion for o in obeyed),
+        "all": sum(all(o) for o in obeyed),
+    }
+    return {name: {"value": round(hit / count, 4), "videos": count} for name, hit in hits.items()}

@@ -1,0 +1,60 @@
+"""Turns clips and captions into what training reads: `latents/<split>/` and `text_embeddings/<split>/`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
+from t2v_core.data.quarantine import Quarantine
+from t2v_core.job import Job
+from t2v_core.processes.alone import DATASET_LOCK, alone
+from t2v_core.processes.process_group import joined
+from t2v_core.specs import OnOverlap, PreprocessSpec
+from t2v_core.workspace import Dataset
+
+
+def preprocess(spec: PreprocessSpec, job: Job) -> dict[str, Any]:
+    """Encode every split that has captions; what whole shards hold already is not made again.
+
+    Unreadable clips go into `quarantine.csv` and the work goes on. Several processes of one run share the shards among
+    them and make the same files as one; the first returns counts, bytes and paths.
+    Raises AskedWrongly for a data set or encoder that is not there, WorkFailed when no clip can be used, Stopped.
+    """
+    dataset = Dataset(job.workspace.resolve(spec.data))
+    with joined(job) as group:
+        splits = [_limited(part, spec.limit) for part in _read_splits(dataset, spec.on_overlap, job)]
+        with alone(dataset.root, DATASET_LOCK, job) if group.is_first else nullcontext():
+            job.events.stage("encoders", f"{spec.vae}, {spec.text_encoder}")
+            from t2v_core.data.encode.encode_splits import encode_splits  # 9 s that a wrong path need not pay
+
+            skipped = encode_splits(spec, splits, group, job)
+            return _result(dataset, splits, skipped, job) if group.is_first else {}
+
+
+def _read_splits(dataset: Dataset, on_overlap: OnOverlap, job: Job) -> list[Annotations]:
+    """Every split that is there, its files and its oddities said. Raises AskedWrongly as `join_splits`."""
+    splits = join_splits(dataset, on_overlap)
+    job.events.stage("captions", "; ".join(f"{part.split}: {part.source}" for part in splits))
+    for sentence in report(dataset, splits):
+        job.events.warning(sentence)
+    return splits
+
+
+def _limited(part: Annotations, limit: int | None) -> Annotations:
+    return Annotations(part.split, part.clips[:limit], part.without_file, part.without_caption)
+
+
+def _result(dataset: Dataset, splits: list[Annotations], skipped: int, job: Job) -> dict[str, Any]:
+    folders = [folder / part.split for part in splits for folder in (dataset.latents, dataset.text_embeddings)]
+    listed = {clip.video_id for part in splits for clip in part.clips}
+    quarantined = listed & Quarantine(dataset.quarantine).entries.keys()
+    return {
+        "clips": len(listed) - len(quarantined),
+        "captions": sum(len(clip.captions) for part in splits for clip in part.clips),
+        "quarantined": len(quarantined),
+        "skipped": skipped,
+        "bytes": sum(file.stat().st_size for folder in folders for file in folder.glob("*.*")),
+        "data": str(job.workspace.relative(dataset.root)),
+        "paths": [str(job.workspace.relative(folder)) for folder in folders],
+    }

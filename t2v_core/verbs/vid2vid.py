@@ -1,0 +1,245 @@
+"""`t2v add-noise` and `t2v refine`: video in, video out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from t2v_core.assemble import find_checkpoint, load_asked, suited
+from t2v_core.checkpoints.checkpoints import Checkpoint
+from t2v_core.data.video.beside import write_settings
+from t2v_core.data.video.decode import Film, UnreadableClip, open_film
+from t2v_core.data.video.frames import require_memory
+from t2v_core.data.video.resize import shrink_to
+from t2v_core.data.video.showing import require_rate, words_on_rate
+from t2v_core.data.video.sound import MOST_UNEVEN_S
+from t2v_core.data.video.upright import shown_size
+from t2v_core.diffusion.guidance import Guidance
+from t2v_core.diffusion.pipeline import BATCH_FRAMES, TextToVideoPipeline
+from t2v_core.diffusion.sampling_preview import SamplingPreview
+from t2v_core.diffusion.windows import windows_over
+from t2v_core.errors import AskedWrongly
+from t2v_core.job import Job
+from t2v_core.specs import AddNoiseSpec, RefineSpec, all_values
+from t2v_core.verbs.generate import Frames, step_progress, warn_if_truncated, write_result
+from t2v_core.verbs.refine_log import RefineLog, Seen
+from t2v_core.verbs.source_sound import sound_for
+from t2v_core.verbs.target import Target
+from t2v_core.version import __version__
+
+
+def add_noise(spec: AddNoiseSpec, job: Job) -> dict[str, Any]:
+    """Mix Gaussian noise into the pixels of a video; size, length and rate stay.
+
+    Raises AskedWrongly when the input cannot be read or the output cannot be written.
+    """
+    target = Target(job.workspace.resolve(spec.output), spec.keep_existing).checked()
+    source = job.workspace.resolve(spec.input)
+    film = read_input(source, job)
+    fps = require_rate(target.path, film.source_fps)
+    require_memory(target.path, film.total_frames, film.width, film.height)
+    if words := words_on_rate(target.path, film.total_frames, fps):
+        job.events.warning(words)
+    sound = sound_for(target.path, source, film, job, is_wanted=spec.sound)
+    noised_frames = _noised_frames(film, spec, job)
+    path, written = target.write(noised_frames, fps=fps, pixel_aspect=film.pixel_aspect, sound=sound)
+    video = {
+        "file": path.name,
+        "frames": written.frames,
+        "size": [film.height, film.width],
+        "fps": written.fps,
+    }
+    settings = write_settings(
+        path,
+        {
+            "verb": "add-noise",
+            "spec": all_values(spec),
+            "video": video,
+            "versions": {"t2v": __version__},
+            "job": job.directory.name,
+        },
+    )
+    job.events.emit("sample", video=path, settings=settings, prompt="")
+    return {
+        "video": path,
+        "settings": settings,
+        "frames": written.frames,
+        "fps": written.fps,
+        "strength": spec.strength,
+    }
+
+
+def _noised_frames(film: Film, spec: AddNoiseSpec, job: Job) -> Iterator[NDArray[np.uint8]]:
+    """One by one, read as the writer takes them: encoding noise is what takes the time."""
+    rng = np.random.default_rng(spec.seed)
+    job.events.stage("noise", f"strength {spec.strength:g}, seed {spec.seed}")
+    for index, frame in enumerate(_frames(film)):
+        job.check_stop()
+        yield noised(frame, spec.strength, rng)
+        job.events.progress(index + 1, film.total_frames, "frames")
+
+
+def noised(frame: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return √(1 − strength²) · pixels + strength · noise, cut off at the ends.
+
+    Pixels lie in −1 … 1, and the noise is unit Gaussian.
+
+    frame: (height, width, 3) uint8; returns the same
+    Source: Ho et al. 2020, eq. 4, which keeps the contrast of a little-noised picture; a straight mix
+    (1 − strength) · pixels dims it by 30 % at 0.3, which no refinement can know to undo.
+    """
+    pixels = frame.astype(np.float32) / 127.5 - 1
+    mixed = math.sqrt(1 - strength**2) * pixels + strength * rng.standard_normal(frame.shape, np.float32)
+    return np.round((mixed.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def refine(spec: RefineSpec, job: Job) -> dict[str, Any]:
+    """Noise a video to `strength` in latent space and denoise it towards the prompt.
+
+    Raises AskedWrongly when the input cannot be read, the output cannot be written, or no step is left.
+    """
+    target = Target(job.workspace.resolve(spec.output), spec.keep_existing).checked()
+    source = job.workspace.resolve(spec.input)
+    film = read_input(source, job)
+    fps = require_rate(target.path, film.source_fps)
+    sound = sound_for(target.path, source, film, job, is_wanted=spec.sound)
+    checkpoint = find_checkpoint(spec, job)
+    spec = suited(spec, checkpoint, job.events.warning)
+    pipeline = load_asked(checkpoint, spec, keep=job.keep)
+    warn_if_truncated(pipeline, spec.prompt, job.events.warning)
+    size = side_of(pipeline)
+    require_memory(target.path, film.total_frames, size, size)
+    steps = count_steps(pipeline, spec)
+    windows_over(film.total_frames, pipeline.latent_shape[0], spec.overlap)
+    seen = Seen()
+    clean = encoded(film, pipeline, seen, job)
+    job.events.emit(
+        "stage", name="refine", detail=describe_strength(pipeline, spec), model=name_of(checkpoint), steps=steps
+    )
+    details = RefineLog(pipeline, seen, steps)
+    latents = _denoised(clean, pipeline, spec, details, job)
+    decoded = Seen()
+    frames = Frames(decoded_frames(latents, pipeline, decoded, job), len(latents), (size, size))
+    result = write_result(target, frames, fps, spec, checkpoint, job, sound)
+    details.end(decoded)
+    return result
+
+
+def _denoised(clean: Tensor, pipeline: TextToVideoPipeline, spec: RefineSpec, details: RefineLog, job: Job) -> Tensor:
+    """The film's latents, (frames, channels, h, w), noised and denoised, each step told of and looked at."""
+    preview = SamplingPreview(pipeline, job.directory) if spec.preview else None
+    report = step_progress(job)
+
+    def progress(done: int, total: int) -> None:
+        report(done, total)
+        if done == total:
+            job.events.emit("stage", name="decode", detail=f"{len(clean)} frames", frames=len(clean))
+
+    def look(latents: Tensor) -> None:
+        details.step(latents)
+        if preview is not None:
+            preview(latents)
+
+    return pipeline.refine_latents(
+        clean,
+        spec.prompt,
+        strength=spec.strength,
+        num_inference_steps=spec.steps,
+        guidance=Guidance(spec.guidance_scale, spec.guidance_rescale),
+        seed=spec.seed,
+        overlap=spec.overlap,
+        progress=progress,
+        look=look,
+    )[0]
+
+
+def name_of(checkpoint: Checkpoint) -> str:
+    """Return what people call a checkpoint's model: `Epoch 100`, `Step 1200`, or the name of its folder or file."""
+    epoch, per_epoch = checkpoint.info.get("epoch"), checkpoint.info.get("steps_per_epoch") or 0
+    if epoch and (not per_epoch or checkpoint.step % per_epoch == 0):
+        return f"Epoch {epoch}"
+    return f"Step {checkpoint.step}" if checkpoint.step else checkpoint.path.stem
+
+
+def count_steps(pipeline: TextToVideoPipeline, spec: RefineSpec) -> int:
+    """Return how many denoising steps the strength leaves. Raises AskedWrongly when it leaves none."""
+    pipeline.scheduler.set_timesteps(spec.steps)
+    return len(pipeline.scheduler.timesteps) - pipeline.scheduler.skip_to(spec.strength)
+
+
+def describe_strength(pipeline: TextToVideoPipeline, spec: RefineSpec) -> str:
+    """Return `strength 0.3 → 15 of 50 steps from t=299`."""
+    sampler = pipeline.scheduler
+    sampler.set_timesteps(spec.steps)
+    first = sampler.skip_to(spec.strength)
+    timestep = round(float(sampler.timesteps[first]))
+    return f"strength {spec.strength:g} → {spec.steps - first} of {spec.steps} steps from t={timestep}"
+
+
+def side_of(pipeline: TextToVideoPipeline) -> int:
+    """Return the height and width in pixels of what the model makes."""
+    return pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
+
+
+def encoded(film: Film, pipeline: TextToVideoPipeline, seen: Seen, job: Job) -> Tensor:
+    """Return the film's latents, (frames, channels, h, w), with a word when the model's size is another.
+
+    Each frame is shrunk as soon as it is decoded, and few wait for the VAE: an hour of a phone's film would be 670 GB.
+    """
+    size = side_of(pipeline)
+    width, height = shown_size(film.width, film.height, film.pixel_aspect)
+    if (height, width) != (size, size):
+        job.events.warning(f"the video is {width}×{height}; its middle goes through the model at {size}×{size}")
+    shrink = shrink_to(size)
+    small = (torch.from_numpy(shrink(frame, film.pixel_aspect)) for frame in _frames(film))
+    parts = []
+    while waiting := list(islice(small, BATCH_FRAMES)):
+        job.check_stop()
+        batch = torch.stack(waiting)
+        seen.add(batch)
+        parts.append(pipeline.encode(batch))
+        job.events.progress(seen.count, film.total_frames, "frames")
+    return torch.cat(parts)
+
+
+def decoded_frames(latents: Tensor, pipeline: TextToVideoPipeline, seen: Seen, job: Job) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of latents (frames, channels, h, w), a few decoded at a time, as the writer takes them."""
+    with torch.no_grad():
+        for part in pipeline.decode_parts(latents):
+            job.check_stop()
+            seen.add(part)
+            yield from part.numpy()
+
+
+def read_input(path: Path, job: Job) -> Film:
+    """Open an input video. Raises AskedWrongly when it cannot be read."""
+    job.events.stage("read", str(path))
+    try:
+        film = open_film(path)
+    except UnreadableClip as error:
+        raise _unreadable(path, error) from error
+    if film.unevenness_s > MOST_UNEVEN_S:
+        job.events.warning(
+            f"the frames come at uneven times and are written at an even rate: some are {film.unevenness_s:.2f} s off"
+        )
+    return film
+
+
+def _frames(film: Film) -> Iterator[NDArray[np.uint8]]:
+    """Its frames, as they are wanted. Raises AskedWrongly where it is damaged."""
+    try:
+        yield from film.frames()
+    except UnreadableClip as error:
+        raise _unreadable(film.path, error) from error
+
+
+def _unreadable(path: Path, error: UnreadableClip) -> AskedWrongly:
+    return AskedWrongly(f"{path} cannot be read: {error.detail}", hint="name a video file that plays")

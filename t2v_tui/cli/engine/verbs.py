@@ -1,0 +1,352 @@
+"""The engine's verbs as commands: flags come from the spec's fields, the words around them stand here."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from remote.hosts.settings import LOCAL
+from t2v_core.errors import AskedWrongly
+from t2v_core.specs import SPECS
+from t2v_tui.cli.engine.estimate import tell_estimate
+from t2v_tui.cli.engine.resume_verdict import tell_verdict
+from t2v_tui.cli.engine.run import Tell, run_verb
+from t2v_tui.cli.engine.short_lines import narrator_of_refine, tell_refined
+from t2v_tui.cli.main import Common
+from t2v_tui.cli.narrate import Narrator
+from t2v_tui.cli.options import as_meant_here, as_meant_there, parameters, with_signature
+from t2v_tui.find_workspace import find_workspace
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What a spec does not say of a command.
+
+    name:       the engine's
+    about:      what it does
+    examples:   commands to copy
+    result:     where the result goes
+    positional: fields that are arguments, in order
+    short:      the narrator of its short lines, if it has any: what it says in a pipe and with --quiet
+    """
+
+    name: str
+    about: str
+    examples: tuple[str, ...]
+    result: str
+    positional: tuple[str, ...] = ()
+    short: Callable[..., Narrator | None] | None = None
+
+    @property
+    def help(self) -> str:
+        """Return the help text of its command: what it does, examples, and where the result goes."""
+        examples = "\n".join(f"  {example}" for example in self.examples)
+        return f"{self.about}\n\n\b\nExamples:\n{examples}\n\n{self.result}"
+
+
+_COMMON = (
+    inspect.Parameter(
+        "workspace_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Path | None,
+        default=typer.Option(None, "--workspace", metavar="DIR", help="Workspace to use.", show_default=False),
+    ),
+    inspect.Parameter(
+        "json_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=bool,
+        default=typer.Option(False, "--json", help="Write the result to stdout as JSON."),
+    ),
+    inspect.Parameter(
+        "verbose_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=bool,
+        default=typer.Option(False, "--verbose", help="Show the engine's log as well."),
+    ),
+    inspect.Parameter(
+        "host_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=str | None,
+        default=typer.Option(
+            None,
+            "--host",
+            metavar="NAME",
+            help="Do it there, as a job that outlives this terminal; paths are those of its workspace. NAME as in "
+            "t2v.toml; 'local' is this machine.",
+            show_default=False,
+        ),
+    ),
+    inspect.Parameter(
+        "detach_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=bool,
+        default=typer.Option(False, "--detach", help="Start the job and write its id to stdout, without watching it."),
+    ),
+    inspect.Parameter(
+        "after_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=str | None,
+        default=typer.Option(
+            None, "--after", metavar="JOB", help="Begin when that job has succeeded.", show_default=False
+        ),
+    ),
+    inspect.Parameter(
+        "settings_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=str | None,
+        default=typer.Option(
+            None,
+            "--settings",
+            metavar="NAME",
+            help="Take the settings that stand below [COMMAND.NAME] in t2v.toml, such as [refine.epoch100]; flags go "
+            "before them.",
+            show_default=False,
+        ),
+    ),
+)
+_QUIET = inspect.Parameter(
+    "quiet_",
+    inspect.Parameter.KEYWORD_ONLY,
+    annotation=bool,
+    default=typer.Option(False, "--quiet", help="Say each step in a short line, as in a pipe."),
+)
+
+
+def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
+    """Return a function that Typer can read, for one verb.
+
+    tell: how to say its result, where it is more than paths and figures
+    """
+
+    def run(ctx: typer.Context, **given: Any) -> int:
+        common: Common = ctx.obj
+        asked_workspace, as_json, is_verbose, host, is_detached, after, named = (given.pop(p.name) for p in _COMMON)
+        as_json = as_json or common.as_json
+        is_quiet = given.pop(_QUIET.name, False)
+        _require_arguments(verb, given, named, ctx.command_path)
+        host = host or (LOCAL if is_detached or after else None)
+        flags = as_meant_here(verb.name, given) if host in (None, LOCAL) else as_meant_there(given)
+        told: dict[str, Any] = {
+            "workspace": find_workspace(asked_workspace or common.workspace, os.environ),
+            "flag_names": {name: name.upper() for name in verb.positional},
+            "as_json": as_json,
+            "is_verbose": is_verbose,
+            "tell": tell,
+            "named": named,
+            "teller": verb.short(is_quiet=is_quiet, as_json=as_json) if verb.short and not is_detached else None,
+        }
+        if host is None:
+            return run_verb(verb.name, flags, **told)
+        from t2v_tui.cli.engine.on_host import run_there  # what runs here needs no host
+
+        return run_there(verb.name, flags, host, after=after, is_detached=is_detached, **told)
+
+    run.__doc__ = verb.help
+    return with_signature(run, [*parameters(verb.name, verb.positional), *_COMMON, *([_QUIET] if verb.short else [])])
+
+
+def _require_arguments(verb: Verb, given: Mapping[str, Any], named: str | None, command_path: str) -> None:
+    """Raise AskedWrongly for an argument that is not there, unless named settings may hold it."""
+    fields = SPECS[verb.name].model_fields
+    missing = [name for name in verb.positional if fields[name].is_required() and given[name] is None]
+    if missing and named is None:
+        raise AskedWrongly(f"{missing[0].upper()} is missing", hint=f"see {command_path} --help")
+
+
+shapes = command(
+    Verb(
+        "shapes",
+        "Make the built-in world: small clips of coloured shapes that move, with captions, laid out as MSR-VTT is. "
+        "It needs no download, and a model learns it in minutes on a CPU. Some combinations of colour, shape and "
+        "motion are kept for the test set, so that a model can be asked for what it never saw.",
+        ("t2v data shapes", "t2v data shapes --clips 500 --data data/small"),
+        "The clips go to data/shapes/videos, the captions to data/shapes/annotations.",
+    )
+)
+
+check = command(
+    Verb(
+        "check",
+        "Decode every clip once, whole, on all cores, before anything is spent on it: which can be used and why the "
+        "others cannot, how long, large and fast they are, which captions are missing, which clips are there twice. A "
+        "clip that hangs the decoder costs its time limit, not the run. What was decoded and has not changed is not "
+        "decoded again: the same command goes on after an interruption.",
+        (
+            "t2v data check",
+            "t2v data check --data data/mine --timeout-s 20",
+            "t2v data check --frames 16 --stride 4        which clips are too short for preprocess --stride 4",
+        ),
+        "The report goes to check/report.txt and report.json in the data set's folder, beside a contact sheet; clips "
+        "that cannot be used are listed in quarantine.csv, where preprocess passes over them. Bad clips are a finding: "
+        "the exit code is 0 unless no clip can be used.",
+    )
+)
+
+preprocess = command(
+    Verb(
+        "preprocess",
+        "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training need not. What is "
+        "already done is kept: the same command goes on after an interruption. Clips that cannot be read are "
+        "listed in quarantine.csv and left out.",
+        (
+            "t2v preprocess --data data/msr-vtt --device cuda",
+            "t2v preprocess --data data/shapes --vae embedded --text-encoder embedded --frames 8 --size 64",
+            "t2v preprocess --limit 100          a first try on 100 clips",
+        ),
+        "The results go to latents/ and text_embeddings/ in the data set's folder.",
+    )
+)
+
+manifest = command(
+    Verb(
+        "manifest",
+        "Write the annotations, in whatever form they lie there, as JSON lines: one object a clip with its id, file, "
+        "captions and split. A manifest is read before every other form, so it can be edited and kept.",
+        ("t2v data manifest", "t2v data manifest --data data/mine --replace"),
+        "The manifests go to annotations/train.manifest.jsonl and test.manifest.jsonl in the data set's folder.",
+    )
+)
+
+import_latents = command(
+    Verb(
+        "import-latents",
+        "Turn the previous system's folders, latents/VIDEO_ID.pt and text_embeddings/VIDEO_ID.pt, into the store that "
+        "training reads. Captions and splits come from the annotations of the data set or, without any there, from "
+        "those in OLD_DIR; captions are encoded anew. Without annotations the old padded text is taken as it is, and "
+        "only the seed preset trains on that. Files that cannot be used are listed in quarantine.csv and left out; "
+        "the same command goes on after an interruption.",
+        (
+            "t2v data import-latents ~/text2video/data/msr-vtt",
+            "t2v data import-latents old --data data/msr-vtt --dtype fp32",
+        ),
+        "The results go to latents/ and text_embeddings/ in the data set's folder. OLD_DIR stays as it is.",
+        ("old_dir",),
+    )
+)
+
+import_checkpoint = command(
+    Verb(
+        "import-checkpoint",
+        "Make checkpoints of ours from those of the previous system: weights, Adam's moments, epoch and loss. "
+        "t2v train --resume then goes on as the old loop would have. For generate, refine and evaluate nothing has to "
+        "be imported: they take a .pt as it is (--checkpoint). Every byte is verified first; a file of a folder that "
+        "cannot be used is said and left out. The same command goes on after an interruption.",
+        (
+            "t2v import-checkpoint checkpoints/checkpoint_epoch_100.pt",
+            "t2v import-checkpoint checkpoints checkpoints/imported --last 5",
+            "t2v import-checkpoint checkpoints --last 1 --host a100-golden        there, and nothing is pulled",
+        ),
+        "The new ones go to CHECKPOINTS/checkpoint_epoch_N [default: checkpoints]. OLD stays as it is.",
+        ("old", "checkpoints"),
+    )
+)
+
+train = command(
+    Verb(
+        "train",
+        "Train a video diffusion model on what preprocess made. Ctrl-C ends it after the step and keeps a "
+        "checkpoint; --resume goes on from there as if nothing had been.",
+        (
+            "t2v train --preset tiny --data data/shapes     minutes on a CPU",
+            "t2v train --preset base --device cuda",
+            "t2v train --resume",
+        ),
+        "Checkpoints go to checkpoints/; the newest complete one is what generate uses.",
+    )
+)
+
+generate = command(
+    Verb(
+        "generate",
+        "Make a video from a prompt, with the latest complete checkpoint unless --checkpoint names another. "
+        "'--checkpoint embedded' is the small model that comes with t2v and knows the built-in world.",
+        (
+            't2v generate "a dog running in the grass"',
+            't2v generate "a red circle moving right" --checkpoint embedded -o red.gif',
+            't2v generate "a man talking" --steps 50 --guidance 5 --seed 7',
+        ),
+        "The video goes to outputs/, or where -o says, with a .json beside it that tells how it was made.",
+        ("prompt",),
+    )
+)
+
+add_noise = command(
+    Verb(
+        "add-noise",
+        "Mix noise into a video: STRENGTH 0.1 is a little, 1 leaves nothing of it. With refine it makes a "
+        "before-and-after.",
+        ("t2v add-noise input.mp4 noisy.mp4 0.3", "t2v add-noise input.mp4 noisy.gif 0.5 --seed 1"),
+        "The noisy video goes to OUTPUT.",
+        ("input", "output", "strength"),
+    )
+)
+
+refine = command(
+    Verb(
+        "refine",
+        "Clean up or change a video: it is noised by STRENGTH and then denoised towards the prompt. About 0.3 "
+        "cleans up and keeps what is there; more follows the prompt and forgets the video. Into a pipe or a file, and "
+        "with --quiet, stdout gets a line for each step and one for where it was saved; --verbose adds shapes, "
+        "timesteps, ranges and times. --settings NAME takes checkpoint, prompt and whatever else from t2v.toml.",
+        (
+            't2v refine noisy.mp4 clean.mp4 "dog running on the grass"',
+            't2v refine input.mp4 other.mp4 "a cat running on the grass" 0.7',
+            "t2v refine noisy.mp4 clean.mp4 --settings epoch100     as [refine.epoch100] of t2v.toml says",
+        ),
+        "The new video goes to OUTPUT, with a .json beside it that tells how it was made.",
+        ("input", "output", "prompt", "strength"),
+        narrator_of_refine,
+    ),
+    tell_refined,
+)
+
+evaluate = command(
+    Verb(
+        "evaluate",
+        "Score a model on captions of the test set: the CLIP score between prompt and video, beside what the real "
+        "clips reach (ceiling) and what wrong captions reach (floor). On the built-in world it also tells how often "
+        "colour, shape and motion are as the prompt asked.",
+        ("t2v evaluate", "t2v evaluate --prompts 200 --seeds 4", "t2v evaluate --checkpoint embedded --json"),
+        "The scores are shown as a table and written to a JSON file, whose path goes to stdout.",
+    )
+)
+
+estimate = command(
+    Verb(
+        "estimate",
+        "Say before it costs anything whether a training fits and how long it takes: parameters, memory by part, disk "
+        "for latents and checkpoints, time per epoch and in all. It takes what train takes, settings included. Time "
+        "comes from three real steps on this machine, or with --gpu from that card's data sheet; it says which. "
+        "Without data it reckons for MSR-VTT.",
+        (
+            "t2v estimate                               the training that t2v train would do here",
+            "t2v estimate --preset base --gpu L4",
+            "t2v estimate --preset base --batch-size 8 --gradient-checkpointing --gpu A100-80GB --json",
+        ),
+        "The estimate goes to stdout.",
+    ),
+    tell_estimate,
+)
+
+verify_resume = command(
+    Verb(
+        "verify-resume",
+        "Prove that training resumes exactly. It trains a few steps on clips of the built-in world, and thrice more "
+        "with kill -9 about half-way (within an epoch, within an accumulation, while a checkpoint is written) and "
+        "--resume, and compares weights, averages, moments and the order of clips and noise to the last bit. On a GPU "
+        "two runs differ a little by themselves: it says by how much, and with --deterministic nothing may differ.",
+        (
+            "t2v verify-resume",
+            "t2v verify-resume --preset base --device cuda --deterministic",
+            "t2v verify-resume --processes 2 --device cpu",
+        ),
+        "The verdict goes to stdout; when a resumed run ends otherwise, the exit code is 1 and the runs are kept.",
+    ),
+    tell_verdict,
+)

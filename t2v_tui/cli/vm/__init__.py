@@ -1,0 +1,1 @@
+"""Commands about a VM: its state, its guard and its cost."""

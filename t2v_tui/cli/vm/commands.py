@@ -1,0 +1,291 @@
+"""`t2v vm status | start | stop | list`. Whether a VM runs and whether its SSH server answers are two facts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from remote.cost.meter import HostCost, PriceUnknown
+from remote.errors import CloudError, HostUnreachable, RemoteError
+from remote.gce.vm_state import VmState
+from remote.guard import GuardState
+from remote.steps import Status, StepState
+from t2v_core.errors import AskedWrongly
+from t2v_core.workspace import Workspace
+from t2v_tui.cli.main import Common
+from t2v_tui.cli.narrate import Narrator, narrator
+from t2v_tui.cli.vm.cost import Which, clock, which_vm
+from t2v_tui.cli.vm.guard import as_json_guard, asked_guard, guard_in_words, last_stop_in_words
+from t2v_tui.cli.vm.left import tell_of_vm, told_if_left
+from t2v_tui.find_workspace import find_workspace
+from t2v_tui.text.format import duration, usd
+
+if TYPE_CHECKING:
+    from remote.gce.host import GceHost
+
+ANSWER_TIMEOUT_S = 5.0
+TUNNEL_TIMEOUT_S = 20.0  # gcloud takes seconds to begin
+
+
+def status(
+    ctx: typer.Context,
+    host: Which = None,
+    with_guard: Annotated[
+        bool, typer.Option("--guard", help="Ask the VM itself, too, when it stops by itself; takes a second.")
+    ] = False,
+) -> int:
+    """How a VM stands: what the cloud says of it, and whether its SSH server answers.
+
+    \b
+    Examples:
+      t2v vm status
+      t2v vm status --guard
+      t2v --json vm status --host a100-golden
+    """
+    common: Common = ctx.obj
+    workspace = find_workspace(common.workspace, os.environ)
+    with closing(_host(host, workspace)) as there:
+        state = there.vm.state()
+        why_not = ssh_silence(there, state)
+        guard = asked_guard(there) if with_guard and not why_not else None
+        cost = HostCost.of(workspace, there.name, there.settings)
+        if common.as_json:
+            beside = {"guard": as_json_guard(guard)} if with_guard else {}
+            print(json.dumps(as_json(there.name, state, why_not) | beside, indent=2))
+        else:
+            print("\n".join(lines(there.name, state, why_not, cost, guard)))
+    return 0
+
+
+def ssh_silence(host: GceHost, state: VmState) -> str:
+    """Return why its SSH server does not answer; "" when it does."""
+    from remote.hosts.ssh_socket import silence  # --help needs no sockets
+
+    if not state.is_running:
+        return "it is off" if state.is_stopped else state.status
+    timeout_s = TUNNEL_TIMEOUT_S if host.settings.iap else ANSWER_TIMEOUT_S
+    try:
+        return silence(host.route, timeout_s)
+    except HostUnreachable as error:
+        return error.message
+
+
+def as_json(name: str, state: VmState, why_not: str | None) -> dict[str, Any]:
+    """Return a VM as values for JSON.
+
+    why_not: SSH does not answer; None when nobody looked
+    """
+    said = {"host": name, **asdict(state), "is_running": state.is_running, "is_stopped": state.is_stopped}
+    return said if why_not is None else {**said, "ssh_answers": not why_not, "ssh_why_not": why_not}
+
+
+def lines(
+    name: str, state: VmState, why_not: str, cost: HostCost, guard: GuardState | RemoteError | None = None
+) -> Iterator[str]:
+    """Yield a table of two columns."""
+    rows = {
+        "VM": f"{state.status}{_since(state)}",
+        "SSH answers": "yes" if not why_not else f"no: {why_not}",
+        "where": f"{state.name} in {state.zone}, project {state.project}{_address_of(state)}",
+        "machine": machine_of(state),
+        "costs": _price_of(state, cost),
+        "limit": "none set at Google Cloud" if state.max_run_s is None else _limit_of(state, state.max_run_s),
+        **({} if guard is None else {"guard": guard_in_words(guard, state.seen_t)}),
+        **({"last stop": by_itself} if (by_itself := last_stop_in_words(guard)) else {}),
+    }
+    width = max(map(len, rows))
+    yield name
+    for what, said in rows.items():
+        yield f"  {what:<{width}}  {said}"
+
+
+def _since(state: VmState) -> str:
+    if state.is_running and state.last_start_t is not None:
+        return f" for {duration(state.seen_t - state.last_start_t)}"
+    if state.is_stopped and state.last_stop_t is not None:
+        return f" since {clock(state.last_stop_t)}"
+    return ""
+
+
+def _address_of(state: VmState) -> str:
+    """One that is off has none, whatever it has when it runs."""
+    return f", {state.address or 'no external address'}" if state.is_running else ""
+
+
+def machine_of(state: VmState) -> str:
+    """Return `a2-highgpu-1g, 1 × nvidia-tesla-a100, 200 GB of disk, spot`."""
+    gpus = [f"{count} × {kind}" for kind, count in state.gpus]
+    return ", ".join(
+        [state.machine_type, *gpus, f"{state.disks_gb:g} GB of disk", *(["spot"] if state.is_spot else [])]
+    )
+
+
+def _price_of(state: VmState, cost: HostCost) -> str:
+    try:
+        meter, price = cost.see(state), cost.price(state)
+    except PriceUnknown as unknown:
+        return unknown.message
+    about = " (est.)" if price.is_estimate else ""
+    if state.is_running or meter.since_t is not None:  # a state that nobody knows may cost as well
+        return f"{usd(meter.usd_per_hour)} an hour, {usd(meter.usd_session)} since its start{about}"
+    return f"{usd(meter.disk_usd_per_hour)} an hour for its disks, {usd(price.usd_per_hour)} when it runs{about}"
+
+
+def _limit_of(state: VmState, max_run_s: float) -> str:
+    when = f", at {clock(state.termination_t)}" if state.termination_t is not None else ""
+    return f"Google Cloud stops it {max_run_s / 3600:g} h after its start{when}"
+
+
+def start(
+    ctx: typer.Context,
+    host: Which = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return as soon as it runs; SSH may not answer yet.")
+    ] = False,
+    is_replacing: Annotated[
+        bool, typer.Option("--replace-guard", help="Its guard keeps this t2v.toml's rules, not another workspace's.")
+    ] = False,
+) -> int:
+    """Start a VM, wait until its SSH server lets us in, see to its guard, and go on with what a preemption ended.
+
+    When the zone has no such machine to give, it is tried again until there is one. Ctrl-C leaves, and says whether the
+    VM comes up all the same: a start that was asked of the cloud cannot be taken back.
+
+    \b
+    Examples:
+      t2v vm start
+      t2v vm start --host a100-golden --no-wait
+    """
+    from remote.gce.start import guarded, resumed, ssh_up, vm_up
+
+    common: Common = ctx.obj
+    workspace = find_workspace(common.workspace, os.environ)
+    teller = narrator()
+    with closing(_host(host, workspace)) as there, told_if_left(there, workspace, teller):
+        told(vm_up(there, workspace), teller)
+        if not no_wait:
+            told(ssh_up(there), teller)
+            told(guarded(there, workspace, is_replacing=is_replacing), teller)
+            told(resumed(there), teller)
+        state = there.state if not no_wait else there.vm.state()
+    _print_state(common, there.name, state)
+    return 0
+
+
+def told(steps: Iterable[StepState], teller: Narrator) -> None:
+    """Say each step once. A failed one is the error that comes with it."""
+    before = None
+    for state in steps:
+        if state != before and state.status is not Status.FAILED:
+            style = "yellow" if state.status is Status.NOTE else "dim"
+            teller.say(f"  {state.name}: {state.detail}" + (f" ({state.hint})" if state.hint else ""), style)
+        before = state
+
+
+def stop(
+    ctx: typer.Context,
+    host: Which = None,
+    is_forced: Annotated[bool, typer.Option("--force", help="Also while jobs run on it.")] = False,
+) -> int:
+    """Stop a VM, and say so when the cloud has confirmed it. Its disks stay, and go on costing a little.
+
+    \b
+    Example:
+      t2v vm stop
+    """
+    common: Common = ctx.obj
+    workspace = find_workspace(common.workspace, os.environ)
+    teller = narrator()
+    with closing(_host(host, workspace)) as there:
+        before = there.vm.state()
+        if before.is_running and not is_forced:
+            _refuse_while_at_work(there, workspace, before, teller)
+
+        def tell(said: StepState | VmState) -> None:
+            teller.say(f"  VM: {said.detail if isinstance(said, StepState) else said.status}", "dim")
+
+        try:
+            state = there.vm.stop(tell=tell)
+        except KeyboardInterrupt:
+            see = f"t2v vm status --host {there.name} shows whether it is off"
+            teller.say(f"left before Google Cloud said that {there.vm.name} is off; {see}", "yellow")
+            raise
+        except CloudError:
+            tell_of_vm(there, workspace, teller, then="it was not stopped")
+            raise
+    _see(workspace, there, state)
+    teller.say(f"{there.vm.name} is {'off already' if before.is_stopped else 'stopped'}: {state.status}", "green")
+    _print_state(common, there.name, state)
+    return 0
+
+
+def _refuse_while_at_work(host: GceHost, workspace: Workspace, state: VmState, teller: Narrator) -> None:
+    """One that does not answer can be stopped all the same: it costs money, and nobody knows what it does."""
+    from remote.jobs.client import HostJobs
+
+    if why_not := ssh_silence(host, state):
+        teller.say(f"  SSH does not answer ({why_not}), so nobody knows whether it is at work", "yellow")
+        return
+    try:
+        alive = [row.job for row in HostJobs(host, workspace).rows() if not row.has_ended]
+    except RemoteError as error:
+        teller.say(f"  it cannot be asked whether it is at work: {error.message}", "yellow")
+        return
+    if alive:
+        hint = f"t2v stop {alive[0]} first, or: t2v vm stop --host {host.name} --force"
+        raise AskedWrongly(f"{host.name} is at work: {', '.join(alive[:3])}", hint)
+
+
+def list_(ctx: typer.Context) -> int:
+    """Every VM of the project, in all zones, and which of them t2v.toml names.
+
+    \b
+    Examples:
+      t2v vm list
+      t2v --json vm list
+    """
+    from remote.gce.list import list_vms
+    from remote.gce.settings import project_of, vm_hosts, vm_of
+
+    common: Common = ctx.obj
+    hosts = vm_hosts(find_workspace(common.workspace, os.environ))
+    named = {(one.project, one.zone, one.name): name for name, one in ((n, vm_of(n, s)) for n, s in hosts.items())}
+    projects = sorted({project for project, _, _ in named}) or [project_of(None, "name it")]
+    found = [state for project in projects for state in list_vms(project)]
+    names = [named.get((one.project, one.zone, one.name), "") for one in found]
+    if common.as_json:
+        print(json.dumps([as_json(name, one, None) for name, one in zip(names, found, strict=True)], indent=2))
+        return 0
+    for name, one in zip(names, found, strict=True):
+        beside = f"[host.{name}]" if name else ""
+        print(f"{one.name}\t{one.zone}\t{one.status}\t{one.address or '-'}\t{machine_of(one)}\t{beside}".rstrip())
+    if not found:
+        print(f"no VM in {', '.join(projects)}", file=sys.stderr)
+    return 0
+
+
+def _host(asked: str | None, workspace: Workspace) -> GceHost:
+    from remote.gce.host import GceHost
+    from remote.gce.settings import vm_of
+
+    name, settings = which_vm(asked, workspace)
+    return GceHost(name, settings, vm_of(name, settings))
+
+
+def _see(workspace: Workspace, host: GceHost, state: VmState) -> None:
+    """Into the ledger, with a price or without one."""
+    _price_of(state, HostCost.of(workspace, host.name, host.settings))
+
+
+def _print_state(common: Common, name: str, state: VmState) -> None:
+    if common.as_json:
+        print(json.dumps(as_json(name, state, None), indent=2))
+    else:
+        print(f"{name}\t{state.status}\t{state.address or '-'}")

@@ -1,0 +1,1 @@
+"""What there is to see: checkpoints, videos, data sets, prompts; here and on hosts."""

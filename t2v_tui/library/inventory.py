@@ -1,0 +1,80 @@
+"""What lies on each host, as it said last: `.t2v/tui/there/HOST.json`, for when it is off or not heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from t2v_core.disk.files import write_json
+from t2v_core.disk.plain_json import read_table
+from t2v_core.disk.private import make_folder
+from t2v_core.disk.typed import require_types
+from t2v_core.errors import EngineError
+from t2v_tui.library.views import CheckpointView, VideoView
+
+if TYPE_CHECKING:
+    from t2v_core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class There:
+    """The workspace of a host.
+
+    why, hint: it could not be asked; what was known stays
+    seen_t:    when it said so, Unix seconds by this machine's clock
+    """
+
+    host: str = ""
+    checkpoints: tuple[CheckpointView, ...] = ()
+    videos: tuple[VideoView, ...] = ()
+    is_read: bool = False
+    why: str = ""
+    hint: str = ""
+    seen_t: float = field(default=0.0, compare=False)
+
+
+def remember_there(workspace: Workspace, there: There) -> None:
+    """Keep what lies on a host.
+
+    A disk that takes no more, or a folder that may not be written, costs the memory and nothing else.
+    """
+    said = {
+        "seen_t": there.seen_t,
+        "checkpoints": [asdict(view) for view in there.checkpoints],
+        "videos": [asdict(view) for view in there.videos],
+    }
+    with suppress(OSError, EngineError):
+        make_folder(_file(workspace, there.host).parent)
+        write_json(_file(workspace, there.host), said)
+
+
+def recall_there(workspace: Workspace, host: str) -> There:
+    """Return what was kept of a host.
+
+    Nothing is known when nothing was kept, or what was kept is damaged or of another version.
+    """
+    try:
+        said = read_table(_file(workspace, host))
+        checkpoints, videos = tuple(map(_checkpoint, said["checkpoints"])), tuple(map(_video, said["videos"]))
+        for one in (*checkpoints, *videos):
+            require_types(one)
+        return There(host, checkpoints, videos, True, seen_t=float(said["seen_t"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return There(host)
+
+
+def _checkpoint(said: Mapping[str, Any]) -> CheckpointView:
+    return CheckpointView(**{**said, "files": tuple((str(name), int(size)) for name, size in said["files"])})
+
+
+def _video(said: Mapping[str, Any]) -> VideoView:
+    size = said["size"]
+    return VideoView(**{**said, "size": tuple(size) if size else None, "settings": dict(said["settings"])})
+
+
+def _file(workspace: Workspace, host: str) -> Path:
+    return workspace.root / ".t2v" / "tui" / "there" / f"{quote(host, safe='')}.json"

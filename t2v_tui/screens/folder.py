@@ -1,0 +1,101 @@
+"""The folder of a workspace as its user knows it, here or on the host: what each thing is, how large, how old."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import DataTable, Static
+
+from t2v_core.errors import EngineError
+from t2v_tui.library.folder_view import cells, listing_of
+from t2v_tui.screens.dialogs import Panel
+from t2v_tui.store.state import LOCAL
+from t2v_tui.widgets.lists import ListTable
+
+if TYPE_CHECKING:
+    from t2v_tui.workers.services import Services
+
+COLUMNS = (("size", 9), ("age", 6), ("name", 26), ("what it is", 40))
+PATIENCE_S = 0.5
+SHOWN = 2000  # rows are laid out one by one; t2v ls shows all
+
+
+class FolderPanel(Panel):
+    """`enter` goes into a folder, backspace out of it, down to the workspace."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("backspace,left", "go_up", "up", show=False)]
+
+    class Read(Message):
+        """A listing, or a sentence why there is none."""
+
+        def __init__(self, path: str, listing: dict[str, Any] | None, why: str = "") -> None:
+            super().__init__()
+            self.path, self.listing, self.why = path, listing, why
+
+    def __init__(self, services: Services | None, host: str, now_t: float) -> None:
+        super().__init__()
+        self.services, self.host, self.now_t, self.path = services, host, now_t, "."
+        self.folders: set[str] = set()
+
+    def compose(self) -> ComposeResult:
+        """Lay out the listing between its title and a hint."""
+        with Vertical(id="box", classes="tall"):
+            yield Static("", id="title", markup=False)
+            yield ListTable(COLUMNS)
+            yield Static("enter goes in, backspace out, esc closes · t2v ls shows all of it", classes="hint")
+
+    def on_mount(self) -> None:
+        """Begin with the workspace itself."""
+        self.query_one(ListTable).focus()
+        self._go("./")
+
+    def _go(self, path: str) -> None:
+        path = str(PurePosixPath(path))
+        self._entitle(path, "reading")
+        if self.services is not None:
+            self._read(self.services, path)
+
+    def _entitle(self, path: str, beside: str) -> None:
+        where = "here" if self.host == LOCAL else f"on {self.host}"
+        name = "the workspace" if path == "." else path
+        self.query_one("#title", Static).update(Text(f"{name} {where}{f' · {beside}' if beside else ''}"))
+
+    @work(thread=True, exclusive=True, group="folder", exit_on_error=False)
+    def _read(self, services: Services, path: str) -> None:
+        try:
+            said = self.Read(path, listing_of(services.jobs(self.host), path, PATIENCE_S))
+        except EngineError as error:
+            said = self.Read(path, None, error.message)
+        self.post_message(said)
+
+    @on(Read)
+    def _show(self, said: Read) -> None:
+        if said.listing is None:
+            self._entitle(self.path, said.why)
+            return
+        entries = said.listing["entries"]
+        self.path, self.folders = said.path, {str(one["name"]) for one in entries if one["form"] == "folder"}
+        is_whole = said.listing["is_whole"] and len(entries) <= SHOWN
+        count = f"{said.listing['count']:,} things" + ("" if is_whole else f", the first {min(SHOWN, len(entries)):,}")
+        self._entitle(self.path, count if entries else "nothing lies here")
+        rows = [(str(one["name"]), tuple(map(Text, cells(one, self.now_t)))) for one in entries[:SHOWN]]
+        self.query_one(ListTable).show_rows([(name, (Text(f"{row[0].plain:>9}"), *row[1:])) for name, row in rows])
+
+    @on(DataTable.RowSelected)
+    def _enter(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        name = self.query_one(ListTable).chosen
+        if name in self.folders:
+            self._go(f"{self.path}/{name}")
+
+    def action_go_up(self) -> None:
+        """Go to the folder above, up to the workspace and no further."""
+        if self.path != ".":
+            self._go(str(PurePosixPath(self.path).parent))

@@ -1,0 +1,1 @@
+"""What the terminal UI says, as pure functions of its state."""

@@ -1,0 +1,68 @@
+"""What a training will take, asked of the engine here: a job in a child of low priority that leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t2v_core.workspace import Workspace
+from t2v_tui.text.format import duration, gb, usd
+
+if TYPE_CHECKING:
+    from t2v_core.specs import Spec
+
+UNKNOWN = ("how long it will take is not known",)
+
+
+def gpu_in_table(kind: str) -> str:
+    """Return a cloud's name of a GPU in the words of the estimator's table: `nvidia-tesla-a100` is `A100`."""
+    return kind.removeprefix("nvidia-").removeprefix("tesla-").upper()
+
+
+def reckoned(where: Workspace, asked: Spec, is_unwanted: Callable[[], bool]) -> dict[str, Any] | None:
+    """Return the estimate; None when nobody wants it any more, or the engine has none. Raises EngineError.
+
+    asked: an EstimateSpec
+    """
+    from remote.jobs.foreground import create, run_here  # whoever estimates nothing needs none
+
+    job = create(where, "estimate", asked)
+    argv = ["nice", "-n", "19", sys.executable, "-m", "t2v_core", "estimate", str(job.directory)]
+    try:
+        with run_here(job, argv=argv) as run:
+            run.start()
+            for _ in run.batches():
+                if is_unwanted():
+                    return None
+        done = job.result()
+        return None if done is None else done.fields
+    finally:
+        _remove(job.directory)
+
+
+def _remove(directory: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(directory)
+
+
+def sentences(said: Mapping[str, Any], price: float | None) -> tuple[str, ...]:
+    """Return an estimate in one or two lines: time and price, then what does not fit."""
+    timed = said.get("time")
+    if not timed:
+        return UNKNOWN
+    seconds = float(timed["total_s"])
+    cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
+    where = said.get("machine", {}).get("name", "")
+    if not said.get("data", {}).get("is_preprocessed", True):
+        return ("how long it will take is known when there is data",)
+    lines = [f"about {duration(seconds)} for {timed['steps']:,} steps on {where}{cost}"]
+    fits = said.get("fits", {})
+    if not fits.get("memory", True):
+        lines.append(f"needs {gb(said['memory']['peak_bytes'])} of memory, which is not there")
+    if not fits.get("disk", True):
+        lines.append(f"needs {gb(said['disk']['expected'])} of disk, which is not free")
+    return tuple(lines)

@@ -1,0 +1,1 @@
+"""A log: indexed, searched, filtered, drawn a window at a time."""

@@ -1,0 +1,1 @@
+"""Videos in the terminal: decoded by a child process, drawn in half blocks."""

@@ -1,0 +1,199 @@
+"""A contact sheet: the first frame of each video with a word below; those in sight are decoded, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from t2v_core.errors import EngineError
+from t2v_tui.widgets.video.film import Film, Shelf
+
+COLUMNS, GAP, WIDEST = 2, 1, 32
+SHELF = Shelf(kept=200)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One video. path: None when it is not here; key: what it is told by; changed_t: another one is another picture"""
+
+    key: str
+    title: str
+    path: Path | None
+    changed_t: float = 0.0
+
+
+class Sheet(ScrollView, can_focus=True):
+    """Cards in two columns; arrows and h j k l choose one.
+
+    letters: no half blocks and no colours
+    """
+
+    DEFAULT_CSS = """
+    Sheet { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
+    Sheet .sheet--title { color: $text-muted; }
+    Sheet .sheet--chosen { color: $foreground; background: $accent 30%; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"sheet--title", "sheet--chosen"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "move(1)", "next", show=False),
+        Binding("left", "move(-1)", "previous", show=False),
+        Binding("down,j", f"move({COLUMNS})", "below", show=False),
+        Binding("up,k", f"move(-{COLUMNS})", "above", show=False),
+    ]
+
+    class Chosen(Message):
+        """Another card has the cursor."""
+
+    class Decoded(Message):
+        """A first frame is there, or cannot be had."""
+
+        def __init__(self, card: Card, film: Film | None) -> None:
+            super().__init__()
+            self.card, self.film = card, film
+
+    def __init__(self, *, letters: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.letters = letters
+        self.cards: tuple[Card, ...] = ()
+        self.at = 0
+        self._films: dict[Card, Film | None] = {}
+        self._is_decoding = False
+        self._decoded_cells = 0
+
+    @property
+    def chosen(self) -> str | None:
+        """Return the key of the card with the cursor; None when there are no cards."""
+        return self.cards[self.at].key if self.at < len(self.cards) else None
+
+    @property
+    def cells(self) -> int:
+        """Return how wide a card is."""
+        return max(4, min(WIDEST, (self.size.width - GAP * (COLUMNS - 1)) // COLUMNS))
+
+    @property
+    def lines(self) -> int:
+        """Return how high a card is, with its title and an empty line."""
+        return self.cells // 2 + 2
+
+    def show_cards(self, cards: Sequence[Card], chosen: str | None) -> None:
+        """Show these cards, with the cursor on the one whose key is `chosen`, else on the first."""
+        if tuple(cards) == self.cards and chosen == self.chosen:
+            return
+        self.cards = tuple(cards)
+        self.at = next((number for number, card in enumerate(cards) if card.key == chosen), 0)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        rows = -(-len(self.cards) // COLUMNS)
+        self.virtual_size = Size(self.size.width, rows * self.lines)
+        self._reveal()
+        self.refresh()
+        self._decode_next()
+
+    def on_resize(self, _: Resize) -> None:
+        """Lay out the cards anew; when they have another width, pictures are decoded again."""
+        if self.cells != self._decoded_cells:
+            self._decoded_cells = self.cells
+            self._films.clear()
+        self._lay_out()
+
+    def action_move(self, step: int) -> None:
+        """Move the cursor by so many cards; it does not leave the first or the last."""
+        at = self.at + step
+        if 0 <= at < len(self.cards):
+            self.at = at
+            self._reveal()
+            self.refresh()
+            self.post_message(self.Chosen())
+
+    def _reveal(self) -> None:
+        top = self.at // COLUMNS * self.lines
+        if top < self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False)
+        elif top + self.lines > self.scroll_offset.y + self.size.height:
+            self.scroll_to(y=top + self.lines - self.size.height, animate=False)
+
+    def on_click(self, event: Click) -> None:
+        """Move the cursor to the card that was clicked."""
+        column = min(COLUMNS - 1, event.x // (self.cells + GAP))
+        self.action_move((self.scroll_offset.y + event.y) // self.lines * COLUMNS + column - self.at)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Decode the cards that come into sight."""
+        super().watch_scroll_y(old_value, new_value)
+        self._decode_next()
+
+    # Decoding
+
+    def _decode_next(self) -> None:
+        """The first one in sight that was not looked at yet."""
+        if self._is_decoding or not self.display or self.size.height < 1:
+            return
+        first = self.scroll_offset.y // self.lines * COLUMNS
+        in_sight = self.cards[first : first + (self.size.height // self.lines + 2) * COLUMNS]
+        card = next((card for card in in_sight if card.path is not None and card not in self._films), None)
+        if card is not None:
+            self._is_decoding = True
+            self._decode(card)
+
+    @work(group="sheet", exit_on_error=False)
+    async def _decode(self, card: Card) -> None:
+        assert card.path is not None
+        try:
+            film = await SHELF.film(card.path, (self.cells, self.cells))
+            self.post_message(self.Decoded(card, replace(film, frames=film.frames[:1])))
+        except EngineError:
+            self.post_message(self.Decoded(card, None))
+
+    def on_sheet_decoded(self, message: Decoded) -> None:
+        """Draw the frame that came, and decode the next."""
+        self._is_decoding = False
+        self._films[message.card] = message.film
+        self.refresh()
+        self._decode_next()
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line of the cards in it, side by side."""
+        row, line = divmod(self.scroll_offset.y + y, self.lines)
+        numbers = range(row * COLUMNS, min((row + 1) * COLUMNS, len(self.cards)))
+        gap = Strip.blank(GAP, self.rich_style)
+        strips = [strip for number in numbers for strip in (self._card_line(number, line), gap)]
+        return Strip.join(strips).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _card_line(self, number: int, line: int) -> Strip:
+        card, width = self.cards[number], self.cells
+        if line == self.lines - 1:
+            return Strip.blank(width, self.rich_style)
+        if line == self.lines - 2:
+            style = self.get_component_rich_style("sheet--chosen" if number == self.at else "sheet--title")
+            title = card.title if cell_len(card.title) <= width else set_cell_size(card.title, width - 1) + "…"
+            return Strip([Segment(set_cell_size(title, width), style)], width)
+        film = self._films.get(card)
+        if film is None:
+            return self._words(card, line)
+        top = (self.lines - 2 - film.lines) // 2
+        if not top <= line < top + film.lines:
+            return Strip.blank(width, self.rich_style)
+        drawn = film.strips(0, letters=self.rich_style if self.letters else None)[line - top]
+        left = Strip.blank((width - film.width) // 2, self.rich_style)
+        return Strip.join([left, drawn]).adjust_cell_length(width, self.rich_style)
+
+    def _words(self, card: Card, line: int) -> Strip:
+        """What stands in a picture's place: it is elsewhere, it is broken, or it is about to come."""
+        words = "on the host" if card.path is None else "not readable" if card in self._films else ""
+        text = words.center(self.cells) if line == (self.lines - 2) // 2 else " " * self.cells
+        return Strip([Segment(text[: self.cells], self.get_component_rich_style("sheet--title"))], self.cells)

@@ -1,0 +1,1 @@
+"""Work beside the screen: launches, transfers and subscriptions in threads that report by events."""

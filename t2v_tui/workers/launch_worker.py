@@ -1,0 +1,239 @@
+"""From a press to the first loss: the steps of starting work on a host, told one by one by a thread of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remote.errors import NotReady
+from remote.steps import Status, StepState
+from t2v_core.errors import EngineError
+from t2v_core.workspace import Dataset, Workspace
+from t2v_tui.demo_world import CLIPS, ENCODERS, PICTURES, TEST_CLIPS
+from t2v_tui.store.events import LaunchLeft, LaunchSaid, LaunchTurned
+from t2v_tui.store.state import JobKey, LaunchPhase
+from t2v_tui.text.format import gb
+from t2v_tui.workers.services import Services
+from t2v_tui.workers.streams import Stream, Tell
+
+if TYPE_CHECKING:
+    from t2v_core.specs import Spec
+    from t2v_tui.workers.providers import Provider, TellStep
+
+TAIL_LINES = 20
+INSTALLING = ("venv", "dependencies")
+# The built-in world is made on the way when training asks for it and it is not there; anything else is the user's.
+WORLD = "shapes"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be started, and where. values: settings that were chosen, over those of t2v.toml"""
+
+    verb: str
+    host: str
+    values: Mapping[str, Any]
+
+
+class Launch(Stream):
+    """Brings one job to a host. Cancelled, it starts nothing more, and ends what it has started."""
+
+    def __init__(self, wanted: Wanted, services: Services, tell: Tell) -> None:
+        super().__init__(f"launch on {wanted.host}", tell)
+        self.wanted, self.services = wanted, services
+        self.made: list[JobKey] = []
+        self._doing = "launch"
+
+    def run(self) -> None:
+        """Take the steps and tell each; when it is closed meanwhile, end the jobs that were made."""
+        try:
+            spec = self.services.spec(self.wanted.verb, self.wanted.values)
+            for step in steps_to_job(self.services, self.wanted.host, self.wanted.verb, spec, self._say, self._closed):
+                if isinstance(step, JobKey):
+                    self.made.append(step)
+                else:
+                    self._say(step)
+                if self.is_closed:
+                    break
+        except EngineError as error:
+            if not self.is_closed:
+                self._failed(error)
+                return
+        if self.is_closed:
+            self._undo()
+        elif self.made:
+            self.tell(LaunchTurned(LaunchPhase.WORKING, self.made[-1]))
+
+    def _say(self, step: StepState) -> None:
+        if not self.is_closed:
+            self._doing = step.name
+            self.tell(LaunchSaid(step))
+
+    def _failed(self, error: EngineError) -> None:
+        self.tell(LaunchSaid(StepState(self._doing, Status.FAILED, error.message, error.hint)))
+        self.tell(LaunchTurned(LaunchPhase.FAILED, tail=self._tail()))
+
+    def _tail(self) -> tuple[str, ...]:
+        """The end of the log of what installed there, when it was that."""
+        found = [job.key for job in self.services.remembered() if job.row.verb == "bootstrap"]
+        there = sorted(key for key in found if key.host == self.wanted.host)
+        is_install = self._doing in INSTALLING and there
+        return self.services.tail_of(there[-1], TAIL_LINES) if is_install else ()
+
+    def _undo(self) -> None:
+        """Jobs that began while somebody said no, or just before, those that wait first."""
+        for job in reversed(self.made):
+            try:
+                self.services.stop(job, grace_s=0.0)
+            except EngineError as error:
+                self.tell(LaunchSaid(StepState("launch", Status.FAILED, error.message, error.hint)))
+
+    def take_back(self) -> None:
+        """End what this has begun, whether its thread still runs or not; the thread that asks waits for nothing."""
+        was_over = not self.is_alive()
+        self.close()
+        if was_over and self.made:
+            threading.Thread(target=self._undo, name="take back", daemon=True).start()
+        threading.Thread(target=self._tell_of_vm, name="left", daemon=True).start()
+
+    def _tell_of_vm(self) -> None:
+        """One that was asked to start, or runs, costs money whoever left."""
+        try:
+            said = self.services.left_vm(self.wanted.host)
+        except EngineError as error:
+            said = StepState("VM", Status.NOTE, f"{self.wanted.host} may run: {error.message}", error.hint)
+        if said is not None:
+            self.tell(LaunchLeft(self.wanted.host, said))
+
+
+def steps_to_job(
+    services: Services, name: str, verb: str, spec: Spec, tell: TellStep, left: threading.Event
+) -> Iterator[StepState | JobKey]:
+    """Yield the steps from here to a job on that host, and the job.
+
+    tell: hears what happens within a step; left: set when nobody wants it any more
+    """
+    folder = services.folder_of(name)
+    if folder is None:
+        yield from steps_there(services, name, verb, spec, left)
+        return
+    if (provider := services.provider(name)) is not None:
+        yield from vm_up(provider, tell, left)
+        if left.is_set():
+            return
+    yield from steps_here(services, name, verb, spec, folder)
+
+
+def vm_up(provider: Provider, tell: TellStep, left: threading.Event) -> Iterator[StepState]:
+    """Start a machine that is off, and yield how that goes."""
+    yield StepState("VM", Status.DOING, "asking the provider")
+    before = provider.look().vm.power
+    provider.start(tell, left)
+    now = provider.look().vm
+    yield StepState("VM", Status.OK if before is now.power else Status.DONE, f"{now.power.value} {now.machine}")
+
+
+def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path) -> Iterator[StepState | JobKey]:
+    """Yield the steps on a host whose files are files of this machine: data, disk, launch."""
+    after = None
+    if verb == "train":
+        yield StepState("checkpoints", Status.DOING)
+        require_free(spec, Workspace(root))
+        yield StepState("checkpoints", Status.OK, str(getattr(spec, "checkpoints")))  # noqa: B009
+        for step in _data(services, name, spec, Workspace(root)):
+            after = step.job if isinstance(step, JobKey) else after
+            yield step
+    yield StepState("disk", Status.OK, f"{gb(_free(root))} free")
+    yield StepState("launch", Status.DOING)
+    made = services.submit(name, verb, spec, after=after)
+    yield StepState("launch", Status.DONE, made.job)
+    yield JobKey(name, made.job)
+
+
+def _data(services: Services, name: str, spec: Spec, there: Workspace) -> Iterator[StepState | JobKey]:
+    from t2v_core.disk.files import incompleteness
+
+    data = Path(str(getattr(spec, "data")))  # noqa: B009 - a training's spec has it
+    dataset = Dataset(there.resolve(data))
+    yield StepState("data", Status.DOING, str(data))
+    why = incompleteness(dataset.latents / "train")
+    if why is None:
+        yield StepState("data", Status.OK, str(data))
+        return
+    if data.name != WORLD:
+        raise DataMissing(f"{data} is not preprocessed: {why}", "6 shows the data set and preprocesses it")
+    yield from _world_made(services, name, data)
+    yield StepState("data", Status.DONE, "the built-in world is made first; training waits for it")
+
+
+class HoldsARun(EngineError):
+    """The folder of checkpoints is another training's."""
+
+    exit_code = 2
+
+
+def require_free(spec: Spec, there: Workspace) -> None:
+    """Raise HoldsARun when the checkpoints' folder is another run's; the engine refuses as well, seconds later."""
+    folder = there.resolve(Path(str(getattr(spec, "checkpoints"))))  # noqa: B009 - a training's spec has it
+    folders = (path for path in folder.glob("checkpoint_epoch_*") if path.is_dir())  # the old system's are files
+    held = sorted(folders, key=lambda path: path.stat().st_mtime)
+    if held and not getattr(spec, "resume", False):
+        raise HoldsARun(
+            f"{there.relative(folder)} holds a run already, up to {held[-1].name}",
+            "u goes on with it; n begins another one in a folder of its own",
+        )
+
+
+class DataMissing(EngineError):
+    """There is nothing to train on."""
+
+    exit_code = 2
+
+
+def world_of(data: Path) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Return the jobs that make the built-in world, as `t2v demo` makes it."""
+    where = {"data": str(data)}
+    return (
+        ("shapes", {**where, "clips": CLIPS, "test_clips": TEST_CLIPS}),
+        ("preprocess", {**where, **ENCODERS, **PICTURES}),
+    )
+
+
+def _free(root: Path) -> int:
+    import shutil
+
+    return shutil.disk_usage(root if root.exists() else root.parent).free
+
+
+def steps_there(
+    services: Services, name: str, verb: str, spec: Spec, left: threading.Event
+) -> Iterator[StepState | JobKey]:
+    """Yield remote's own steps on another machine; the built-in world is made there when it is what is missing."""
+    from remote.launch.launch import Launch as Steps
+
+    jobs = services.jobs(name)
+    data = Path(str(getattr(spec, "data", "")))
+    steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, left=left)
+    try:
+        yield from steps
+    except NotReady:
+        if verb != "train" or data.name != WORLD or jobs.host.is_managed:
+            raise
+        yield StepState("data", Status.DOING, "the built-in world is made first")
+        made = list(_world_made(services, name, data))
+        yield from made
+        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made[-1].job, left=left)
+        yield from steps
+    if steps.job is not None:
+        yield JobKey(name, steps.job.job)
+
+
+def _world_made(services: Services, name: str, data: Path) -> Iterator[JobKey]:
+    """The jobs that make the built-in world, each after the one before."""
+    after = None
+    for verb, values in world_of(data):
+        after = services.submit(name, verb, services.spec(verb, values), after=after).job
+        yield JobKey(name, after)

@@ -1,0 +1,163 @@
+"""What the app can ask of hosts and files. Every method blocks and raises EngineError: only workers call them.
+
+Nothing of `remote` that is slow to import is imported before the first call.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remote.steps import StepState
+from t2v_core.workspace import Workspace
+from t2v_tui.store.state import LOCAL, HostKind, HostView, JobKey, JobView, VmView
+
+if TYPE_CHECKING:
+    from remote.hosts.host import Host
+    from remote.jobs.client import HostJobs, RemoteJob, Stopped
+    from remote.jobs.job_row import JobRow
+    from t2v_core.specs import Spec
+    from t2v_tui.workers.providers import Provider
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The jobs of a host and how long the question took."""
+
+    rows: tuple[JobRow, ...]
+    latency_s: float
+
+
+class Services:
+    """The hosts of one workspace, each connected at most once and only when it is needed. Threads may share it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._open: dict[str, HostJobs] = {}
+        self._providers: dict[str, Provider] = {}
+        self._lock = threading.Lock()
+
+    def hosts(self) -> tuple[HostView, ...]:
+        """Return this machine, and those of t2v.toml. Raises AskedWrongly when that is wrong."""
+        from remote.hosts.settings import read_hosts
+
+        views = [self.here()]
+        for name, one in read_hosts(self.workspace).items():
+            is_vm = one.provider == "gcloud"
+            kind, vm = (HostKind.VM, VmView(zone=one.zone or "")) if is_vm else (HostKind.SSH, None)
+            views.append(HostView(name, kind, one.address or name, one.workdir, vm=vm))
+        return tuple(views)
+
+    def here(self) -> HostView:
+        """Return this machine, which is there whatever t2v.toml says."""
+        return HostView(LOCAL, HostKind.LOCAL, "this machine", str(self.workspace.root))
+
+    def host(self, name: str) -> Host:
+        """Return a connection of its own, for what streams. Raises AskedWrongly."""
+        from remote.host_factory import host_named
+
+        return host_named(name, self.workspace)
+
+    def jobs(self, name: str) -> HostJobs:
+        """Return the one connection to a host. Raises AskedWrongly for a host that t2v.toml does not know."""
+        from remote.jobs.client import HostJobs
+
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = HostJobs(self.host(name), self.workspace)
+            return self._open[name]
+
+    def rows(self, name: str) -> Answer:
+        """Ask a host for its jobs. Raises HostUnreachable."""
+        jobs = self.jobs(name)
+        began = time.monotonic()
+        rows = tuple(jobs.rows())
+        return Answer(rows, time.monotonic() - began)
+
+    def remembered(self) -> tuple[JobView, ...]:
+        """Return the jobs of every host as it said last: the spool can be read with all of them off."""
+        from remote.jobs.spool import known_hosts, known_rows
+
+        return tuple(
+            JobView(JobKey(host, known.row.job), known.row, known.seen_t)
+            for host in known_hosts(self.workspace)
+            for known in known_rows(self.workspace, host)
+        )
+
+    def spec(self, verb: str, values: Mapping[str, Any]) -> Spec:
+        """Make a spec of what was chosen, over what t2v.toml says. Raises AskedWrongly."""
+        import os
+
+        from t2v_core.settings import values_for
+        from t2v_core.specs import make_spec
+
+        return make_spec(verb, values_for(verb, self.workspace, os.environ, values))
+
+    def submit(self, name: str, verb: str, spec: Spec, **options: Any) -> RemoteJob:
+        """Start a job that goes on without us."""
+        return self.jobs(name).submit(verb, spec, **options)
+
+    def stop(self, job: JobKey, *, grace_s: float | None = None) -> Stopped:
+        """End a job and all its processes; takes as long as its last checkpoint, unless there is no grace."""
+        jobs = self.jobs(job.host)
+        return jobs.stop(job.job) if grace_s is None else jobs.stop(job.job, grace_s=grace_s)
+
+    def request(self, job: JobKey, what: str) -> None:
+        """Ask the engine for something that it does within a step. what: save, pause or resume."""
+        self.jobs(job.host).request(job.job, what)
+
+    def tail_of(self, job: JobKey, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a job's log, as far as they came here."""
+        from remote.jobs.spool import Spool
+
+        folder = self.folder_of(job.host)
+        spool = Spool.of(self.workspace, job.host, job.job).log
+        path = spool if folder is None or spool.exists() else folder / "jobs" / job.job / "log"
+        if not path.exists():
+            return ()
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 65536))
+            said = log.read().decode(errors="replace").splitlines()
+        return tuple(line.rpartition("\r")[2] for line in said[-lines:])
+
+    def provider(self, name: str) -> Provider | None:
+        """Return who starts and stops that host; None for one that is not ours to stop. Raises AskedWrongly."""
+        from remote.gce.settings import vm_hosts
+
+        if name not in self._providers and name in vm_hosts(self.workspace):
+            from t2v_tui.workers.providers import GoogleVm
+
+            self._providers[name] = GoogleVm(name, self.workspace)
+        return self._providers.get(name)
+
+    def left_vm(self, name: str) -> StepState | None:
+        """Say what becomes of a VM when somebody leaves the start of work on it; None where nobody is paid for one."""
+        from remote.gce.host import GceHost
+        from remote.gce.start import left_vm
+
+        if self.folder_of(name) is not None or self.provider(name) is None:
+            return None
+        host = self.jobs(name).host
+        return left_vm(host, self.workspace) if isinstance(host, GceHost) else None
+
+    def folder_of(self, name: str) -> Path | None:
+        """Return its workspace, when that is a folder of this machine."""
+        return self.workspace.root if name == LOCAL else None
+
+    def reconnect(self, name: str) -> None:
+        """Forget the connection, so that the next question makes a new one."""
+        with self._lock:
+            jobs = self._open.pop(name, None)
+        if jobs is not None:
+            jobs.close()
+
+    def close(self) -> None:
+        """End all conversations; jobs go on."""
+        with self._lock:
+            open_, self._open = self._open, {}
+        for jobs in open_.values():
+            jobs.close()

@@ -1,0 +1,69 @@
+"""A video of this machine on its way to the host that is to refine it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from remote.errors import Refused
+from t2v_core.disk.files import describe_os_error, sha256, staged_file
+from t2v_core.workspace import Workspace
+from t2v_tui.workers.services import Services
+from t2v_tui.workers.streams import Tell
+from t2v_tui.workers.transfers import TransferStream
+
+# Where a file from outside the workspace gets its place in it: a host has no other for it.
+BROUGHT = "outputs/inputs"
+
+
+class SendStream(TransferStream):
+    """there: its path in the workspace there, known when it has landed"""
+
+    AGAIN = "the same key goes on where it was"
+
+    def __init__(
+        self, services: Services, host: str, file: Path, tell: Tell, landed: Callable[[str | None], None]
+    ) -> None:
+        super().__init__(services, host, [file.name], tell, landed, is_pull=False)
+        self.file, self.there = file, ""
+
+    def move(self) -> None:
+        """Bring the file into the workspace here, and send it. Raises Refused for what may not be replaced there."""
+        from remote.transfer.plan.push_plan import PATHS, plan_files
+        from remote.transfer.push import Pushing
+
+        self.there = brought_in(self.services.workspace, self.file)
+        jobs = self.services.jobs(self.host)
+        plan = plan_files(jobs, PATHS, [self.there], is_replacing=False)
+        for path, why in plan.refused:
+            raise Refused(f"{path} on {self.host}: {why}", f"t2v push {path} --replace, or another name here")
+        if plan.needed:
+            self.follow(Pushing(jobs, plan), plan.to_send)
+        else:
+            self.show(replace(self.view, state="done", why="it is there already"))
+
+
+def brought_in(workspace: Workspace, file: Path) -> str:
+    """Return its path in the workspace; one from outside is copied in first, once. Raises WorkFailed, AskedWrongly."""
+    for place in (file, file.resolve()):
+        for root in (workspace.root, workspace.root.resolve()):
+            if place.is_relative_to(root) and ".." not in place.parts:
+                return str(PurePosixPath(place.relative_to(root)))
+    try:
+        target = _free_name(workspace.root / BROUGHT, file)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with staged_file(target) as partial:
+                shutil.copyfile(file, partial)
+    except OSError as error:
+        raise describe_os_error(error, workspace.root / BROUGHT / file.name) from error
+    return str(PurePosixPath(target.relative_to(workspace.root)))
+
+
+def _free_name(folder: Path, file: Path) -> Path:
+    """`NAME.mp4`, `NAME-2.mp4`, …: the first that is free or holds the same."""
+    names = (f"{file.stem}{suffix}{file.suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+    of_file = sha256(file)
+    return next(folder / name for name in names if not (folder / name).exists() or sha256(folder / name) == of_file)

@@ -1,0 +1,410 @@
+"""Every form in which MSR-VTT's annotations go round gives the same clips and captions, without a flag."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.hosts.door import through_the_door
+
+from t2v_core.data.annotations.annotation_rows import Split
+from t2v_core.data.annotations.msrvtt import join_annotations, join_splits, present_splits, read_annotations, report
+from t2v_core.data.shapes.shapes_set import make_set
+from t2v_core.errors import AskedWrongly
+from t2v_core.specs import ShapesSpec
+from t2v_core.workspace import Dataset
+
+# A small MSR-VTT: videos 0 … 3 train, 4 validate, 5 … 7 test, of which 7 is 1k-A's.
+PARTS = {"train": (0, 1, 2, 3), "validate": (4,), "test": (5, 6, 7)}
+TRAIN_9K, TRAIN_7K, TEST_1K = (0, 1, 2, 3, 4, 5, 6), (0, 1, 2, 3, 4), (7,)
+
+
+def captions(number: int) -> list[str]:
+    return [f"clip {number}", f"a film of {number}"]
+
+
+def names(numbers: tuple[int, ...]) -> list[str]:
+    return [f"video{number}" for number in numbers]
+
+
+def said(numbers: tuple[int, ...]) -> dict[str, list[str]]:
+    return {f"video{number}": captions(number) for number in numbers}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Eight clips, nothing annotated."""
+    dataset = Dataset(tmp_path / "data")
+    dataset.videos.mkdir(parents=True)
+    dataset.annotations.mkdir()
+    for number in range(8):
+        (dataset.videos / f"video{number}.mp4").write_bytes(b"x")
+    return dataset
+
+
+def write(dataset: Dataset, name: str, content: Any) -> Path:
+    path = dataset.annotations / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def raw(*parts: str) -> dict[str, Any]:
+    """MSR-VTT's own form; sentences lie mixed, as they do there."""
+    listed = [(part, number) for part in parts for number in PARTS[part]]
+    videos = [
+        {
+            "id": number, "video_id": f"video{number}", "category": number, "url": "https://example.invalid",
+            "start time": 1.5 * number, "end time": 1.5 * number + 10, "split": part,
+        }
+        for part, number in listed
+    ]  # fmt: skip
+    sentences = [
+        {"sen_id": which * 100 + number, "video_id": f"video{number}", "caption": captions(number)[which]}
+        for which in (0, 1)
+        for _, number in reversed(listed)
+    ]
+    return {"info": {"year": "2016"}, "videos": videos, "sentences": sentences}
+
+
+def flat(numbers: tuple[int, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "video_id": f"video{n}",
+            "video": f"video{n}.mp4",
+            "caption": captions(n),
+            "category": n,
+            "start time": 1.5 * n,
+        }
+        for n in numbers
+    ]
+
+
+def listed(dataset: Dataset, split: Split) -> dict[str, list[str]]:
+    return {clip.video_id: clip.captions for clip in read_annotations(dataset, split)}
+
+
+def csv_of(numbers: tuple[int, ...]) -> str:
+    return "\r\n".join(["video_id", *names(numbers)]) + "\r\n"
+
+
+JSFUSION = 'key,vid_key,video_id,sentence\nret0,msr9770,video7,"a man, seen from afar"\n'
+
+
+def test_msr_vtt_s_own_file_gives_train_and_test_and_never_trains_on_validation(dataset: Dataset) -> None:
+    write(dataset, "MSRVTT_data.json", raw("train", "validate", "test"))
+    assert listed(dataset, "train") == said(PARTS["train"])
+    assert listed(dataset, "test") == said(PARTS["test"])
+    assert join_annotations(dataset, "train").source == "MSRVTT_data.json (rows with captions)"
+
+
+def test_the_challenge_s_two_files_give_the_same_and_validation_tests_where_nothing_else_does(dataset: Dataset) -> None:
+    write(dataset, "train_val_videodatainfo.json", raw("train", "validate"))
+    assert listed(dataset, "train") == said(PARTS["train"])
+    assert listed(dataset, "test") == said(PARTS["validate"])
+    write(dataset, "test_videodatainfo.json", raw("test"))
+    assert listed(dataset, "train") == said(PARTS["train"])
+    assert listed(dataset, "test") == said(PARTS["test"])
+
+
+def test_csv_splits_take_training_captions_from_the_raw_file_and_the_test_keeps_its_own_sentence(
+    dataset: Dataset,
+) -> None:
+    write(dataset, "MSRVTT_data.json", raw("train", "validate", "test"))
+    write(dataset, "MSRVTT_train.7k.csv", csv_of(TRAIN_7K))
+    write(dataset, "MSRVTT_JSFUSION_test.csv", JSFUSION)
+    assert listed(dataset, "train") == said(TRAIN_7K)
+    write(dataset, "MSRVTT_train.9k.csv", csv_of(TRAIN_9K))
+    assert listed(dataset, "train") == said(TRAIN_9K)
+    assert listed(dataset, "test") == {"video7": ["a man, seen from afar"]}
+    assert join_annotations(dataset, "train").source == "MSRVTT_train.9k.csv (CSV)"
+    (dataset.annotations / "MSRVTT_data.json").unlink()
+    write(dataset, "train_val_videodatainfo.json", raw("train", "validate"))
+    write(dataset, "test_videodatainfo.json", raw("test"))
+    assert listed(dataset, "train") == said(TRAIN_9K)
+
+
+@pytest.mark.parametrize("root", ["annotations", "."])
+@pytest.mark.parametrize("folder", ["high-quality/structured-symlinks", "structured-symlinks"])
+def test_frozen_in_time_s_lists_are_joined_with_its_captions(dataset: Dataset, root: str, folder: str) -> None:
+    base = dataset.root / root
+    rows = [{"image_id": f"video{n}", "caption": text, "id": n} for n in range(8) for text in captions(n)]
+    (base / folder).mkdir(parents=True)
+    (base / "annotation").mkdir()
+    (base / "annotation/MSR_VTT.json").write_text(json.dumps({"info": {}, "images": [], "annotations": rows}))
+    lists = {"train_list_jsfusion": TRAIN_9K, "val_list_jsfusion": TEST_1K, "train_list_full": PARTS["train"]}
+    for name, numbers in (lists | {"test_list_full": PARTS["test"]}).items():
+        (base / folder / f"{name}.txt").write_text("\n".join(names(numbers)))
+    train, test = join_splits(dataset, "refuse")
+    assert {clip.video_id: clip.captions for clip in train.clips} == said(TRAIN_9K)
+    assert {clip.video_id: clip.captions for clip in test.clips} == said(TEST_1K)
+    assert [text for text in report(dataset, [train, test]) if "1k-A scores one sentence" in text]
+    write(dataset, "MSRVTT_JSFUSION_test.csv", JSFUSION)
+    assert listed(dataset, "test") == {"video7": ["a man, seen from afar"]}
+
+
+def test_frozen_in_time_s_folder_of_videos_is_found(dataset: Dataset) -> None:
+    write(dataset, "train_9k.json", flat(TRAIN_9K))
+    (dataset.videos / "all").mkdir()
+    for path in list(dataset.videos.glob("*.mp4")):
+        path.rename(dataset.videos / "all" / path.name)
+    assert read_annotations(dataset, "train")[0].path == dataset.videos / "all/video0.mp4"
+
+
+def one_row_a_video(numbers: tuple[int, ...], kind: str) -> str:
+    rows = [{"video_id": f"video{n}", "caption": f"clip {n}, one", "sen_id": 100 + n} for n in numbers]
+    if kind == "json":
+        return json.dumps(rows)
+    if kind == "jsonl":
+        return "\n".join(json.dumps(row) for row in rows)
+    separator = ";" if kind == "semicolons.csv" else ","
+    lines = [separator.join((row["video_id"], f'"{row["caption"]}"', str(row["sen_id"]))) for row in rows]
+    return "\n".join([separator.join(("video_id", "caption", "sen_id")), *lines]) + "\n"
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv", "semicolons.csv"])
+def test_one_row_a_video_with_a_single_caption(dataset: Dataset, kind: str) -> None:
+    write(dataset, f"train.{kind}", one_row_a_video(PARTS["train"], kind))
+    write(dataset, f"val.{kind}", one_row_a_video(PARTS["validate"], kind))
+    assert listed(dataset, "train") == {f"video{n}": [f"clip {n}, one"] for n in PARTS["train"]}
+    assert listed(dataset, "test") == {"video4": ["clip 4, one"]}
+
+
+def test_json_lines_in_a_file_named_json_are_read_as_such(dataset: Dataset) -> None:
+    write(dataset, "train.json", one_row_a_video(PARTS["train"], "jsonl"))
+    assert len(read_annotations(dataset, "train")) == 4
+
+
+def test_a_test_split_without_any_video_is_no_hindrance_and_said(dataset: Dataset) -> None:
+    write(dataset, "MSRVTT_data.json", raw("train", "validate", "test"))
+    for number in PARTS["test"]:
+        (dataset.videos / f"video{number}.mp4").unlink()
+    [train] = join_splits(dataset, "refuse")
+    assert len(train.clips) == 4
+    assert report(dataset, [train])[0] == (
+        "none of the 3 test clips of MSRVTT_data.json (rows with captions) has a video file: no test split"
+    )
+
+
+def test_rows_that_say_their_split_need_no_name_that_does(dataset: Dataset) -> None:
+    rows = [row | {"split": part} for part, numbers in PARTS.items() for row in flat(numbers)]
+    write(dataset, "captions.json", rows)
+    assert listed(dataset, "train") == said(PARTS["train"])
+    assert listed(dataset, "test") == said(PARTS["test"])
+
+
+def test_what_is_preferred_when_several_forms_lie_there(dataset: Dataset) -> None:
+    """Each form says something else of the clips, worst first; every better one that comes takes its place."""
+    forms: list[tuple[str, Any, str]] = [
+        ("captions.json", [{"video_id": "video0", "caption": "a name that says nothing"}], "rows with captions"),
+        ("MSRVTT_data.json", raw("train"), "rows with captions"),
+        ("structured-symlinks/train_list_full.txt", "video0\n", "Frozen in Time's list"),
+        ("MSRVTT_train.9k.csv", "video_id\nvideo0\n", "CSV"),
+        ("msrvtt_train_7k.json", flat((0,)), "flat list"),
+        ("train_9k.json", flat((0,)), "flat list"),
+        ("train.manifest.jsonl", json.dumps({"video_id": "video0", "captions": ["x"], "split": "train"}), "manifest"),
+    ]
+    for name, content, form in forms:
+        write(dataset, name, content)
+        assert join_annotations(dataset, "train").source == f"{Path(name).name} ({form})"
+
+
+def test_the_used_files_are_said_when_preprocessing(dataset: Dataset, tmp_path: Path) -> None:
+    write(dataset, "train_7k.json", flat(TRAIN_7K))
+    write(dataset, "MSRVTT_JSFUSION_test.csv", JSFUSION)
+    ended = through_the_door(tmp_path, "preprocess", data="data", vae="./none", text_encoder="./none", device="cpu")
+    stage = next(event for event in ended.of("stage") if event["name"] == "captions")
+    assert stage["detail"] == "train: train_7k.json (flat list); test: MSRVTT_JSFUSION_test.csv (CSV)"
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "ids without captions": (
+        {"MSRVTT_train.9k.csv": csv_of((0, 1))},
+        "MSRVTT_train.9k.csv lists 2 clips, and no file beside it has their captions",
+    ),
+    "ids with broken captions": (
+        {"MSRVTT_train.9k.csv": csv_of((0, 1)), "MSRVTT_data.json": '{"videos": ['},
+        "no file beside it has their captions .*MSRVTT_data.json is not JSON",
+    ),
+    "no header": ({"MSRVTT_train.9k.csv": "video0\nvideo1\n"}, "has no column video_id; its first line is 'video0'"),
+    "an empty csv": ({"train.csv": "\n"}, "train.csv is empty"),
+    "a csv row without id": ({"train.csv": "video_id,caption\nvideo0,x\n,y\n"}, "line 3 of .*train.csv: video_id is"),
+    "a csv row cut short": ({"train.csv": "video_id,caption\nvideo0,x\nvideo1\n"}, "line 3 of .*caption is missing"),
+    "a csv of a header": ({"train.csv": "video_id,caption\n"}, "train.csv is empty but for its header"),
+    "an empty list": ({"structured-symlinks/train_list.txt": "\n"}, "train_list.txt is empty"),
+    "a raw video without id": (
+        {"MSRVTT_data.json": {"videos": [{"id": 1}], "sentences": []}}, "video 1 of .*MSRVTT_data.json: video_id is"
+    ),
+    "a raw sentence without caption": (
+        {"MSRVTT_data.json": {"videos": [], "sentences": [{"video_id": "video0"}]}},
+        "sentence 1 of .*caption is missing",
+    ),
+    "an unknown split": (
+        {"MSRVTT_data.json": {"videos": [{"video_id": "video0", "split": "extra"}], "sentences": []}},
+        "video 1 of .*split is 'extra'",
+    ),
+    "a frozen annotation": ({"MSR_VTT.json": {"annotations": [{"caption": "x"}]}}, "annotation 1 of .*image_id or"),
+    "a broken line": ({"train.jsonl": '{"video_id": "video0", "caption": "x"}\n{"video'}, "line 2 of .*is not JSON"),
+    "another dictionary": ({"stats.json": {"clips": 8}}, "stats.json should be a list of rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_file_is_named_with_its_row_and_what_it_should_look_like(dataset: Dataset, name: str) -> None:
+    files, expected = WRONG[name]
+    for file, content in files.items():
+        write(dataset, file, content)
+    with pytest.raises(AskedWrongly, match=expected) as caught:
+        read_annotations(dataset, "train")
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_a_strange_file_beside_good_ones_is_no_matter(dataset: Dataset) -> None:
+    write(dataset, "aaa.json", '{"torn')
+    write(dataset, "train_val_videodatainfo.json", raw("train", "validate"))
+    assert listed(dataset, "train") == said(PARTS["train"])
+
+
+# --- the manifest ---
+
+
+def manifest(root: Path, **values: Any) -> Any:
+    return through_the_door(root, "manifest", **({"data": "data"} | values))
+
+
+@pytest.mark.parametrize("form", ["raw", "flat", "csv"])
+def test_a_manifest_says_just_what_the_form_it_was_made_of_says(dataset: Dataset, tmp_path: Path, form: str) -> None:
+    (dataset.videos / "video2.mp4").unlink()
+    if form == "raw":
+        write(dataset, "MSRVTT_data.json", raw("train", "validate", "test"))
+    elif form == "flat":
+        write(dataset, "train_7k.json", [*flat(TRAIN_7K), {"video_id": "video99", "caption": " "}])
+        write(dataset, "test_1k.json", [{"video_id": "video7", "caption": 'seven \u2028 über "alles"'}])
+    else:
+        write(dataset, "MSRVTT_data.json", raw("train", "validate", "test"))
+        write(dataset, "MSRVTT_train.7k.csv", csv_of(TRAIN_7K))
+        write(dataset, "MSRVTT_JSFUSION_test.csv", JSFUSION)
+    before = join_splits(dataset, "refuse")
+
+    ended = manifest(tmp_path)
+
+    assert (ended.code, ended.done["written"]) == (0, 2)
+    assert ended.done["paths"] == [f"data/annotations/{split}.manifest.jsonl" for split in ("train", "test")]
+    after = join_splits(dataset, "refuse")
+    assert [part.source for part in after] == [f"{s}.manifest.jsonl (manifest)" for s in ("train", "test")]
+    for left, right in zip(before, after, strict=True):
+        assert left.clips == right.clips
+        assert (left.without_file, left.without_caption) == (right.without_file, right.without_caption)
+
+
+def test_a_manifest_carries_file_time_and_category_and_round_trips_to_the_byte(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    (dataset.videos / "video1.mp4").rename(dataset.videos / "video1.webm")
+    write(dataset, "MSRVTT_data.json", raw("train"))
+    manifest(tmp_path)
+    path = dataset.annotations / "train.manifest.jsonl"
+    written = path.read_bytes()
+    rows = [json.loads(line) for line in written.decode().splitlines()]
+    assert rows[1] == {
+        "video_id": "video1", "file": "video1.webm", "captions": captions(1), "split": "train",
+        "start_s": 1.5, "end_s": 11.5, "category": 1,
+    }  # fmt: skip
+    assert present_splits(dataset) == ["train"]
+    (dataset.annotations / "MSRVTT_data.json").unlink()
+    assert manifest(tmp_path, replace=True).code == 0
+    assert path.read_bytes() == written
+
+
+def test_a_manifest_that_says_something_else_is_replaced_only_when_asked(dataset: Dataset, tmp_path: Path) -> None:
+    write(dataset, "train_9k.json", flat(TRAIN_9K))
+    mine = write(dataset, "train.manifest.jsonl", '{"video_id": "video3", "caption": "mine"}\n')
+    assert manifest(tmp_path).sentence == f"{mine} is there already and says something else"
+    assert "mine" in mine.read_text()
+    assert manifest(tmp_path, replace=True).done["written"] == 1
+    assert listed(dataset, "train") == said(TRAIN_9K)
+    assert manifest(tmp_path).done["written"] == 0
+
+
+BAD_LINES = {
+    "torn": ('{"video_id": "vid', "is not JSON"),
+    "a text": ('"video1"', "it should be an object"),
+    "no id": ('{"captions": ["x"]}', "video_id is missing"),
+    "no captions": ('{"video_id": "video1"}', "caption is missing"),
+    "captions of numbers": ('{"video_id": "video1", "captions": [1]}', "captions should be a text or a list"),
+    "of the test": ('{"video_id": "video1", "captions": ["x"], "split": "test"}', "split is 'test' in the manifest of"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_broken_line_of_a_manifest_is_named(dataset: Dataset, name: str) -> None:
+    line, expected = BAD_LINES[name]
+    good = json.dumps({"video_id": "video0", "captions": ["x"], "split": "train"})
+    file = write(dataset, "train.manifest.jsonl", f"{good}\n\n{line}\n{good}\n")
+    with pytest.raises(AskedWrongly, match=f"line 3 of {file}.*{expected}") as caught:
+        read_annotations(dataset, "train")
+    assert caught.value.hint
+
+
+def test_the_built_in_world_made_anew_does_not_keep_the_manifest_of_the_old(tmp_path: Path) -> None:
+    from support.engine.engine import job_here
+
+    values = {"data": Path("data"), "clips": 3, "test_clips": 2, "frames": 4, "size": 32}
+    make_set(ShapesSpec.model_validate(values), job_here(tmp_path))
+    assert manifest(tmp_path).done["clips"] == 5
+    make_set(ShapesSpec.model_validate(values | {"seed": 1, "clips": 4}), job_here(tmp_path))
+    assert len(read_annotations(Dataset(tmp_path / "data"), "train")) == 4
+
+
+# --- training clips that are test clips ---
+
+
+def overlapping(dataset: Dataset) -> None:
+    write(dataset, "train_9k.json", flat(TRAIN_9K))
+    write(dataset, "test_videodatainfo.json", raw("test"))
+
+
+@pytest.mark.parametrize("verb", ["preprocess", "manifest"])
+def test_training_clips_that_are_test_clips_are_refused_with_the_way_out(
+    dataset: Dataset, tmp_path: Path, verb: str
+) -> None:
+    overlapping(dataset)
+    ended = through_the_door(tmp_path, verb, data="data")
+    assert ended.sentence == (
+        "2 of 7 training clips, of train_9k.json (flat list), are test clips of test_videodatainfo.json "
+        "(rows with captions) too: video5, video6"
+    )
+    assert "test_1k.json or MSRVTT_JSFUSION_test.csv" in ended.error["hint"]
+    assert "--on-overlap drop-from-train" in ended.error["hint"]
+    assert sorted(path.name for path in dataset.root.iterdir()) == ["annotations", "videos"]
+
+
+def test_they_can_be_left_out_of_training_and_it_is_said(dataset: Dataset, tmp_path: Path) -> None:
+    overlapping(dataset)
+    train, test = join_splits(dataset, "drop-from-train")
+    assert [clip.video_id for clip in train.clips] == names(TRAIN_7K)
+    assert [clip.video_id for clip in test.clips] == names(PARTS["test"])
+    assert report(dataset, [train, test]) == ["2 clips are left out of train: they are test clips"]
+    ended = manifest(tmp_path, on_overlap="drop-from-train")
+    assert ended.warnings == "2 clips are left out of train: they are test clips"
+    assert [clip.video_id for clip in join_splits(dataset, "refuse")[0].clips] == names(TRAIN_7K)
+
+
+def test_the_ways_out_work(dataset: Dataset) -> None:
+    overlapping(dataset)
+    write(dataset, "MSRVTT_JSFUSION_test.csv", JSFUSION)
+    assert len(join_splits(dataset, "refuse")) == 2
+    (dataset.annotations / "MSRVTT_JSFUSION_test.csv").unlink()
+    (dataset.annotations / "train_9k.json").rename(dataset.annotations / "train_7k.json")
+    write(dataset, "train_7k.json", flat(TRAIN_7K))
+    assert len(join_splits(dataset, "refuse")) == 2
+
+
+def test_a_training_set_of_test_clips_only_is_refused_even_then(dataset: Dataset) -> None:
+    write(dataset, "train_9k.json", flat((5, 6)))
+    write(dataset, "test_videodatainfo.json", raw("test"))
+    with pytest.raises(AskedWrongly, match=r"every training clip of train_9k\.json .* is a test clip too"):
+        join_splits(dataset, "drop-from-train")

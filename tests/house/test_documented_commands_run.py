@@ -1,0 +1,102 @@
+"""The commands of the documents do what they are documented for, run as they are written there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from support.screen.documented_world import World, documented_world
+from test_documented_commands import COMMANDS
+
+# Run by .ci/run, or by a test of their own.
+ELSEWHERE = {"make check", "make demo", "make docs", "make test", "make tui", "t2v demo"}
+# Nothing in a test listens beyond this machine.
+STANDS_FOR = {"NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1"}  # noqa: S104
+# A sentence speaks of these by their names: what is missing is said, and nothing is done.
+BARE = {
+    "t2v add-noise", "t2v bootstrap", "t2v data import-latents", "t2v generate", "t2v host trust",
+    "t2v import-checkpoint", "t2v pull", "t2v refine",
+}  # fmt: skip
+ON_HOST = re.compile(
+    r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|host trust)\b|--(host|forward|after|all)"
+)
+OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
+TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --resume|trash|pull|web|attach|jobs)")
+WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop)")
+# Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.
+LARGE = {"base", "seed", "unet3d"}
+
+
+def distinct() -> list[str]:
+    """So many that each option, preset and kind of file of each verb is in one, here and on a host: cheap ones first.
+
+    The others differ from these in their values only; tests/house/test_documented_commands.py reads every one.
+    """
+    commands = sorted({command for _, command in COMMANDS} - ELSEWHERE)
+    chosen, covered = [], set[tuple[object, ...]]()
+    for command in sorted(commands, key=lambda one: (bool(LARGE & set(one.split())), -len(features(one)), one)):
+        if not features(command) <= covered:
+            covered |= features(command)
+            chosen.append(command)
+    return sorted(chosen)
+
+
+def features(command: str) -> set[tuple[object, ...]]:
+    """What is particular to a command, each with its verb."""
+    words = shlex.split(command)
+    names = [word for word in words[1:3] if word.isalpha()]
+    verb = (*names[: 2 if names[:1] in (["data"], ["vm"], ["host"]) else 1], "--host" in words or "--after" in words)
+    particular = {*options(words), *(word for word in words if word in LARGE or word.endswith(".gif"))}
+    is_bare = "bare" if command in BARE else "with words"
+    return {(verb, one) for one in {*particular, kind_of(command), is_bare}}
+
+
+def options(words: list[str]) -> list[str]:
+    return [word for word in words if word.startswith("-")]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with documented_world(tmp_path_factory.mktemp("documented")) as world:
+        yield world
+
+
+def kind_of(command: str) -> str:
+    return "old" if OLD.search(command) else "trained" if TRAINED.search(command) else "new"
+
+
+def words_of(command: str, world: World) -> tuple[dict[str, str], list[str]]:
+    """The variables before it, and its words behind `t2v`."""
+    words = [STANDS_FOR.get(word, word) for word in shlex.split(command)]
+    variables = {}
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        variables[name] = value
+    home = str(world.vm.gce.home)
+    return variables, [world.job if word == "3f2a" else re.sub(r"^~(?=/)", home, word) for word in words[1:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", distinct())
+def test_a_command_of_the_documents_does_what_it_is_documented_for(world: World, command: str) -> None:
+    has_job = bool(WITH_JOB.search(command))
+    is_up = has_job or (bool(ON_HOST.search(command)) and "vm start" not in command)
+    world.prepare(kind_of(command), is_up=is_up, has_job=has_job)
+    variables, words = words_of(command, world)
+    verb = " ".join(words[:2])
+    if command.startswith("t2v-tui"):
+        world.in_terminal(words)
+    elif verb.startswith("web"):
+        world.begin([*words, "--port", "0"], lambda _, said: "http://" in said, **variables)
+    elif words[:1] == ["verify-resume"] and LARGE & set(words):
+        world.begin(words, lambda here, _: here.says('"kind":"stage"'), **variables)
+    elif verb.startswith("train") and not {"--detach", "--help"} & set(words):
+        sign = '"name":"estimate"' if LARGE & set(words) else '"kind":"step"'
+        world.begin(words, lambda here, _: here.says(sign), **variables)
+    elif "--watch" in words:
+        world.begin(words, lambda _, said: "watch" in said, **variables)
+    else:
+        code, said = world.run(words, in_folder="empty" if verb.startswith("init") else ".", **variables)
+        assert code == (2 if command in BARE else 0), said

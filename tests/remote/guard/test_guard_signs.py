@@ -1,0 +1,349 @@
+"""What a guard takes for work: real jobs, processes, files and SSH sessions, an nvidia-smi that says as told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from bench.guest_agent import lose_power
+from bench.sshd import Sshd
+from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
+from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h
+from support.house.needs import needs
+
+from remote.agent.guard_rules import ASK_JOBS, NOTHING, POWER_OFF
+from remote.guard import guard_status, install_guard, keep
+from remote.hosts.agent_upload import command, upload
+
+
+@pytest.fixture
+def vm(tmp_path: Path) -> Iterator[Guarded]:
+    with guarded(tmp_path / "vm") as vm:
+        yield vm
+
+
+@pytest.fixture
+def here(vm: Guarded) -> Iterator[Here]:
+    """Jobs on it."""
+    with agent(**vm.environment) as one:
+        here = Here(Path(vm.workdir), one)
+        yield here
+        here.stop_all()
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., int]]:
+    """Starts a process that sleeps, with these words after its program; returns its pid."""
+    with ExitStack() as stack:
+
+        def start(*words: str, **environment: str) -> int:
+            argv = [sys.executable, "-c", "import time; time.sleep(600)", *words]
+            child = stack.enter_context(subprocess.Popen(argv, env=os.environ | environment))
+            stack.callback(child.kill)
+            return child.pid
+
+        yield start
+
+
+def test_an_idle_machine_is_powered_off(vm: Guarded) -> None:
+    assert vm.look()["did"] == NOTHING
+    vm.was_idle_for(29 * MINUTE)
+    assert vm.look()["did"] == NOTHING
+    assert not vm.is_off
+    vm.was_idle_for(MINUTE)
+    assert vm.look()["did"] == POWER_OFF
+    assert vm.is_off
+    assert guard_status(vm).last_stop is None  # it was asked for; nobody has seen it yet
+    (vm.folder / "boot_id").write_text("the-next-boot\n")
+    stopped = guard_status(vm).last_stop
+    assert stopped is not None
+    assert stopped.why.startswith("idle for 30 min")
+    assert stopped.t == pytest.approx(time.time(), abs=60)
+
+
+def test_a_power_off_that_does_not_come_is_an_error_and_no_stop(vm: Guarded) -> None:
+    """Something holds it up, as a program that refuses to end."""
+    vm.look()
+    vm.was_idle_for(HOUR)
+    assert vm.look()["did"] == POWER_OFF
+    assert guard_status(vm).error == ""
+    asked = json.loads(vm.file("last-stop.json").read_text())
+    vm.file("last-stop.json").write_text(json.dumps({**asked, "up_s": asked["up_s"] - 10 * MINUTE}))
+    state = guard_status(vm)
+    assert (state.error, state.last_stop) == ("it was asked to power off 10 min ago, and is still up", None)
+    assert vm.look()["did"] == POWER_OFF  # it is asked again each minute
+
+
+def test_a_running_job_and_its_queue_are_work_and_their_end_is_not(vm: Guarded, here: Here) -> None:
+    first = here.start(WAITS, "0", needs_gpu=True)
+    second = here.start(WAITS, "0", needs_gpu=True)
+    here.at_work(first)
+    vm.was_idle_for(HOUR)
+    seen = vm.look()
+    assert (seen["did"], seen["busy"][:2]) == (NOTHING, [f"job {first} is running", f"job {second} is queued"])
+    (here.workspace / "go").touch()
+    here.end_of(first)
+    here.end_of(second)
+    assert not [sign for sign in vm.look()["busy"] if "job" in sign]
+
+
+def test_a_set_up_is_work(vm: Guarded, here: Here) -> None:
+    job = here.start(WAITS, "0", verb="bootstrap")
+    here.at_work(job)
+    assert f"set-up {job} is running" in vm.look()["busy"]
+
+
+def test_a_queued_job_whose_supervisor_died_goes_on_by_the_guard_alone(vm: Guarded, here: Here) -> None:
+    first = here.start(WAITS, "0", needs_gpu=True)
+    here.at_work(first)
+    second = here.start("print('at last')", needs_gpu=True)
+    holders = [pid for pid in pids() if holds(pid, here.directory(second))]
+    for pid in holders:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, holders)))
+    (here.workspace / "go").touch()
+    vm.look()
+    wait_until((here.directory(second) / "exit.json").exists)
+    assert (here.directory(second) / "log").read_text() == "at last\n"
+
+
+def pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def holds(pid: int, directory: Path) -> bool:
+    """It has the lock of that job open: its supervisor."""
+    try:
+        files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return str(directory / "lock") in files
+
+
+def test_work_of_a_workspace_that_nobody_told_of_counts(vm: Guarded, running: Callable[..., int]) -> None:
+    vm.sees(running(T2V_JOB="20261125-101112-train-3f2a"), running(T2V_JOB="-"))
+    assert vm.look()["busy"] == ["job 20261125-101112-train-3f2a is running"]
+
+
+def test_an_engine_that_somebody_started_by_hand_counts(vm: Guarded, running: Callable[..., int]) -> None:
+    vm.sees(running("t2v_core"), running("something", "else"))
+    assert vm.look()["busy"] == ["an engine is running"]
+
+
+def test_a_transfer_counts_as_long_as_its_conversation_moves_bytes(vm: Guarded, running: Callable[..., int]) -> None:
+    marks = vm.folder / "home/.cache/t2v/busy"
+    marks.mkdir(parents=True, exist_ok=True)
+    live, dead = marks / str(running()), marks / "4194000"
+    live.touch()
+    dead.touch()
+    assert vm.look()["busy"] == ["a transfer, or a request, of a moment ago"]
+    assert not dead.exists()
+    an_hour_ago = time.time() - HOUR
+    os.utime(live, (an_hour_ago, an_hour_ago))
+    assert vm.look()["busy"] == []
+    os.utime(live, (an_hour_ago + 3 * HOUR, an_hour_ago + 3 * HOUR))  # the clock was set back meanwhile
+    assert vm.look()["busy"] == []
+
+
+def test_looking_on_keeps_nothing_alive_and_asking_for_something_does(vm: Guarded) -> None:
+    with agent(**vm.environment) as screen:
+        for verb in ("status", "gpu", "guard", "probe", "hello", "ls"):
+            screen.call(verb, timeout_s=60, workspace=vm.workdir)
+        assert vm.look()["busy"] == []
+        screen.call("keep", seconds=0)
+        assert vm.look()["busy"] == ["a transfer, or a request, of a moment ago"]
+
+
+@pytest.mark.parametrize(
+    ("percent", "busy", "unknown"),
+    [
+        ("97", ["GPU 0 is at 97 %"], []),
+        ("6", ["GPU 0 is at 6 %"], []),
+        ("5", [], []),
+        ("[N/A]", [], ["GPU 0 does not say how busy it is"]),
+        ("fails", [], ["nvidia-smi: Failed to initialize NVML: Driver/library version mismatch"]),
+    ],
+)
+def test_a_gpu_at_work_is_work_and_one_that_is_silent_is_unknown(
+    vm: Guarded, percent: str, busy: list[str], unknown: list[str]
+) -> None:
+    vm.gpu(percent)
+    seen = vm.look()
+    assert (seen["busy"], seen["unknown"]) == (busy, unknown)
+
+
+def test_a_machine_without_nvidia_smi_has_no_gpu_at_work(vm: Guarded) -> None:
+    (vm.folder / "bin/nvidia-smi").unlink()
+    vm.environment["PATH"] = str(vm.folder / "bin")
+    assert (vm.look()["busy"], vm.look()["unknown"]) == ([], [])
+
+
+def test_a_process_table_that_cannot_be_read_is_unknown(vm: Guarded) -> None:
+    vm.environment["T2V_PROC"] = "/nowhere"
+    vm.was_idle_for(10 * HOUR)
+    seen = vm.look()
+    assert seen["did"] == NOTHING
+    assert [sign.partition(":")[0] for sign in seen["unknown"]] == ["processes", "SSH sessions"]
+
+
+def test_the_cap_comes_although_a_job_runs_which_is_asked_to_end_before(vm: Guarded, here: Here) -> None:
+    job = here.start(WAITS, "0")
+    here.at_work(job)
+    rules, since = json.loads(vm.file("rules.json").read_text()), {"boot_id": "an-earlier-boot", "up_s": 9.0}
+    vm.file("rules.json").write_text(json.dumps({**rules, "since": since, "max_run_h": up_h() + 60 / HOUR}))
+    assert vm.look()["did"] == ASK_JOBS
+    assert (here.directory(job) / "stop").exists()
+    assert not vm.is_off
+    vm.file("rules.json").write_text(json.dumps({**rules, "since": since, "max_run_h": up_h()}))
+    assert vm.look()["did"] == POWER_OFF
+    assert vm.is_off
+
+
+def test_a_machine_that_may_not_power_itself_off_says_so(vm: Guarded) -> None:
+    vm.environment["T2V_POWER_OFF"] = "sh -c 'echo Interactive authentication required >&2; exit 1'"
+    vm.look()
+    vm.was_idle_for(HOUR)
+    assert vm.look()["did"] == POWER_OFF
+    state = guard_status(vm)
+    assert (state.error, state.last_stop) == ("it cannot power itself off: Interactive authentication required", None)
+
+
+def test_a_machine_that_is_nobody_s_cloud_is_never_powered_off(vm: Guarded) -> None:
+    """t2v.toml may say provider = "gcloud" of somebody's desk."""
+    del vm.environment["T2V_POWER_OFF"]
+    record = vm.folder / "off"
+    for name in ("sudo", "systemctl", "poweroff"):
+        vm.program(name, f"#!/bin/sh\ntouch {record}\n")
+    vm.look()
+    vm.was_idle_for(HOUR)
+    assert vm.look()["error"] == "it cannot power itself off: it is no machine of Google Cloud"
+    assert not vm.is_off
+    install_guard(vm, vm.settings, {})
+    assert not guard_status(vm).can_power_off
+
+
+def test_a_state_of_an_earlier_boot_is_none(vm: Guarded) -> None:
+    vm.look()
+    vm.was_idle_for(10 * HOUR)
+    keep(vm, HOUR)
+    (vm.folder / "boot_id").write_text("the-next-boot\n")
+    assert guard_status(vm).kept_until_t is None
+    assert vm.look()["did"] == NOTHING
+
+
+# SSH sessions, of a real sshd
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    server = Sshd(tmp_path / "sshd")
+    server.start()
+    yield server
+    server.kill()
+    lose_power(server.home)
+
+
+@pytest.fixture
+def ssh(sshd: Sshd) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Runs the system's own client, as somebody at a terminal would."""
+    with ExitStack() as stack:
+
+        def run(*arguments: str) -> subprocess.Popen[bytes]:
+            argv = [
+                needs("ssh"), "-F", "/dev/null",
+                "-p", str(sshd.port), "-i", str(sshd.client_key), "-o", "BatchMode=yes",
+                "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", *arguments,
+            ]  # fmt: skip
+            client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            stack.callback(client.wait)
+            stack.callback(client.kill)
+            return client
+
+        yield run
+
+
+def below(pid: int) -> list[int]:
+    """The processes that descend from one."""
+    parents = {}
+    for one in pids():
+        with suppress(OSError):
+            parents[one] = int(Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[1])
+    found, added = set(), {pid}
+    while added:
+        found |= added
+        added = {child for child, parent in parents.items() if parent in added} - found
+    return sorted(found)
+
+
+def says(client: subprocess.Popen[bytes], word: bytes) -> None:
+    assert client.stdout is not None
+    assert word in client.stdout.readline()
+
+
+def test_a_terminal_over_ssh_is_work_while_it_is_used_and_not_when_its_laptop_sleeps(
+    vm: Guarded, sshd: Sshd, ssh: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    client = ssh("-tt", "127.0.0.1", "tty; sleep 600")
+    assert client.stdout is not None
+    terminal = client.stdout.readline().decode().strip()
+    vm.sees(*(pid for session in sshd.sessions() for pid in below(session)))
+    used = vm.folder / "dev" / terminal.removeprefix("/dev/")
+    used.touch()
+    assert vm.look()["busy"] == [f"{sshd.user} is at work in {terminal.removeprefix('/dev/')} over SSH"]
+    an_hour_ago = time.time() - HOUR
+    os.utime(used, (an_hour_ago, an_hour_ago))
+    assert vm.look()["busy"] == []
+
+
+def test_a_command_over_ssh_is_work_as_long_as_it_runs(
+    vm: Guarded, sshd: Sshd, ssh: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    client = ssh("127.0.0.1", "echo begun; exec sleep 600")
+    says(client, b"begun")
+    vm.sees(*(pid for session in sshd.sessions() for pid in below(session)))
+    assert vm.look()["busy"] == [f"{sshd.user} runs a command over SSH"]
+
+
+@pytest.mark.parametrize(
+    ("title", "seen"),
+    [
+        ("sshd: me@pts/7", ["me is at work in pts/7 over SSH"]),
+        ("sshd-session: me@pts/3,pts/7", ["me is at work in pts/7 over SSH"]),
+        ("sshd: me@pts/3", []),
+        ("sshd: me@notty", []),
+        ("sshd: me [priv]", []),
+        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", []),
+        ("vim sshd: me@pts/7.txt", []),
+    ],
+)
+def test_sshd_s_titles_of_all_versions_are_read(vm: Guarded, title: str, seen: list[str]) -> None:
+    for name in ("pts/3", "pts/7"):
+        (vm.folder / "dev" / name).touch()
+    os.utime(vm.folder / "dev/pts/3", (0, 0))
+    (vm.folder / "proc/4190001").mkdir()
+    (vm.folder / "proc/4190001/cmdline").write_bytes(title.encode() + bytes(5))
+    assert vm.look()["busy"] == seen
+
+
+def test_a_connection_that_carries_only_conversations_with_the_agent_is_no_session(
+    vm: Guarded, sshd: Sshd, ssh: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    client = ssh("127.0.0.1", command(["serve"]))
+    says(client, b"need")
+    assert client.stdin is not None
+    client.stdin.write(upload())
+    client.stdin.flush()
+    says(client, b"agent")
+    (session,) = sshd.sessions()
+    titles = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(session)]
+    assert any(b"@notty" in title for title in titles)
+    vm.sees(*below(session))
+    assert vm.look()["busy"] == []

@@ -1,0 +1,571 @@
+"""A job outlives whoever started it, is one job however often it is asked for, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
+from support.house.needs import leave_out
+
+from remote.agent.units import RUN, SYSTEM, USER, unit_argv
+from remote.errors import JobNotFound, LinkLost, Refused
+from remote.hosts.agent_client import Agent
+
+Another = Callable[..., Here]
+
+# Three ways to get lost: a child that forks twice and calls setsid, the same without a trace in its environment, and
+# one that stays; all of them, and their parent, deaf to SIGINT and SIGTERM.
+DEAF = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def note(name):
+    with open(name + ".partial", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(name + ".partial", name)
+SLEEP = "import time\\nwhile True: time.sleep(600)"
+def stray(name, environment):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            note(name)
+            os.execve(sys.executable, [sys.executable, "-c", SLEEP], environment)
+        os._exit(0)
+    os.wait()
+stray("daemon", dict(os.environ))
+stray("nameless", {})
+if os.fork() == 0:
+    note("child")
+    time.sleep(600)
+note("main")
+print("at work", flush=True)
+time.sleep(600)
+"""
+
+# Notes when it has the GPU, as a line that begins and a line that ends.
+ON_GPU = """
+import sys, time
+def note(word):
+    with open("gpu", "a") as file:
+        file.write(word + " " + sys.argv[1] + "\\n")
+note("begin")
+time.sleep(0.2)
+note("end")
+"""
+
+# Engines: they report what they are told to, and end with a code.
+SAYS = """
+import json, pathlib, sys, time
+directory = pathlib.Path(sys.argv[-1])
+def say(**event):
+    with open(directory / "events.jsonl", "a") as file:
+        file.write(json.dumps({{"t": time.time(), **event}}) + "\\n")
+say(kind="stage", name="work")
+print("at work", flush=True)
+while not pathlib.Path("go").exists() and not (directory / "stop").exists():
+    time.sleep(0.01)
+say({event})
+sys.exit({code})
+"""
+DONE = SAYS.format(event="kind='done', seconds=1", code=0)
+ERROR = SAYS.format(event="kind='error', message='no clips', hint='make some', exit_code=2", code=2)
+STOPPED = SAYS.format(event="kind='error', message='stopped after step 3', hint='go on', exit_code=4", code=4)
+SILENT = SAYS.format(event="kind='step', step=1", code=0)
+# One that a signal reaches behind its last word, while its interpreter ends.
+KILLED_LATE = SAYS.partition("say({event})")[0] + "{words}\nimport os\nos.kill(os.getpid(), {number})\n"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Agent]:
+    with agent() as shared:
+        yield shared
+
+
+@pytest.fixture
+def here(tmp_path: Path, shared: Agent) -> Iterator[Here]:
+    """A workspace of the test's own; at its end nothing of its jobs is left."""
+    (tmp_path / "work").mkdir()
+    here = Here(tmp_path / "work", shared)
+    yield here
+    here.stop_all()
+
+
+@pytest.fixture
+def another(here: Here) -> Iterator[Callable[..., Here]]:
+    """Makes further agents on the same workspace."""
+    with ExitStack() as stack:
+        yield lambda **environment: Here(here.workspace, stack.enter_context(agent(**environment)))
+
+
+def go(here: Here) -> None:
+    (here.workspace / "go").touch()
+
+
+# It outlives its client
+
+
+def close_pipe(here: Here) -> None:
+    here.agent.close()
+
+
+def kill_server(here: Here) -> None:
+    channel: Any = here.agent.channel
+    os.killpg(channel.process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("leave", [close_pipe, kill_server])
+def test_a_started_job_outlives_its_client_and_keeps_its_exit_code(
+    here: Here, another: Another, leave: Callable[[Here], None]
+) -> None:
+    first = another()
+    job = first.start(WAITS, "42")
+    first.at_work(job)
+    leave(first)
+    assert (here.row(job)["state"], here.row(job)["supervised"]) == ("running", True)
+    go(here)
+    row = here.end_of(job)
+    assert (row["state"], row["code"], row["signal"]) == ("failed", 42, None)
+    assert row["reason"] == "it ended with code 42 and no word why; its log ends: at work"
+    written = json.loads((here.directory(job) / "exit.json").read_text())
+    assert written.keys() == {"code", "signal", "reason", "hint", "ended", "is_preempted"}
+
+
+def test_a_job_is_its_own_session_without_terminal_and_its_supervisor_is_nobody_s_child(here: Here) -> None:
+    job = here.start(WAITS, "0")
+    here.at_work(job)
+    state = here.state(job)
+    stat = Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()
+    assert (int(stat[2]), int(stat[3]), stat[4]) == (state["pid"], state["pid"], "0")
+    supervisor = Path(f"/proc/{state['supervisor']}/stat").read_text().rpartition(")")[2].split()
+    channel: Any = here.agent.channel
+    assert int(stat[1]) == state["supervisor"]
+    assert int(supervisor[1]) not in (channel.process.pid, os.getpid())
+    assert int(supervisor[3]) != channel.process.pid
+
+
+def test_a_signal_is_told_from_an_exit_code(here: Here) -> None:
+    job = here.start(WAITS, "0")
+    here.at_work(job)
+    os.kill(here.state(job)["pid"], signal.SIGSEGV)
+    row = here.end_of(job)
+    assert (row["state"], row["code"], row["signal"]) == ("failed", 1, "SIGSEGV")
+    assert row["reason"] == "it was ended by SIGSEGV"
+
+
+def test_somebody_s_sigkill_is_not_taken_for_a_lack_of_memory(here: Here) -> None:
+    job = here.start(WAITS, "0")
+    here.at_work(job)
+    os.kill(here.state(job)["pid"], signal.SIGKILL)
+    row = here.end_of(job)
+    assert (row["signal"], row["reason"]) == ("SIGKILL", "it was killed (SIGKILL)")
+    assert "counted no kill for want of memory" in row["hint"]
+
+
+def test_a_lack_of_memory_is_told_from_somebody_s_sigkill(another: Another) -> None:
+    group = memory_group(f"t2v-test-{os.getpid()}", limit_bytes=80_000_000)
+    try:
+        crowded = another()
+        channel: Any = crowded.agent.channel
+        (group / "cgroup.procs").write_text(str(channel.process.pid))
+        row = crowded.end_of(crowded.start("x = bytearray(400_000_000)"))
+        assert (row["signal"], row["reason"]) == ("SIGKILL", "memory ran out: the system killed it (SIGKILL)")
+        assert row["hint"] == "try a smaller batch, size or model"
+        crowded.agent.close()
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text().strip())
+        group.rmdir()
+
+
+def memory_group(name: str, limit_bytes: int) -> Path:
+    """A group of processes that may use so much memory; skips where this user cannot make one."""
+    top = Path("/sys/fs/cgroup")
+    for parent, limit in ((top / "memory", "memory.limit_in_bytes"), (top, "memory.max")):
+        with suppress(OSError):
+            if (parent / "cgroup.procs").exists():
+                (parent / name).mkdir()
+                (parent / name / limit).write_text(str(limit_bytes))
+                return parent / name
+    return leave_out("cgroup")
+
+
+def test_a_program_that_cannot_run_is_told_with_its_name(here: Here) -> None:
+    job = here.call("start", verb="test", argv=["/no/such/program"])["job"]
+    row = here.end_of(job)
+    assert (row["code"], row["reason"]) == (127, "cannot start /no/such/program: No such file or directory")
+    with pytest.raises(JobNotFound, match="there is no Python /no/such/python on this host"):
+        here.call("start", verb="train", python=["/no/such/python"])
+
+
+# The engine's word counts
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "code", "reason"),
+    [
+        (DONE, "succeeded", 0, "done"),
+        (ERROR, "failed", 2, "no clips"),
+        (STOPPED, "stopped", 4, "stopped after step 3"),
+        (SILENT, "failed", 1, "it ended with code 0 and no word why; its log ends: at work"),
+    ],
+    ids=["done", "error", "stopped", "silent"],
+)
+def test_an_engine_is_judged_by_its_events_as_well(
+    here: Here, program: str, state: str, code: int, reason: str
+) -> None:
+    job = here.start_engine(program)
+    assert here.wait_for(job, "running")["last_event"]["name"] == "work"
+    go(here)
+    row = here.end_of(job)
+    assert (row["state"], row["code"], row["reason"]) == (state, code, reason)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    ("words", "state", "code", "reason"),
+    [
+        ("say(kind='done', seconds=1)", "succeeded", 0, "done"),
+        ("say(kind='error', message='no clips', hint='', exit_code=2)", "failed", 2, "no clips"),
+        ("say(kind='error', message='no clips', exit_code=2); say(kind='step', step=1)", "failed", 1, ""),
+    ],
+    ids=["done", "error", "an earlier attempt's error"],
+)
+def test_a_signal_after_the_last_word_changes_nothing(
+    here: Here, number: signal.Signals, words: str, state: str, code: int, reason: str
+) -> None:
+    job = here.start_engine(KILLED_LATE.format(words=words, number=int(number)))
+    go(here)
+    row = here.end_of(job)
+    killed = {signal.SIGKILL: "it was killed (SIGKILL)"}.get(number, f"it was ended by {number.name}")
+    assert (row["state"], row["code"], row["reason"]) == (state, code, reason or killed)
+
+
+def test_a_job_on_a_preempted_machine_says_so(here: Here) -> None:
+    job = here.start_engine(STOPPED)
+    here.wait_for(job, "running")
+    (here.directory(job) / "preempted").touch()
+    go(here)
+    row = here.end_of(job)
+    assert (row["state"], row["reason"]) == ("preempted", "the machine was preempted; stopped after step 3")
+
+
+# One press, one job
+
+
+def test_eight_racing_starts_with_one_key_are_one_job(another: Another) -> None:
+    agents = [another() for _ in range(8)]
+    answers: list[dict[str, Any]] = []
+    barrier = threading.Barrier(len(agents))
+
+    def press(here: Here) -> None:
+        barrier.wait()
+        argv = [sys.executable, "-c", "import os; os.open('ran', os.O_CREAT | os.O_EXCL)"]
+        answers.append(here.call("start", verb="test", argv=argv, key="pressed once"))
+
+    threads = [threading.Thread(target=press, args=(here,)) for here in agents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer["job"] for answer in answers}) == 1
+    assert sorted(answer["is_new"] for answer in answers) == [False] * 7 + [True]
+    assert agents[0].end_of(answers[0]["job"])["code"] == 0
+    assert len(agents[0].call("status")["jobs"]) == 1
+    again = agents[1].call("start", verb="test", argv=["other"], key="pressed once")
+    assert again == {"job": answers[0]["job"], "is_new": False, "state": "succeeded"}
+
+
+def test_a_start_that_was_cut_off_goes_on_as_the_same_job(here: Here) -> None:
+    """As a server leaves it that was killed between writing down the key and writing down the job."""
+    job = here.start("print(1)", key="cut")
+    here.end_of(job)
+    state = here.state(job)
+    wait_until(lambda: not is_alive(state["supervisor"]))
+    for file in here.directory(job).iterdir():
+        file.unlink()
+    assert here.start("print(2)", key="cut") == job
+    assert here.end_of(job)["code"] == 0
+    assert (here.directory(job) / "log").read_text() == "2\n"
+
+
+def test_a_job_is_started_once_however_many_supervisors_are_sent(here: Here, another: Another) -> None:
+    job = here.start("open('ran', 'a').write('x'); import time; time.sleep(1)")
+    for other in [another() for _ in range(3)]:
+        for _ in range(5):
+            other.call("status")
+    assert here.end_of(job)["code"] == 0
+    assert (here.workspace / "ran").read_text() == "x"
+
+
+# The queue
+
+
+def test_jobs_on_the_gpu_run_one_at_a_time_in_the_order_they_came(here: Here) -> None:
+    go_first = here.start(WAITS, "0", needs_gpu=True)
+    jobs = [here.start(ON_GPU, str(number), needs_gpu=True) for number in range(3)]
+    beside = here.start("print('needs none')")
+    assert here.end_of(beside)["state"] == "succeeded"
+    rows = {row["job"]: row for row in here.call("status")["jobs"]}
+    assert [rows[job]["state"] for job in jobs] == ["queued"] * 3
+    assert [rows[job]["place_in_queue"] for job in (go_first, *jobs)] == [None, 1, 2, 3]
+    assert not (here.workspace / "gpu").exists()
+    go(here)
+    assert [here.end_of(job)["state"] for job in jobs] == ["succeeded"] * 3
+    expected = [f"{word} {number}" for number in range(3) for word in ("begin", "end")]
+    assert (here.workspace / "gpu").read_text().splitlines() == expected
+
+
+def test_a_job_whose_folder_somebody_removes_does_not_keep_its_supervisor(here: Here) -> None:
+    job = here.start(WAITS, "0")
+    here.at_work(job)
+    state = here.state(job)
+    shutil.rmtree(here.directory(job))
+    os.kill(state["pid"], signal.SIGKILL)
+    began = time.monotonic()
+    wait_until(lambda: not is_alive(state["supervisor"]))
+    assert time.monotonic() - began < 30  # a full disk is waited for, a minute; a folder is not
+
+
+def test_after_waits_for_success_and_ends_without_it(here: Here) -> None:
+    first = here.start(WAITS, "0")
+    then = here.start("open('then', 'w')", after=first)
+    failing = here.start(WAITS, "3")
+    never = here.start("open('never', 'w')", after=failing)
+    assert (here.row(then)["state"], here.row(never)["state"]) == ("queued", "queued")
+    go(here)
+    assert here.end_of(then)["state"] == "succeeded"
+    row = here.end_of(never)
+    assert (row["state"], row["reason"]) == ("stopped", f"not started: job {failing} did not succeed (failed)")
+    assert not (here.workspace / "never").exists()
+    with pytest.raises(JobNotFound, match="no job 'nobody' to wait for"):
+        here.start("pass", after="nobody")
+
+
+def test_a_queued_job_can_be_stopped_and_lets_the_next_one_pass(here: Here) -> None:
+    first = here.start(WAITS, "0", needs_gpu=True)
+    second = here.start(ON_GPU, "second", needs_gpu=True)
+    third = here.start(ON_GPU, "third", needs_gpu=True)
+    assert here.call("stop", job=second, grace_s=30)["how"] == "stop file"
+    assert here.end_of(second)["reason"] == "stopped before it began"
+    go(here)
+    assert here.end_of(third)["state"] == here.end_of(first)["state"] == "succeeded"
+    assert "second" not in (here.workspace / "gpu").read_text()
+
+
+# Stop leaves nothing
+
+
+def test_stop_leaves_nothing_of_a_job_that_hides_and_is_deaf(here: Here) -> None:
+    job = here.start(DEAF)
+    here.at_work(job)
+    names = ("main", "child", "daemon", "nameless")
+    wait_until(lambda: all((here.workspace / name).exists() for name in names))
+    pids = [int((here.workspace / name).read_text()) for name in names]
+    assert all(is_alive(pid) for pid in pids)
+    answer = here.call("stop", job=job, grace_s=0.3)
+    assert (answer["state"], answer["left"], answer["gpu_left"], answer["how"]) == ("stopped", [], [], "SIGKILL")
+    assert [pid for pid in pids if is_alive(pid)] == []
+    row = here.row(job)
+    assert (row["code"], row["signal"], row["reason"]) == (4, "SIGKILL", "stopped: ended by SIGKILL")
+
+
+def test_strays_of_a_job_that_ended_by_itself_are_ended_too(here: Here) -> None:
+    job = here.start(DEAF.replace("time.sleep(600)\n", "time.sleep(0)\n").replace("IGN", "DFL"))
+    assert here.end_of(job)["code"] == 0
+    assert [pid for name in ("daemon", "nameless") if is_alive(pid := int((here.workspace / name).read_text()))] == []
+
+
+def test_an_engine_that_listens_is_asked_by_the_file_alone(here: Here) -> None:
+    job = here.start_engine(STOPPED)
+    here.wait_for(job, "running")
+    answer = here.call("stop", job=job, grace_s=30)
+    assert (answer["state"], answer["how"], answer["left"]) == ("stopped", "stop file", [])
+    assert here.row(job)["reason"] == "stopped after step 3"
+    assert here.call("stop", job=job)["how"] == "had ended"
+    with pytest.raises(Refused, match=r"has ended already \(stopped\)"):
+        here.call("request", job=job, what="save")
+
+
+def test_a_stop_is_carried_through_when_the_link_is_lost_meanwhile(here: Here, another: Another) -> None:
+    first = another()
+    job = first.start_engine(
+        SAYS.format(event="kind='step'", code=0).replace('.exists() and not (directory / "stop")', "")
+    )
+    first.wait_for(job, "running")
+    asking = threading.Thread(target=ask_stop, args=(first, job))
+    asking.start()
+    wait_until((first.directory(job) / "stop").exists)
+    kill_server(first)
+    asking.join()
+    assert here.end_of(job)["state"] == "stopped"
+
+
+def ask_stop(here: Here, job: str) -> None:
+    with pytest.raises(LinkLost):
+        here.call("stop", job=job, grace_s=1)
+
+
+def test_requests_are_files_and_resume_takes_pause_away(here: Here) -> None:
+    job = here.start(WAITS, "0")
+    here.at_work(job)
+    for what in ("save", "pause"):
+        here.call("request", job=job, what=what)
+        assert (here.directory(job) / what).exists()
+    here.call("request", job=job, what="resume")
+    assert not (here.directory(job) / "pause").exists()
+    with pytest.raises(Refused, match="'dance' is none of stop, save, pause, resume"):
+        here.call("request", job=job, what="dance")
+
+
+# When the supervisor, or the machine, goes down
+
+
+def kill_supervisor(here: Here, job: str) -> int:
+    supervisor = int(here.state(job)["supervisor"])
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: not is_alive(supervisor))
+    return supervisor
+
+
+@pytest.mark.parametrize(("program", "state", "reason"), [
+    (DONE, "succeeded", "done"),
+    (ERROR, "failed", "no clips"),
+    (SILENT, "lost", "its processes are gone and left no word how they ended"),
+], ids=["done", "error", "silent"])  # fmt: skip
+def test_a_killed_supervisor_is_replaced_and_the_job_s_end_is_known_from_its_events(
+    here: Here, program: str, state: str, reason: str
+) -> None:
+    job = here.start_engine(program)
+    here.wait_for(job, "running")
+    killed = kill_supervisor(here, job)
+    row = here.row(job)
+    assert (row["state"], row["supervised"]) == ("running", True)
+    wait_until(lambda: here.state(job)["supervisor"] != killed)
+    go(here)
+    row = here.end_of(job)
+    assert (row["state"], row["reason"], row["supervised"]) == (state, reason, False)
+
+
+def test_stop_also_ends_a_job_whose_supervisor_was_killed(here: Here) -> None:
+    job = here.start(DEAF)
+    here.at_work(job)
+    kill_supervisor(here, job)
+    answer = here.call("stop", job=job, grace_s=0.2)
+    assert (answer["state"], answer["left"]) == ("stopped", [])
+    assert not is_alive(int((here.workspace / "daemon").read_text()))
+    kill(int((here.workspace / "nameless").read_text()))  # of which only that supervisor knew whose it is
+
+
+def test_what_ended_unseen_is_settled_by_its_events(here: Here) -> None:
+    job = here.start_engine(DONE)
+    here.wait_for(job, "running")
+    os.kill(here.state(job)["supervisor"], signal.SIGKILL)
+    go(here)
+    wait_until(lambda: not is_alive(here.state(job)["pid"]))
+    row = here.end_of(job)
+    assert (row["state"], row["code"]) == ("succeeded", 0)
+    assert (here.directory(job) / "exit.json").exists()
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_after_a_restart_of_the_machine_the_job_is_lost_and_the_queue_goes_on(
+    here: Here, another: Another, tmp_path: Path
+) -> None:
+    running = here.start(WAITS, "0", needs_gpu=True)
+    queued = here.start(ON_GPU, "queued", needs_gpu=True)
+    here.at_work(running)
+    wait_until(lambda: supervisors(tmp_path / "work") != [])
+    for pid in [*supervisors(tmp_path / "work"), here.state(running)["pid"]]:
+        kill(pid)
+    (tmp_path / "boot_id").write_text("another boot\n")
+    after = another(T2V_BOOT_ID_FILE=str(tmp_path / "boot_id"))
+    row = after.row(running)
+    assert (row["state"], row["code"], row["reason"]) == ("lost", None, "the machine restarted while it ran")
+    after.call("status")
+    assert after.end_of(queued)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("other", [{"boot_id": "an earlier boot"}, {"start_ticks": 1}], ids=["boot", "start"])
+def test_a_number_that_is_another_process_s_by_now_is_left_alone(here: Here, other: dict[str, Any]) -> None:
+    job = here.start("pass")
+    here.end_of(job)
+    wait_until(lambda: not supervisors(here.workspace))  # after its last word it looks at the guard
+    victim = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        ticks = int(Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        state = here.state(job) | {"pid": victim.pid, "start_ticks": ticks} | other
+        (here.directory(job) / "state.json").write_text(json.dumps(state))
+        (here.directory(job) / "exit.json").unlink()
+        assert here.row(job)["state"] == "lost"
+        assert here.call("stop", job=job, grace_s=0)["left"] == []
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def supervisors(workspace: Path) -> list[int]:
+    """Processes that hold a job's lock open."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and any(
+                str(link.readlink()).startswith(str(workspace)) and link.readlink().name == "lock"
+                for link in (entry / "fd").iterdir()
+            ):
+                found.append(int(entry.name))
+    return found
+
+
+# As a unit of the system
+
+
+def test_where_no_unit_can_be_made_the_supervisor_is_a_process(another: Another, tmp_path: Path) -> None:
+    """sudo is a stand-in that refuses; tests/remote/machine/test_machine_jobs.py has the real one, and real units."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sudo").write_text('#!/bin/sh\n[ "$3" = --version ]\n')
+    (tmp_path / "bin/sudo").chmod(0o755)
+    here = another(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", T2V_SYSTEMD_MARK=str(tmp_path))
+    job = here.start("print('in a process')")
+    assert here.end_of(job)["state"] == "succeeded"
+    assert (here.directory(job) / "log").read_text() == "in a process\n"
+    assert here.call("probe")["systemd"] is True
+
+
+def test_a_unit_is_begun_by_exactly_this_command(tmp_path: Path) -> None:
+    argv = unit_argv(tmp_path, SYSTEM, "t2v-job")
+    program = Path(__file__).parents[3] / "remote/agent"
+    assert argv[:-1] == [
+        "sudo", "-n", "systemd-run", f"--uid={os.getuid()}", f"--gid={os.getgid()}", "--unit=t2v-job", "--collect",
+        "--quiet", "-p", "KillMode=process", "-p", "TimeoutStopSec=60", "-p", "OOMPolicy=continue",
+        "-p", "StandardOutput=null", "--setenv=T2V_JOB=-",
+        "--", sys.executable, "-I", "-S", "-X", "utf8", "-c", RUN, str(program), "supervise",
+    ]  # fmt: skip
+    assert json.loads(bytes.fromhex(argv[-1])) == {"directory": str(tmp_path)}
+    assert unit_argv(tmp_path, USER, "t2v-job")[:3] == ["systemd-run", "--user", "--unit=t2v-job"]
+
+
+def test_the_clock_set_back_does_not_change_the_order(here: Here) -> None:
+    first = here.start(WAITS, "0", needs_gpu=True)
+    lock = here.workspace / "jobs/.lock"
+    lock.write_text(f"{time.time() + 3600:.6f}\n")  # as if the clock had been an hour ahead until now
+    jobs = [here.start(ON_GPU, str(number), needs_gpu=True) for number in range(2)]
+    times = [here.row(job)["queued_t"] for job in (first, *jobs)]
+    assert times == sorted(times)
+    assert len(set(times)) == 3
+    assert times[1] > time.time() + 3000

@@ -1,0 +1,366 @@
+"""Processes of a simulated machine: each is a thread that runs only while it holds the machine, so all is repeatable.
+
+Whoever sleeps or waits hands the machine on; time passes only when everybody does. A process is killed by an exception
+at its next call of the system, before that call does anything: so it ends between any two things that it does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+INIT = 1
+close = os.close  # before anybody takes its place
+LOOKED_AT_EVERY = 80
+MOST_CALLS = 300_000
+# One that polls and finds nothing changed looks again later and later, by at most this part of how long it has polled.
+LATENESS = 0.25
+
+
+class Killed(BaseException):
+    """Ends a process without anything more that it does."""
+
+
+class Exited(BaseException):
+    """Ends a process by its own will."""
+
+
+class Livelock(Exception):
+    """Somebody does the same for ever without time passing."""
+
+
+def baton() -> Any:
+    """Whoever acquires it goes on when another releases it."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+class Worker:
+    """A thread that carries one task after the other: to begin one costs more than most tasks."""
+
+    idle: ClassVar[list[Worker]] = []
+    threads: ClassVar[set[int]] = set()
+
+    def __init__(self) -> None:
+        self.baton = baton()
+        self.task: Task | None = None
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        self.threads.add(threading.get_ident())
+        while True:
+            self.baton.acquire()
+            task = self.task
+            assert task is not None
+            task.body()
+            self.task, task.worker = None, None
+            Worker.idle.append(self)
+            task.resumer.release()
+
+
+@dataclass(eq=False)
+class Task:
+    """A thread of a process. wake: when it goes on; is_ready: or before that, once this is true"""
+
+    process: Process
+    work: Callable[[], object]
+    wake: float
+    order: int
+    worker: Worker | None = None
+    is_ready: Callable[[], bool] | None = None
+    resumer: Any = None
+    naps: float = 0.0
+    polled_from: float = 0.0
+    polled_at: int = -1
+    is_over: bool = False
+
+    def body(self) -> None:
+        process, kernel = self.process, self.process.kernel
+        try:
+            if process.ended is None:
+                self.work()
+            if self is process.main:
+                kernel.end(process, 0)
+        except Killed:
+            pass
+        except Exited as exited:
+            kernel.end(process, int(exited.args[0]) << 8)
+        except SystemExit as asked:
+            kernel.end(process, (asked.code if isinstance(asked.code, int) else 0) << 8)
+        except Exception as error:  # noqa: BLE001 - told by whoever runs the schedule
+            kernel.crashes.append((process.name, error))
+            if self is process.main:
+                kernel.end(process, 1 << 8)
+        finally:
+            self.is_over = True
+            kernel.tasks.remove(self)
+
+
+@dataclass(eq=False)
+class Process:
+    kernel: Kernel
+    pid: int
+    parent: int
+    name: str
+    environment: dict[str, str]
+    argv: list[str]
+    group: int = 0
+    session: int = 0
+    main: Task | None = None
+    ended: int | None = None  # as os.waitpid has it
+    is_subreaper: bool = False
+    handlers: dict[int, Any] = field(default_factory=dict)
+    pending: list[int] = field(default_factory=list)
+    files: set[int] = field(default_factory=set)
+    pipes: set[int] = field(default_factory=set)
+    begun_at: float = 0.0
+    dies_in: int | None = None  # calls of the system from now
+    said: list[Any] = field(default_factory=list)
+
+
+class Kernel:
+    """now: seconds since the machine was made; wall_offset: what the wall clock is ahead of that"""
+
+    def __init__(self, table: Path) -> None:
+        self.table = table
+        self.now, self.wall_offset, self.booted, self.boots = 0.0, 1_800_000_000.0, 0.0, 0
+        self.tasks: list[Task] = []
+        self.processes: dict[int, Process] = {}
+        self.zombies: list[Process] = []
+        self.current: Task | None = None
+        self.until, self.changes, self.calls, self.order, self.next_pid = 0.0, 0, 0, 0, 300
+        self.crashes: list[tuple[str, Exception]] = []
+        self.home, self.turns, self.thread_at_home = baton(), 0, threading.get_ident()
+        self.on_turn: Callable[[], None] = lambda: None
+        self.call_s: Callable[[], float] = lambda: 0.0005
+        self.on_end: Callable[[Process], None] = lambda _: None
+        self.cut_in: int | None = None
+        self.cut: Callable[[], None] = lambda: None
+
+    # Processes
+
+    def begin(
+        self, name: str, work: Callable[[], object], *, parent: int = INIT, environment: dict[str, str], argv: list[str]
+    ) -> Process:
+        self.next_pid += 1
+        one = Process(self, self.next_pid, parent, name, environment, argv, begun_at=self.now)
+        above = self.processes.get(parent)
+        one.group, one.session = (above.group, above.session) if above else (one.pid, one.pid)
+        self.processes[one.pid] = one
+        one.main = self.thread(one, work)
+        self.show(one)
+        self.changed()
+        return one
+
+    def thread(self, process: Process, work: Callable[[], object], after_s: float = 0.0) -> Task:
+        self.order += 1
+        task = Task(process, work, self.now + after_s, self.order)
+        self.tasks.append(task)
+        return task
+
+    def show(self, one: Process) -> None:
+        """Its lines of /proc. Start times are unique, since the numbers of an earlier boot come again."""
+        folder = self.table / str(one.pid)
+        fields = ["S", one.parent, one.group, one.session, 0, *[0] * 14, 1000 * self.boots + one.pid]
+        environment = "\0".join(f"{name}={value}" for name, value in one.environment.items())
+        with self.outside():
+            folder.mkdir(exist_ok=True)
+            (folder / "stat").write_text(f"{one.pid} (python) {' '.join(map(str, fields))}\n")
+            (folder / "environ").write_bytes(environment.encode() + b"\0")
+            (folder / "cmdline").write_bytes("\0".join(one.argv).encode() + b"\0")
+
+    def asks(self) -> bool:
+        """Whether it is the machine that asks the system for something, and not the test or a thread beside it."""
+        me = threading.get_ident()
+        return self.current is not None and (me in Worker.threads or me == self.thread_at_home)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """While inside, the real system is meant."""
+        before, self.current = self.current, None
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def end(self, process: Process, status: int) -> None:
+        """Take it out of the table; its threads end where they stand, and its children fall to another."""
+        if process.ended is not None:
+            return
+        process.ended = status
+        with self.outside():
+            for name in ("stat", "environ", "cmdline"):
+                (self.table / str(process.pid) / name).unlink(missing_ok=True)
+            (self.table / str(process.pid)).rmdir()
+        del self.processes[process.pid]
+        for task in [one for one in self.tasks if one.process is process and one is not self.current]:
+            self.finish(task)
+        for descriptor in process.files:
+            close(descriptor)
+        process.files.clear()
+        process.pipes.clear()
+        self.hand_on_children(process)
+        if process.parent in self.processes:
+            self.zombies.append(process)
+            self.send(process.parent, signal.SIGCHLD)
+        self.changed()
+        self.on_end(process)
+
+    def finish(self, task: Task) -> None:
+        """Let a thread of a process that has ended run out of what it is in."""
+        if task.worker is None:
+            task.is_over = True
+            self.tasks.remove(task)
+            return
+        here, self.current = self.current, task
+        lock = here.worker.baton if here is not None and here.worker is not None else self.home
+        task.resumer = lock
+        task.worker.baton.release()
+        lock.acquire()
+        self.current = here
+
+    def hand_on_children(self, process: Process) -> None:
+        self.zombies = [one for one in self.zombies if one.parent != process.pid]
+        above = self.processes.get(process.parent)
+        while above is not None and not above.is_subreaper:
+            above = self.processes.get(above.parent)
+        for child in self.processes.values():
+            if child.parent == process.pid:
+                child.parent = above.pid if above is not None else INIT
+                self.show(child)
+
+    def send(self, pid: int, number: int) -> None:
+        """Raises ProcessLookupError."""
+        one = self.processes.get(pid)
+        if one is None:
+            raise ProcessLookupError(3, "no such process")
+        handler = one.handlers.get(number, signal.SIG_DFL)
+        is_ignored = handler == signal.SIG_IGN and number != signal.SIGKILL
+        if is_ignored or (number == signal.SIGCHLD and not callable(handler)):
+            return
+        if callable(handler) and number != signal.SIGKILL:
+            one.pending.append(number)
+            self.changed()
+            return
+        self.end(one, int(number))
+        if self.current is not None and self.current.process is one:
+            raise Killed
+
+    # Time
+
+    def run(self, seconds: float, is_enough: Callable[[], bool] | None = None) -> None:
+        """Let everybody run for so long, or until `is_enough`. From outside of the machine."""
+        self.until = self.now + seconds
+        while not (is_enough is not None and is_enough()):
+            task = self.next_task()
+            if task is None or self.wake_of(task) > self.until:
+                self.now = max(self.now, self.until)
+                return
+            self.now = max(self.now, self.wake_of(task))
+            self.go_on(task)
+            self.turns += 1
+            if self.turns % LOOKED_AT_EVERY == 0:
+                self.on_turn()
+            if self.crashes and isinstance(self.crashes[-1][1], Livelock):
+                return
+
+    def next_task(self) -> Task | None:
+        return min(self.tasks, key=lambda one: (self.wake_of(one), one.order), default=None)
+
+    def wake_of(self, task: Task) -> float:
+        is_called = bool(task.process.pending) and task is task.process.main and task.is_ready is not None
+        return self.now if is_called or (task.is_ready is not None and task.is_ready()) else task.wake
+
+    def go_on(self, task: Task) -> None:
+        if task.worker is None:
+            task.worker = Worker.idle.pop() if Worker.idle else Worker()
+            task.worker.task = task
+        task.resumer, self.current = self.home, task
+        task.worker.baton.release()
+        self.home.acquire()
+        self.current = None
+
+    def wait(self, wake: float, is_ready: Callable[[], bool] | None = None) -> None:
+        """In a task: hand the machine on until `wake`, or until `is_ready`."""
+        task = self.current
+        assert task is not None
+        assert task.worker is not None
+        if task.process.ended is not None:
+            raise Killed
+        self.order += 1
+        task.wake, task.is_ready, task.order = wake, is_ready, self.order
+        if not (self.next_task() is task and wake <= self.until and is_ready is None):
+            task.resumer.release()
+            task.worker.baton.acquire()
+        else:
+            self.now = max(self.now, wake)
+        task.is_ready = None
+        if task.process.ended is not None:
+            raise Killed
+        self.hear(task)
+
+    def hear(self, task: Task) -> None:
+        """Signals that came are answered, as Python does, by the first thread."""
+        while task is task.process.main and task.process.pending:
+            number = task.process.pending.pop(0)
+            handler = task.process.handlers.get(number)
+            if callable(handler):
+                handler(number, None)
+
+    def wait_until(self, is_ready: Callable[[], bool], timeout_s: float = math.inf) -> bool:
+        """False when it took longer."""
+        deadline = self.now + timeout_s
+        while not is_ready():
+            if self.now >= deadline:
+                return False
+            self.wait(deadline, is_ready)
+        return True
+
+    def sleep(self, seconds: float) -> None:
+        task = self.current
+        assert task is not None
+        if seconds >= 1:
+            self.wait(self.now + seconds)
+            return
+        if task.polled_at != self.changes:
+            task.polled_from, task.polled_at = self.now, self.changes
+        seen, later = self.changes, self.now + max(seconds, LATENESS * (self.now - task.polled_from))
+        self.wait(self.now + seconds)
+        if self.changes == seen and later > self.now:
+            self.wait(later, lambda: self.changes != seen)
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def call(self, *, is_change: bool = True) -> None:
+        """A call of the system begins: it takes a moment, in which others may run, and may be the process's last."""
+        task = self.current
+        assert task is not None
+        process = task.process
+        if process.ended is not None:
+            raise Killed
+        self.calls += 1
+        if self.calls > MOST_CALLS:
+            raise Livelock(f"more than {MOST_CALLS} calls of the system, at last by {process.name}")
+        if self.cut_in is not None:
+            self.cut_in -= 1
+            if self.cut_in <= 0:
+                self.cut_in = None
+                self.cut()
+                raise Killed
+        if process.dies_in is not None:
+            process.dies_in -= 1
+            if process.dies_in <= 0:
+                self.end(process, int(signal.SIGKILL))
+                raise Killed
+        self.wait(self.now + self.call_s())
+        if is_change:
+            self.changed()

@@ -1,0 +1,1 @@
+"""Small models, checkpoints and data sets, and the engine run on them."""

@@ -1,0 +1,1 @@
+"""Inputs that nobody should believe: files, names, values, answers of a host."""

@@ -1,0 +1,55 @@
+"""What tests have left behind: processes that outlive them, and files in the folder for temporary ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PATIENCE_S = 20.0
+# Made once a test process, and gone with it: the small data set, and what torch makes; and what a t2v that a test
+# kills, and a torchrun, leave for the system's own cleaning.
+KEPT = ("t2v-training-set-", "torchinductor_", "torchelastic_", "t2v-release-")
+
+
+def processes_of(base: Path) -> dict[int, str]:
+    """Command lines of the living processes, by pid, that have the folder in argument, environment or as their own.
+
+    Not this process, nor what it has started itself and still looks after: those end with it.
+    """
+    mark, found = os.fsencode(base), {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (entry / "cmdline").read_bytes()
+            state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+            is_ours = mark in command or mark in (entry / "environ").read_bytes() or entry_is_in(entry, base)
+            if is_ours and state not in (b"Z", b"X") and os.getpid() not in (int(entry.name), int(parent)):
+                said = " ".join(command.decode(errors="replace").replace("\0", " ").split())
+                found[int(entry.name)] = (said if len(said) < 200 else f"{said[:60]} … {said[-140:]}") + _at(entry)
+    return found
+
+
+def _at(entry: Path) -> str:
+    """What it waits for and what it has open, since it is gone by the time somebody looks."""
+    try:
+        files = {str(link.readlink()) for link in (entry / "fd").iterdir()}
+        return f" (in {(entry / 'wchan').read_text()}, with {', '.join(sorted(files))})"
+    except OSError as error:  # another user's
+        return f" ({error.strerror})"
+
+
+def entry_is_in(entry: Path, base: Path) -> bool:
+    return (entry / "cwd").readlink().is_relative_to(base)
+
+
+def outlived(base: Path) -> dict[int, str]:
+    """Those that have not ended by themselves within a moment; ends them, so that they trouble nobody else."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (left := processes_of(base)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in left:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    return left

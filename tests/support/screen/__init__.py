@@ -1,0 +1,1 @@
+"""Terminals and browsers driven by a test, and what they show."""

@@ -1,0 +1,79 @@
+"""A list of thousands: only rows in sight are made, and a screen that was seen before comes back as it should look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+from support.screen.in_terminal import eventually, on_screen
+from test_result_flows import Watched
+from textual.app import App, ComposeResult
+
+from t2v_core.workspace import Workspace
+from t2v_tui.theme import LIGHT
+from t2v_tui.widgets.lists import ListTable
+from t2v_tui.workers.services import Services
+
+ROWS, HEIGHT = 1000, 20
+
+
+class OneList(App[None]):
+    def compose(self) -> ComposeResult:
+        yield ListTable((("row", 8), ("age", None)))
+
+    def show(self, age: str) -> list[int]:
+        """Returns which rows are made, also those that are made later."""
+        made: list[int] = []
+
+        def cells(number: int) -> tuple[Text, ...]:
+            made.append(number)
+            return Text(f"row {number}"), Text(age)
+
+        self.query_one(ListTable).show_items({str(number): number for number in range(ROWS)}, cells)
+        return made
+
+    def ages(self) -> set[str]:
+        """Those that stand on the terminal."""
+        table = self.query_one(ListTable)
+        top = round(table.scroll_y)
+        return {str(table.get_row_at(row)[1]) for row in range(top, min(ROWS, top + table.size.height - 1))}
+
+
+@on_screen
+async def test_only_rows_in_sight_are_made_and_the_others_when_they_come_into_it() -> None:
+    app = OneList()
+    async with app.run_test(size=(40, HEIGHT)) as pilot:
+        assert len(app.show("1 s")) == ROWS
+        await pilot.pause()
+        for keys, first in (([], 0), (["G"], ROWS - HEIGHT), (["g"], 0), (["j"] * 30, 1), (["ctrl+d"], 20)):
+            made = app.show("2 s" if not keys else f"{keys[0]} s")
+            await pilot.press(*keys)
+            await pilot.pause()
+            assert len(made) <= 2 * HEIGHT + len(keys)
+            assert max(made) >= first
+            assert len(app.ages()) == 1, app.ages()
+
+
+@on_screen
+async def test_a_theme_that_changed_while_a_screen_was_away_is_its_own_too(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    app = Watched(workspace, services=Services(workspace), first="jobs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await eventually(pilot, lambda: app.current_mode == "jobs")
+        before = app.screen.styles.background
+        await pilot.press("3")
+        await eventually(pilot, lambda: app.current_mode == "videos")
+        app.theme = LIGHT.name
+        await pilot.pause()
+        await pilot.press("7")
+        await eventually(pilot, lambda: app.current_mode == "jobs")
+        colours = colours_of(app)
+        app.refresh_css()
+        assert app.screen.styles.background != before
+        assert colours == colours_of(app)
+
+
+def colours_of(app: App[Any]) -> list[tuple[object, ...]]:
+    widgets = app.screen.query("*")
+    return [(str(one), one.styles.color, one.styles.background, one.rich_style) for one in widgets]
