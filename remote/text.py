@@ -7,6 +7,7 @@ import unicodedata
 
 # What gcloud says on stderr: before each error of its own, and of who it is.
 GCLOUDS_OWN = re.compile(r"^ERROR: (\([\w.-]+\) )?")
+LOG_IN = "gcloud auth login"
 NOT_LOGGED_IN = re.compile(r"gcloud auth login|reauthentication|active account|valid credentials", re.IGNORECASE)
 
 

@@ -19,9 +19,8 @@ from remote.errors import (
     VmNotFound,
     VmRefused,
 )
-from remote.text import GCLOUDS_OWN
+from remote.text import GCLOUDS_OWN, LOG_IN
 
-LOG_IN = "gcloud auth login"
 LOG_IN_APPLICATION = "gcloud auth application-default login"
 QUOTA_PAGE = "ask for more at console.cloud.google.com/iam-admin/quotas"
 LATER = "it is Google's to mend; try again in a minute"

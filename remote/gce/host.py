@@ -10,15 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remote.errors import AuthFailed, HostKeyChanged, HostOff, HostUnreachable, LoginImpossible
+from remote.errors import AuthFailed, HostKeyChanged, HostUnreachable, LoginImpossible
 from remote.gce.login import Login, gcloud_key, let_in, login_to
 from remote.gce.vm import Vm
-from remote.gce.vm_state import VmState
 from remote.hosts.known_hosts import KnownHosts, fingerprint
 from remote.hosts.settings import HostSettings
-from remote.hosts.ssh import SSHHost
 from remote.hosts.ssh_config import ClientConfig, Credentials, filled, plain_tokens, unasked
 from remote.hosts.ssh_socket import Route, by_command, jump_through
+from remote.power.host import MachineHost
 from t2v_core.workspace import expanded
 
 if TYPE_CHECKING:
@@ -29,31 +28,16 @@ SSH_PORT = 22
 LET_IN_TIMEOUT_S, LET_IN_PAUSE_S = 60.0, 1.0
 
 
-class GceHost(SSHHost):
-    """Implements `Host`. Its connections begin with a look at the VM: HostOff when it does not run, CloudError."""
+class GceHost(MachineHost):
+    """Implements `Host`; its machine is the VM."""
+
+    let_it_power_off = "sudo usermod -aG google-sudoers {user}"
+    keys_by = "by compute.ID"
+    vm: Vm
 
     def __init__(self, name: str, settings: HostSettings, vm: Vm, *, known_hosts: KnownHosts | None = None) -> None:
-        super().__init__(name, settings, known_hosts=known_hosts)
-        self.vm = vm
-        self._state: VmState | None = None
+        super().__init__(name, settings, vm, known_hosts=known_hosts)
         self._login: Login | None = None
-
-    def look(self) -> VmState:
-        """Ask how the VM stands now. Raises HostOff, CloudError."""
-        self._state = state = self.vm.state()
-        if not state.is_running:
-            raise HostOff(f"{self.vm.name} is {state.status}", f"t2v vm start --host {self.name}")
-        return state
-
-    @property
-    def state(self) -> VmState:
-        """Return how the VM stood when it was seen last; look at it if it never was."""
-        return self._state or self.look()
-
-    @property
-    def has_seen_it_run(self) -> bool:
-        """Tell whether it ran when it was looked at last."""
-        return self._state is not None and self._state.is_running
 
     @property
     def route(self) -> Route:
@@ -64,21 +48,15 @@ class GceHost(SSHHost):
         port = self.settings.port or SSH_PORT
         if self.settings.iap:
             return Route(self.vm.name, port, iap_tunnel(self.vm, port))
-        host = self._address()
+        host = self.address
         if self.settings.proxy_command:
             config = replace(self.config, host=host, port=port, user=self.user)
             return by_command(Route(host, port), filled(self.settings.proxy_command, plain_tokens(config)))
         return Route(host, port, jump_through(self.settings.jump, host, port) if self.settings.jump else ())
 
-    def _address(self) -> str:
-        if self.settings.address not in ("", self.name):
-            return self.settings.address
-        if self.settings.jump and self.state.internal_address:
-            return self.state.internal_address
-        if self.state.address is None:
-            hint = f"add iap = true to [host.{self.name}], or an address that can be reached from here"
-            raise HostUnreachable(f"{self.vm.name} has no external address", hint)
-        return self.state.address
+    def _without_address(self) -> HostUnreachable:
+        hint = f"add iap = true to [host.{self.name}], or an address that can be reached from here"
+        return HostUnreachable(f"{self.vm.name} has no external address", hint)
 
     @property
     def key_name(self) -> str:
@@ -119,11 +97,10 @@ class GceHost(SSHHost):
             self.known_hosts.pin(name, keys)
         return bool(keys)
 
-    def _new_link(self) -> Link:
-        self.look()
+    def _link_of_running(self) -> Link:
         self.pin()
         try:
-            return super()._new_link()
+            return super()._link_of_running()
         except HostKeyChanged as error:
             raise self._judged(error) from error
         except LoginImpossible:  # so nothing is written into the VM's metadata, and nothing waited for
@@ -143,7 +120,7 @@ class GceHost(SSHHost):
         deadline = time.monotonic() + LET_IN_TIMEOUT_S
         while True:
             try:
-                return super()._new_link()
+                return super()._link_of_running()
             except AuthFailed as error:
                 if isinstance(error, LoginImpossible) or time.monotonic() > deadline:
                     raise

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from remote.errors import AuthFailed, CannotStart, CloudError, LoginExpired
-from remote.gce.errors import LOG_IN
 from remote.gce.gcloud_config import gcloud_says
 from remote.gce.vm import Vm
 from remote.hosts.answers import misfit
-from remote.text import GCLOUDS_OWN, NOT_LOGGED_IN
+from remote.text import GCLOUDS_OWN, LOG_IN, NOT_LOGGED_IN
 from t2v_core.disk.plain_json import table
 from t2v_core.errors import AskedWrongly
 

@@ -1,38 +1,17 @@
-"""Which VM is meant: the hosts of t2v.toml that are VMs, and where gcloud's own configuration fills in."""
+"""Which VM a section of t2v.toml means, where gcloud's own configuration fills in, and which others there are."""
 
 from __future__ import annotations
 
-import difflib
 import os
+from collections.abc import Iterator, Mapping
 
 from remote.gce.client import ComputeClient
 from remote.gce.gcloud_config import gcloud_says
+from remote.gce.list import list_vms
 from remote.gce.vm import Vm
-from remote.gce.vm_state import last_word
-from remote.hosts.settings import HostSettings, read_hosts
+from remote.gce.vm_state import VmState, last_word
+from remote.hosts.settings import HostSettings
 from t2v_core.errors import AskedWrongly
-from t2v_core.workspace import Workspace
-
-
-def vm_hosts(workspace: Workspace) -> dict[str, HostSettings]:
-    """Return the hosts of t2v.toml that are VMs."""
-    return {name: one for name, one in read_hosts(workspace).items() if one.provider == "gcloud"}
-
-
-def vm_named(name: str, workspace: Workspace, *, client: ComputeClient | None = None) -> Vm:
-    """Return the VM of a `[host.NAME]` with provider = "gcloud".
-
-    Raises AskedWrongly when t2v.toml does not say enough.
-    """
-    hosts = read_hosts(workspace)
-    if name not in hosts:
-        near = difflib.get_close_matches(name, hosts, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f'add to t2v.toml: [host.{name}] and provider = "gcloud"'
-        raise AskedWrongly(f"{workspace.settings_file} has no host '{name}'", hint)
-    if hosts[name].provider != "gcloud":
-        hint = f'add provider = "gcloud" to [host.{name}] if it is one'
-        raise AskedWrongly(f"t2v.toml does not say that {name} is a VM of Google Cloud", hint)
-    return vm_of(name, hosts[name], client=client)
 
 
 def vm_of(name: str, settings: HostSettings, *, client: ComputeClient | None = None) -> Vm:
@@ -53,3 +32,11 @@ def project_of(settings: HostSettings | None, hint: str) -> str:
             "nothing says which Google Cloud project is meant", f"{hint}, or: gcloud config set project NAME"
         )
     return project
+
+
+def vms_of(hosts: Mapping[str, HostSettings]) -> Iterator[tuple[str, VmState]]:
+    """Yield (host or "", VM) for every VM of the projects of these hosts, else of gcloud's own. Raises CloudError."""
+    named = {(one.project, one.zone, one.name): host for host, one in ((n, vm_of(n, s)) for n, s in hosts.items())}
+    for project in sorted({project for project, _, _ in named}) or [project_of(None, "name it")]:
+        for one in list_vms(project):
+            yield named.get((one.project, one.zone, one.name), ""), one

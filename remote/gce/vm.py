@@ -17,6 +17,7 @@ from remote.gce.client import ComputeClient, compute
 from remote.gce.errors import error_of_operation, may_pass
 from remote.gce.list import what_is_near
 from remote.gce.vm_state import ON_THE_WAY_DOWN, ON_THE_WAY_UP, SUSPENDED, VmState, host_keys_in, items_of, vm_state
+from remote.power.machine import Tell, tell_nobody
 from remote.steps import Status, StepState
 
 STEP = "VM"
@@ -28,25 +29,24 @@ LOOKS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 STOCKOUT_PAUSES_S = (10.0, 20.0, 40.0, 60.0)
 METADATA_ATTEMPTS = 5
 
-Tell = Callable[[StepState | VmState], None]
-
-
-def _to_nobody(_: StepState | VmState) -> None:
-    """For whoever only wants the result."""
-
 
 class Vm:
-    """One VM by name. Any thread may ask; nothing is held but the helper process, which all share.
-
-    is_start_asked: a start was asked of the cloud, as far as is known it has not failed, and it cannot be taken back
+    """Implements `Machine`. Any thread may ask; nothing is held but the helper process, which all share.
 
     Every method raises CloudError or one of its kinds: LoginExpired, Forbidden, VmNotFound, CloudUnreachable, …
     """
+
+    provider, has_own_limit = "Google Cloud", True
 
     def __init__(self, name: str, project: str, zone: str, *, client: ComputeClient | None = None) -> None:
         self.name, self.project, self.zone = name, project, zone
         self.client = client or compute()
         self.is_start_asked = False
+
+    @property
+    def where(self) -> str:
+        """Return its name, zone and project."""
+        return f"VM {self.name} in {self.zone}, project {self.project}"
 
     def state(self) -> VmState:
         """Return how it stands now. One round trip."""
@@ -67,7 +67,7 @@ class Vm:
         return self._ask(verb, request_id=str(uuid.uuid4()), **parameters)
 
     def start(
-        self, *, tell: Tell = _to_nobody, patience_s: float | None = None, left: threading.Event | None = None
+        self, *, tell: Tell = tell_nobody, patience_s: float | None = None, left: threading.Event | None = None
     ) -> VmState:
         """Bring it up, whatever it does just now, and return as soon as the API calls it RUNNING.
 
@@ -133,7 +133,7 @@ class Vm:
                 return state
             time.sleep(LOOKS_S[1])
 
-    def stop(self, *, tell: Tell = _to_nobody) -> VmState:
+    def stop(self, *, tell: Tell = tell_nobody) -> VmState:
         """Take it down, and return when the API says that it is off; only then has it stopped."""
         deadline = time.monotonic() + STOP_TIMEOUT_S
         state = self.state()

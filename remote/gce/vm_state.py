@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from remote.errors import CloudError
+from remote.power.state import MachineState, Power
 
 RUNNING = "RUNNING"
 # TERMINATED is Compute Engine's word for a VM that is stopped and can be started again.
@@ -17,51 +18,34 @@ STOPPED = ("TERMINATED", "STOPPED")
 SUSPENDED = "SUSPENDED"
 ON_THE_WAY_UP = ("PENDING", "PROVISIONING", "STAGING", "REPAIRING")
 ON_THE_WAY_DOWN = ("PENDING_STOP", "STOPPING", "SUSPENDING")
+POWERS = {
+    RUNNING: Power.RUNNING, **dict.fromkeys(STOPPED, Power.STOPPED), **dict.fromkeys(ON_THE_WAY_UP, Power.STARTING),
+    **dict.fromkeys(ON_THE_WAY_DOWN, Power.STOPPING),
+}  # fmt: skip
 # Those that gcloud takes from guest attributes as well.
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
 
 
-@dataclass(frozen=True)
-class VmState:
-    """One VM at one moment.
+@dataclass(frozen=True, kw_only=True)
+class VmState(MachineState):
+    """One VM at one moment."""
 
-    id:           of the machine, not of its name: one that is made anew has another
-    status:       as the API says it, also one that this t2v does not know
-    address:      its external one; None without, and while it is off
-    gpus:         (type, count), as nvidia-tesla-a100
-    disks_gb:     of all its disks together
-    *_t:          Unix times in seconds; None when the API does not say
-    max_run_s:    after so long it is stopped whatever it does; None without that limit
-    termination_t: when that will be
-    seen_t:       when this was asked, by the clock here
-    """
-
-    name: str
     project: str
-    zone: str
-    id: str
-    status: str
-    machine_type: str
-    seen_t: float
-    address: str | None = None
-    internal_address: str | None = None
-    gpus: tuple[tuple[str, int], ...] = ()
-    is_spot: bool = False
-    disks_gb: float = 0.0
-    last_start_t: float | None = None
-    last_stop_t: float | None = None
-    max_run_s: float | None = None
-    termination_t: float | None = None
 
     @property
-    def is_running(self) -> bool:
-        """Tell whether it runs by the API; whether its SSH server answers yet is another question."""
-        return self.status == RUNNING
+    def power(self) -> Power:
+        """Return what its status means; UNKNOWN for one that is none of ours, and for a suspended VM."""
+        return POWERS.get(self.status, Power.UNKNOWN)
 
     @property
-    def is_stopped(self) -> bool:
-        """Tell whether it is off, and its machine and GPUs cost nothing."""
-        return self.status in STOPPED
+    def is_startable(self) -> bool:
+        """Tell whether a start makes sense of it: a suspended one is resumed."""
+        return super().is_startable or self.status == SUSPENDED
+
+    @property
+    def where(self) -> str:
+        """Return zone and project as well."""
+        return f"{self.place}, project {self.project}"
 
     @property
     def key_name(self) -> str:

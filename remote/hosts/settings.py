@@ -62,6 +62,11 @@ class HostSettings(BaseModel):
         return value
 
     @property
+    def is_switched(self) -> bool:
+        """Tell whether t2v switches the machine on and off."""
+        return self.provider != "ssh"
+
+    @property
     def engine_python(self) -> str:
         """Return the Python there that has the engine: `python` of the settings, else the one in `workdir`."""
         return self.python or f"{self.workdir}/{ENGINE_PYTHON}"
@@ -95,6 +100,11 @@ def _in_words(file: Path, name: str, wrong: Any) -> tuple[str, str]:
         f"{file}: [host.{name}] {key} = {wrong['input']!r}: {message}",
         HostSettings.model_fields[key].description or "",
     )
+
+
+def switched_hosts(workspace: Workspace) -> dict[str, HostSettings]:
+    """Return the hosts of t2v.toml whose machines t2v switches on and off. Raises AskedWrongly as `read_hosts` does."""
+    return {name: one for name, one in read_hosts(workspace).items() if one.is_switched}
 
 
 def settings_of(name: str, workspace: Workspace) -> HostSettings:

@@ -20,7 +20,7 @@ from remote.hosts.known_hosts import Keys, fingerprint
 from remote.hosts.logging_in import MEND, LoggingIn
 from remote.hosts.ssh_config import Credentials
 from remote.hosts.ssh_socket import Route, Way, dial
-from remote.text import NOT_LOGGED_IN
+from remote.text import LOG_IN, NOT_LOGGED_IN
 
 # What it says of a socket that was closed under it would stand on the terminal; we say it in our own words.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -188,7 +188,7 @@ class Link:
         if not (said := self._way.last_word):
             return error
         program = self.route.program
-        hint = "gcloud auth login" if NOT_LOGGED_IN.search(said) else f"by hand: {self.route.by_hand}"
+        hint = LOG_IN if NOT_LOGGED_IN.search(said) else f"by hand: {self.route.by_hand}"
         return HostUnreachable(f"{program} does not get to {self.route}: {said}", hint)
 
     @property

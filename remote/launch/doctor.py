@@ -24,8 +24,6 @@ from remote.errors import (
     NotReady,
     RemoteError,
 )
-from remote.gce.host import GceHost
-from remote.gce.vm_state import ON_THE_WAY_DOWN, ON_THE_WAY_UP, SUSPENDED, VmState
 from remote.guard import GuardState, guard_status
 from remote.hosts.agent_client import Agent
 from remote.hosts.host import Host, agent_on
@@ -34,6 +32,8 @@ from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.launch.launch import MAY_LINGER
 from remote.launch.preflight import look
+from remote.power.host import MachineHost, switched
+from remote.power.state import MachineState
 from remote.setup.bootstrap import INSTALL_BYTES, Steps
 from remote.setup.old_data import command, in_words, old_data
 from remote.setup.release import Release, current_release
@@ -79,8 +79,8 @@ def examine_host(host: Host, workspace: Workspace, spec: DoctorSpec, release: Re
         yield from _as_seen(steps, there)
     if not isinstance(there, dict):
         yield _data(host, workspace, spec, release)
-    if isinstance(host, GceHost):
-        yield _guard(host)
+    if (machine := switched(host)) is not None:
+        yield _guard(machine)
 
 
 def settings_for_there(workspace: Workspace) -> dict[str, str]:
@@ -99,8 +99,8 @@ def settings_for_there(workspace: Workspace) -> dict[str, str]:
 
 def _way(host: Host) -> Iterator[Check]:
     """From the cloud's word to a login."""
-    if isinstance(host, GceHost):
-        yield from _vm(host)
+    if (machine := switched(host)) is not None:
+        yield from _vm(machine)
     if not isinstance(host, SSHHost):
         return
     began = time.monotonic()
@@ -126,22 +126,21 @@ def _way(host: Host) -> Iterator[Check]:
         yield odd("ssh config", host.config.trouble, "sudo apt install openssh-client")
 
 
-def _vm(host: GceHost) -> Iterator[Check]:
+def _vm(host: MachineHost) -> Iterator[Check]:
     try:
         state = host.vm.state()
     except RemoteError as error:
         yield _failed("VM", error)
         raise
     if not state.is_running:
-        sentence = f"{host.vm.name} in {state.zone} is {state.status}, so nothing in it can be looked at"
+        sentence = f"{state.place} is {state.status}, so nothing in it can be looked at"
         yield bad("VM", sentence, _start_line(host, state))
         raise HostOff(sentence, _start_line(host, state))
-    yield good("VM", f"{host.vm.name} in {state.zone} is {state.status}, {state.machine_type}")
+    yield good("VM", f"{state.place} is {state.status}, {state.machine_type}")
 
 
-def _start_line(host: GceHost, state: VmState) -> str:
-    is_known = state.is_stopped or state.status in (*ON_THE_WAY_UP, *ON_THE_WAY_DOWN, SUSPENDED)
-    return f"t2v vm {'start' if is_known else 'status'} --host {host.name}"
+def _start_line(host: MachineHost, state: MachineState) -> str:
+    return f"t2v vm {'start' if state.is_startable else 'status'} --host {host.name}"
 
 
 def _failed(name: str, error: RemoteError) -> Check:
@@ -259,7 +258,7 @@ def _data(host: Host, workspace: Workspace, asked: DoctorSpec, release: Release)
     return good("data", f"{data} has what training reads")
 
 
-def _guard(host: GceHost) -> Check:
+def _guard(host: MachineHost) -> Check:
     """What stops it when it is forgotten."""
     line = f"t2v vm start --host {host.name}"  # of one that runs it only sees to the guard
     try:
@@ -271,7 +270,7 @@ def _guard(host: GceHost) -> Check:
     if not guard.is_alive:
         return bad("guard", "it does not look any more, so it does not stop by itself", line)
     if not guard.can_power_off:
-        return bad("guard", "it may not switch the VM off", f"there: sudo usermod -aG google-sudoers {host.user}")
+        return bad("guard", "it may not switch the VM off", f"there: {host.let_it_power_off.format(user=host.user)}")
     return _how_it_stands(guard)
 
 

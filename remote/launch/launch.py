@@ -11,12 +11,12 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 from remote.errors import NotReady, RemoteError
-from remote.gce.host import GceHost
-from remote.gce.start import guarded, ssh_up, vm_up
 from remote.hosts.host import Host
 from remote.hosts.settings import LOCAL
 from remote.jobs.client import HostJobs, RemoteJob
 from remote.launch.preflight import Standing, look
+from remote.power.host import switched
+from remote.power.start import guarded, ssh_up, vm_up
 from remote.setup.old_data import command, in_words
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
@@ -69,11 +69,11 @@ class Launch:
         yield from self._launched(release if self.host.is_managed else None)
 
     def _reached(self) -> Iterator[StepState]:
-        if not isinstance(self.host, GceHost):
+        if (host := switched(self.host)) is None:
             return
-        yield from vm_up(self.host, self.workspace, self.left)
-        yield from ssh_up(self.host)
-        yield from guarded(self.host, self.workspace)  # at once: what comes takes minutes, may fail, and may be left
+        yield from vm_up(host, self.workspace, self.left)
+        yield from ssh_up(host)
+        yield from guarded(host, self.workspace)  # at once: what comes takes minutes, may fail, and may be left
 
     def _looked(self, release: Release) -> Generator[StepState, None, Standing]:
         try:

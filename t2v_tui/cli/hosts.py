@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from remote.errors import HostKeyRefused
-from remote.host_factory import host_named
+from remote.host_factory import host_named, switched_host
 from remote.hosts.known_hosts import KnownHosts, fingerprint, known_hosts_file
 from remote.hosts.settings import HostSettings, read_hosts
 from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
 
@@ -37,7 +38,7 @@ def list_hosts(ctx: typer.Context) -> int:
     """
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
-    rows = [_row(name, settings) for name, settings in read_hosts(workspace).items()]
+    rows = [_row(name, settings, workspace) for name, settings in read_hosts(workspace).items()]
     if common.as_json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -51,10 +52,10 @@ def list_hosts(ctx: typer.Context) -> int:
     return 0
 
 
-def _row(name: str, settings: HostSettings) -> dict[str, Any]:
+def _row(name: str, settings: HostSettings, workspace: Workspace) -> dict[str, Any]:
     """What is wrong with one host is said beside it, and the others are listed all the same."""
     try:
-        return _vm_row(name, settings) if settings.provider == "gcloud" else _ssh_row(name, settings)
+        return _vm_row(name, settings, workspace) if settings.is_switched else _ssh_row(name, settings)
     except EngineError as error:
         trouble = f"{name}: {error.message}" + (f"; {error.hint}" if error.hint else "")
         return {"host": name, "route": "?", "user": settings.user or "", "pinned": [], "trouble": trouble}
@@ -69,15 +70,12 @@ def _ssh_row(name: str, settings: HostSettings) -> dict[str, Any]:
     return row | ({"trouble": trouble} if trouble else {})
 
 
-def _vm_row(name: str, settings: HostSettings) -> dict[str, Any]:
-    """Without asking the cloud, so the id that its keys are pinned under is not known."""
-    from remote.gce.settings import vm_of
-
-    vm = vm_of(name, settings)
-    known = KnownHosts(known_hosts_file())
-    pinned = [fingerprint(key) for key in known.pinned(settings.key_name)] if settings.key_name else ["by compute.ID"]
-    route = f"VM {vm.name} in {vm.zone}, project {vm.project}"
-    return {"host": name, "route": route, "user": settings.user or "", "pinned": pinned}
+def _vm_row(name: str, settings: HostSettings, workspace: Workspace) -> dict[str, Any]:
+    """Without asking its provider, so what its keys are pinned under may not be known."""
+    host = switched_host(name, workspace)
+    known, key_name = KnownHosts(known_hosts_file()), host.known_key_name
+    pinned = [host.keys_by] if key_name is None else [fingerprint(key) for key in known.pinned(key_name)]
+    return {"host": name, "route": host.vm.where, "user": settings.user or "", "pinned": pinned}
 
 
 def trust(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from remote.jobs.job_row import JobRow
+from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_tui.store.events import (
     GuardHeard,
@@ -39,7 +40,6 @@ from t2v_tui.store.state import (
     LaunchPhase,
     LaunchView,
     LinkView,
-    Power,
     Reach,
     RunView,
     State,

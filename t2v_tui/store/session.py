@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from remote.power.state import Power
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
@@ -14,7 +15,7 @@ from t2v_core.disk.typed import require_types
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui.store.cost_view import CostView
-from t2v_tui.store.state import GuardView, HostKind, HostView, JobKey, LinkView, Power, Reach, State, VmView
+from t2v_tui.store.state import GuardView, HostKind, HostView, JobKey, LinkView, Reach, State, VmView
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from remote.jobs.job_row import JobRow
+from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_tui.store.cost_view import CostView
 
@@ -35,16 +36,6 @@ class Reach(StrEnum):
     ASKING = "asking"
     UP = "up"
     LOST = "lost"
-
-
-class Power(StrEnum):
-    """Of a VM, by the provider's word; unknown: it was never asked, or this host has no provider."""
-
-    UNKNOWN = "unknown"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
 
 
 class HostKind(StrEnum):

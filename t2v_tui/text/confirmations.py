@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from t2v_tui.store.state import HostKind, JobKey, Power, State
+from remote.power.state import Power
+from t2v_tui.store.state import HostKind, JobKey, State
 from t2v_tui.text.format import duration, job_in_words, usd
 from t2v_tui.text.headline import truth
 

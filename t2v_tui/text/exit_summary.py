@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 
-from t2v_tui.store.state import HostKind, HostView, JobView, LaunchPhase, Power, Reach, State
+from remote.power.state import Power
+from t2v_tui.store.state import HostKind, HostView, JobView, LaunchPhase, Reach, State
 from t2v_tui.text.format import JOB_GLYPHS, job_in_words, usd
 from t2v_tui.text.headline import stops_in, truth
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from t2v_tui.store.state import HostView, Power
+from remote.power.state import Power
+from t2v_tui.store.state import HostView
 from t2v_tui.text.format import ago, gb
 from t2v_tui.text.headline import is_off, truth
 from t2v_tui.text.unreachable import asked, is_lost, waits

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_tui.store.events import LaunchBegun, LaunchClosed, LaunchLeft, LaunchTurned
-from t2v_tui.store.state import HostKind, HostView, LaunchPhase, LaunchView, Power, State
+from t2v_tui.store.state import HostKind, HostView, LaunchPhase, LaunchView, State
 from t2v_tui.text.estimate import gpu_in_table
 from t2v_tui.text.format import usd
 from t2v_tui.workers.estimate import Estimating

@@ -1,4 +1,4 @@
-"""Who starts, stops and bills a machine: Google Compute Engine, or the demo's stand-in for it. Every call blocks."""
+"""Who starts, stops and bills a machine: a provider of remote's, or the demo's stand-in for one. Every call blocks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from remote.steps import StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.store.cost_view import CostView
 from t2v_tui.store.events import VmHeard
-from t2v_tui.store.state import GuardView, Power, VmView
+from t2v_tui.store.state import GuardView, VmView
 
 if TYPE_CHECKING:
     from remote.cost.meter import Meter
-    from remote.gce.vm_state import VmState
     from remote.guard import GuardState
     from remote.hosts.host import Host
+    from remote.power.state import MachineState
 
 TellStep = Callable[[StepState], None]
 
@@ -42,24 +42,11 @@ class Provider(Protocol):
         """Let it run on for so long although it is idle; 0 lets go of it."""
 
 
-def power_of(vm: VmState) -> Power:
-    """Return its power by the provider's word; UNKNOWN for a status that is none of ours."""
-    from remote.gce.vm_state import ON_THE_WAY_DOWN, ON_THE_WAY_UP
-
-    if vm.is_running:
-        return Power.RUNNING
-    if vm.is_stopped:
-        return Power.STOPPED
-    if vm.status in ON_THE_WAY_UP:
-        return Power.STARTING
-    return Power.STOPPING if vm.status in ON_THE_WAY_DOWN else Power.UNKNOWN
-
-
-def vm_view(vm: VmState, *, is_simulated: bool = False) -> VmView:
+def vm_view(vm: MachineState, *, is_simulated: bool = False) -> VmView:
     """Return the VM as the screens show it; `started_t` is None while it does not run."""
     gpus = ", ".join(f"{count} × {kind.removeprefix('nvidia-')}" for kind, count in vm.gpus)
     started_t = vm.last_start_t if vm.is_running else None
-    return VmView(power_of(vm), vm.seen_t, started_t, vm.machine_type, vm.zone, is_simulated, gpus=gpus)
+    return VmView(vm.power, vm.seen_t, started_t, vm.machine_type, vm.zone, is_simulated, gpus=gpus)
 
 
 def cost_view(meter: Meter, up_usd_per_hour: float, at_t: float) -> CostView:
@@ -70,20 +57,19 @@ def cost_view(meter: Meter, up_usd_per_hour: float, at_t: float) -> CostView:
     )  # fmt: skip
 
 
-class GoogleVm:
-    """Implements `Provider` with remote's own parts."""
+class SwitchedVm:
+    """Implements `Provider` with remote's own parts, whoever the provider is."""
 
     def __init__(self, name: str, workspace: Workspace) -> None:
         from remote.cost.meter import HostCost
-        from remote.gce.settings import vm_hosts, vm_named
+        from remote.host_factory import switched_host
 
         self.name, self.workspace = name, workspace
-        self.vm = vm_named(name, workspace)
-        self.settings = vm_hosts(workspace)[name]
-        self.cost = HostCost.of(workspace, name, self.settings)
+        host = switched_host(name, workspace)
+        self.vm, self.cost = host.vm, HostCost.of(workspace, name, host.settings)
 
     def look(self) -> VmHeard:
-        """Ask the cloud how it stands and what it costs; without a price the cost is None and `problem` says why."""
+        """Ask how it stands and what it costs; without a price the cost is None and `problem` says why."""
         from remote.cost.meter import PriceUnknown
 
         state = self.vm.state()
@@ -98,13 +84,13 @@ class GoogleVm:
     def start(self, tell: TellStep, left: threading.Event) -> None:
         """Start it as `t2v vm start` does. Raises StartLeft once `left` is set.
 
-        It comes with the cloud's own limit on it, a guard in it, and what a preemption ended goes on.
+        It comes with the provider's own limit on it, a guard in it, and what a preemption ended goes on.
         """
         from remote.errors import StartLeft
-        from remote.gce.host import GceHost
-        from remote.gce.start import guarded, resumed, ssh_up, vm_up
+        from remote.host_factory import switched_host
+        from remote.power.start import guarded, resumed, ssh_up, vm_up
 
-        with closing(GceHost(self.name, self.settings, self.vm)) as host:
+        with closing(switched_host(self.name, self.workspace)) as host:
             for steps in (
                 vm_up(host, self.workspace, left),
                 ssh_up(host),
@@ -117,7 +103,7 @@ class GoogleVm:
                         raise StartLeft(f"nobody waits for {self.name} any more")
 
     def stop(self) -> None:
-        """Take it down; returns when the cloud says that it is off."""
+        """Take it down; returns when its provider says that it is off."""
         self.vm.stop()
 
     def guard(self, host: Host) -> GuardView | None:

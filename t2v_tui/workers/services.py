@@ -47,8 +47,7 @@ class Services:
 
         views = [self.here()]
         for name, one in read_hosts(self.workspace).items():
-            is_vm = one.provider == "gcloud"
-            kind, vm = (HostKind.VM, VmView(zone=one.zone or "")) if is_vm else (HostKind.SSH, None)
+            kind, vm = (HostKind.VM, VmView(zone=one.zone or "")) if one.is_switched else (HostKind.SSH, None)
             views.append(HostView(name, kind, one.address or name, one.workdir, vm=vm))
         return tuple(views)
 
@@ -126,23 +125,23 @@ class Services:
 
     def provider(self, name: str) -> Provider | None:
         """Return who starts and stops that host; None for one that is not ours to stop. Raises AskedWrongly."""
-        from remote.gce.settings import vm_hosts
+        from remote.hosts.settings import switched_hosts
 
-        if name not in self._providers and name in vm_hosts(self.workspace):
-            from t2v_tui.workers.providers import GoogleVm
+        if name not in self._providers and name in switched_hosts(self.workspace):
+            from t2v_tui.workers.providers import SwitchedVm
 
-            self._providers[name] = GoogleVm(name, self.workspace)
+            self._providers[name] = SwitchedVm(name, self.workspace)
         return self._providers.get(name)
 
     def left_vm(self, name: str) -> StepState | None:
         """Say what becomes of a VM when somebody leaves the start of work on it; None where nobody is paid for one."""
-        from remote.gce.host import GceHost
-        from remote.gce.start import left_vm
+        from remote.power.host import switched
+        from remote.power.start import left_vm
 
         if self.folder_of(name) is not None or self.provider(name) is None:
             return None
-        host = self.jobs(name).host
-        return left_vm(host, self.workspace) if isinstance(host, GceHost) else None
+        host = switched(self.jobs(name).host)
+        return None if host is None else left_vm(host, self.workspace)
 
     def folder_of(self, name: str) -> Path | None:
         """Return its workspace, when that is a folder of this machine."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from remote.errors import HostUnreachable
 from remote.jobs.job_row import JobRow
+from remote.power.state import Power
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
 from t2v_tui.store.events import LinkHeard, MachineHeard, News, RowsHeard, RunEnded, RunPiece, VmHeard
 from t2v_tui.store.run_fold import Fold
-from t2v_tui.store.state import GuardView, JobKey, LinkView, Power, Reach, VmView
+from t2v_tui.store.state import GuardView, JobKey, LinkView, Reach, VmView
 from t2v_tui.text.event_log import Journal, journal_of
 from t2v_tui.workers.services import Services
 

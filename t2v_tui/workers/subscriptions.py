@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from t2v_tui.store.state import HostKind, JobKey, Power, State
+from remote.power.state import Power
+from t2v_tui.store.state import HostKind, JobKey, State
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import HostPoll, MachineWatch, RunFollow, Stream, Tell, VmWatch
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from remote.gce.scp import GcloudWay
+
 CIPHER = "aes128-gcm@openssh.com"
 
 
@@ -72,18 +74,6 @@ def rsync_argv(way: SshWay, there: str, here: Path, *, partial: str) -> list[str
         "rsync", "--times", "--from0", "--files-from=-", "--protect-args", "--no-implied-dirs", "--timeout=60",
         f"--partial-dir={partial}", "-e", rsh, "--", source, f"{here}/",
     ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class GcloudWay:
-    """How gcloud reaches a VM."""
-
-    instance: str
-    project: str | None = None
-    zone: str | None = None
-    user: str | None = None
-    port: int | None = None
-    is_iap: bool = False
 
 
 def gcloud_scp_argv(way: GcloudWay, there: str, here: Path) -> list[str]:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO
 
 from remote.errors import NotReady, TransferFailed
+from remote.gce.scp import GcloudWay
 from remote.text import last_word_of
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
-from remote.transfer.carriers.argv import GcloudWay, SshWay, gcloud_scp_argv, rsync_argv
+from remote.transfer.carriers.argv import SshWay, gcloud_scp_argv, rsync_argv
 from remote.transfer.incoming import Incoming
 
 ATTEMPTS, PAUSE_S = 3, 2.0

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from remote.errors import NotReady
-from remote.gce.host import GceHost
-from remote.hosts.known_hosts import KnownHosts
+from remote.host_factory import gcloud_way
 from remote.hosts.settings import read_hosts
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
-from remote.transfer.carriers.argv import GcloudWay, SshWay
+from remote.transfer.carriers.argv import SshWay
 from remote.transfer.carriers.bucket import BucketCarrier
 from remote.transfer.carriers.programs import GcloudCarrier, RsyncCarrier
 from remote.transfer.fetch_stream import FetchStream
@@ -64,9 +63,9 @@ def carrier(
     """Return what brings these files that way. Raises NotReady."""
     host = jobs.host
     if way == GCLOUD:
-        if not isinstance(host, GceHost):
+        if (gclouds := gcloud_way(host)) is None:
             raise NotReady(f"{host.name} is no VM that gcloud knows", 'set provider = "gcloud", or transfer = "auto"')
-        return GcloudCarrier(gcloud_way(host), plan.there, incoming, arrivals, board)
+        return GcloudCarrier(gclouds, plan.there, incoming, arrivals, board)
     if way == RSYNC and isinstance(host, SSHHost):
         staging = Memory(jobs.workspace, host.name).folder / "rsync"
         return RsyncCarrier(ssh_way(host), plan.there, incoming, arrivals, board, staging)
@@ -90,15 +89,3 @@ def ssh_way(host: SSHHost) -> SshWay:
         is_identities_only=credentials.is_identities_only, proxy=tuple(route.proxy),
         family=FAMILIES.get(route.family, "any"), bind_address=route.bind_address,
     )  # fmt: skip
-
-
-def gcloud_way(host: GceHost) -> GcloudWay:
-    """Return how gcloud reaches the VM, its key made known to gcloud.
-
-    gcloud trusts any key the first time; so it is told the one that is pinned, and to take no other.
-    """
-    theirs = KnownHosts(Path.home() / ".ssh/google_compute_known_hosts")
-    if not theirs.pinned(host.key_name):
-        theirs.pin(host.key_name, host.known_hosts.pinned(host.key_name))
-    vm = host.vm
-    return GcloudWay(vm.name, vm.project, vm.zone, host.user, host.settings.port, is_iap=host.settings.iap)

@@ -14,6 +14,7 @@ from typing import Any
 
 from remote.agent.parts import journal_path, merged, part_path, read_journal, tidy
 from remote.errors import DiskFull, HostUnreachable, Refused
+from remote.host_factory import egress_usd
 from remote.hosts.settings import read_hosts
 from remote.jobs.client import HostJobs
 from remote.text import shown
@@ -203,11 +204,7 @@ def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> list[dic
 def egress_of(host: str, workspace: Workspace, size: int) -> float | None:
     """Return what the cloud takes for so many bytes out of it, in USD, estimated; None for a host that is in none."""
     settings = read_hosts(workspace).get(host)
-    if settings is None or settings.provider != "gcloud":
-        return None
-    from remote.cost.prices import egress_usd  # a table that other hosts need not read
-
-    return egress_usd(size)
+    return None if settings is None else egress_usd(settings, size)
 
 
 def free_bytes(folder: Path) -> int:

@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from remote.errors import UNREACHABLE
+from remote.power.state import Power
 from t2v_core.errors import EngineError
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
 from t2v_tui.store.events import HostsKnown, LinkHeard, News, Remembered, RowsHeard
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.session import recall
-from t2v_tui.store.state import LOCAL, HostKind, HostView, JobView, LinkView, Power, Reach, State
+from t2v_tui.store.state import LOCAL, HostKind, HostView, JobView, LinkView, Reach, State
 from t2v_tui.text.format import JOB_GLYPHS, ago, job_in_words, span, usd
 from t2v_tui.text.headline import stops_in, truth
 from t2v_tui.workers.services import Services

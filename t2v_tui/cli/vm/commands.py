@@ -14,8 +14,8 @@ import typer
 
 from remote.cost.meter import HostCost, PriceUnknown
 from remote.errors import CloudError, HostUnreachable, RemoteError
-from remote.gce.vm_state import VmState
 from remote.guard import GuardState
+from remote.power.state import MachineState
 from remote.steps import Status, StepState
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
@@ -28,7 +28,7 @@ from t2v_tui.find_workspace import find_workspace
 from t2v_tui.text.format import duration, usd
 
 if TYPE_CHECKING:
-    from remote.gce.host import GceHost
+    from remote.power.host import MachineHost
 
 ANSWER_TIMEOUT_S = 5.0
 TUNNEL_TIMEOUT_S = 20.0  # gcloud takes seconds to begin
@@ -60,11 +60,11 @@ def status(
             beside = {"guard": as_json_guard(guard)} if with_guard else {}
             print(json.dumps(as_json(there.name, state, why_not) | beside, indent=2))
         else:
-            print("\n".join(lines(there.name, state, why_not, cost, guard)))
+            print("\n".join(lines(there, state, why_not, cost, guard)))
     return 0
 
 
-def ssh_silence(host: GceHost, state: VmState) -> str:
+def ssh_silence(host: MachineHost, state: MachineState) -> str:
     """Return why its SSH server does not answer; "" when it does."""
     from remote.hosts.ssh_socket import silence  # --help needs no sockets
 
@@ -77,7 +77,7 @@ def ssh_silence(host: GceHost, state: VmState) -> str:
         return error.message
 
 
-def as_json(name: str, state: VmState, why_not: str | None) -> dict[str, Any]:
+def as_json(name: str, state: MachineState, why_not: str | None) -> dict[str, Any]:
     """Return a VM as values for JSON.
 
     why_not: SSH does not answer; None when nobody looked
@@ -87,26 +87,26 @@ def as_json(name: str, state: VmState, why_not: str | None) -> dict[str, Any]:
 
 
 def lines(
-    name: str, state: VmState, why_not: str, cost: HostCost, guard: GuardState | RemoteError | None = None
+    host: MachineHost, state: MachineState, why_not: str, cost: HostCost, guard: GuardState | RemoteError | None = None
 ) -> Iterator[str]:
     """Yield a table of two columns."""
     rows = {
         "VM": f"{state.status}{_since(state)}",
         "SSH answers": "yes" if not why_not else f"no: {why_not}",
-        "where": f"{state.name} in {state.zone}, project {state.project}{_address_of(state)}",
+        "where": f"{state.where}{_address_of(state)}",
         "machine": machine_of(state),
         "costs": _price_of(state, cost),
-        "limit": "none set at Google Cloud" if state.max_run_s is None else _limit_of(state, state.max_run_s),
+        **({"limit": _limit_of(host.vm.provider, state)} if host.vm.has_own_limit else {}),
         **({} if guard is None else {"guard": guard_in_words(guard, state.seen_t)}),
         **({"last stop": by_itself} if (by_itself := last_stop_in_words(guard)) else {}),
     }
     width = max(map(len, rows))
-    yield name
+    yield host.name
     for what, said in rows.items():
         yield f"  {what:<{width}}  {said}"
 
 
-def _since(state: VmState) -> str:
+def _since(state: MachineState) -> str:
     if state.is_running and state.last_start_t is not None:
         return f" for {duration(state.seen_t - state.last_start_t)}"
     if state.is_stopped and state.last_stop_t is not None:
@@ -114,12 +114,12 @@ def _since(state: VmState) -> str:
     return ""
 
 
-def _address_of(state: VmState) -> str:
+def _address_of(state: MachineState) -> str:
     """One that is off has none, whatever it has when it runs."""
     return f", {state.address or 'no external address'}" if state.is_running else ""
 
 
-def machine_of(state: VmState) -> str:
+def machine_of(state: MachineState) -> str:
     """Return `a2-highgpu-1g, 1 × nvidia-tesla-a100, 200 GB of disk, spot`."""
     gpus = [f"{count} × {kind}" for kind, count in state.gpus]
     return ", ".join(
@@ -127,7 +127,7 @@ def machine_of(state: VmState) -> str:
     )
 
 
-def _price_of(state: VmState, cost: HostCost) -> str:
+def _price_of(state: MachineState, cost: HostCost) -> str:
     try:
         meter, price = cost.see(state), cost.price(state)
     except PriceUnknown as unknown:
@@ -138,9 +138,11 @@ def _price_of(state: VmState, cost: HostCost) -> str:
     return f"{usd(meter.disk_usd_per_hour)} an hour for its disks, {usd(price.usd_per_hour)} when it runs{about}"
 
 
-def _limit_of(state: VmState, max_run_s: float) -> str:
+def _limit_of(provider: str, state: MachineState) -> str:
+    if state.max_run_s is None:
+        return f"none set at {provider}"
     when = f", at {clock(state.termination_t)}" if state.termination_t is not None else ""
-    return f"Google Cloud stops it {max_run_s / 3600:g} h after its start{when}"
+    return f"{provider} stops it {state.max_run_s / 3600:g} h after its start{when}"
 
 
 def start(
@@ -163,7 +165,7 @@ def start(
       t2v vm start
       t2v vm start --host a100-golden --no-wait
     """
-    from remote.gce.start import guarded, resumed, ssh_up, vm_up
+    from remote.power.start import guarded, resumed, ssh_up, vm_up
 
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
@@ -208,14 +210,14 @@ def stop(
         if before.is_running and not is_forced:
             _refuse_while_at_work(there, workspace, before, teller)
 
-        def tell(said: StepState | VmState) -> None:
+        def tell(said: StepState | MachineState) -> None:
             teller.say(f"  VM: {said.detail if isinstance(said, StepState) else said.status}", "dim")
 
         try:
             state = there.vm.stop(tell=tell)
         except KeyboardInterrupt:
             see = f"t2v vm status --host {there.name} shows whether it is off"
-            teller.say(f"left before Google Cloud said that {there.vm.name} is off; {see}", "yellow")
+            teller.say(f"left before {there.vm.provider} said that {there.vm.name} is off; {see}", "yellow")
             raise
         except CloudError:
             tell_of_vm(there, workspace, teller, then="it was not stopped")
@@ -226,7 +228,7 @@ def stop(
     return 0
 
 
-def _refuse_while_at_work(host: GceHost, workspace: Workspace, state: VmState, teller: Narrator) -> None:
+def _refuse_while_at_work(host: MachineHost, workspace: Workspace, state: MachineState, teller: Narrator) -> None:
     """One that does not answer can be stopped all the same: it costs money, and nobody knows what it does."""
     from remote.jobs.client import HostJobs
 
@@ -251,40 +253,33 @@ def list_(ctx: typer.Context) -> int:
       t2v vm list
       t2v --json vm list
     """
-    from remote.gce.list import list_vms
-    from remote.gce.settings import project_of, vm_hosts, vm_of
+    from remote.host_factory import machines
 
     common: Common = ctx.obj
-    hosts = vm_hosts(find_workspace(common.workspace, os.environ))
-    named = {(one.project, one.zone, one.name): name for name, one in ((n, vm_of(n, s)) for n, s in hosts.items())}
-    projects = sorted({project for project, _, _ in named}) or [project_of(None, "name it")]
-    found = [state for project in projects for state in list_vms(project)]
-    names = [named.get((one.project, one.zone, one.name), "") for one in found]
+    found = list(machines(find_workspace(common.workspace, os.environ)))
     if common.as_json:
-        print(json.dumps([as_json(name, one, None) for name, one in zip(names, found, strict=True)], indent=2))
+        print(json.dumps([as_json(name, one, None) for name, one in found], indent=2))
         return 0
-    for name, one in zip(names, found, strict=True):
+    for name, one in found:
         beside = f"[host.{name}]" if name else ""
         print(f"{one.name}\t{one.zone}\t{one.status}\t{one.address or '-'}\t{machine_of(one)}\t{beside}".rstrip())
     if not found:
-        print(f"no VM in {', '.join(projects)}", file=sys.stderr)
+        print("there is no VM yet", file=sys.stderr)
     return 0
 
 
-def _host(asked: str | None, workspace: Workspace) -> GceHost:
-    from remote.gce.host import GceHost
-    from remote.gce.settings import vm_of
+def _host(asked: str | None, workspace: Workspace) -> MachineHost:
+    from remote.host_factory import switched_host
 
-    name, settings = which_vm(asked, workspace)
-    return GceHost(name, settings, vm_of(name, settings))
+    return switched_host(which_vm(asked, workspace)[0], workspace)
 
 
-def _see(workspace: Workspace, host: GceHost, state: VmState) -> None:
+def _see(workspace: Workspace, host: MachineHost, state: MachineState) -> None:
     """Into the ledger, with a price or without one."""
     _price_of(state, HostCost.of(workspace, host.name, host.settings))
 
 
-def _print_state(common: Common, name: str, state: VmState) -> None:
+def _print_state(common: Common, name: str, state: MachineState) -> None:
     if common.as_json:
         print(json.dumps(as_json(name, state, None), indent=2))
     else:

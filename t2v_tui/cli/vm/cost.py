@@ -18,11 +18,11 @@ from remote.cost.meter import HostCost, Meter
 from remote.cost.midnight import midnight_before
 from remote.cost.prices import HOURS_A_MONTH, Price, PriceUnknown
 from remote.errors import CloudError, HostUnreachable
-from remote.gce.vm_state import VmState
 from remote.guard import GuardState
 from remote.guard import keep as keep_up
-from remote.host_factory import host_named
-from remote.hosts.settings import HostSettings, read_hosts
+from remote.host_factory import host_named, switched_host
+from remote.hosts.settings import HostSettings, switched_hosts
+from remote.power.state import MachineState
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
@@ -48,14 +48,12 @@ def cost(ctx: typer.Context, host: Which = None) -> int:
       t2v vm cost
       t2v --json vm cost --host a100-golden
     """
-    from remote.gce.settings import vm_named  # --help needs no cloud
-
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
     name, settings = which_vm(host, workspace)
     costs = HostCost.of(workspace, name, settings)
     try:
-        vm = vm_named(name, workspace).state()
+        vm = switched_host(name, workspace).vm.state()
         meter, price = costs.see(vm), costs.price(vm)
     except (CloudError, HostUnreachable, PriceUnknown):
         show(history(costs.ledger.sessions(), time.time()))
@@ -76,7 +74,7 @@ def show(lines: Iterable[str]) -> None:
 
 def which_vm(name: str | None, workspace: Workspace) -> tuple[str, HostSettings]:
     """Return the VM that is meant. Raises AskedWrongly when there is none, or several and none was named."""
-    vms = {one: settings for one, settings in read_hosts(workspace).items() if settings.provider == "gcloud"}
+    vms = switched_hosts(workspace)
     if name is None and len(vms) == 1:
         return next(iter(vms.items()))
     if name in vms:
@@ -94,7 +92,7 @@ def unpriced(sessions: Sequence[Session], now_t: float) -> float:
     return sum(one.hours(midnight_before(now_t), now_t) for one in sessions if one.usd_per_hour is None)
 
 
-def figures(vm: VmState, meter: Meter, price: Price, unpriced_h: float = 0.0) -> Iterator[str]:
+def figures(vm: MachineState, meter: Meter, price: Price, unpriced_h: float = 0.0) -> Iterator[str]:
     """Yield a line each for now, this session, today, and the disks."""
     label = f"est., prices of {price.date}" if meter.is_estimate else "as t2v.toml says"
     beside = "; ".join(filter(None, (vm.status, label, price.note)))
@@ -126,7 +124,7 @@ def clock(t: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(t))
 
 
-def as_json(name: str, vm: VmState, meter: Meter, price: Price, sessions: list[Session]) -> dict[str, Any]:
+def as_json(name: str, vm: MachineState, meter: Meter, price: Price, sessions: list[Session]) -> dict[str, Any]:
     """Return costs and sessions as values for JSON; amounts are US dollars."""
     return {
         "host": name, "state": vm.status, "machine_type": vm.machine_type, "is_spot": vm.is_spot,

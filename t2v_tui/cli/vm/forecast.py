@@ -11,8 +11,9 @@ from typing import Any
 from remote.cost.meter import HostCost, RunForecast, forecast_run
 from remote.cost.prices import Price
 from remote.errors import RemoteError
-from remote.gce.vm_state import VmState
 from remote.hosts.host import Host
+from remote.power.host import switched
+from remote.power.state import MachineState
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
@@ -27,24 +28,24 @@ TELLING_S = 30.0
 PAST_S = 120.0  # what was said before is heard again by whoever attaches; two clocks may differ
 
 
-def cost_of_estimate(host: Host, workspace: Workspace, result: Mapping[str, Any], known: VmState | None = None) -> str:
+def cost_of_estimate(
+    host: Host, workspace: Workspace, result: Mapping[str, Any], known: MachineState | None = None
+) -> str:
     """Return a sentence; "" when the host is not paid by the hour, or the result says no time.
 
     known: of a VM that is off
     """
-    from remote.gce.host import GceHost  # no other host needs the cloud
-
-    timed = result.get("time")
-    if not isinstance(host, GceHost) or not isinstance(timed, dict) or "total_s" not in timed:
+    timed, machine = result.get("time"), switched(host)
+    if machine is None or not isinstance(timed, dict) or "total_s" not in timed:
         return ""
     try:
-        vm = known or host.state
-        price = HostCost.of(workspace, host.name, host.settings).price(vm)
+        vm = known or machine.state
+        price = HostCost.of(workspace, host.name, machine.settings).price(vm)
     except RemoteError as error:
         return f"what it costs is not known: {error.message}"
     is_counting = vm.is_running and vm.last_start_t is not None
     hours_up = max(0.0, time.time() - (vm.last_start_t or 0.0)) / 3600 if is_counting else 0.0
-    cap_h = host.settings.max_run_h
+    cap_h = machine.settings.max_run_h
     return in_words(forecast_run(timed["total_s"] / 3600, price, hours_up=hours_up, max_run_h=cap_h), price, cap_h)
 
 
@@ -53,7 +54,7 @@ class Beforehand:
 
     def __init__(self, host: Host, workspace: Workspace) -> None:
         self._host, self._workspace = host, workspace
-        self._vm: VmState | None = None
+        self._vm: MachineState | None = None
         self._result: Mapping[str, Any] | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -73,10 +74,8 @@ class Beforehand:
         self._is_closed = True
 
     def _begin(self, spec: TrainSpec) -> None:
-        from remote.gce.host import GceHost
-
-        if isinstance(self._host, GceHost):
-            self._vm = self._host.vm.state()
+        if (machine := switched(self._host)) is not None:
+            self._vm = machine.vm.state()
             gpu = gpu_in_table(self._vm.gpus[0][0]) if self._vm.gpus else None
             asked = EstimateSpec(**spec.model_dump(exclude_defaults=True), probe=False, gpu=gpu)
             self._thread = threading.Thread(target=self._reckon, args=(asked,), name="estimate", daemon=True)

@@ -14,7 +14,7 @@ from t2v_core.workspace import Workspace
 from t2v_tui.cli.narrate import Narrator
 
 if TYPE_CHECKING:
-    from remote.gce.host import GceHost
+    from remote.power.host import MachineHost
 
 
 @contextmanager
@@ -37,20 +37,20 @@ def told_if_left(host: Host, workspace: Workspace, teller: Narrator) -> Iterator
         raise
 
 
-def _vm_of(host: Host) -> GceHost | None:
-    from remote.gce.host import GceHost  # no other host needs the cloud
+def _vm_of(host: Host) -> MachineHost | None:
+    from remote.power.host import switched  # a command on a host without one needs no SSH
 
-    return host if isinstance(host, GceHost) else None
+    return switched(host)
 
 
 def tell_of_vm(
-    host: GceHost, workspace: Workspace, teller: Narrator, *, then: str = "", is_off_worth_a_word: bool = False
+    host: MachineHost, workspace: Workspace, teller: Narrator, *, then: str = "", is_off_worth_a_word: bool = False
 ) -> None:
     """Say whether it runs, comes up or may do so, by the API's word of now.
 
     then: what to say after that (default: what ends it)
     """
-    from remote.gce.start import left_vm
+    from remote.power.start import left_vm
 
     try:
         state = left_vm(host, workspace)

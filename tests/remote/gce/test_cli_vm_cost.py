@@ -89,7 +89,10 @@ def test_a_vm_that_is_off_cannot_be_kept_and_says_how_to_start_it(
 
 
 def vm(zone: str = "us-central1-a") -> VmState:
-    return VmState(NAME, "proj", zone, "1", "RUNNING", "a2-highgpu-1g", NOW, disks_gb=200.0, last_start_t=NOW - HOUR_S)
+    return VmState(
+        name=NAME, project="proj", zone=zone, id="1", status="RUNNING", machine_type="a2-highgpu-1g", seen_t=NOW,
+        disks_gb=200.0, last_start_t=NOW - HOUR_S,
+    )  # fmt: skip
 
 
 def test_the_figures_say_that_they_are_an_estimate_of_what_date_and_where() -> None:

@@ -19,9 +19,10 @@ from support.hosts.gce_here import NAME, Gce, gce_here, gcloud
 from remote.errors import CloudUnreachable, LoginExpired
 from remote.gce.client import HELPER, ComputeClient
 from remote.gce.gcloud_config import gcloud_says
-from remote.gce.settings import vm_hosts, vm_named, vm_of
+from remote.gce.settings import vm_of
 from remote.gce.vm import Vm
-from remote.hosts.settings import HostSettings
+from remote.host_factory import switched_host
+from remote.hosts.settings import HostSettings, switched_hosts
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
 
@@ -227,9 +228,9 @@ def test_settings_go_before_gclouds_configuration(folder: Path, monkeypatch: pyt
 def test_a_host_that_is_no_vm_is_said_to_be_none(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     (tmp_path / "t2v.toml").write_text('[host.box]\naddress = "1.2.3.4"\n[host.golden]\nprovider = "gcloud"\n')
-    assert list(vm_hosts(workspace)) == ["golden"]
+    assert list(switched_hosts(workspace)) == ["golden"]
     with pytest.raises(AskedWrongly, match="does not say that box is a VM"):
-        vm_named("box", workspace)
+        switched_host("box", workspace)
     with pytest.raises(AskedWrongly) as caught:
-        vm_named("goldn", workspace)
+        switched_host("goldn", workspace)
     assert caught.value.hint == "did you mean 'golden'?"

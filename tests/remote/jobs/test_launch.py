@@ -14,12 +14,12 @@ from support.hosts.gce_here import NAME
 from support.hosts.vm_here import ALIAS, VmHere, vm_of_module
 
 from remote.errors import HostKeyUnknown, NotReady, QuotaExceeded, RemoteError
-from remote.gce import start as vm_up
 from remote.gce import vm as gce
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
 from remote.launch.launch import STEPS, Launch
 from remote.launch.preflight import look
+from remote.power import start as vm_up
 from remote.setup.release import current_release
 from remote.steps import Status, StepState, Told
 from t2v_core.disk.files import staged_directory

@@ -19,9 +19,9 @@ from support.hosts.vm_here import VmHere, comes_up_slowly, vm_as_new, vm_of_modu
 from remote.errors import CloudUnreachable, StartLeft
 from remote.gce import client as gce_client
 from remote.gce import vm as gce
-from remote.gce.start import left_vm, vm_up
 from remote.gce.vm_state import VmState
 from remote.guard import guard_status
+from remote.power.start import left_vm, vm_up
 from remote.steps import Status, StepState
 from t2v_tui.cli.narrate import PlainNarrator
 from t2v_tui.cli.vm.left import told_if_left

@@ -28,11 +28,11 @@ from support.house.needs import needs
 
 from remote.errors import Corrupt, HostUnreachable, NotReady, TransferFailed
 from remote.gce.host import GceHost
+from remote.gce.scp import GcloudWay
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
 from remote.jobs.client import HostJobs
 from remote.transfer.carriers.argv import (
-    GcloudWay,
     SshWay,
     gcloud_scp_argv,
     literal,

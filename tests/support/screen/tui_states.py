@@ -9,6 +9,7 @@ from pathlib import Path
 
 from remote.jobs.job_row import JobRow
 from remote.jobs.metrics import GpuSample, MachineSample
+from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_tui.store.cost_view import CostView
 from t2v_tui.store.state import (
@@ -21,7 +22,6 @@ from t2v_tui.store.state import (
     LaunchPhase,
     LaunchView,
     LinkView,
-    Power,
     Reach,
     RunView,
     State,

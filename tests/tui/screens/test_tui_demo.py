@@ -10,12 +10,13 @@ import pytest
 from support.hosts.agent_here import WAITS, wait_until
 
 from remote.errors import HostOff
+from remote.power.state import Power
 from remote.steps import StepState
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Workspace
 from t2v_tui.library.vm_history import days_of
 from t2v_tui.store.events import News
-from t2v_tui.store.state import HostKind, JobKey, Power
+from t2v_tui.store.state import HostKind, JobKey
 from t2v_tui.workers import demo_vm
 from t2v_tui.workers.demo_vm import NAME, DemoMachine, DemoServices
 from t2v_tui.workers.launch_controller import will_bill

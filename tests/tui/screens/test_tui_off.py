@@ -10,10 +10,11 @@ import pytest
 from support.hosts.agent_here import wait_until
 from support.screen.tui_states import NOW, RUNNING, STOPPED, VM, live
 
+from remote.power.state import Power
 from t2v_core.workspace import Workspace
 from t2v_tui.store.events import LinkHeard, MachineHeard, News, VmHeard
 from t2v_tui.store.reducer import reduce
-from t2v_tui.store.state import HostKind, HostView, LinkView, Power, Reach, State, VmView
+from t2v_tui.store.state import HostKind, HostView, LinkView, Reach, State, VmView
 from t2v_tui.text.headline import headline, is_off, truth
 from t2v_tui.widgets.gauges import not_looked_at
 from t2v_tui.workers import demo_vm

@@ -24,6 +24,7 @@ from support.screen.tui_states import (
     stopped,
 )
 
+from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_core.events import Event
 from t2v_core.workspace import Workspace
@@ -50,7 +51,6 @@ from t2v_tui.store.state import (
     LaunchPhase,
     LaunchView,
     LinkView,
-    Power,
     Reach,
     RunView,
     State,

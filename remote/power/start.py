@@ -1,4 +1,4 @@
-"""Brings a VM up until its SSH server answers: two steps, VM and SSH, which look first and may be asked again."""
+"""Brings a machine up until its SSH server answers: two steps, VM and SSH, which look first and may be asked again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from contextlib import suppress
 
 from remote.cost.meter import HostCost, PriceUnknown
 from remote.errors import AgentError, AuthFailed, CloudError, HostKeyRefused, HostUnreachable, LoginExpired
-from remote.gce.errors import LOG_IN
-from remote.gce.host import GceHost
-from remote.gce.vm_state import ON_THE_WAY_UP, VmState
 from remote.guard import install_guard, resume_preempted
 from remote.hosts.ssh_socket import silence
+from remote.power.host import MachineHost
+from remote.power.state import MachineState, Power
 from remote.steps import Status, StepState, Told
-from remote.text import NOT_LOGGED_IN
+from remote.text import LOG_IN, NOT_LOGGED_IN
 from remote.workspace_id import identity
 from t2v_core.workspace import Workspace
 
@@ -26,7 +25,7 @@ SSH_TIMEOUT_S, SSH_PAUSE_S = 240.0, 1.0
 TELL_EVERY_S = 5.0
 
 
-def vm_up(host: GceHost, workspace: Workspace, left: threading.Event | None = None) -> Iterator[StepState]:
+def vm_up(host: MachineHost, workspace: Workspace, left: threading.Event | None = None) -> Iterator[StepState]:
     """Start the VM if it does not run, with the cloud's own limit on it, and say what it costs.
 
     A stock-out is tried again until whoever iterates leaves, or somebody sets `left`; what becomes of the VM then,
@@ -39,7 +38,7 @@ def vm_up(host: GceHost, workspace: Workspace, left: threading.Event | None = No
             yield StepState(VM, Status.OK, _in_words(state, cost))
             return
         yield StepState(VM, Status.DOING, f"{state.status}; starting it: {_what_it_is(state, cost)}")
-        if state.is_stopped:
+        if state.is_stopped and host.vm.has_own_limit:
             yield from _limited(host, state)
         state = yield from _started(host, left)
     except CloudError as error:
@@ -48,20 +47,20 @@ def vm_up(host: GceHost, workspace: Workspace, left: threading.Event | None = No
     yield StepState(VM, Status.DONE, _in_words(state, cost))
 
 
-def _limited(host: GceHost, state: VmState) -> Iterator[StepState]:
-    """The cloud stops it by itself after max_run_h, unless it has a tighter limit. What forbids that stops nobody."""
+def _limited(host: MachineHost, state: MachineState) -> Iterator[StepState]:
+    """Its provider stops it after max_run_h, unless it has a tighter limit. What forbids that stops nobody."""
     wanted_h = host.settings.max_run_h
     if state.max_run_s is not None and state.max_run_s <= wanted_h * 3600:
         return
     try:
         host.vm.set_max_run(wanted_h)
-        yield StepState(VM, Status.DOING, f"Google Cloud stops it after {wanted_h:g} h whatever happens")
+        yield StepState(VM, Status.DOING, f"{host.vm.provider} stops it after {wanted_h:g} h whatever happens")
     except CloudError as error:
         yield StepState(VM, Status.NOTE, f"no limit of {wanted_h:g} h could be set: {error.message}", error.hint)
 
 
-def _started(host: GceHost, left: threading.Event | None) -> Generator[StepState, None, VmState]:
-    def start(tell: Callable[[StepState | VmState], None], left: threading.Event) -> VmState:
+def _started(host: MachineHost, left: threading.Event | None) -> Generator[StepState, None, MachineState]:
+    def start(tell: Callable[[StepState | MachineState], None], left: threading.Event) -> MachineState:
         return host.vm.start(tell=tell, left=left)
 
     for said in (starting := Told(start, left)):
@@ -69,7 +68,7 @@ def _started(host: GceHost, left: threading.Event | None) -> Generator[StepState
     return starting.result
 
 
-def _in_words(state: VmState, cost: HostCost) -> str:
+def _in_words(state: MachineState, cost: HostCost) -> str:
     """`RUNNING at 34.1.2.3, a2-highgpu-1g, $3.67 an hour (est.)`; what was seen goes into the ledger."""
     where = f" at {state.address}" if state.address else ""
     with suppress(PriceUnknown):  # it is noted without a price
@@ -77,11 +76,11 @@ def _in_words(state: VmState, cost: HostCost) -> str:
     return f"{state.status}{where}, {_what_it_is(state, cost)}"
 
 
-def _what_it_is(state: VmState, cost: HostCost) -> str:
+def _what_it_is(state: MachineState, cost: HostCost) -> str:
     return f"{state.machine_type}, {_price_in_words(state, cost)}"
 
 
-def _price_in_words(state: VmState, cost: HostCost) -> str:
+def _price_in_words(state: MachineState, cost: HostCost) -> str:
     try:
         price = cost.price(state)
     except PriceUnknown:
@@ -90,7 +89,7 @@ def _price_in_words(state: VmState, cost: HostCost) -> str:
     return f"${price.usd_per_hour:.2f} an hour{about}"
 
 
-def left_vm(host: GceHost, workspace: Workspace) -> StepState:
+def left_vm(host: MachineHost, workspace: Workspace) -> StepState:
     """Say what becomes of the VM when somebody leaves while work is being started on it.
 
     OK when it is off and stays so.
@@ -108,15 +107,16 @@ def left_vm(host: GceHost, workspace: Workspace) -> StepState:
     if state.is_running:
         _in_words(state, cost)  # into the ledger
         return StepState(VM, Status.NOTE, f"{vm.name} runs and costs {_price_in_words(state, cost)}", stop_it)
-    if state.status in ON_THE_WAY_UP or vm.is_start_asked:
-        will = "will run" if state.status in ON_THE_WAY_UP else "may come up"
+    is_coming = state.power is Power.STARTING
+    if is_coming or vm.is_start_asked:
+        will = "will run" if is_coming else "may come up"
         what = f"{vm.name} is {state.status} and {will}, since a start that was asked cannot be taken back"
         price = _price_in_words(state, cost)
         return StepState(VM, Status.NOTE, f"{what}; it costs {price} until it is stopped", stop_it)
     return StepState(VM, Status.OK, f"{vm.name} is {state.status}; nothing was started")
 
 
-def ssh_up(host: GceHost) -> Iterator[StepState]:
+def ssh_up(host: MachineHost) -> Iterator[StepState]:
     """Wait until the VM's SSH server answers and lets us in, its keys pinned; of one that runs for long, only look.
 
     Raises HostKeyRefused, AuthFailed, HostUnreachable, CloudError after yielding the failed step.
@@ -140,18 +140,18 @@ def ssh_up(host: GceHost) -> Iterator[StepState]:
     yield StepState(SSH, Status.OK, f"{host.user}@{host.route}, {host.key_name}")
 
 
-def _require_login(host: GceHost, why: str) -> None:
+def _require_login(host: MachineHost, why: str) -> None:
     """A tunnel that lacks a login will lack it in four minutes as well. Raises LoginExpired."""
     if host.route.proxy and NOT_LOGGED_IN.search(why):
         raise LoginExpired(f"{host.route.program} does not get to {host.route}: {why}", LOG_IN)
 
 
-def _up_s(state: VmState) -> float:
+def _up_s(state: MachineState) -> float:
     """For how long it runs, as far as the API says."""
     return math.inf if state.last_start_t is None else state.seen_t - state.last_start_t
 
 
-def _let_in(host: GceHost, deadline: float) -> Iterator[StepState]:
+def _let_in(host: MachineHost, deadline: float) -> Iterator[StepState]:
     """A system that is booting refuses everybody but root for some seconds after its SSH server answers."""
     while True:
         try:
@@ -167,7 +167,7 @@ def _let_in(host: GceHost, deadline: float) -> Iterator[StepState]:
         time.sleep(SSH_PAUSE_S)
 
 
-def guarded(host: GceHost, workspace: Workspace, *, is_replacing: bool = False) -> Iterator[StepState]:
+def guarded(host: MachineHost, workspace: Workspace, *, is_replacing: bool = False) -> Iterator[StepState]:
     """Install the guard. A VM without one works as well, and costs money when it is forgotten: that is only said.
 
     is_replacing: this workspace's rules take the place of another's
@@ -190,7 +190,7 @@ def guarded(host: GceHost, workspace: Workspace, *, is_replacing: bool = False) 
         yield StepState("guard", Status.NOTE, "it may not switch the VM off", f"let {host.user} use sudo there")
 
 
-def resumed(host: GceHost) -> Iterator[StepState]:
+def resumed(host: MachineHost) -> Iterator[StepState]:
     """Go on with a training that a preemption ended; nothing is told when there is none."""
     for one in resume_preempted(host):
         whence = "from its newest checkpoint" if one.from_checkpoint else "from the beginning"
