@@ -22,6 +22,8 @@ from t2v_core.events import EventWriter
 from t2v_core.job import Job
 from t2v_core.machine import forget_peak, peak_resident_bytes, resident_bytes
 from t2v_core.specs import TrainSpec
+from t2v_core.training.callbacks.callback import Callback
+from t2v_core.training.callbacks.step_report import StepReport
 from t2v_core.training.setup import build
 from t2v_core.training.trainer import Trainer
 from t2v_core.workspace import Dataset
@@ -66,20 +68,28 @@ def probe(spec: TrainSpec, facts: DataFacts, job: Job) -> Probe:
 
 def _measure(spec: TrainSpec, quiet: Job, job: Job) -> Probe:
     before = _begin_to_watch(spec)
-    run = build(spec, quiet, quiet.directory / "checkpoints")
-    trainer, seconds = Trainer(run, quiet), []
-    began = time.perf_counter()
-    for batches in trainer._batches():
-        job.check_stop()
-        trainer._step(batches)
-        run.step += 1
-        seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        job.events.progress(run.step, WARM_UP + STEPS, "steps")
-    run.tracker.close()
-    return Probe(
-        run.plan.clips_per_step, statistics.median(seconds[WARM_UP:]), _watched(run.accelerator.device, before)
-    )
+    run, times = build(spec, quiet, quiet.directory / "checkpoints"), StepTimes(job)
+    Trainer(run, quiet, [StepReport(), times]).train()
+    step_s = statistics.median(times.seconds[WARM_UP:])
+    return Probe(run.plan.clips_per_step, step_s, _watched(run.accelerator.device, before))
+
+
+class StepTimes(Callback):
+    """Seconds of each step, with the wait for its clips; told to the job that asked, which can stop it."""
+
+    def __init__(self, job: Job) -> None:
+        self.seconds: list[float] = []
+        self._job, self._began = job, time.perf_counter()
+
+    def on_step_start(self, trainer: Trainer) -> None:  # noqa: ARG002
+        """Raise Stopped when the job was asked to end."""
+        self._job.check_stop()
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Take the time."""
+        self.seconds.append(time.perf_counter() - self._began)
+        self._began = time.perf_counter()
+        self._job.events.progress(trainer.run.step, WARM_UP + STEPS, "steps")
 
 
 def _begin_to_watch(spec: TrainSpec) -> int | None:

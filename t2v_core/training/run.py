@@ -37,6 +37,7 @@ class TrainingRun:
     step: optimiser steps done; held_out: rows of the store that training never sees
     job:  that it is, which its checkpoints name
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
+    held_out_loss: of the weights as they are now; None where it has not been measured
     """
 
     spec: TrainSpec
@@ -54,6 +55,7 @@ class TrainingRun:
     job: str
     step: int = 0
     checkpoint: Checkpoint | None = None
+    held_out_loss: float | None = None
     saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
@@ -61,6 +63,16 @@ class TrainingRun:
         """Return the steps of the whole run: those of all its epochs, or `max_steps` when they are fewer."""
         steps = self.spec.epochs * self.plan.steps_per_epoch
         return steps if self.spec.max_steps is None else min(steps, self.spec.max_steps)
+
+    @property
+    def is_at_epoch_end(self) -> bool:
+        """Return True after the last step of an epoch, and after the last one of the run."""
+        return self.step % self.plan.steps_per_epoch == 0 or self.step == self.total_steps
+
+    @property
+    def is_saved(self) -> bool:
+        """Return True when there is a complete checkpoint of the step that was taken last."""
+        return self.checkpoint is not None and self.checkpoint.step == self.step
 
     @property
     def fps(self) -> float:
@@ -108,10 +120,10 @@ class TrainingRun:
         epoch, place = divmod(self.step, self.plan.steps_per_epoch)
         return self.folder / (f"checkpoint_step_{self.step}" if place else f"checkpoint_epoch_{epoch}")
 
-    def save(self, held_out_loss: float | None) -> None:
+    def save(self) -> None:
         """Begin to write a checkpoint; those it supersedes go when it is complete. `saved` must have given the last."""
         path = self.checkpoint_path()
-        info = self._info(held_out_loss)
+        info = self._info()
         if not self.accelerator.is_main_process:
             self.checkpoint = Checkpoint(path, info)
             return
@@ -131,7 +143,7 @@ class TrainingRun:
         self.checkpoint = checkpoint or self.checkpoint
         return checkpoint
 
-    def _info(self, held_out_loss: float | None) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any]:
         sampler = self.objective.sampler
         model = self.plain_model
         scaler = self.accelerator.scaler
@@ -141,7 +153,7 @@ class TrainingRun:
             "epoch": self.step // self.plan.steps_per_epoch,
             "steps_per_epoch": self.plan.steps_per_epoch,
             "processes": self.plan.world_size,
-            "held_out_loss": held_out_loss,
+            "held_out_loss": self.held_out_loss,
             "fps": self.fps,
             "spec": all_values(self.spec),
             "model": denoiser_config(model),

@@ -9,6 +9,7 @@ from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import TrainSpec
+from t2v_core.training.callbacks.order import training_callbacks
 from t2v_core.training.resume import restore
 from t2v_core.training.setup import start
 from t2v_core.training.trainer import Trainer
@@ -23,4 +24,4 @@ def train(spec: TrainSpec, job: Job) -> dict[str, Any]:
     folder = job.workspace.resolve(spec.checkpoints)
     with alone(folder, CHECKPOINTS_LOCK, job) if is_first_process() else nullcontext():
         run = restore(spec, job) if spec.resume else start(spec, job)
-        return Trainer(run, job).train()
+        return Trainer(run, job, training_callbacks()).train()

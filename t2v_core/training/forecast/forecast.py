@@ -19,7 +19,7 @@ from t2v_core.specs import TrainSpec
 from t2v_core.training.forecast.gpus import Gpu, gpu_of_device
 from t2v_core.training.forecast.memory import BYTES, CUDA_CONTEXT_BYTES, StepMemory, StepShape, step_memory
 
-HELD_OUT_TIMESTEPS = 4  # of each held-out clip, once an epoch; see t2v_core.verbs.train
+HELD_OUT_TIMESTEPS = 4  # of each held-out clip, once an epoch; see training/callbacks/held_out_loss.py
 FORWARD_SHARE = 1 / 3  # of a training step: the backward pass is twice the forward one
 RECOMPUTED_SHARE = 4 / 3  # with gradient checkpointing the forward pass is made twice
 # Latents up to this share of the free memory are held in it; see t2v_core.training.setup.

@@ -27,6 +27,7 @@ from t2v_core.data.store.latents import LatentStore
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.encoders import TextEmbedding
 from t2v_core.specs import TrainSpec
+from t2v_core.training.loss import prediction_error
 from t2v_core.training.optimizer import optimizer_tensors
 from t2v_core.training.trainer import Trainer
 from t2v_core.verbs.train import train
@@ -161,7 +162,7 @@ class NoiseByClip(Trainer):
     def _loss(self, batch: Batch, micro_step: int) -> Tensor:  # noqa: ARG002
         noise = torch.stack([torch.randn(self.run.store.shape, generator=generator_for(n)) for n in batch.video_ids])
         timesteps = torch.stack([1000 * torch.rand((), generator=generator_for("t", n)) for n in batch.video_ids])
-        return self._error(self.run.model, batch.latents, noise, timesteps, self.run.fit(batch.prompts))
+        return prediction_error(self.run, self.run.model, batch.latents, noise, timesteps, self.run.fit(batch.prompts))
 
 
 def first_moments(root: Path, **values: Any) -> dict[str, Tensor]:

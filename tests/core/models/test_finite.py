@@ -150,7 +150,7 @@ def test_a_step_that_throws_the_weights_to_infinity_is_not_saved_and_the_checkpo
     weight = next(run.plain_model.parameters())
     weight.data.view(-1)[0] = math.inf
     run.step = 3
-    run.save(None)
+    run.save()
     with pytest.raises(NotFinite, match="checkpoint_step_3 is not saved"):
         run.saved(wait=True)
     assert contents(tmp_path / "checkpoints") == before

@@ -18,6 +18,8 @@ from t2v_core.data.store.batches import load_batch
 from t2v_core.diffusion.objectives import DDPMObjective, FlowObjective, make_objective
 from t2v_core.diffusion.samplers import DDIMSampler, FlowEulerSampler, randn
 from t2v_core.models.conditioning import Conditioning
+from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
+from t2v_core.training.loss import prediction_error
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.trainer import Trainer
 
@@ -192,17 +194,17 @@ def test_training_weighs_each_clips_error_and_the_held_out_loss_does_not(tmp_pat
     weights = weighted.run.objective.weights(timesteps)
     assert weights is not None
 
-    together = weighted._error(weighted.run.model, latents, noise, timesteps, prompts, weights)
+    together = prediction_error(weighted.run, weighted.run.model, latents, noise, timesteps, prompts, weights)
 
     alone = [
-        plain._error(run.model, latents[i : i + 1], noise[i : i + 1], timesteps[i : i + 1], one(prompts, i))
+        prediction_error(run, run.model, latents[i : i + 1], noise[i : i + 1], timesteps[i : i + 1], one(prompts, i))
         for i in range(2)
     ]
     expected = (float(alone[0]) * float(weights[0]) + float(alone[1]) * float(weights[1])) / 2
     assert float(together) == pytest.approx(expected, rel=1e-4)
     batch = load_batch(run.store, [0, 1], 0, 0)
     assert float(plain._loss(batch, 0)) != pytest.approx(float(weighted._loss(batch, 0)), rel=0.01)
-    assert plain._held_out() == weighted._held_out()
+    assert HeldOutLoss().measure(plain) == HeldOutLoss().measure(weighted)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from support.engine.engine import events_of, job_here
 from support.engine.training_set import make_run
 
 from t2v_core.data.store.batches import load_batch
+from t2v_core.training.callbacks.step_report import StepReport
 from t2v_core.training.trainer import Trainer
 
 
@@ -61,5 +62,8 @@ def test_warm_up_is_linear_then_constant_or_half_a_cosine(tmp_path: Path) -> Non
 def test_the_rate_that_is_told_is_the_rate_that_is_used(tmp_path: Path) -> None:
     run = make_run(tmp_path, lr_schedule="cosine", warmup_steps=4)
     job = job_here(tmp_path)
-    Trainer(run, job)._step([load_batch(run.store, [0, 1], 0, 0)])
+    trainer = Trainer(run, job)
+    trainer._step([load_batch(run.store, [0, 1], 0, 0)])
+    run.step += 1
+    StepReport().on_step_end(trainer)
     assert run.optimizer.param_groups[0]["lr"] == of(events_of(job.directory), "step")[0]["learning_rate"] == 5e-4

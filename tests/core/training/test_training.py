@@ -23,6 +23,8 @@ from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
 from t2v_core.models.conditioning import null_prompt
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.specs import TrainSpec
+from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
+from t2v_core.training.callbacks.order import training_callbacks
 from t2v_core.training.optimizer import optimizer_tensors
 from t2v_core.training.resume import restore
 from t2v_core.training.setup import model_config
@@ -168,7 +170,7 @@ def test_training_drops_captions_to_what_guidance_starts_from(checkpoint: Path, 
 def test_the_held_out_loss_of_the_same_weights_is_the_same_number(root: Path, checkpoint: Path) -> None:
     trainer = Trainer(restore(TrainSpec(resume=True), job_here(root)), job_here(root))
     before = [p.detach().clone() for p in trainer.run.plain_model.parameters()]
-    first, second = trainer._held_out(), trainer._held_out()
+    first, second = HeldOutLoss().measure(trainer), HeldOutLoss().measure(trainer)
     assert first == second == open_checkpoint(checkpoint).held_out_loss
     after = trainer.run.plain_model.parameters()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))  # the averages were swapped out again
@@ -209,7 +211,7 @@ def test_checkpoints_and_weights_are_as_they_were_when_the_loss_is_not_finite(tm
     weights = {name: value.clone() for name, value in run.plain_model.state_dict().items()}
     moments = {name: value.clone() for name, value in optimizer_tensors(run.plain_model, run.optimizer).items()}
     with pytest.raises(WorkFailed, match="not finite"):
-        Trainer(run, job_here(tmp_path)).train()
+        Trainer(run, job_here(tmp_path), training_callbacks()).train()
     assert all(torch.equal(value, weights[name]) for name, value in run.plain_model.state_dict().items())
     after = optimizer_tensors(run.plain_model, run.optimizer)
     assert all(torch.equal(value, after[name]) for name, value in moments.items())

@@ -30,7 +30,7 @@ from t2v_core.errors import AskedWrongly
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, DATASET_LOCK, alone
 from t2v_core.specs import GenerateSpec, TrainSpec
-from t2v_core.training.samples import samples_folder
+from t2v_core.training.callbacks.samples import samples_folder
 from t2v_core.verbs.generate import generate
 from t2v_core.verbs.target import Target
 from t2v_core.verbs.train import train

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
 
 from t2v_core.errors import Stopped
 from t2v_core.job import PAUSE_POLL_S, Job
+from t2v_core.training.callbacks.callback import Callback
+from t2v_core.training.callbacks.saving import Saving
+
+if TYPE_CHECKING:
+    from t2v_core.training.trainer import Trainer
+
+
+class Requests(Callback):
+    """Answers the files in the job's directory, and signals, before each step."""
+
+    def __init__(self, saving: Saving) -> None:
+        self._saving = saving
+
+    def on_step_start(self, trainer: Trainer) -> None:
+        """Answer. A request to save stays until there is a step to save, and goes when the checkpoint is complete."""
+        is_asked_to_save = answer_requests(trainer.job, trainer.accelerator)
+        if is_asked_to_save and trainer.run.step > 0:
+            self._saving.save_as_asked(trainer)
+            if trainer.accelerator.is_main_process:
+                trainer.job.has_saved()
 
 
 def answer_requests(job: Job, accelerator: Accelerator) -> bool:

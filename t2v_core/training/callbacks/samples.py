@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,10 +17,23 @@ from t2v_core.disk.files import write_json
 from t2v_core.errors import NotFinite
 from t2v_core.job import Job
 from t2v_core.specs import MAX_SEED
+from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.run import TrainingRun
 from t2v_core.workspace import Workspace
 
+if TYPE_CHECKING:
+    from t2v_core.training.trainer import Trainer
+
 STEPS, GUIDANCE = 20, 2.0
+
+
+class Samples(Callback):
+    """Makes them from every checkpoint, where the run asks for any."""
+
+    def on_checkpoint(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        """Write the samples of a checkpoint. Raises Stopped when asked to end meanwhile."""
+        if trainer.spec.samples:
+            write_samples(trainer.run, checkpoint, trainer.job, check_stop=trainer.check_stop_alone)
 
 
 def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_stop: Callable[[], None]) -> None:

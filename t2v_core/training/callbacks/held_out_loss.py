@@ -1,0 +1,60 @@
+"""The loss on clips that training never sees, at the end of each epoch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from t2v_core.data.store.batches import generator_for, load_batch
+from t2v_core.training.callbacks.callback import Callback
+from t2v_core.training.loss import prediction_error
+
+if TYPE_CHECKING:
+    from t2v_core.training.trainer import Trainer
+
+QUANTILES = 4
+
+
+class HeldOutLoss(Callback):
+    """Measures the averaged weights at fixed timesteps with fixed noise, so that every epoch is asked the same."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Measure at the end of an epoch; a checkpoint within one must not be ranked by the loss of an earlier one."""
+        trainer.run.held_out_loss = self.measure(trainer) if trainer.run.is_at_epoch_end else None
+
+    @torch.no_grad()
+    def measure(self, trainer: Trainer) -> float | None:
+        """Return the loss; None without held-out clips, in the other processes, and when it is not finite.
+
+        Timesteps weigh the same whatever training's weights are, so that runs of one objective can be compared.
+        """
+        run = trainer.run
+        if not run.held_out or not trainer.accelerator.is_main_process:
+            return None
+        loss = self._mean_error(trainer)
+        if not math.isfinite(loss):  # it would rank as the best of all checkpoints
+            trainer.job.events.warning(
+                f"the held-out loss is not finite at step {run.step}", hint="look at the held-out clips"
+            )
+            return None
+        trainer.job.events.emit("score", name="held_out_loss", value=round(loss, 6), step=run.step)
+        run.tracker.step(run.step, {"held_out_loss": loss})
+        return loss
+
+    def _mean_error(self, trainer: Trainer) -> float:
+        run, spec = trainer.run, trainer.spec
+        size, total, quantiles = spec.batch_size, 0.0, run.objective.quantile_timesteps(QUANTILES)
+        model = run.plain_model  # the wrapped one would wait for the other processes
+        with run.ema.swapped_in(model):
+            for begin in range(0, len(run.held_out), size):
+                trainer.check_stop_alone()
+                batch = load_batch(run.store, run.held_out[begin : begin + size], spec.seed, 0)
+                for number, timestep in enumerate(quantiles):
+                    generator = generator_for(spec.seed, "held-out", begin, number)
+                    noise = torch.randn(batch.latents.shape, generator=generator)
+                    at = timestep.expand(len(batch.latents))
+                    error = prediction_error(run, model, batch.latents, noise, at, run.fit(batch.prompts))
+                    total += float(error) * len(batch.latents)
+        return total / (len(run.held_out) * len(quantiles))
