@@ -1,4 +1,7 @@
-"""How a job ended: told apart from its exit code, its signal, its events and what the kernel counted."""
+"""How a job ended: told apart from its exit code, its signal, its events and what the kernel counted.
+
+The supervisor of a host decides here, and so does `t2v` for a job that it runs in the foreground.
+"""
 
 from __future__ import annotations
 
@@ -51,17 +54,22 @@ def exit_as(code: int, name: str | None, reason: str, hint: str = "") -> Json:
     return {"code": code, "signal": name, "reason": reason, "hint": hint, "ended": time.time()}
 
 
-def how_it_ended(directory: Path, code: int | None, has_oom: bool | None = None) -> Json | None:
+def how_it_ended(
+    directory: Path, code: int | None, has_oom: bool | None = None, asked: int | None = None
+) -> Json | None:
     """Return what `exit.json` will say.
 
     code: of the process, negative for a signal; None when nobody saw it end, and then only its events can tell
+    has_oom: whether the kernel killed something meanwhile for want of memory; None where it does not count that
+    asked: STOPPED or INTERRUPTED for one that was asked to end by a signal; a file `stop` asks as well
     Returns None when they do not: the job is lost.
     """
     name = signal_name(-code) if code is not None and code < 0 else None
     last = last_word(directory, is_killed=name is not None)
-    if last.get("kind") != "done" and (word := end_of_machine(directory, code, last)):
+    asked = STOPPED if asked is None and (directory / "stop").exists() else asked
+    if asked is None and last.get("kind") != "done" and (word := end_of_machine(directory, code, last)):
         return exit_as(STOPPED, name, word, START_AGAIN)
-    return end_of_its_own(directory, code, name, last, has_oom)
+    return end_of_its_own(directory, code, name, last, has_oom, asked)
 
 
 def last_word(directory: Path, *, is_killed: bool) -> Json:
@@ -79,7 +87,7 @@ def last_word(directory: Path, *, is_killed: bool) -> Json:
 
 
 def end_of_its_own(
-    directory: Path, code: int | None, name: str | None, last: Json, has_oom: bool | None
+    directory: Path, code: int | None, name: str | None, last: Json, has_oom: bool | None, asked: int | None
 ) -> Json | None:
     """Return what `how_it_ended` does, on a machine that goes on.
 
@@ -92,9 +100,9 @@ def end_of_its_own(
     if last.get("kind") == "error":
         said = code if code is not None and code > 0 else _exit_code(last)
         return exit_as(said, None, str(last.get("message", "")), str(last.get("hint", "")))
-    if (directory / "stop").exists():
+    if asked is not None:
         by = f"ended by {name}" if name else "it left no word" if code is None else f"it ended with code {code}"
-        return exit_as(STOPPED, name, f"stopped: {by}")
+        return exit_as(asked, name, f"{'interrupted' if asked == INTERRUPTED else 'stopped'}: {by}")
     if code is None:
         return None
     if has_oom and (name == "SIGKILL" or code > 0):
@@ -110,8 +118,6 @@ def _exit_code(last: Json) -> int:
 
 def end_of_machine(directory: Path, code: int | None, last: Json) -> str:
     """Return a sentence when the end of the machine, or of a login, was the job's; empty when nothing says so."""
-    if (directory / "stop").exists():
-        return ""
     said = str(last.get("message", ""))
     was_asked = last.get("kind") == "error" and last.get("exit_code") in (STOPPED, INTERRUPTED)
     if code is None:  # nobody saw the end: the engine's word, from a boot that is over

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from remote.agent.endings import INTERRUPTED, STOPPED, how_it_ended
+from remote.agent.processes import boot_id, oom_kills, ran_out_of_memory
 from remote.errors import CannotStart
 from t2v_core.disk.files import write_json
 from t2v_core.errors import EngineError
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 POLL_INTERVAL_S = 0.05
 # How long a child may take to end once nobody listens any more.
 GRACE_S = 10.0
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-INTERRUPTED, STOPPED, FAILED = 130, 4, 1
 
 
 @dataclass(frozen=True)
@@ -103,11 +102,11 @@ class Run:
     exit: Exit | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _asked: list[signal.Signals] = field(default_factory=list, init=False)
-    _word: Event | None = field(default=None, init=False)
-    _last: Event | None = field(default=None, init=False)
+    _oom_before: dict[str, Any] = field(default_factory=dict, init=False)
 
     def start(self) -> None:
         """Start the child in its own session, so that a Ctrl-C of the terminal reaches it only through us."""
+        self._oom_before = oom_kills()
         with self.job.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -117,8 +116,7 @@ class Run:
                 raise CannotStart(f"cannot start {self.argv[0]}: {error.strerror}") from error
         for number in self._asked:
             self._deliver(number)
-        boot_id = BOOT_ID.read_text().strip() if BOOT_ID.exists() else None
-        state = {"pid": self._process.pid, "boot_id": boot_id, "started": time.time(), "argv": list(self.argv)}
+        state = {"pid": self._process.pid, "boot_id": boot_id(), "started": time.time(), "argv": list(self.argv)}
         write_json(self.job.directory / "state.json", state)
 
     def batches(self) -> Iterator[list[Event]]:
@@ -131,19 +129,12 @@ class Run:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=POLL_INTERVAL_S)
                 is_running = False  # one more look, for what was written just before the end
-            batch = reader.poll()
-            self._remember(batch)
-            yield batch
+            yield reader.poll()
         self._finish(self._process.returncode)
 
     def __iter__(self) -> Iterator[Event]:
         for batch in self.batches():
             yield from batch
-
-    def _remember(self, batch: list[Event]) -> None:
-        for event in batch:
-            self._last = event
-            self._word = event if event.kind in ("done", "error") else self._word
 
     def interrupt(self) -> None:
         """Ask the child to end after this step, as Ctrl-C does; asked a second time, kill its whole group."""
@@ -195,30 +186,10 @@ class Run:
         return self._process.pid
 
     def _how_it_ended(self, returncode: int) -> Exit:
-        name = _signal_name(-returncode) if returncode < 0 else None
-        now = time.time()
-        # A signal that came after its last word, while its interpreter ended, changes nothing.
-        word = self._word if returncode >= 0 or self._word is self._last else None
-        if word is not None and word.kind == "done" and returncode <= 0:
-            return Exit(0, None, "done", "", now)
-        if word is not None and word.kind == "error":
-            code = returncode if returncode > 0 else _exit_code(word)
-            return Exit(code, None, str(word.fields.get("message", "")), str(word.fields.get("hint", "")), now)
-        if signal.SIGINT in self._asked:
-            return Exit(INTERRUPTED, name, "interrupted: ended at once", "", now)
-        if self._asked:
-            return Exit(STOPPED, name, "stopped: ended at once", "", now)
-        return Exit(returncode if returncode > 0 else FAILED, name, *self._unexplained(returncode, name), now)
-
-    def _unexplained(self, returncode: int, name: str | None) -> tuple[str, str]:
-        """A sentence and a hint for a child that ended without a word."""
-        if name == "SIGKILL":
-            return "the engine was killed (SIGKILL)", "usually memory ran out: try a smaller batch, size or model"
-        if name is not None:
-            return f"the engine was ended by {name}", f"what it wrote lies in {self.job.log}"
-        last = _last_line(self.job.log)
-        ending = f"; its log ends: {last}" if last else ""
-        return f"the engine ended with code {returncode} and no word why{ending}", f"the whole log: {self.job.log}"
+        asked = INTERRUPTED if signal.SIGINT in self._asked else STOPPED if self._asked else None
+        ended = how_it_ended(self.job.directory, returncode, ran_out_of_memory(self._oom_before), asked)
+        assert ended is not None  # only of a job that nobody saw end there may be nothing to say
+        return Exit(**ended)
 
     def __enter__(self) -> Run:
         return self
@@ -232,7 +203,6 @@ class Run:
         except subprocess.TimeoutExpired:
             self._ask(signal.SIGKILL)
             self._process.wait(timeout=GRACE_S)
-        self._remember(list(read_events(self.job.events)))
         self._finish(self._process.returncode)
 
 
@@ -268,24 +238,3 @@ def forwarding_signals(run: Run, noticed: Callable[[signal.Signals], None]) -> I
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _exit_code(word: Event) -> int:
-    said = word.fields.get("exit_code")
-    return said if type(said) is int and said else FAILED
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _last_line(file: Path) -> str:
-    """The last line of a log that says something, at most 200 characters of it."""
-    with suppress(OSError), file.open("rb") as log:
-        log.seek(max(0, file.stat().st_size - 4096))
-        lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1][:200] if lines else ""
-    return ""

@@ -21,7 +21,7 @@ from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.scores import print_scores
 from t2v_tui.cli.narrate import LogTail, Narrator, narrator
 
-INTERRUPTED, STOPPED = 130, 4
+ASKED_WRONGLY, STOPPED, INTERRUPTED = 2, 4, 130
 
 
 def prepare(
@@ -213,7 +213,7 @@ def tell_failure(followed: Followed, teller: Narrator, go_on: str) -> None:
     teller.say(in_short(f"error: {ended.reason}"), "red")
     if ended.hint:
         teller.say(in_short(f"hint:  {ended.hint}"))
-    if ended.code == 1:
+    if ended.code != ASKED_WRONGLY:
         teller.say(f"log:   {followed.log}")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.hosts.agent_here import DEADLINE_S, is_alive, wait_until
+from support.hosts.memory_group import memory_group
 
 from remote.jobs.foreground import JobHandle, Run, create, run_here
 from t2v_core.specs import make_spec
@@ -127,14 +128,23 @@ def test_a_child_killed_from_outside_is_reported_as_such(job: JobHandle) -> None
             if event.kind == "stage":
                 os.kill(run.job_pid, signal.SIGKILL)
     assert (exit_of(job)["code"], exit_of(job)["signal"]) == (1, "SIGKILL")
-    assert exit_of(job)["reason"] == "the engine was killed (SIGKILL)"
+    assert exit_of(job)["reason"] == "it was killed (SIGKILL)"
     assert "memory" in str(exit_of(job)["hint"])
+
+
+def test_a_child_that_took_too_much_memory_is_told_from_one_that_was_killed(job: JobHandle) -> None:
+    with memory_group(limit_bytes=160_000_000) as group:
+        cli = start_command_line(job, "x = bytearray(600_000_000)", joins=group / "cgroup.procs")
+        _, said = cli.communicate(timeout=DEADLINE_S)
+    assert (cli.returncode, exit_of(job)["signal"]) == (1, "SIGKILL")
+    assert "error: memory ran out: the system killed it (SIGKILL)\n" in said
+    assert "hint:  try a smaller batch, size or model\n" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
 def test_a_signal_after_the_last_word_changes_nothing(job: JobHandle, number: signal.Signals) -> None:
     done, error, step = '"kind": "done"', '"kind": "error", "message": "no clips", "exit_code": 2', '"kind": "step"'
-    for words, code, reason in (((done,), 0, "done"), ((error,), 2, "no clips"), ((error, step), 1, "the engine was ")):
+    for words, code, reason in (((done,), 0, "done"), ((error,), 2, "no clips"), ((error, step), 1, "it was ")):
         job.events.unlink(missing_ok=True)
         lines = "".join(f'{{"t": 1, {word}}}\n' for word in words)
         program = (
@@ -199,6 +209,11 @@ def test_a_second_ctrl_c_at_the_command_line_ends_a_deaf_child_at_once(job: JobH
     cli.stderr.close()
 
 
-def start_command_line(job: JobHandle, program: str) -> "subprocess.Popen[str]":
-    argv = [sys.executable, "-c", COMMAND_LINE, str(job.directory), program]
+def start_command_line(job: JobHandle, program: str, joins: Path = Path(os.devnull)) -> "subprocess.Popen[str]":
+    """What `t2v` does around a run.
+
+    joins: the file by which it joins a group of processes, before it does anything
+    """
+    argv = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(joins)]
+    argv += [sys.executable, "-c", COMMAND_LINE, str(job.directory), program]
     return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=job.directory)

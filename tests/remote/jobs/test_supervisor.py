@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
-from support.house.needs import leave_out
+from support.hosts.memory_group import memory_group
 
 from remote.agent.units import RUN, SYSTEM, USER, unit_argv
 from remote.errors import JobNotFound, LinkLost, Refused
@@ -174,8 +174,7 @@ def test_somebody_s_sigkill_is_not_taken_for_a_lack_of_memory(here: Here) -> Non
 
 
 def test_a_lack_of_memory_is_told_from_somebody_s_sigkill(another: Another) -> None:
-    group = memory_group(f"t2v-test-{os.getpid()}", limit_bytes=80_000_000)
-    try:
+    with memory_group(limit_bytes=80_000_000) as group:
         crowded = another()
         channel: Any = crowded.agent.channel
         (group / "cgroup.procs").write_text(str(channel.process.pid))
@@ -183,21 +182,6 @@ def test_a_lack_of_memory_is_told_from_somebody_s_sigkill(another: Another) -> N
         assert (row["signal"], row["reason"]) == ("SIGKILL", "memory ran out: the system killed it (SIGKILL)")
         assert row["hint"] == "try a smaller batch, size or model"
         crowded.agent.close()
-    finally:
-        wait_until(lambda: not (group / "cgroup.procs").read_text().strip())
-        group.rmdir()
-
-
-def memory_group(name: str, limit_bytes: int) -> Path:
-    """A group of processes that may use so much memory; skips where this user cannot make one."""
-    top = Path("/sys/fs/cgroup")
-    for parent, limit in ((top / "memory", "memory.limit_in_bytes"), (top, "memory.max")):
-        with suppress(OSError):
-            if (parent / "cgroup.procs").exists():
-                (parent / name).mkdir()
-                (parent / name / limit).write_text(str(limit_bytes))
-                return parent / name
-    return leave_out("cgroup")
 
 
 def test_a_program_that_cannot_run_is_told_with_its_name(here: Here) -> None:
