@@ -18,11 +18,11 @@ from .processes import find_program
 
 # nvidia-smi's names, which its manual does not promise to keep, and ours
 GPU_FIELDS = {
-    "count": "count", "index": "index", "uuid": "uuid", "name": "name", "utilization.gpu": "utilization_percent",
+    "count": "count", "index": "index", "name": "name", "utilization.gpu": "utilization_percent",
     "memory.used": "memory_used_mib", "memory.total": "memory_total_mib", "temperature.gpu": "temperature_c",
-    "power.draw": "power_w", "power.limit": "power_limit_w", "clocks.sm": "sm_clock_mhz", "pstate": "pstate",
+    "power.draw": "power_w", "power.limit": "power_limit_w",
 }  # fmt: skip
-GPU_TEXTS = ("uuid", "name", "pstate")
+GPU_TEXTS = ("name",)
 GPU_QUERY = f"--query-gpu={','.join(GPU_FIELDS)}"
 GPU_FORMAT = "--format=csv,noheader,nounits"
 NVIDIA_SMI_TIMEOUT_S = 20.0
@@ -71,7 +71,7 @@ def gpu_of(cells: Sequence[str]) -> Json | None:
 def gpu_sample() -> Json:
     """Return one reading of every GPU; `why` says why there is none."""
     rows, why = ask_nvidia([GPU_QUERY])
-    return {"t": time.time(), "gpus": [gpu for row in rows if (gpu := gpu_of(row))], "why": why or ""}
+    return {"gpus": [gpu for row in rows if (gpu := gpu_of(row))], "why": why or ""}
 
 
 def cpu_ticks() -> tuple[int, int]:
@@ -148,6 +148,6 @@ def metrics(parameters: Json, say: Callable[[Json], None]) -> None:
         now = cpu_ticks()
         cpu = round(100 * (now[0] - before[0]) / max(1, now[1] - before[1]), 1)
         machine = {"cpu_percent": cpu, "memory": memory_bytes(), "disk_free_bytes": free_bytes(folder)}
-        say({"t": time.time(), "gpus": gpus, "why": "" if gpus else source.why, **machine})
+        say({"gpus": gpus, "why": "" if gpus else source.why, **machine})
         before, gpus = now, []
     source.close()

@@ -72,10 +72,6 @@ class ComputeClient:
                 self._agent = Agent(ProcessChannel(argv, name="Compute Engine's client", env=environment), answers={})
             return self._agent
 
-    def warm(self) -> None:
-        """Start the helper now, so that the first question need not wait for it. Any thread may."""
-        self._helper()
-
     def close(self) -> None:
         """End the helper; the next question starts another."""
         with self._lock:

@@ -34,10 +34,10 @@ ROW = {
 GPU = {
     "index": (int, NONE), "name?": TEXT, "utilization_percent?": (*NUMBER, NONE), "memory_used_mib?": (*NUMBER, NONE),
     "memory_total_mib?": (*NUMBER, NONE), "temperature_c?": (*NUMBER, NONE), "power_w?": (*NUMBER, NONE),
-    "power_limit_w?": (*NUMBER, NONE), "sm_clock_mhz?": (*NUMBER, NONE), "pstate?": TEXT,
+    "power_limit_w?": (*NUMBER, NONE),
 }  # fmt: skip
 SAMPLE = {
-    "t": TIME, "gpus": [GPU], "why": str, "cpu_percent": NUMBER, "disk_free_bytes": int,
+    "gpus": [GPU], "why": str, "cpu_percent": NUMBER, "disk_free_bytes": int,
     "memory": {"total_bytes": (int, NONE), "available_bytes": (int, NONE)},
 }  # fmt: skip
 HELLO = {"logout": str}

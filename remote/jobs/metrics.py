@@ -14,9 +14,12 @@ from t2v_core.disk.plain_json import whole_characters
 
 @dataclass(frozen=True)
 class GpuSample:
-    """One GPU. None stands where its driver answers [N/A]."""
+    """One GPU. None stands where its driver answers [N/A].
 
-    index: int
+    index: that of the driver, from 0
+    """
+
+    index: int | None
     name: str | None
     utilization_percent: float | None
     memory_used_mib: float | None
@@ -24,20 +27,16 @@ class GpuSample:
     temperature_c: float | None
     power_w: float | None
     power_limit_w: float | None
-    sm_clock_mhz: float | None
-    pstate: str | None
 
 
 @dataclass(frozen=True)
 class MachineSample:
     """One moment of a machine.
 
-    t: Unix time in seconds, by its own clock
     why_no_gpu: a sentence when `gpus` is empty
     disk_free_bytes: where its workspace lies
     """
 
-    t: float
     gpus: tuple[GpuSample, ...]
     why_no_gpu: str
     cpu_percent: float
@@ -51,7 +50,6 @@ class MachineSample:
         said = checked("metrics", whole_characters(said), SAMPLE)
         names = [field.name for field in fields(GpuSample)]
         return cls(
-            t=said["t"],
             gpus=tuple(GpuSample(**{name: gpu.get(name) for name in names}) for gpu in said["gpus"]),
             why_no_gpu=said["why"],
             cpu_percent=said["cpu_percent"],

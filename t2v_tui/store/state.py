@@ -183,10 +183,9 @@ class RunView:
 
 
 class LaunchPhase(StrEnum):
-    """asking: an explicit yes is wanted, since it will cost; holding: begins in a moment unless somebody says no"""
+    """asking: an explicit yes is wanted, since it will cost"""
 
     ASKING = "asking"
-    HOLDING = "holding"
     WORKING = "working"
     DONE = "done"
     FAILED = "failed"

@@ -65,19 +65,19 @@ def text_of(host: HostView, now_t: float) -> Content:
         return Content(not_looked_at(host, now_t)).stylize("$text-muted")
     lines: list[tuple[str, str]] = []
     for gpu in host.machine.gpus[:4]:
-        lines += _gpu(gpu)
+        lines += _gpu(gpu, "gpu" if len(host.machine.gpus) == 1 else f"gpu{gpu.index}")
     if not host.machine.gpus:
         lines += _bar("cpu", host.machine.cpu_percent / 100, f"{host.machine.cpu_percent:>4.0f} %")
     lines += _memory(host.machine)
     lines.append((f"disk {gb(host.machine.disk_free_bytes):>{BAR}} free\n", ""))
     if not host.machine.gpus:
-        lines.append(("no GPU: the engine takes the CPU", "$text-muted"))
+        lines.append((f"no GPU: the engine takes the CPU\n{host.machine.why_no_gpu}", "$text-muted"))
     return Content.assemble(*lines)
 
 
-def _gpu(gpu: GpuSample) -> list[tuple[str, str]]:
+def _gpu(gpu: GpuSample, name: str) -> list[tuple[str, str]]:
     heat = f"  {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
-    lines = _bar("gpu", _share(gpu.utilization_percent, 100), f"{_number(gpu.utilization_percent)} %{heat}")
+    lines = _bar(name, _share(gpu.utilization_percent, 100), f"{_number(gpu.utilization_percent)} %{heat}")
     used, total = gpu.memory_used_mib, gpu.memory_total_mib
     said = f"{used * 1.048576e-3:>5.1f} / {total * 1.048576e-3:.0f} GB" if used is not None and total else "?"
     lines += _bar("vram", _share(used, total), said)

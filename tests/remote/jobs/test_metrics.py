@@ -17,7 +17,7 @@ import sys, time
 asked = next(a for a in sys.argv if a.startswith("--query-gpu=")).partition("=")[2].split(",")
 known = {{"index": "0", "name": "NVIDIA A100-SXM4-40GB", "utilization.gpu": "93", "memory.used": "38000",
           "memory.total": "40960", "temperature.gpu": "71", "power.draw": "[N/A]", "power.limit": "400.00",
-          "clocks.sm": "1410", "pstate": "P0", "uuid": "GPU-0", "count": "1", "timestamp": "2026/11/23 12:00:00.000"}}
+          "count": "1"}}
 while True:
     print(", ".join(known[name] for name in asked), flush=True)
     if "-l" not in sys.argv:
@@ -42,7 +42,7 @@ def test_a_gpu_is_told_by_names_and_what_its_driver_does_not_know_is_none(
     assert sample.gpus == (
         GpuSample(
             index=0, name="NVIDIA A100-SXM4-40GB", utilization_percent=93, memory_used_mib=38000,
-            memory_total_mib=40960, temperature_c=71, power_w=None, power_limit_w=400, sm_clock_mhz=1410, pstate="P0",
+            memory_total_mib=40960, temperature_c=71, power_w=None, power_limit_w=400,
         ),
     )  # fmt: skip
     assert sample.why_no_gpu == ""
@@ -53,7 +53,6 @@ def test_a_machine_without_a_gpu_says_so_and_tells_the_rest(tmp_path: Path, monk
     samples = first(tmp_path, 2)
     assert [sample.gpus for sample in samples] == [(), ()]
     assert "no nvidia-smi" in samples[0].why_no_gpu
-    assert samples[0].t < samples[1].t
     assert 0 <= samples[1].cpu_percent <= 100
     assert 0 < samples[1].memory_available_bytes < samples[1].memory_total_bytes
     assert samples[1].disk_free_bytes > 0

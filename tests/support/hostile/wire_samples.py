@@ -11,7 +11,7 @@ from support.hostile.wire_targets import Target, lines, text
 SHA = "0" * 63 + "a"
 GPU = {"index": 0, "name": "A100", "utilization_percent": 3, "memory_used_mib": 1.5, "power_w": None, "count": 1}
 SAMPLE = {
-    "t": 1.7e9, "gpus": [GPU], "why": "", "cpu_percent": 3.5, "disk_free_bytes": 5,
+    "gpus": [GPU], "why": "", "cpu_percent": 3.5, "disk_free_bytes": 5,
     "memory": {"total_bytes": 10, "available_bytes": 4},
 }  # fmt: skip
 ROW = {

@@ -28,7 +28,7 @@ if said == "fails":
     sys.exit("Failed to initialize NVML: Driver/library version mismatch")
 print(said)
 """
-A100 = "1, 0, GPU-1, NVIDIA A100-SXM4-40GB, {percent}, 1024, 40960, 41, 60.1, 400, 1410, P0"
+A100 = "1, 0, NVIDIA A100-SXM4-40GB, {percent}, 1024, 40960, 41, 60.1, 400"
 
 
 def up_h() -> float:

@@ -39,8 +39,8 @@ HERE = JobKey("local", "20261125-014000-generate-77aa")
 LOCAL_HOST = HostView(
     "local", HostKind.LOCAL, "this machine", str(WORKSPACE), LinkView(Reach.UP, NOW - 60, NOW - 1, 0.004)
 )
-GPU = GpuSample(0, "NVIDIA A100-SXM4-40GB", 94.0, 31_200.0, 40_960.0, 68.0, 312.0, 400.0, 1410.0, "P0")
-MACHINE = MachineSample(NOW - 2, (GPU,), "", 41.0, 89_000_000_000, 52_000_000_000, 212_000_000_000)
+GPU = GpuSample(0, "NVIDIA A100-SXM4-40GB", 94.0, 31_200.0, 40_960.0, 68.0, 312.0, 400.0)
+MACHINE = MachineSample((GPU,), "", 41.0, 89_000_000_000, 52_000_000_000, 212_000_000_000)
 COST = CostView(3.69, 12.4, 9.1, 0.014, NOW - 10, is_estimate=True, up_usd_per_hour=3.69)
 RUNNING = HostView(
     VM, HostKind.VM, "203.0.113.7", "~/text2video", LinkView(Reach.UP, NOW - 900, NOW - 4, 0.034),
