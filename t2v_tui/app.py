@@ -62,23 +62,12 @@ class CockpitApp(HearingApp):
     @on(StartWork)
     def _start_work(self, message: StartWork) -> None:
         if self.may_change():
-            self.submit(message.verb, dict(message.values), message.host or self.state.host, message.then)
+            host = message.host or self.state.host
+            self.launch(Wanted(message.verb, host, message.values, self.current_mode, message.sends))
 
-    @work(thread=True, group="submit", exit_on_error=False)
-    def submit(self, verb: str, values: dict[str, Any], host: str, then: str) -> None:
-        """Start a job on a host and follow it; an engine error becomes a notice.
-
-        then: the screen to show it on; empty stays on this one
-        """
-        assert self.services is not None
-        try:
-            made = self.services.submit(host, verb, self.services.spec(verb, values))
-        except EngineError as error:
-            self.post_message(Failed(error.message, error.hint))
-            return
-        self.post_message(FollowJob(JobKey(host, made.job)))
-        if then:
-            self.post_message(GoTo(then, JobKey(host, made.job)))
+    def launch(self, wanted: Wanted) -> None:
+        """Begin the steps to a job, which the screen that it names shows."""
+        self.launcher.begin(wanted, self.state, self.now())
 
     def file_of(self, host: str, path: str) -> Path | None:
         """Return a file of that host's workspace; None when it is not here."""
@@ -221,8 +210,8 @@ class CockpitApp(HearingApp):
         """Go up one level: a panel away, else to Train; never out of the app."""
         if self.screen.maximized is not None:
             self.screen.minimize()
-        elif self.launcher.leave(self.state, self.now()):
-            return
+        elif self.launch_in_sight is not None:
+            self.launcher.leave(self.state, self.now())
         elif len(self.screen_stack) > 1:
             self.screen.dismiss(None)
         elif self.current_mode not in ("train", "welcome"):
@@ -234,7 +223,7 @@ class CockpitApp(HearingApp):
             return
         if self.current_mode != "train":
             await self.switch_mode("train")
-        self.launcher.begin(Wanted("train", self.state.host, self.chosen.get("train", {})), self.state, self.now())
+        self.launch(Wanted("train", self.state.host, self.chosen.get("train", {})))
 
     def action_help(self) -> None:
         """Open the help with the keys of the screen that is up."""

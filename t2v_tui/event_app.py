@@ -25,7 +25,7 @@ from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import pasted
 from t2v_tui.library import trash
-from t2v_tui.messages import Failed, Heard, ShowJob
+from t2v_tui.messages import Failed, Heard
 from t2v_tui.palette import Actions
 from t2v_tui.registry import SCREENS, load
 from t2v_tui.screens.base import Cockpit
@@ -44,12 +44,12 @@ from t2v_tui.store.events import (
 )
 from t2v_tui.store.reducer import reduce, shows_left
 from t2v_tui.store.session import Memory, remember
-from t2v_tui.store.state import LaunchPhase, State
+from t2v_tui.store.state import JobKey, LaunchPhase, LaunchView, State
 from t2v_tui.text import notifications as notices
 from t2v_tui.theme import DARK, LIGHT
 from t2v_tui.typed_ahead import TypedAhead
 from t2v_tui.workers.crash_report import kept_in
-from t2v_tui.workers.launch_controller import Launcher
+from t2v_tui.workers.launch_controller import TAKE_BACK_S, Launcher
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import RunFollow
 from t2v_tui.workers.subscriptions import Ears
@@ -226,13 +226,46 @@ class HearingApp(App[str]):
             case RowsHeard() | Remembered():
                 self._show_something()
             case LaunchTurned(LaunchPhase.WORKING, job) if job is not None:
-                self.post_message(ShowJob(job))
+                self._has_job(job)
+            case LaunchTurned(LaunchPhase.FAILED):
+                self._say_failed_start()
             case LaunchSaid(step) if step.name == "VM" and self.state.launch is not None:
                 self.wake(self.state.launch.host)
             case LaunchLeft(host, step):
                 self.wake(host)
                 if step.status is not Status.OK and not shows_left(self.state, host):
                     self.notify(step.hint, title=step.detail, severity="warning", timeout=12, markup=False)
+
+    @property
+    def launch_in_sight(self) -> LaunchView | None:
+        """Return the start of work that the screen that is up shows; None when there is none."""
+        launch = self.state.launch
+        return launch if launch is not None and launch.screen == self.current_mode else None
+
+    def _has_job(self, job: JobKey) -> None:
+        """The screen that started it takes it up, wherever the user is by now, and the next start is begun."""
+        launch = self.state.launch
+        if launch is None:
+            return
+        for screen in self.get_screen_stack(launch.screen):
+            if isinstance(screen, Cockpit):
+                screen.has_started(job)
+        if launch.verb != "train":  # nobody waits for its first loss
+            self.set_timer(TAKE_BACK_S, partial(self._close_begun, job))
+        self.launcher.go_on(self.state, self.now())
+
+    def _close_begun(self, job: JobKey) -> None:
+        """The panel has nothing more to say of a job that cannot be taken back."""
+        launch = self.state.launch
+        if launch is not None and launch.job == job and launch.phase is LaunchPhase.WORKING:
+            self.tell(LaunchClosed())
+
+    def _say_failed_start(self) -> None:
+        """Where its panel is not in sight."""
+        launch = self.state.launch
+        step = launch.failed_step if launch is not None and self.launch_in_sight is None else None
+        if step is not None:
+            self.post_message(Failed(step.detail, step.hint))
 
     def _run_is_ready(self, follow: RunFollow) -> None:
         self.post_message(RunReady(follow))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from textual.message import Message
@@ -29,17 +30,17 @@ class GoTo(Message):
 
 @dataclass
 class StartWork(Message):
-    """Start one verb as a job on a host, past the panel of steps.
+    """Start one verb as a job on a host, through the same steps as a training, which this screen shows.
 
     values: settings that were chosen, as `t2v_core.specs` names them; t2v.toml fills in what is left out
     host:   default: the chosen one
-    arrival: the screen to go to when it runs; stays when empty
+    sends:  a video of this machine that goes there first, and is the job's input
     """
 
     verb: str
     values: Mapping[str, Any] = field(default_factory=dict)
     host: str | None = None
-    then: str = ""
+    sends: Path | None = None
 
 
 @dataclass

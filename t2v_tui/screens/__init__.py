@@ -28,7 +28,8 @@ the screen. No widget is touched in a thread. Errors are EngineError with `messa
 the app shows them. In tests of what is drawn `services` is None, and nobody is asked.
 
 **Asking**: post a message of messages.py, and the app does it: GoTo, StartWork (a verb and its settings as a job on a
-host), StopWork, ShowJob, FollowJob (its events then come into `state.runs[key]`), Failed.
+host, through every step to it; a drawer at the screen's foot shows them, and `has_started` takes the job), StopWork,
+ShowJob, FollowJob (its events then come into `state.runs[key]`), Failed.
 
 **Keys**: one row in keys.py each, with the screen's or the pane's name as `where`; actions are methods `action_…` of
 the screen, or of the widget that has `PANE = "…"`. Rows with `writes=True` do nothing with `--read-only`: that is

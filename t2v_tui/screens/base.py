@@ -14,8 +14,10 @@ from textual.events import DescendantFocus, Mount, ScreenResume
 from textual.screen import Screen
 
 from t2v_tui.keys import EVERYWHERE, Key, is_writing
-from t2v_tui.store.state import State
+from t2v_tui.messages import FollowJob
+from t2v_tui.store.state import JobKey, State
 from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
+from t2v_tui.widgets.launch_panel import LaunchDrawer
 
 if TYPE_CHECKING:
     from t2v_tui.app import CockpitApp
@@ -27,9 +29,13 @@ SETTLED_S = 3.0
 
 
 class Cockpit(Screen[None]):
-    """One of the app's screens. `body`, `show` and `arrive` are for children to fill in; see screens/__init__.py."""
+    """One of the app's screens. `body`, `show` and `arrive` are for children to fill in; see screens/__init__.py.
+
+    HAS_DRAWER: what is started here is shown at its foot; False where the body has a place for that
+    """
 
     NAME: ClassVar[str]
+    HAS_DRAWER: ClassVar[bool] = True
 
     _is_made = False
     _was_up = False
@@ -46,6 +52,8 @@ class Cockpit(Screen[None]):
         yield Tabs(id="tabs")
         with Container(id="body"):
             yield from self.body()
+        if self.HAS_DRAWER:
+            yield LaunchDrawer(self.NAME)
         yield Footer()
         yield TooSmall(id="too-small")
 
@@ -60,6 +68,10 @@ class Cockpit(Screen[None]):
     def arrive(self, arrival: Any) -> None:
         """Take what somebody came here with in hand; ignored unless the screen fills this in."""
 
+    def has_started(self, job: JobKey) -> None:
+        """Take up a job that was started here: it is followed, and more where the screen fills this in."""
+        self.post_message(FollowJob(job))
+
     @property
     def cockpit(self) -> CockpitApp:
         """Return the app, as the type that it is."""
@@ -72,6 +84,8 @@ class Cockpit(Screen[None]):
         self.query_one(Headline).show_state(state, now_t)
         self.query_one(TooSmall).show_state(state)
         self.query_one(Tabs).show_current(self.NAME)
+        if self.HAS_DRAWER:
+            self.query_one(LaunchDrawer).show(state, now_t)
         self.show(state, now_t)
 
     @on(ScreenResume)

@@ -228,9 +228,7 @@ class DataScreen(Cockpit):
             self._start("shapes", {})
 
     def _start(self, verb: str, values: dict[str, Any]) -> None:
-        host = self.cockpit.state.host
-        self.post_message(StartWork(verb, values, host))
-        self.notify(f"{verb} begins on {host}", markup=False)
+        self.post_message(StartWork(verb, values, self.cockpit.state.host))
 
     def action_stop(self) -> None:
         """Stop the work on data that began last; say so when none runs."""

@@ -18,13 +18,15 @@ from t2v_tui.library.prompts import read_prompts, remember_prompt
 from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.screens.watching_screen import WatchingScreen
-from t2v_tui.store.state import LOCAL, JobKey, JobView, RunView, Sample, State
+from t2v_tui.store.state import LOCAL, JobKey, JobView, LaunchPhase, LaunchView, RunView, Sample, State
 from t2v_tui.text.format import JOB_GLYPHS, for_so_long, what_it_waits_for
 from t2v_tui.text.unreachable import asked, not_heard, waits
 from t2v_tui.widgets.entries import Choice, PromptInput
+from t2v_tui.widgets.launch_panel import LaunchDrawer
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
+from t2v_tui.workers.launch_controller import OVER
 from t2v_tui.workers.sample_sync import in_workspace
 
 QUEUE = (("job", 11), ("", None))
@@ -121,6 +123,10 @@ class SamplingScreen(WatchingScreen):
 
     def _show_result(self, state: State, now_t: float) -> None:
         box = self.query_one("#result-box", Pane)
+        if (launch := self.cockpit.launch_in_sight) is not None and launch.job is None:
+            box.entitle(f"{launch.verb} on {launch.host}", launch.phase.value)
+            self.result.say(before_a_job(launch))
+            return
         job = state.jobs.get(self.watched) if self.watched is not None else None
         run = state.runs.get(job.key) if job is not None else None
         sample = run.samples[-1] if run is not None and run.samples else None
@@ -175,8 +181,8 @@ class SamplingScreen(WatchingScreen):
         self.notify(f"{name} is not on {host}: {instead} is taken instead", timeout=6, markup=False)
         return "" if has_any else SHIPPED_NAME
 
-    def start(self, values: Mapping[str, Any], host: str = "") -> None:
-        """Start the work, remember the prompt, and watch the job. host: default: the chosen one"""
+    def start(self, values: Mapping[str, Any], sends: Path | None = None) -> None:
+        """Start the work on the form's host, and remember the prompt. sends: a video of here that goes there first"""
         if not self.cockpit.may_change():
             return
         prompt = str(values["prompt"])
@@ -184,10 +190,13 @@ class SamplingScreen(WatchingScreen):
             self.prompt.remember(remember_prompt(self.cockpit.workspace, prompt))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
-        self.result.say("it begins: loading the model takes a few seconds")
-        host = host or self.chosen_host
+        host = self.chosen_host
         self._warn_of_training(str(values.get("checkpoint", "")), host)
-        self.post_message(StartWork(self.VERB, {**values, "preview": True}, host, then=self.NAME))
+        self.post_message(StartWork(self.VERB, {**values, "preview": True}, host, sends))
+
+    def has_started(self, job: JobKey) -> None:
+        """Watch it."""
+        self.watch_job(job)
 
     def _warn_of_training(self, checkpoint: str, host: str) -> None:
         """Who waits for a training may find that it has removed the checkpoint that was chosen."""
@@ -218,7 +227,11 @@ class SamplingScreen(WatchingScreen):
             self.start(values)
 
     def action_stop(self) -> None:
-        """Stop the watched job, which the app asks about first; say so when nothing is drawn."""
+        """Leave what is being started here; else stop the watched job, which the app asks about first."""
+        launch = self.cockpit.launch_in_sight
+        if launch is not None and launch.job is None and launch.phase not in OVER:
+            self.cockpit.launcher.leave(self.cockpit.state, self.cockpit.now())
+            return
         job = self.cockpit.state.jobs.get(self.watched) if self.watched is not None else None
         if job is not None and not job.row.has_ended:
             self.post_message(StopWork(job.key))
@@ -230,9 +243,12 @@ class SamplingScreen(WatchingScreen):
         self.result.action_play()
 
     def action_leave(self) -> None:
-        """Go out of an entry, to the queue; from there a level up."""
+        """Go out of an entry, to the queue or what asks for a key; from there a level up."""
         if isinstance(self.focused, Input | Choice):
-            self.queue.focus()
+            if self.cockpit.launch_in_sight is not None:
+                self.query_one(LaunchDrawer).take_focus()
+            else:
+                self.queue.focus()
         else:
             self.run_worker(self.app.run_action("back"), exclusive=True)
 
@@ -244,6 +260,8 @@ class SamplingScreen(WatchingScreen):
     def _choose_job(self) -> None:
         if (chosen := self.queue.chosen) is not None:
             host, _, job = chosen.partition("\t")
+            if (launch := self.cockpit.launch_in_sight) is not None and launch.phase in OVER:
+                self.cockpit.launcher.leave(self.cockpit.state, self.cockpit.now())
             self.result.show(None)
             self.watch_job(JobKey(host, job))
 
@@ -274,6 +292,20 @@ def _how_far(job: JobView, run: RunView | None) -> str:
 
 def _stage(run: RunView | None) -> str | None:
     return run.stage if run is not None and run.stage else None
+
+
+def before_a_job(launch: LaunchView) -> str:
+    """Return how far the start of a job is, in the words of its last step."""
+    match launch.phase:
+        case LaunchPhase.ASKING:
+            return f"{launch.host} is started first, after a yes below."
+        case LaunchPhase.CANCELLED:
+            return "cancelled; nothing was started"
+        case LaunchPhase.FAILED if launch.failed_step is not None:
+            failed = launch.failed_step
+            return f"{failed.detail}\n{f'→ {failed.hint}' if failed.hint else ''}".strip()
+    step = launch.steps[-1] if launch.steps else None
+    return f"it begins: {step.detail or step.name}" if step is not None else "it begins"
 
 
 def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:

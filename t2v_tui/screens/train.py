@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +28,7 @@ from t2v_tui.widgets.chrome import Block, Line, content_of
 from t2v_tui.widgets.curve.curve import Curve
 from t2v_tui.widgets.curve.track import Run
 from t2v_tui.widgets.gauges import Gauges
-from t2v_tui.widgets.launch_panel import LaunchPanel
+from t2v_tui.widgets.launch_panel import LaunchKeys, LaunchPanel
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.log.view import LogView
 from t2v_tui.widgets.pane import Pane
@@ -54,8 +53,9 @@ class RunsList(ListTable):
             self.screen.overlay(key_of_row(chosen))
 
 
-class TrainScreen(Cockpit):
+class TrainScreen(LaunchKeys, Cockpit):
     NAME = "train"
+    HAS_DRAWER = False
     CSS_PATH = "train.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("train", "launch")]
 
@@ -189,6 +189,10 @@ class TrainScreen(Cockpit):
             waits = "" if job == state.shown else ", which the training waits for"
             self.query_one(LogView).show(path, f"log · {job.job}{waits}")
 
+    def has_started(self, job: JobKey) -> None:
+        """Show it, and follow it."""
+        self.post_message(ShowJob(job))
+
     # Keys
 
     def footer_keys(self) -> list[Key]:
@@ -238,23 +242,6 @@ class TrainScreen(Cockpit):
             self.maximize(self.focused)
         else:
             self.notify("no pane has the focus: tab goes to the next", timeout=3)
-
-    def action_agree(self) -> None:
-        """Say yes to the start that asks, and start what costs."""
-        self.cockpit.launcher.agree(self.cockpit.state)
-
-    def action_again(self) -> None:
-        """Try a start again that failed or was cancelled."""
-        self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now())
-
-    def action_go_on(self) -> None:
-        """Try the start again from the last checkpoint."""
-        self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now(), resume=True)
-
-    def action_begin_anew(self) -> None:
-        """Try the start again as another run, in a folder of its own."""
-        folder = f"checkpoints/{time.strftime('%Y%m%d-%H%M', time.localtime(self.cockpit.now()))}"
-        self.cockpit.launcher.again(self.cockpit.state, self.cockpit.now(), checkpoints=folder, resume=False)
 
     def action_settings(self) -> None:
         """Ask for the settings of the next training."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlparse
 
 from textual import on
@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Paste
-from textual.message import Message
 from textual.widgets import Input, Static
 
 from t2v_core.workspace import expanded
@@ -21,16 +20,11 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed
 from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
 from t2v_tui.store.state import LOCAL, JobKey, State
-from t2v_tui.text.format import size
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.player import Player
-from t2v_tui.workers.upload_input import SendStream
-
-if TYPE_CHECKING:
-    from t2v_tui.workers.services import Services
 
 BEFORE = (
     "Drop a video file here, type its path, or press ↑ for those of this workspace. On screen 3, r brings one along."
@@ -60,18 +54,7 @@ class Vid2VidScreen(SamplingScreen):
     CSS_PATH: ClassVar[list[str | PurePath]] = ["sampling.tcss", "vid2vid.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("vid2vid")]
 
-    class Sent(Message):
-        """The way of a video to its host is over, one way or another."""
-
-        def __init__(self, stream: SendStream, values: dict[str, Any]) -> None:
-            super().__init__()
-            self.stream, self.values = stream, values
-
     FIELDS = ("strength", "steps", "guidance_scale", "seed", "checkpoint", "overlap", *MORE_SETTINGS)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sending: SendStream | None = None
 
     def body(self) -> ComposeResult:
         """Lay out path, prompt and settings on the left, before and after over the queue on the right."""
@@ -185,59 +168,7 @@ class Vid2VidScreen(SamplingScreen):
         known = {video.path for video in (*self.here.videos, *self.known_there().videos)}
         values |= {"input": path, "output": output_for(path, known), "keep_existing": True}
         file = self.cockpit.workspace.root / expanded(Path(path))
-        is_elsewhere = host != LOCAL and not self.cockpit.state.is_read_only
-        if is_elsewhere and file.is_file() and self.services is not None:
-            self._send_first(self.services, values, host, file)
-        else:
-            self.start(values)
-
-    # A video that lies here goes before the job that reads it
-
-    def _send_first(self, services: Services, values: dict[str, Any], host: str, file: Path) -> None:
-        if self._sending is not None:
-            self.post_message(Failed(f"{self._sending.file.name} is still on its way", "x leaves it"))
-            return
-
-        def landed(path: str | None) -> None:
-            if path is None:
-                self.post_message(self.Sent(stream, values))
-
-        stream = SendStream(services, host, file, self._tell, landed)
-        self._sending = stream
-        stream.start()
-        self.redraw()
-
-    @on(Sent)
-    def _start_what_was_sent_for(self, message: Sent) -> None:
-        stream, self._sending = message.stream, None
-        if stream.view.state == "done":
-            self.start({**message.values, "input": stream.there}, stream.host)
-        elif stream.view.state == "failed":
-            self.result.say(f"{stream.file.name} did not reach {stream.host}")
-            self.post_message(Failed(f"{stream.file.name} did not reach {stream.host}", stream.view.why))
-        else:
-            self.result.say(f"{stream.file.name} was left on its way to {stream.host}; nothing was started")
-
-    def _show_result(self, state: State, now_t: float) -> None:
-        if self._sending is None:
-            super()._show_result(state, now_t)
-            return
-        view = self._sending.view
-        self.query_one("#result-box", Pane).entitle(f"sending to {view.host}", "x leaves it")
-        share = f": {view.done_bytes / view.total_bytes:.0%} of {size(view.total_bytes)}" if view.total_bytes else ""
-        self.result.say(f"{self._sending.file.name} goes to {view.host} first{share}\n{view.why}".rstrip())
-
-    def action_stop(self) -> None:
-        """Leave the video that is on its way to a host, else stop the watched job."""
-        if self._sending is not None:
-            self._sending.close()
-        else:
-            super().action_stop()
-
-    def on_unmount(self) -> None:
-        """Leave the video that is on its way to a host."""
-        if self._sending is not None:
-            self._sending.close()
+        self.start(values, file if host != LOCAL and file.is_file() else None)
 
     def action_play(self) -> None:
         """Play both at once, from the same moment on."""

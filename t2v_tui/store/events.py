@@ -154,6 +154,13 @@ class LaunchTurned:
 
 
 @dataclass(frozen=True)
+class LaunchQueued:
+    """So many more starts wait for this one to have its job."""
+
+    waiting: int
+
+
+@dataclass(frozen=True)
 class LaunchLeft:
     """What becomes of the VM whose launch was cancelled; the panel may be gone by then, or another's."""
 
@@ -178,6 +185,6 @@ class TransferGone:
 
 News = (
     HostsKnown | Remembered | HostChosen | JobShown | LinkHeard | RowsHeard | VmHeard | GuardHeard | MachineHeard
-    | RunPiece | RunEnded | LaunchBegun | LaunchSaid | LaunchEstimated | LaunchTurned | LaunchLeft | LaunchClosed
-    | TransferHeard | TransferGone
+    | RunPiece | RunEnded | LaunchBegun | LaunchSaid | LaunchEstimated | LaunchTurned | LaunchQueued | LaunchLeft
+    | LaunchClosed | TransferHeard | TransferGone
 )  # fmt: skip

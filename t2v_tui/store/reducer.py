@@ -19,6 +19,7 @@ from t2v_tui.store.events import (
     LaunchClosed,
     LaunchEstimated,
     LaunchLeft,
+    LaunchQueued,
     LaunchSaid,
     LaunchTurned,
     LinkHeard,
@@ -85,7 +86,7 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
             return replace(state, launch=None)
         case LaunchLeft(host, step) if shows_left(state, host) and state.launch is not None:
             return replace(state, launch=_launch(state.launch, LaunchSaid(step)))
-        case LaunchSaid() | LaunchEstimated() | LaunchTurned() if state.launch is not None:
+        case LaunchSaid() | LaunchEstimated() | LaunchTurned() | LaunchQueued() if state.launch is not None:
             return replace(state, launch=_launch(state.launch, news))
         case TransferHeard(transfer):
             return replace(state, transfers=_transfers(state.transfers, transfer))
@@ -172,6 +173,8 @@ def _first_loss(state: State, piece: RunPiece) -> State:
     launch = state.launch
     if launch is None or launch.job != piece.job or launch.phase is not LaunchPhase.WORKING:
         return state
+    if launch.verb != "train":
+        return state
     run = state.runs[piece.job]
     if not run.curve.losses:
         step = StepState(FIRST_LOSS, Status.DOING, run.stage)
@@ -186,7 +189,8 @@ def _ended_early(state: State, job: JobKey, row: JobRow) -> State:
         return state
     if row.state == "succeeded":
         return replace(state, launch=replace(launch, phase=LaunchPhase.DONE))
-    step = StepState(FIRST_LOSS, Status.FAILED, row.reason or row.state, row.hint)
+    name = FIRST_LOSS if launch.verb == "train" else launch.verb
+    step = StepState(name, Status.FAILED, row.reason or row.state, row.hint)
     return replace(state, launch=replace(launch, phase=LaunchPhase.FAILED, steps=_steps(launch.steps, step)))
 
 
@@ -196,6 +200,8 @@ def _launch(launch: LaunchView, news: News) -> LaunchView:
             return replace(launch, estimate=estimate)
         case LaunchTurned(phase, job, tail):
             return replace(launch, phase=phase, job=job or launch.job, tail=tail)
+        case LaunchQueued(waiting):
+            return replace(launch, waiting=waiting)
         case LaunchSaid(step):
             return replace(launch, steps=_steps(launch.steps, step))
     return launch

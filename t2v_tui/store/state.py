@@ -198,6 +198,8 @@ class LaunchView:
 
     estimate: sentences, price first; filled in as they are known
     tail:     last lines of what failed
+    screen:   where it was started, and is shown
+    waiting:  how many more starts wait for this one to have its job
     """
 
     verb: str
@@ -209,6 +211,8 @@ class LaunchView:
     steps: tuple[StepState, ...] = ()
     tail: tuple[str, ...] = ()
     job: JobKey | None = None
+    screen: str = "train"
+    waiting: int = 0
 
     @property
     def failed_step(self) -> StepState | None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import textwrap
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Input
 
 from remote.steps import Status, StepState
+from t2v_tui.keys import bindings_for
 from t2v_tui.store.state import HostKind, LaunchPhase, LaunchView, State
 from t2v_tui.text.dependency import at_work_for, how_far
 from t2v_tui.text.format import job_in_words, usd
 from t2v_tui.widgets.chrome import Block
-from t2v_tui.workers.launch_controller import can_take_back
+from t2v_tui.workers.launch_controller import OVER, can_take_back
+
+if TYPE_CHECKING:
+    from t2v_tui.app import CockpitApp
 
 GLYPHS = {Status.OK: "✓", Status.DONE: "✓", Status.DOING: "◔", Status.NOTE: "!", Status.FAILED: "✗"}
 STYLES = {
@@ -29,7 +38,39 @@ NAME_WIDTH = 13
 LAST_LINES = 20
 
 
-class LaunchPanel(Vertical):
+class LaunchKeys:
+    """What the keys of a start do, on whatever shows one."""
+
+    app: Any
+
+    @property
+    def _cockpit(self) -> CockpitApp:
+        return cast("CockpitApp", self.app)  # nothing else shows a start
+
+    def action_agree(self) -> None:
+        """Say yes to the start that asks, and start what costs."""
+        self._cockpit.launcher.agree(self._cockpit.state)
+
+    def action_again(self) -> None:
+        """Try a start again that failed or was cancelled."""
+        self._again()
+
+    def action_go_on(self) -> None:
+        """Try a training again from the last checkpoint."""
+        self._again(is_training=True, resume=True)
+
+    def action_begin_anew(self) -> None:
+        """Try a training again as another run, in a folder of its own."""
+        folder = f"checkpoints/{time.strftime('%Y%m%d-%H%M', time.localtime(self._cockpit.now()))}"
+        self._again(is_training=True, checkpoints=folder, resume=False)
+
+    def _again(self, *, is_training: bool = False, **otherwise: Any) -> None:
+        app = self._cockpit
+        if app.state.launch is not None and (app.state.launch.verb == "train" or not is_training):
+            app.launcher.again(app.state, app.now(), **otherwise)
+
+
+class LaunchPanel(LaunchKeys, Vertical):
     """Takes the curve's place while something is started; what can be done now is always in sight."""
 
     PANE = "launch"
@@ -45,7 +86,7 @@ class LaunchPanel(Vertical):
         """Draw the start of work as it is now; without one nothing changes."""
         if state.launch is None:
             return
-        width = max(40, self.size.width - 2)
+        width = max(40, self.width - 2)
         self.query_one("#launch-text", Block).show(text_of(state, state.launch, width), layout=True)
         if state.launch.phase is not self._phase:
             self._phase = state.launch.phase
@@ -53,6 +94,64 @@ class LaunchPanel(Vertical):
                 self.call_after_refresh(self.query_one("#launch-steps").scroll_end, animate=False)
         now = Content.assemble(*_what_now(state, state.launch, now_t))
         self.query_one("#launch-now", Block).show(now, layout=True)
+
+    @property
+    def width(self) -> int:
+        """Return the cells of a line, as it is laid out now."""
+        return self.size.width
+
+
+class LaunchDrawer(LaunchPanel):
+    """The same at the foot of another screen, as long as something that was started there is on its way.
+
+    It takes the focus when one of its keys is wanted, and gives it back then; an entry that somebody may write in keeps
+    it, but for the question of what costs, which only a press on that screen asks.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("launch")]
+
+    def __init__(self, screen: str) -> None:
+        super().__init__(classes="pane")
+        self._of = screen
+        self._seen: tuple[float, LaunchPhase] | None = None  # when it began, and how far it was
+        self._had_focus: Widget | None = None
+
+    @property
+    def width(self) -> int:
+        """Return the cells of a line: it is drawn before it is laid out."""
+        return self.screen.size.width - 4
+
+    def show(self, state: State, now_t: float) -> None:
+        """Draw the start of work that is this screen's; else be away."""
+        launch = state.launch if state.launch is not None and state.launch.screen == self._of else None
+        if launch is None:
+            self._give_focus_back()
+            self._seen = None
+            self.remove_class("-open")
+            return
+        self.add_class("-open")
+        self.border_title = f"start · {launch.waiting} more wait" if launch.waiting else "start"
+        super().show(state, now_t)
+        if self._seen != (launch.began_t, launch.phase):
+            self._seen = launch.began_t, launch.phase
+            self._move_focus(launch.phase)
+
+    def _move_focus(self, phase: LaunchPhase) -> None:
+        is_written = isinstance(self.screen.focused, Input)
+        if phase is LaunchPhase.ASKING or (phase in OVER and phase is not LaunchPhase.DONE and not is_written):
+            if not self.has_focus_within:
+                self._had_focus = self.screen.focused
+                self.take_focus()
+        else:
+            self._give_focus_back()
+
+    def take_focus(self) -> None:
+        """Let its keys be heard."""
+        self.query_one("#launch-steps").focus()
+
+    def _give_focus_back(self) -> None:
+        if self.has_focus_within:
+            self.screen.set_focus(self._had_focus)
 
 
 def text_of(state: State, launch: LaunchView, width: int) -> Content:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from remote.power.state import Power
 from remote.steps import Status, StepState
-from t2v_tui.store.events import LaunchBegun, LaunchClosed, LaunchLeft, LaunchTurned
+from t2v_tui.store.events import LaunchBegun, LaunchClosed, LaunchLeft, LaunchQueued, LaunchTurned
 from t2v_tui.store.state import HostKind, HostView, LaunchPhase, LaunchView, State
 from t2v_tui.text.estimate import gpu_in_table
 from t2v_tui.text.format import usd
@@ -19,13 +19,15 @@ from t2v_tui.workers.streams import Tell
 # For so long after it began, `esc` ends the job again; nothing of it is lost, since the engine still loads.
 TAKE_BACK_S = 3.0
 MOST_VALUES = 5
+# What a screen sets and nobody has chosen.
+OWN_VALUES = ("preview", "keep_existing")
 ESTIMATE_AFTER_S = 1.5
 OVER = (LaunchPhase.DONE, LaunchPhase.FAILED, LaunchPhase.CANCELLED)
 
 
 @dataclass
 class Launcher:
-    """tell: on the screen's side; from_thread: what the threads tell with"""
+    """tell: on the screen's side; from_thread: what the threads tell with; waiting: starts that come after this one"""
 
     services: Services | None
     tell: Tell
@@ -33,16 +35,44 @@ class Launcher:
     wanted: Wanted | None = None
     launch: Launch | None = None
     estimating: Estimating | None = None
+    waiting: list[Wanted] = field(default_factory=list)
 
     def begin(self, wanted: Wanted, state: State, now_t: float) -> None:
-        """Start at once where that costs nothing more than it does already; else ask for an explicit yes."""
-        if state.launch is not None and state.launch.phase in (LaunchPhase.WORKING,) and self._is_starting(state):
-            return  # the same key twice
+        """Start at once where that costs nothing more than it does already; else ask for an explicit yes.
+
+        While another start is on its way to its job, this one waits for that; the same once more does nothing.
+        """
+        if not _is_on_its_way(state.launch):
+            self._begin(wanted, state, now_t)
+        elif not self._is_asked_twice(wanted):
+            self.waiting.append(wanted)
+            self.tell(LaunchQueued(len(self.waiting)))
+
+    def _is_asked_twice(self, wanted: Wanted) -> bool:
+        """The same key twice; of trainings, with whatever settings."""
+        before = [*([self.wanted] if self.wanted else []), *self.waiting]
+        return wanted in before or (wanted.verb == "train" and any(one.verb == "train" for one in before))
+
+    def go_on(self, state: State, now_t: float) -> None:
+        """Begin the start that waits; on the host of the one before it, which runs by then, it asks nothing."""
+        if self.waiting:
+            paid = self.wanted.host if self.wanted else ""
+            self._begin(self.waiting.pop(0), state, now_t, paid=paid)
+
+    def _begin(self, wanted: Wanted, state: State, now_t: float, *, paid: str = "") -> None:
         self._close()
         self.wanted = wanted
         host = state.hosts.get(wanted.host) or HostView(wanted.host, HostKind.LOCAL)
-        phase = LaunchPhase.ASKING if will_bill(host) else LaunchPhase.WORKING
-        self.tell(LaunchBegun(LaunchView(wanted.verb, wanted.host, phase, now_t, title_of(wanted, host))))
+        asks = will_bill(host) and wanted.host != paid
+        phase = LaunchPhase.ASKING if asks else LaunchPhase.WORKING
+        title, waiting = title_of(wanted, host), len(self.waiting)
+        self.tell(
+            LaunchBegun(
+                LaunchView(
+                    wanted.verb, wanted.host, phase, now_t, title, screen=wanted.screen, waiting=waiting
+                )
+            )
+        )  # fmt: skip
         if self.services is None:
             return
         if wanted.verb == "train":
@@ -53,9 +83,6 @@ class Launcher:
             self.estimating.start()
         if phase is LaunchPhase.WORKING:
             self._start()
-
-    def _is_starting(self, state: State) -> bool:
-        return state.launch is not None and state.launch.job is None
 
     def _start(self) -> None:
         assert self.services is not None
@@ -81,10 +108,11 @@ class Launcher:
             self.begin(wanted, state, now_t)
 
     def leave(self, state: State, now_t: float) -> bool:
-        """Cancel what can still be; else only close the panel. False when there is none."""
+        """Cancel what can still be, and what waits for it; else only close the panel. False when there is none."""
         launch = state.launch
         if launch is None:
             return False
+        self.waiting.clear()
         if launch.phase in OVER or not can_take_back(state, now_t):
             self._close()
             self.tell(LaunchClosed())
@@ -103,6 +131,10 @@ class Launcher:
             if stream is not None:
                 stream.close()
         self.launch = self.estimating = None
+
+
+def _is_on_its_way(launch: LaunchView | None) -> bool:
+    return launch is not None and launch.phase is LaunchPhase.WORKING and launch.job is None
 
 
 def will_bill(host: HostView) -> bool:
@@ -142,13 +174,15 @@ def gpu_of(host: HostView) -> str:
 
 def title_of(wanted: Wanted, host: HostView) -> str:
     """Return `train on a100-golden · ~$3.67/h`, and below it what was chosen."""
-    values = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in wanted.values.items() if value is not None]
+    chosen_ones = {name: value for name, value in wanted.values.items() if name not in OWN_VALUES and value is not None}
+    values = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in chosen_ones.items()]
     price = (
         [f"{'~' if host.cost and host.cost.is_estimate else ''}{usd(host.cost.up_usd_per_hour)}/h"] if host.cost else []
     )
     chosen = " · ".join(values[:MOST_VALUES]) + (f" · {len(values) - MOST_VALUES} more" if values[MOST_VALUES:] else "")
     head = " · ".join([f"{wanted.verb} on {wanted.host}", *price])
-    return f"{head}\n{chosen or 'settings of t2v.toml; p chooses others'}"
+    others = "; p chooses others" if wanted.verb == "train" else ""
+    return f"{head}\n{chosen or f'settings of t2v.toml{others}'}"
 
 
 def _short(value: Any) -> str:

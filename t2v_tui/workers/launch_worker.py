@@ -1,4 +1,4 @@
-"""From a press to the first loss: the steps of starting work on a host, told one by one by a thread of their own."""
+"""From a press to a job: the steps of starting work on a host, told one by one by a thread of their own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Dataset, Workspace
 from t2v_tui.demo_world import CLIPS, ENCODERS, PICTURES, TEST_CLIPS
-from t2v_tui.store.events import LaunchLeft, LaunchSaid, LaunchTurned
-from t2v_tui.store.state import JobKey, LaunchPhase
-from t2v_tui.text.format import gb
+from t2v_tui.store.events import LaunchLeft, LaunchSaid, LaunchTurned, News, TransferHeard
+from t2v_tui.store.state import JobKey, LaunchPhase, TransferView
+from t2v_tui.text.format import gb, size
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import Stream, Tell
+from t2v_tui.workers.upload_input import SendStream, brought_in
 
 if TYPE_CHECKING:
     from t2v_core.specs import Spec
@@ -31,11 +32,18 @@ WORLD = "shapes"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be started, and where. values: settings that were chosen, over those of t2v.toml"""
+    """What is to be started, and where.
+
+    values: settings that were chosen, over those of t2v.toml
+    screen: where it was asked for, and is shown
+    sends:  a video of this machine that goes to the host first, and is the job's input
+    """
 
     verb: str
     host: str
     values: Mapping[str, Any]
+    screen: str = "train"
+    sends: Path | None = None
 
 
 class Launch(Stream):
@@ -46,12 +54,12 @@ class Launch(Stream):
         self.wanted, self.services = wanted, services
         self.made: list[JobKey] = []
         self._doing = "launch"
+        self._sending: SendStream | None = None
 
     def run(self) -> None:
         """Take the steps and tell each; when it is closed meanwhile, end the jobs that were made."""
         try:
-            spec = self.services.spec(self.wanted.verb, self.wanted.values)
-            for step in steps_to_job(self.services, self.wanted.host, self.wanted.verb, spec, self._say, self._closed):
+            for step in self._steps():
                 if isinstance(step, JobKey):
                     self.made.append(step)
                 else:
@@ -66,6 +74,42 @@ class Launch(Stream):
             self._undo()
         elif self.made:
             self.tell(LaunchTurned(LaunchPhase.WORKING, self.made[-1]))
+
+    def _steps(self) -> Iterator[StepState | JobKey]:
+        """Yield those to the job, and just before it that of the video that it reads."""
+        wanted, path, values = self.wanted, "", dict(self.wanted.values)
+        if wanted.sends is not None:
+            values["input"] = path = brought_in(self.services.workspace, wanted.sends)
+        spec = self.services.spec(wanted.verb, values)
+        for step in steps_to_job(self.services, wanted.host, wanted.verb, spec, self._say, self._closed):
+            if path and isinstance(step, StepState) and (step.name, step.status) == ("launch", Status.DOING):
+                yield from self._sent(path)
+            yield step
+
+    def _sent(self, path: str) -> Iterator[StepState]:
+        """Send a video of the workspace here to the one there. Raises NotSent."""
+        name = Path(path).name
+        coming = f"{name} goes to {self.wanted.host} first"
+
+        def tell(news: News) -> None:
+            self.tell(news)
+            if isinstance(news, TransferHeard):
+                self._say(StepState("video", Status.DOING, f"{coming}{how_far(news.transfer)}"))
+
+        self._sending = SendStream(self.services, self.wanted.host, path, tell)
+        if self.is_closed:
+            self._sending.close()
+        self._sending.run()
+        view = self._sending.view
+        if view.state == "failed":
+            raise NotSent(f"{name} did not reach {self.wanted.host}", view.why)
+        yield StepState("video", Status.DONE, view.why or name)
+
+    def close(self) -> None:
+        """End it, and the video that is on its way."""
+        super().close()
+        if self._sending is not None:
+            self._sending.close()
 
     def _say(self, step: StepState) -> None:
         if not self.is_closed:
@@ -107,6 +151,16 @@ class Launch(Stream):
             said = StepState("VM", Status.NOTE, f"{self.wanted.host} may run: {error.message}", error.hint)
         if said is not None:
             self.tell(LaunchLeft(self.wanted.host, said))
+
+
+class NotSent(EngineError):
+    """The video that a job is to read is not on its host."""
+
+
+def how_far(view: TransferView) -> str:
+    """Return `: 40 % of 12 MB`, and what it waits for; nothing before it moves."""
+    share = f": {view.done_bytes / view.total_bytes:.0%} of {size(view.total_bytes)}" if view.total_bytes else ""
+    return f"{share}; {view.why}" if view.why else share
 
 
 def steps_to_job(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -19,24 +18,20 @@ BROUGHT = "outputs/inputs"
 
 
 class SendStream(TransferStream):
-    """there: its path in the workspace there, known when it has landed"""
+    """path: of the video, in the workspace here and then in the one there"""
 
     AGAIN = "the same key goes on where it was"
 
-    def __init__(
-        self, services: Services, host: str, file: Path, tell: Tell, landed: Callable[[str | None], None]
-    ) -> None:
-        super().__init__(services, host, [file.name], tell, landed, is_pull=False)
-        self.file, self.there = file, ""
+    def __init__(self, services: Services, host: str, path: str, tell: Tell) -> None:
+        super().__init__(services, host, [path], tell, lambda _: None, is_pull=False)
 
     def move(self) -> None:
-        """Bring the file into the workspace here, and send it. Raises Refused for what may not be replaced there."""
+        """Send it. Raises Refused for what may not be replaced there."""
         from remote.transfer.plan.push_plan import PATHS, plan_files
         from remote.transfer.push import Pushing
 
-        self.there = brought_in(self.services.workspace, self.file)
         jobs = self.services.jobs(self.host)
-        plan = plan_files(jobs, PATHS, [self.there], is_replacing=False)
+        plan = plan_files(jobs, PATHS, self.paths, is_replacing=False)
         for path, why in plan.refused:
             raise Refused(f"{path} on {self.host}: {why}", f"t2v push {path} --replace, or another name here")
         if plan.needed:

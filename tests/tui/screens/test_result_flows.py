@@ -34,7 +34,6 @@ from t2v_tui.library.views import (
     info_of_checkpoint,
     side_by_side,
 )
-from t2v_tui.messages import StartWork
 from t2v_tui.screens.checkpoints import CheckpointsScreen
 from t2v_tui.screens.data import DataScreen
 from t2v_tui.screens.dialogs import Confirm
@@ -42,6 +41,7 @@ from t2v_tui.screens.generate import GenerateScreen
 from t2v_tui.screens.vid2vid import Vid2VidScreen, noise_in_words, output_for, path_in
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.widgets.entries import Choice, PromptInput
+from t2v_tui.workers.launch_worker import Wanted
 from t2v_tui.workers.services import Services
 
 
@@ -51,11 +51,11 @@ class Watched(CockpitApp):
     CSS_PATH = str(Path(t2v_tui.app.__file__).parent / CockpitApp.CSS_PATH)
 
     def __init__(self, workspace: Workspace, **options: Any) -> None:
-        self.asked: list[StartWork] = []
+        self.asked: list[Wanted] = []
         super().__init__(workspace, **options)
 
-    def submit(self, verb: str, values: dict[str, Any], host: str, then: str) -> None:
-        self.asked.append(StartWork(verb, values, host, then))
+    def launch(self, wanted: Wanted) -> None:
+        self.asked.append(wanted)
 
 
 # Reading

@@ -9,18 +9,40 @@ from pathlib import Path
 
 import pytest
 from support.engine.results_world import add_video
-from support.hosts.far_host import far_host
+from support.hosts.far_host import Far, far_host
 from support.hosts.far_services import FarServices
 from support.screen.in_terminal import eventually, on_screen
-from test_result_flows import Watched
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from remote.errors import Refused
+from remote.jobs.client import HostJobs, RemoteJob
+from remote.steps import Status, StepState
+from t2v_core.specs import RefineSpec, Spec
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.screens.vid2vid import Vid2VidScreen
 from t2v_tui.widgets.entries import Choice
 from t2v_tui.workers.upload_input import brought_in
+
+
+class Asked(FarServices):
+    """Hosts that take everything but the job itself, which is kept."""
+
+    def __init__(self, workspace: Workspace, far: Far) -> None:
+        super().__init__(workspace, far)
+        self.asked: list[tuple[str, str, RefineSpec]] = []
+
+    def jobs(self, name: str) -> HostJobs:
+        jobs = super().jobs(name)
+
+        def submit(verb: str, spec: Spec, **_: object) -> RemoteJob:
+            assert isinstance(spec, RefineSpec)
+            self.asked.append((verb, name, spec))
+            raise Refused("no job in this test", "look at what was asked")
+
+        jobs.submit = submit  # type: ignore[method-assign]
+        return jobs
 
 
 @asynccontextmanager
@@ -52,16 +74,18 @@ async def test_a_video_of_here_is_there_before_the_job_is_asked_for(tmp_path: Pa
     with far_host(tmp_path) as far:
         far.write_settings()
         video = add_video(far.here.root, "a.mp4", "a red square")
-        app = Watched(far.here, services=FarServices(far.here, far), first="vid2vid")
+        services = Asked(far.here, far)
+        app = CockpitApp(far.here, services=services, first="vid2vid")
         async with on_vid2vid(app) as (pilot, screen):
             await refine(pilot, screen, "outputs/a.mp4")
-            await eventually(pilot, lambda: bool(app.asked))
+            await eventually(pilot, lambda: bool(services.asked))
             assert (far.there / "outputs/a.mp4").read_bytes() == video.read_bytes()
-            assert (app.asked[0].verb, app.asked[0].host) == ("refine", "vm")
-            assert app.asked[0].values["input"] == "outputs/a.mp4"
+            verb, host, spec = services.asked[0]
+            assert (verb, host, str(spec.input)) == ("refine", "vm", "outputs/a.mp4")
             assert [(one.is_pull, one.state) for one in app.state.transfers] == [(False, "done")]
+            await eventually(pilot, lambda: "no job in this test" in str(screen.result.said.render()))
             await refine(pilot, screen, "outputs/a.mp4")
-            await eventually(pilot, lambda: len(app.asked) == 2)
+            await eventually(pilot, lambda: len(services.asked) == 2)
             assert app.state.transfers[-1].why == "it is there already"
 
 
@@ -70,11 +94,12 @@ async def test_a_dropped_file_from_elsewhere_gets_a_place_in_both_workspaces(tmp
     with far_host(tmp_path) as far:
         far.write_settings()
         dropped = add_video(tmp_path / "desktop", "my holiday.mp4", "a red square")
-        app = Watched(far.here, services=FarServices(far.here, far), first="vid2vid")
+        services = Asked(far.here, far)
+        app = CockpitApp(far.here, services=services, first="vid2vid")
         async with on_vid2vid(app) as (pilot, screen):
             await refine(pilot, screen, str(dropped))
-            await eventually(pilot, lambda: bool(app.asked))
-            assert app.asked[0].values["input"] == "outputs/inputs/my holiday.mp4"
+            await eventually(pilot, lambda: bool(services.asked))
+            assert str(services.asked[0][2].input) == "outputs/inputs/my holiday.mp4"
             assert (far.there / "outputs/inputs/my holiday.mp4").read_bytes() == dropped.read_bytes()
 
 
@@ -84,17 +109,20 @@ async def test_another_video_of_that_name_there_is_left_alone_and_nothing_starts
         far.write_settings()
         add_video(far.here.root, "a.mp4", "a red square")
         theirs = add_video(far.there, "a.mp4", "a blue square").read_bytes()
-        app = Watched(far.here, services=FarServices(far.here, far), first="vid2vid")
+        services = Asked(far.here, far)
+        app = CockpitApp(far.here, services=services, first="vid2vid")
         async with on_vid2vid(app) as (pilot, screen):
             await refine(pilot, screen, "outputs/a.mp4")
-            await eventually(pilot, lambda: any("did not reach vm" in one.title for one in app._notifications))
-            assert "did not reach vm" in str(screen.result.said.render())
-            said = [one.message for one in app._notifications if "did not reach vm" in one.title]
-            assert said == [
+            await eventually(pilot, lambda: "did not reach vm" in str(screen.result.said.render()))
+            assert app.state.launch is not None
+            assert app.state.launch.failed_step == StepState(
+                "video",
+                Status.FAILED,
+                "a.mp4 did not reach vm",
                 "outputs/a.mp4 on vm: there is another file of that name, not pushed. "
-                "t2v push outputs/a.mp4 --replace, or another name here"
-            ]
-            assert not app.asked
+                "t2v push outputs/a.mp4 --replace, or another name here",
+            )
+            assert not services.asked
             assert (far.there / "outputs/a.mp4").read_bytes() == theirs
 
 
@@ -103,17 +131,18 @@ async def test_a_host_that_is_not_heard_is_said_and_nothing_starts(tmp_path: Pat
     with far_host(tmp_path) as far:
         far.write_settings()
         add_video(far.here.root, "a.mp4", "a red square")
-        app = Watched(far.here, services=FarServices(far.here, far), first="vid2vid")
+        services = Asked(far.here, far)
+        app = CockpitApp(far.here, services=services, first="vid2vid")
         async with on_vid2vid(app) as (pilot, screen):
             await eventually(pilot, lambda: app.state.chosen.link.seen_t is not None)
             far.proxy.rules.is_stalled = True
             await refine(pilot, screen, "outputs/a.mp4")
-            await eventually(pilot, lambda: "a.mp4 goes to vm first" in str(screen.result.said.render()))
+            await eventually(pilot, lambda: "it begins" in str(screen.result.said.render()))
             screen.queue.focus()
             await pilot.press("x")
             far.proxy.rules.is_stalled = False
             await eventually(pilot, lambda: "nothing was started" in str(screen.result.said.render()))
-            assert not app.asked
+            assert not services.asked
 
 
 @pytest.mark.slow
