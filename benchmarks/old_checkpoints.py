@@ -33,6 +33,7 @@ from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
+from remote.replies.questions import HELLO
 from t2v_core.workspace import Workspace
 from t2v_tui.library.on_host import checkpoints_there
 
@@ -100,7 +101,7 @@ def listing(one: Path, root: Path) -> None:
             for _ in range(ROUNDS):
                 host = SSHHost("vm", settings, known_hosts=known, config=Path("/nonexistent"))
                 with HostJobs(host, Workspace(root / "here")) as jobs:
-                    jobs.ask("hello")  # the screen has a connection already
+                    jobs.ask(HELLO)  # the screen has a connection already
                     for seconds in took.values():
                         began = time.monotonic()
                         views = checkpoints_there(jobs)

@@ -149,6 +149,10 @@ class AgentError(RemoteError):
     """The agent on the host could not do what it was asked."""
 
 
+class BadReply(AgentError):
+    """What the agent replies is not of the form that its question has: it is broken, very old, or somebody else's."""
+
+
 class JobNotFound(RemoteError):
     """There is no such job on the host."""
 

@@ -9,17 +9,13 @@ from typing import Any
 
 from remote.hosts.host import Host, agent_on
 from remote.hosts.settings import HostSettings
+from remote.replies.guard import GuardStands, LastStop, NoGuard
+from remote.replies.jobs import Resumed
+from remote.replies.question import Question
+from remote.replies.questions import GUARD, INSTALL_GUARD, KEEP, RESUME_PREEMPTED
 
 # It looks for sudo and systemd, which takes its time on a busy machine, and starts a process where there is none.
 INSTALL_TIMEOUT_S = 300.0
-
-
-@dataclass(frozen=True)
-class LastStop:
-    """When the guard powered the machine off last (Unix time in seconds, by the machine's clock), and why."""
-
-    t: float
-    why: str
 
 
 @dataclass(frozen=True)
@@ -55,39 +51,37 @@ class GuardState:
     kept_of: str = ""
 
     @classmethod
-    def from_wire(cls, said: dict[str, Any], now_t: float) -> GuardState:
-        """Read an agent's answer that came at `now_t`; its spans become times by this machine's clock."""
-        stop = said.get("last_stop")
-        last_stop = LastStop(float(stop["t"]), str(stop["why"])) if stop else None
-        if not said["is_installed"]:
-            return cls(is_installed=False, last_stop=last_stop)
-        is_idle = not said["busy"] and not said["unknown"]
+    def of(cls, said: NoGuard | GuardStands, now_t: float) -> GuardState:
+        """Return what an agent's reply that came at `now_t` means; its spans become times by this machine's clock."""
+        if not said.is_installed:
+            return cls(is_installed=False, last_stop=said.last_stop)
+        is_idle = not said.busy and not said.unknown
         return cls(
             is_installed=True,
-            by=said["by"],
-            is_alive=said["is_alive"],
-            can_power_off=said["can_power_off"],
-            busy=tuple(said["busy"]),
-            unknown=tuple(said["unknown"]),
-            idle_since_t=now_t - said["idle_s"] if is_idle else None,
-            stops_t=now_t + said["stops_in_s"],
-            why=said["why"],
-            cap_t=now_t + said["cap_in_s"],
-            kept_until_t=now_t + said["kept_s"] if said["kept_s"] > 0 else None,
-            error=said["error"] or "",
-            last_stop=last_stop,
-            kept_of=said.get("kept_of") or "",
+            by=said.by,
+            is_alive=said.is_alive,
+            can_power_off=said.can_power_off,
+            busy=said.busy,
+            unknown=said.unknown,
+            idle_since_t=now_t - said.idle_s if is_idle else None,
+            stops_t=now_t + said.stops_in_s,
+            why=said.why,
+            cap_t=now_t + said.cap_in_s,
+            kept_until_t=now_t + said.kept_s if said.kept_s > 0 else None,
+            error=said.error or "",
+            last_stop=said.last_stop,
+            kept_of=said.kept_of or "",
         )
 
 
 def guard_status(host: Host) -> GuardState:
     """Return what the guard saw at its last look. Raises HostUnreachable, AgentError."""
-    return _ask(host, "guard")
+    return _ask(host, GUARD)
 
 
 def keep(host: Host, seconds: float) -> GuardState:
     """Keep a VM for so long although it is idle, up to its cap; 0 lets go of it. Raises JobNotFound without a guard."""
-    return _ask(host, "keep", seconds=float(seconds))
+    return _ask(host, KEEP, seconds=float(seconds))
 
 
 def install_guard(
@@ -100,7 +94,7 @@ def install_guard(
     """
     return _ask(
         host,
-        "install_guard",
+        INSTALL_GUARD,
         timeout_s=INSTALL_TIMEOUT_S,
         workspace=host.workdir,
         by=dict(by),
@@ -111,28 +105,14 @@ def install_guard(
     )
 
 
-@dataclass(frozen=True)
-class Resumed:
-    """A training that goes on after a preemption.
-
-    before:          the job that was preempted
-    is_new:          False when somebody else asked at the same moment
-    from_checkpoint: False when it had not come to its first, and begins anew
-    """
-
-    job: str
-    before: str
-    is_new: bool
-    from_checkpoint: bool
-
-
 def resume_preempted(host: Host) -> list[Resumed]:
     """Go on with the training that preemption ended, if it was the latest; to be asked after a VM was started."""
     with agent_on(host) as agent:
-        said = agent.call("resume_preempted", timeout_s=45.0, workspace=host.workdir)
-    return [Resumed(one["job"], one["before"], one["is_new"], one["from_checkpoint"]) for one in said["resumed"]]
+        return list(agent.ask(RESUME_PREEMPTED, timeout_s=45.0, workspace=host.workdir).resumed)
 
 
-def _ask(host: Host, verb: str, *, timeout_s: float = 30.0, **parameters: Any) -> GuardState:
+def _ask(
+    host: Host, question: Question[NoGuard | GuardStands], *, timeout_s: float = 30.0, **parameters: Any
+) -> GuardState:
     with agent_on(host) as agent:
-        return GuardState.from_wire(agent.call(verb, timeout_s=timeout_s, **parameters), time.time())
+        return GuardState.of(agent.ask(question, timeout_s=timeout_s, **parameters), time.time())

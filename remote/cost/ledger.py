@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from remote.hosts.answers import NUMBER, TIME, misfit
 from t2v_core.disk.files import describe_os_error
 from t2v_core.disk.plain_json import read_lines, table
 from t2v_core.disk.private import make_folder
+from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.workspace import Workspace
 
 
@@ -64,12 +64,6 @@ class SeenVm(Protocol):
         ...
 
 
-SESSION = {
-    "id": str, "started_t": TIME, "stopped_t?": (TIME, None), "usd_per_hour?": (*NUMBER, None), "machine_type?": str,
-    "is_spot?": bool, "is_exact?": bool,
-}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Session:
     """From one start of a VM to its stop.
@@ -80,8 +74,8 @@ class Session:
     """
 
     id: str
-    started_t: float
-    stopped_t: float | None = None
+    started_t: UnixTime
+    stopped_t: UnixTime | None = None
     usd_per_hour: float | None = None
     machine_type: str = ""
     is_spot: bool = False
@@ -188,8 +182,6 @@ class Ledger:
 def _read(lines: Iterable[bytes]) -> Iterator[Session]:
     for line in lines:
         try:
-            said = table(line)
-            if not misfit(said, SESSION):
-                yield Session(**{name: said[name] for name in Session.__dataclass_fields__.keys() & said.keys()})
+            yield read_as(Session, table(line))
         except ValueError:
             continue

@@ -15,6 +15,7 @@ from remote.errors import AgentError, CloudError, CloudUnreachable, LinkLost, No
 from remote.gce.errors import error_of_trouble, may_pass
 from remote.hosts.agent_client import Agent, ProcessChannel
 
+NAME = "Compute Engine's client"
 HELPER = Path(__file__).with_name("helper.py")
 # The first answer waits for an import that took 12 s from a cold disk, and for gcloud when it has to say who we are.
 ANSWER_TIMEOUT_S = 75.0
@@ -69,7 +70,7 @@ class ComputeClient:
                     self._agent.close()
                 argv = [sys.executable, "-P", "-X", "utf8", str(HELPER)]
                 environment = os.environ if self._env is None else self._env
-                self._agent = Agent(ProcessChannel(argv, name="Compute Engine's client", env=environment), answers={})
+                self._agent = Agent(ProcessChannel(argv, name=NAME, env=environment), NAME)
             return self._agent
 
     def close(self) -> None:

@@ -22,9 +22,9 @@ from typing import Any
 from remote.errors import AuthFailed, CannotStart, CloudError, LoginExpired
 from remote.gce.gcloud_config import gcloud_says
 from remote.gce.vm import Vm
-from remote.hosts.answers import misfit
 from remote.text import GCLOUDS_OWN, LOG_IN, NOT_LOGGED_IN
 from t2v_core.disk.plain_json import table
+from t2v_core.disk.typed_json import Misfit, read_as
 from t2v_core.errors import AskedWrongly
 
 GCLOUD_TIMEOUT_S = 60.0
@@ -136,17 +136,27 @@ def _keygen(arguments: Sequence[str]) -> str:
         ) from error
 
 
+@dataclass(frozen=True)
+class PosixAccount:
+    """An account on machines, as OS Login has it."""
+
+    username: str
+    primary: bool = False
+
+
 def _profile() -> dict[str, Any]:
     return _gcloud(["compute", "os-login", "describe-profile"])
 
 
 def _name_in(profile: Mapping[str, Any]) -> str:
     said = profile.get("posixAccounts")
-    known = [one for one in said if not misfit(one, {"username": str})] if isinstance(said, list) else []
-    accounts = sorted(known, key=lambda one: not one.get("primary", False))
-    if not accounts:
+    known: list[PosixAccount] = []
+    for one in said if isinstance(said, list) else ():
+        with suppress(Misfit):
+            known.append(read_as(PosixAccount, one))
+    if not known:
         raise CloudError("OS Login has no account on machines for you", "gcloud compute os-login describe-profile")
-    return str(accounts[0]["username"])
+    return min(known, key=lambda one: not one.primary).username
 
 
 def _gcloud(arguments: Sequence[str]) -> dict[str, Any]:

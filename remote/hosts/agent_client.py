@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from remote.agent.units import RUN
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused, RemoteError
-from remote.hosts.answers import ANSWERS, Shape, checked
+from remote.replies.question import Question, bad_reply
 from remote.text import shown
 from t2v_core.disk.opening import MOST_BYTES
 from t2v_core.disk.plain_json import parsed, table
@@ -32,6 +32,7 @@ READ_BYTES = 256 * 1024
 MOST_GREETING_BYTES = 64 * 1024
 MOST_FRAME_BYTES = 2**40
 NOT_T2V = "what runs there is not t2v's agent, or a broken one; t2v doctor --host looks"
+R = TypeVar("R")
 KINDS: dict[str, type[RemoteError]] = {"asked-wrongly": Refused, "not-found": JobNotFound}
 
 
@@ -232,15 +233,13 @@ class Lines:
 class Agent:
     """Asks the agent of a host; any thread may ask, and a slow answer holds up no other.
 
+    host:      its name, for what is said of its replies
     silence_s: without a word for so long, the link is lost
-    answers:   what each may hold, as `remote.hosts.answers` has it
     Once lost it stays lost: every call raises LinkLost, and whoever wants to go on opens another channel.
     """
 
-    def __init__(
-        self, channel: Channel, *, silence_s: float = SILENCE_S, answers: Mapping[str, Shape] = ANSWERS
-    ) -> None:
-        self.channel, self.greeting, self._answers = channel, channel.greeting, answers
+    def __init__(self, channel: Channel, host: str, *, silence_s: float = SILENCE_S) -> None:
+        self.channel, self.greeting, self.host = channel, channel.greeting, host
         self._lines = Lines(channel, silence_s=silence_s)
         self._ids = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | RemoteError]] = {}
@@ -253,8 +252,12 @@ class Agent:
         """Tell whether the link is not known to be lost."""
         return self._lost is None
 
+    def ask(self, question: Question[R], /, *, timeout_s: float = 15.0, **parameters: Any) -> R:
+        """Ask once, in one round trip. Raises as `call`, and BadReply."""
+        return question.read(self.call(question.name, timeout_s=timeout_s, **parameters), self.host)
+
     def call(self, name: str, /, *, timeout_s: float = 15.0, **parameters: Any) -> dict[str, Any]:
-        """Ask once, in one round trip.
+        """Ask once, in one round trip; returns the reply as it came, of which nothing is believed.
 
         Raises LinkLost, NotAnswered after `timeout_s`, and what the agent says is wrong.
         """
@@ -278,7 +281,10 @@ class Agent:
             raise came
         if "error" in came:
             raise error_of(came["error"])
-        return checked(name, came.get("ok"), self._answers.get(name, {}))
+        said = came.get("ok")
+        if not isinstance(said, dict):
+            raise bad_reply(self.host, name, "it is no object")
+        return said
 
     def close(self) -> None:
         """Close the channel, by which the conversation ends; jobs go on."""

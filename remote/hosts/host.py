@@ -73,7 +73,7 @@ def agent_on(host: Host) -> Iterator[Agent]:
 
     Raises LinkLost where paramiko says EOFError: when a link breaks while something is sent, and again at the end.
     """
-    agent = Agent(host.open(["serve"]))
+    agent = Agent(host.open(["serve"]), host.name)
     try:
         yield agent
     except EOFError as error:

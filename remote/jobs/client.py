@@ -8,16 +8,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from remote.errors import AgentError, AuthFailed, HostKeyRefused, HostOff, HostUnreachable, NotAnswered
+from remote.errors import AuthFailed, HostKeyRefused, HostOff, HostUnreachable, NotAnswered
 from remote.hosts.agent_client import Agent
 from remote.hosts.backoff import Backoff
 from remote.hosts.host import Host
 from remote.hosts.settings import LOCAL
-from remote.jobs.job_row import JobRow
 from remote.jobs.request_keys import pressed
 from remote.jobs.spool import Spool
+from remote.replies.job_row import JobRow
+from remote.replies.jobs import Stopped
+from remote.replies.question import Question, bad_reply
+from remote.replies.questions import REQUEST, START, STATUS, STOP
 from remote.workspace_id import identity
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
@@ -25,6 +28,7 @@ from t2v_core.workspace import Workspace
 if TYPE_CHECKING:
     from t2v_core.specs import Spec
 
+R = TypeVar("R")
 # A question is asked again for so long when its answer is lost; a start is worth a longer wait.
 QUESTION_PATIENCE_S, START_PATIENCE_S = 20.0, 60.0
 START_TIMEOUT_S = 45.0  # a supervisor on a machine that swaps may take 30 s to say that it is at work
@@ -42,21 +46,6 @@ class RemoteJob:
     job: str
     is_new: bool
     state: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """What a stop came to.
-
-    how:      what it took: stop file, SIGINT, SIGTERM, SIGKILL; `had ended` when there was nothing to stop
-    left:     processes of the job that are still alive
-    gpu_left: those of them, or of it, that still hold GPU memory
-    """
-
-    state: str
-    how: str
-    left: tuple[int, ...]
-    gpu_left: tuple[dict[str, Any], ...]
 
 
 class HostJobs:
@@ -109,34 +98,31 @@ class HostJobs:
             return self._start(asked, made)
 
     def _start(self, asked: dict[str, Any], key: str) -> RemoteJob:
-        said = self.ask("start", START_PATIENCE_S, START_TIMEOUT_S, **asked, key=key)
-        if said["is_new"]:  # it is known here from now on, also to who never looks again from this terminal
+        said = self.ask(START, START_PATIENCE_S, START_TIMEOUT_S, **asked, key=key)
+        if said.is_new:  # it is known here from now on, also to who never looks again from this terminal
             self._keep(
                 JobRow(
-                    said["job"], asked["verb"], said["state"], queued_t=time.time(), needs_gpu=asked["needs_gpu"],
+                    said.job, asked["verb"], said.state, queued_t=time.time(), needs_gpu=asked["needs_gpu"],
                     after=asked["after"],
                 )
             )  # fmt: skip
-        return RemoteJob(self.host.name, said["job"], said["is_new"], said["state"])
+        return RemoteJob(self.host.name, said.job, said.is_new, said.state)
 
     def rows(self) -> list[JobRow]:
         """Return all of them, oldest first; how they stand is kept for when the host is off."""
-        rows = self._rows_of(self.ask("status", jobs=None))
+        rows = list(self.ask(STATUS, jobs=None).jobs)
         for row in rows:
             self._keep(row)
         return rows
 
     def row(self, job: str) -> JobRow:
         """Return how one job stands. Raises JobNotFound."""
-        rows = self._rows_of(self.ask("status", jobs=[job]))
+        rows = self.ask(STATUS, jobs=[job]).jobs
         if not rows or rows[0].job != job:
-            raise AgentError(f"{self.host.name} says of another job how it stands", "t2v bootstrap renews t2v there")
+            raise bad_reply(self.host.name, STATUS.name, "it is about another job")
         row = rows[0]
         self._keep(row)
         return row
-
-    def _rows_of(self, answer: Mapping[str, Any]) -> list[JobRow]:
-        return [JobRow.from_wire(said) for said in answer["jobs"]]
 
     def stop(self, job: str, *, grace_s: float = STOP_GRACE_S, is_anyones: bool = False) -> Stopped:
         """End a job, by force if need be, and look what is left of it. The host carries it through on its own.
@@ -144,12 +130,11 @@ class HostJobs:
         grace_s:    how long the work may take to end by itself, as for a checkpoint
         is_anyones: also one that another workspace began, which is Refused else
         """
-        said = self.ask("stop", timeout_s=grace_s + 120, job=job, grace_s=float(grace_s), is_anyones=is_anyones)
-        return Stopped(said["state"], said["how"], tuple(said["left"]), tuple(said["gpu_left"]))
+        return self.ask(STOP, timeout_s=grace_s + 120, job=job, grace_s=float(grace_s), is_anyones=is_anyones)
 
     def request(self, job: str, what: str) -> None:
         """Ask the engine for something that it does within a step. what: stop, save, pause or resume."""
-        self.ask("request", job=job, what=what)
+        self.ask(REQUEST, job=job, what=what)
 
     def _keep(self, row: JobRow) -> None:
         if self.host.name == LOCAL:
@@ -160,17 +145,25 @@ class HostJobs:
             spool.keep(row)
 
     def ask(
-        self, name: str, patience_s: float = QUESTION_PATIENCE_S, timeout_s: float = 15.0, **parameters: Any
-    ) -> dict[str, Any]:
-        """Ask the agent one question about its workspace, again while its answer is lost on the way."""
+        self,
+        question: Question[R],
+        /,
+        retry_s: float = QUESTION_PATIENCE_S,
+        timeout_s: float = 15.0,
+        **parameters: Any,
+    ) -> R:
+        """Ask the agent one question about its workspace, again for `retry_s` while its answer is lost on the way.
+
+        Raises BadReply for a reply of another form, and what the agent says is wrong.
+        """
         agent: Agent | None = self._connected()
         backoff = Backoff()
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + retry_s
         while True:
             try:
                 agent = agent or self._connected()
-                return agent.call(
-                    name, timeout_s=timeout_s, workspace=self.host.workdir, by=self.identity, **parameters
+                return agent.ask(
+                    question, timeout_s=timeout_s, workspace=self.host.workdir, by=self.identity, **parameters
                 )
             except (HostUnreachable, NotAnswered) as error:
                 if isinstance(error, AuthFailed | HostKeyRefused | HostOff) or time.monotonic() > deadline:
@@ -191,7 +184,7 @@ class HostJobs:
             if self._agent is None or not self._agent.is_up:
                 if self._agent is not None:
                     self._agent.close()
-                self._agent = Agent(self.host.open(["serve"]))
+                self._agent = Agent(self.host.open(["serve"]), self.host.name)
             return self._agent
 
     def close(self) -> None:

@@ -12,8 +12,10 @@ from remote.errors import AgentError, AuthFailed, HostKeyRefused, HostUnreachabl
 from remote.hosts.agent_client import SILENCE_S, Channel, frames
 from remote.hosts.backoff import Backoff
 from remote.hosts.host import Host
-from remote.jobs.job_row import ALIVE, JobRow
 from remote.jobs.spool import EVENTS, LOG, Spool
+from remote.replies.job_row import ALIVE, JobRow
+from remote.replies.jobs import FollowedBytes, FollowedEnd
+from remote.replies.question import bad_reply, read_reply
 from t2v_core.disk.plain_json import Cutter
 from t2v_core.events import Event
 
@@ -112,13 +114,16 @@ class Follower:
         for header, data in frames(channel, parameters, silence_s=self.silence_s):
             self._backoff.reset()
             if data:
-                yield from self._take(str(header.get("file")), int(header["offset"]), data)
+                bytes_ = read_reply(FollowedBytes, header, self.host.name, "follow")
+                yield from self._take(bytes_.file, bytes_.offset, data)
             elif "end" in header:
-                yield self._ended(header["end"])
+                row = read_reply(FollowedEnd, header, self.host.name, "follow").end
+                self.spool.keep(row)
+                yield row
 
     def _take(self, name: str, offset: int, data: bytes) -> Iterator[Said]:
         if name not in self._place:
-            raise AgentError(f"{self.host.name} sent bytes of no file of {self.job}", "t2v bootstrap renews t2v there")
+            raise bad_reply(self.host.name, "follow", f"it has bytes of no file of {self.job}")
         if offset != self._place[name]:
             raise AgentError(
                 f"{self.host.name} sent byte {offset} of the {name} of {self.job}; {self._place[name]} was next",
@@ -147,11 +152,6 @@ class Follower:
         newest: dict[str, Any] = {"t": self._last_event.t, "kind": self._last_event.kind} | self._last_event.fields
         state = "running" if known.row.state in ALIVE else known.row.state
         row = replace(known.row, state=state, last_event=newest)
-        self.spool.keep(row)
-        return row
-
-    def _ended(self, said: dict[str, Any]) -> JobRow:
-        row = JobRow.from_wire(said)
         self.spool.keep(row)
         return row
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from remote.errors import AgentError, UnsafeName
-from remote.jobs.job_row import JobRow
+from remote.errors import UnsafeName
+from remote.replies.job_row import JobRow
 from remote.text import shown
 from t2v_core.disk.files import describe_os_error, write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
+from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.workspace import Workspace
 
 LOG, EVENTS = "log", "events.jsonl"
@@ -35,7 +36,7 @@ class KnownRow:
     """What a host said of a job, and when (Unix time in seconds, by this machine's clock)."""
 
     row: JobRow
-    seen_t: float
+    seen_t: UnixTime
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,8 @@ class Spool:
     def known(self) -> KnownRow | None:
         """Return what the host said of the job last; None when it said nothing yet."""
         try:
-            said = read_table(self.directory / "row.json")
-            return KnownRow(JobRow.from_wire(said["row"]), float(said["seen_t"]))
-        except (OSError, ValueError, KeyError, TypeError, AgentError):
+            return read_as(KnownRow, read_table(self.directory / "row.json"))
+        except (OSError, ValueError):
             return None
 
     def keep(self, row: JobRow) -> None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from remote.errors import (
     AgentError,
@@ -34,6 +33,8 @@ from remote.launch.launch import MAY_LINGER
 from remote.launch.preflight import look
 from remote.power.host import MachineHost, switched
 from remote.power.state import MachineState
+from remote.replies.machine import Examination
+from remote.replies.questions import EXAMINE
 from remote.setup.bootstrap import INSTALL_BYTES, Steps
 from remote.setup.old_data import command, in_words, old_data
 from remote.setup.release import Release, current_release
@@ -69,15 +70,15 @@ def examine_host(host: Host, workspace: Workspace, spec: DoctorSpec, release: Re
     except RemoteError as error:
         yield _failed("agent", error)
         raise
-    if steps.there["logout"]:
-        yield odd("logout", steps.there["logout"], MAY_LINGER)
+    if steps.there.logout:
+        yield odd("logout", steps.there.logout, MAY_LINGER)
     yield from _release(steps)
-    if isinstance(there, dict):
+    if isinstance(there, Examination):
         yield from _as_it_says(there, steps)
         yield from _old_in(host, workspace, spec, there)
     else:
         yield from _as_seen(steps, there)
-    if not isinstance(there, dict):
+    if not isinstance(there, Examination):
         yield _data(host, workspace, spec, release)
     if (machine := switched(host)) is not None:
         yield _guard(machine)
@@ -152,15 +153,15 @@ def _failed(name: str, error: RemoteError) -> Check:
 
 def _asked(
     agent: Agent, steps: Steps, spec: DoctorSpec, environment: Mapping[str, str]
-) -> dict[str, Any] | AgentError | None:
+) -> Examination | AgentError | None:
     """The report of the doctor there; None when no Python there can run one, and why it does not answer."""
-    if steps.there["engine"] is None or not steps.is_installed:
+    if steps.there.engine is None or not steps.is_installed:
         return None
     timeout_s = CHECKSUMS_TIMEOUT_S if spec.checksums else EXAMINE_TIMEOUT_S
     release = steps.release.name if steps.is_ours and _has_release(steps) else None
     try:
-        return agent.call(
-            "examine", timeout_s=timeout_s + 20, workspace=steps.host.workdir, python=[steps.host.engine_python],
+        return agent.ask(
+            EXAMINE, timeout_s=timeout_s + 20, workspace=steps.host.workdir, python=[steps.host.engine_python],
             release=release, spec=asked_values(spec), env=dict(environment), patience_s=timeout_s,
         )  # fmt: skip
     except AgentError as error:
@@ -170,7 +171,7 @@ def _asked(
 
 
 def _has_release(steps: Steps) -> bool:
-    return steps.release.name in steps.there["releases"]
+    return steps.release.name in steps.there.releases
 
 
 def _release(steps: Steps) -> Iterator[Check]:
@@ -180,13 +181,13 @@ def _release(steps: Steps) -> Iterator[Check]:
     elif _has_release(steps):
         yield good("t2v there", f"{name}, the same as here")
     else:
-        others = f"; there is {', '.join(steps.there['releases'][-2:])}" if steps.there["releases"] else ""
+        others = f"; there is {', '.join(steps.there.releases[-2:])}" if steps.there.releases else ""
         yield odd("t2v there", f"the t2v of here ({name}) is brought by the next job{others}", line)
 
 
-def _as_it_says(there: Mapping[str, Any], steps: Steps) -> Iterator[Check]:
-    for said in there["checks"]:
-        check = Check(str(said["name"]), State(said["state"]), str(said["sentence"]), str(said.get("mend", "")))
+def _as_it_says(there: Examination, steps: Steps) -> Iterator[Check]:
+    for said in there.checks:
+        check = Check(said.name, said.state, said.sentence, said.mend)
         if check.name not in NOT_OURS:
             yield mended_from_here(check, steps.host)
 
@@ -231,9 +232,9 @@ def _of_step(step: StepState) -> Check:
     return Check(step.name, STATES[step.status], sentence, step.hint if is_line else "")
 
 
-def _old_in(host: Host, workspace: Workspace, asked: DoctorSpec, there: Mapping[str, Any]) -> Iterator[Check]:
+def _old_in(host: Host, workspace: Workspace, asked: DoctorSpec, there: Examination) -> Iterator[Check]:
     """What the doctor there does not look for: .pt files of the previous system where it misses latents."""
-    if any(said["name"] == "latents" and said["state"] != State.BAD for said in there["checks"]):
+    if any(said.name == "latents" and said.state != State.BAD for said in there.checks):
         return
     data = str(getattr(_training(workspace, asked), "data", ""))
     if old := old_data(HostJobs(host, workspace), data):

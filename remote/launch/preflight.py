@@ -4,18 +4,20 @@ and enough to know whether one is needed.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from remote.errors import JobNotFound, NotAnswered
 from remote.jobs.client import HostJobs
+from remote.replies.files import Entry, OldFolders
+from remote.replies.machine import Installed
+from remote.replies.questions import HELLO, LS, PROBE, READ
 from remote.setup.old_data import old_data
 from remote.setup.release import Release
 from t2v_core.disk.plain_json import table
+from t2v_core.disk.typed_json import read_as
 from t2v_core.specs import Spec
 
 INSTALLED = ".t2v/venv/t2v-installed.json"
@@ -45,7 +47,7 @@ class Standing:
     missing: tuple[str, ...]
     disk_free_bytes: int | None
     logout: str
-    old: Mapping[str, Any] = field(default_factory=dict)
+    old: OldFolders = field(default_factory=OldFolders)
 
 
 def look(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: bool) -> Standing:
@@ -72,7 +74,7 @@ def look(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: boo
             missing=missing,
             disk_free_bytes=free.result() if free is not None else None,
             logout=logout.result(),
-            old=old_data(jobs, data) if missing and verb == "train" else {},
+            old=old_data(jobs, data) if missing and verb == "train" else OldFolders(),
         )
 
 
@@ -80,15 +82,15 @@ def look(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: boo
 class _Asker:
     jobs: HostJobs
 
-    def _entries(self, path: str) -> list[dict[str, Any]]:
+    def _entries(self, path: str) -> Sequence[Entry]:
         try:
-            return list(self.jobs.ask("ls", path=path)["entries"])
+            return self.jobs.ask(LS, path=path).entries
         except JobNotFound:
-            return []
+            return ()
 
     def names(self, path: str) -> list[str]:
         """Return the names of what lies in a folder there."""
-        return [str(one["path"]) for one in self._entries(path)]
+        return [one.path for one in self._entries(path)]
 
     def has(self, data: Path, name: str) -> bool:
         """Look by its name only: a list of all clips would be megabytes."""
@@ -96,24 +98,23 @@ class _Asker:
 
     def has_whole(self, data: Path, name: str) -> bool:
         """Tell whether there is a folder in it whose manifest fits. Links are taken on trust."""
-        return any(one["is_complete"] or one["kind"] == "link" for one in self._entries(str(data / name)))
+        return any(one.is_complete or one.kind == "link" for one in self._entries(str(data / name)))
 
     def installed(self) -> str:
         """Return what the environment there holds, as the hash of its requirements; "" for none."""
         try:
-            said = self.jobs.ask("read", path=INSTALLED)
-            return str(table(base64.b64decode(said["data"])).get("requirements_sha256", ""))
+            said = table(self.jobs.ask(READ, path=INSTALLED).data)
+            return read_as(Installed, said).requirements_sha256
         except (JobNotFound, ValueError):
             return ""
 
     def logout(self, begins: bool) -> str:
         """Say why a job there would end with our login; "" where it does not."""
-        return str(self.jobs.ask("hello", begins=begins)["logout"])
+        return self.jobs.ask(HELLO, begins=begins).logout
 
     def free_bytes(self) -> int | None:
         """Return the free bytes of the disk there; None when the answer takes too long."""
         try:
-            said = self.jobs.ask("probe", patience_s=0.0, timeout_s=PROBE_TIMEOUT_S)
-            return int(said["disk_free_bytes"])
+            return self.jobs.ask(PROBE, retry_s=0.0, timeout_s=PROBE_TIMEOUT_S).disk_free_bytes
         except NotAnswered:
             return None

@@ -21,8 +21,10 @@ from remote.hosts.agent_client import Agent
 from remote.hosts.host import Host, agent_on
 from remote.hosts.settings import ENGINE_PYTHON as OUR_PYTHON
 from remote.jobs.follow import Follower, LinkState, LogChunk
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import Spool
+from remote.replies.job_row import JobRow
+from remote.replies.machine import Engine, Standing
+from remote.replies.questions import ADOPT_VENV, PUT, STANDING, START, STATUS, UNPACK_RELEASE, USE_RELEASE
 from remote.setup.bootstrap_plan import Change, changes
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
@@ -140,34 +142,40 @@ class Steps:
     ) -> None:
         self.by, self.is_replacing = identity(workspace), is_replacing
         self.host, self.workspace, self.release, self.install_bytes = host, workspace, release, install_bytes
-        self.there: dict[str, Any] = {}
+        self._there: Standing | None = None
         self.base_python = ""
         # With a Python of the user's own in t2v.toml the environment is theirs: looked at, never changed.
         self.is_ours = host.engine_python == f"{host.workdir}/{OUR_PYTHON}"
 
     def look(self, agent: Agent) -> None:
         """Ask the host how it stands, and keep the answer."""
-        self.there = agent.call(
-            "standing", timeout_s=STANDING_TIMEOUT_S, workspace=self.host.workdir, python=[self.host.engine_python],
+        self._there = agent.ask(
+            STANDING, timeout_s=STANDING_TIMEOUT_S, workspace=self.host.workdir, python=[self.host.engine_python],
             requirements_sha256=self.release.requirements_sha256,
         )  # fmt: skip
 
     @property
+    def there(self) -> Standing:
+        """Return how the host stood when it was looked at last."""
+        assert self._there is not None, "look comes first"
+        return self._there
+
+    @property
     def is_installed(self) -> bool:
         """Tell whether the environment runs, and holds what this release needs."""
-        engine, installed = self.there["engine"], self.there["installed"]
+        engine, installed = self.there.engine, self.there.installed
         if not self.is_ours:
             return True
-        if engine is None or installed.get("requirements_sha256") != self.release.requirements_sha256:
+        if engine is None or installed.requirements_sha256 != self.release.requirements_sha256:
             return False
         # After an upgrade of the system's Python the same venv runs, and finds none of its packages.
-        return _version(engine["python"]) == _version(installed["python"])
+        return _version(engine.python) == _version(installed.python)
 
     def place(self) -> Iterator[StepState]:
         """Yield nothing for a place where `.t2v/` and `jobs/` can be ours. Raises NotReady for another."""
-        if self.there["obstacle"]:
+        if self.there.obstacle:
             hint = f"mend that there, or set workdir in [host.{self.host.name}]"
-            yield from self._fail("place", f"{self.host.name}: {self.there['obstacle']}", hint)
+            yield from self._fail("place", f"{self.host.name}: {self.there.obstacle}", hint)
 
     @property
     def rival(self) -> str:
@@ -175,10 +183,10 @@ class Steps:
 
         Empty when it is this one's, or nobody's.
         """
-        by = self.there["installed"].get("by")
-        if not (self.is_ours and isinstance(by, dict) and by.get("id")) or self.is_replacing:
+        by = self.there.installed.by
+        if not (self.is_ours and by.id) or self.is_replacing:
             return ""
-        return "" if by["id"] == self.by.get("id") else str(by.get("name") or by["id"])
+        return "" if by.id == self.by.get("id") else by.name or by.id
 
     def owner(self) -> Iterator[StepState]:
         """Refuse to install under the jobs of another workspace that shares the folder there. Raises NotReady."""
@@ -190,13 +198,13 @@ class Steps:
     @property
     def is_adopting(self) -> bool:
         """Tell whether an earlier version made an environment in venv/, which holds what is needed and is used on."""
-        return self.is_ours and bool(self.there["is_adoptable"])
+        return self.is_ours and self.there.is_adoptable
 
     def adopt(self, agent: Agent) -> Iterator[StepState]:
         """Go on with the environment that an earlier t2v made, and look again."""
         yield StepState("venv", Status.DOING, "going on with venv/, which an earlier t2v made")
         sha256 = self.release.requirements_sha256
-        agent.call("adopt_venv", workspace=self.host.workdir, requirements_sha256=sha256)
+        agent.ask(ADOPT_VENV, workspace=self.host.workdir, requirements_sha256=sha256)
         self.look(agent)
 
     def changes(self) -> list[Change]:
@@ -209,81 +217,78 @@ class Steps:
 
         Raises NotReady when there is none.
         """
-        engine = self.there["engine"]
-        if engine is not None and self.is_installed and _version(engine["python"]) >= ENGINE_PYTHON:
-            yield StepState("python", Status.OK, engine["python"])
+        engine = self.there.engine
+        if engine is not None and self.is_installed and _version(engine.python) >= ENGINE_PYTHON:
+            yield StepState("python", Status.OK, engine.python)
             return
         wanted = ".".join(map(str, ENGINE_PYTHON))
         if not self.is_ours:
-            it = f"is Python {engine['python']}" if engine else "does not run"
+            it = f"is Python {engine.python}" if engine else "does not run"
             sentence = f"{self.host.engine_python} on {self.host.name} {it}; the engine needs {wanted} or newer"
             yield from self._fail("python", sentence, f"mend 'python' in [host.{self.host.name}], or leave it out")
-        found = [one for one in self.there["pythons"] if _version(one["version"]) >= ENGINE_PYTHON]
-        chosen = next((one for one in found if one["makes_venvs"]), None)
+        found = [one for one in self.there.pythons if _version(one.version) >= ENGINE_PYTHON]
+        chosen = next((one for one in found if one.makes_venvs), None)
         if chosen is not None:
-            self.base_python = str(chosen["path"])
-            yield StepState("python", Status.OK, f"{chosen['version']} ({chosen['path']})")
+            self.base_python = chosen.path
+            yield StepState("python", Status.OK, f"{chosen.version} ({chosen.path})")
             return
         if found:
-            package = f"python{'.'.join(found[0]['version'].split('.')[:2])}-venv"
-            sentence = f"Python {found[0]['version']} on {self.host.name} cannot make a virtual environment"
+            package = f"python{'.'.join(found[0].version.split('.')[:2])}-venv"
+            sentence = f"Python {found[0].version} on {self.host.name} cannot make a virtual environment"
             yield from self._fail("python", sentence, f"there: sudo apt install {package}")
-        newest = max((one["version"] for one in self.there["pythons"]), key=_version, default="none")
+        newest = max((one.version for one in self.there.pythons), key=_version, default="none")
         sentence = f"the newest Python on {self.host.name} is {newest}; the engine needs {wanted} or newer"
         yield from self._fail("python", sentence, f"there: sudo apt install python{wanted} python{wanted}-venv")
 
     def disk(self) -> Iterator[StepState]:
         """Check that there is room for what will be made. Raises NotReady."""
         needed = RELEASE_BYTES if self.is_installed else self.install_bytes
-        free = int(self.there["disk_free_bytes"])
+        free = self.there.disk_free_bytes
         if free < needed:
-            sentence = (
-                f"{self.host.name} has {_gb(free)} free in {self.there['workspace']}, and {_gb(needed)} are needed"
-            )
+            sentence = f"{self.host.name} has {_gb(free)} free in {self.there.workspace}, and {_gb(needed)} are needed"
             yield from self._fail("disk", sentence, f"free some space there, or set workdir in [host.{self.host.name}]")
         yield StepState("disk", Status.OK, f"{_gb(free)} free")
 
     def driver(self) -> StepState:
         """Tell of the GPUs and their driver, and judge nothing: without a GPU the engine runs on the CPU."""
-        if not self.there["gpus"]:
-            return StepState("driver", Status.NOTE, self.there["gpu_why"] or "no GPU", "the engine will use the CPU")
-        names = ", ".join(str(gpu["name"]) for gpu in self.there["gpus"])
-        return StepState("driver", Status.OK, f"{self.there['driver']}, {names}")
+        if not self.there.gpus:
+            return StepState("driver", Status.NOTE, self.there.gpu_why or "no GPU", "the engine will use the CPU")
+        names = ", ".join(gpu.name or "a GPU" for gpu in self.there.gpus)
+        return StepState("driver", Status.OK, f"{self.there.driver}, {names}")
 
     def bring_release(self, agent: Agent) -> Iterator[StepState]:
         """Send the release in pieces, from where it broke off; it is unpacked under another name and renamed."""
         name = self.release.name
-        if name in self.there["releases"]:
+        if name in self.there.releases:
             yield StepState("release", Status.OK, name)
             return
         yield StepState("release", Status.DOING, "building the wheel")
         data = self.release.bundle()
         where: dict[str, Any] = {"workspace": self.host.workdir, "sha256": hashlib.sha256(data).hexdigest()}
-        sent = int(agent.call("put", **where)["size_bytes"])
+        sent = agent.ask(PUT, **where).size_bytes
         while sent < len(data):
             piece = base64.b64encode(data[sent : sent + PIECE_BYTES]).decode()
-            said = agent.call("put", timeout_s=PUT_TIMEOUT_S, **where, offset=sent, data=piece)
-            sent = int(said["size_bytes"])
+            sent = agent.ask(PUT, timeout_s=PUT_TIMEOUT_S, **where, offset=sent, data=piece).size_bytes
             yield StepState("release", Status.DOING, f"sent {_mb(sent)} of {_mb(len(data))}")
-        agent.call("unpack_release", timeout_s=PUT_TIMEOUT_S, **where, release=name)
+        agent.ask(UNPACK_RELEASE, timeout_s=PUT_TIMEOUT_S, **where, release=name)
         yield StepState("release", Status.DONE, name)
 
     def begin_install(self, agent: Agent) -> str:
         """Return the job that installs: one that runs already, whoever began it, or a new one."""
-        rows = [JobRow.from_wire(said) for said in agent.call("status", workspace=self.host.workdir, jobs=None)["jobs"]]
+        rows = agent.ask(STATUS, workspace=self.host.workdir, jobs=None).jobs
         running = [row.job for row in rows if row.verb == JOB_VERB and not row.has_ended]
         if running:
             return running[-1]
-        folder = PurePosixPath(self.there["workspace"], ".t2v/releases", self.release.name)
+        folder = PurePosixPath(self.there.workspace, ".t2v/releases", self.release.name)
         script = str(folder / "remote" / "setup" / "install_on_host.py")
-        said = agent.call(
-            "start", timeout_s=45.0, workspace=self.host.workdir, verb=JOB_VERB, key=secrets.token_hex(16),
+        said = agent.ask(
+            START, timeout_s=45.0, workspace=self.host.workdir, verb=JOB_VERB, key=secrets.token_hex(16),
             spec={
                 "requirements_sha256": self.release.requirements_sha256, "release": self.release.name, "by": self.by,
             },
             argv=[self.base_python, "-I", "-X", "utf8", script],
         )  # fmt: skip
-        return str(said["job"])
+        return said.job
 
     def watch_install(self, job: str) -> Iterator[StepState]:
         """Tell the job's stages and the last line of its log, across lost links, to its end.
@@ -311,19 +316,23 @@ class Steps:
 
     def installed_now(self) -> Iterator[StepState]:
         """Tell what the job came to; it may have been somebody's with an older release. Raises NotReady."""
-        if not self.is_installed:
+        engine = self.there.engine
+        if engine is None or not self.is_installed:
             sentence = f"another bootstrap of {self.host.name} has just installed what an other release needs"
             yield from self._fail("dependencies", sentence, f"t2v bootstrap --host {self.host.name}")
-        yield StepState("dependencies", Status.DONE, _engine_in_words(self.there["engine"]))
+            return
+        yield StepState("dependencies", Status.DONE, _engine_in_words(engine))
 
     def kept(self) -> Iterator[StepState]:
         """Tell of an environment that needs nothing. Raises NotReady when the user's own lacks a package."""
-        engine = self.there["engine"]
+        engine = self.there.engine
+        if engine is None:  # the user's own, which does not run: that is said of its Python
+            return
         yield StepState("venv", Status.OK, self.host.engine_python)
-        missing = [name for name in ("torch", "diffusers", "transformers") if engine[name] is None]
+        missing = [name for name, version in engine.packages.items() if version is None]
         if missing and not self.is_ours:
             sentence = f"{self.host.engine_python} on {self.host.name} has no {', '.join(missing)}"
-            pins = PurePosixPath(self.there["workspace"], ".t2v/releases", self.release.name)
+            pins = PurePosixPath(self.there.workspace, ".t2v/releases", self.release.name)
             install = f"{self.host.engine_python} -m pip install -r {pins}/requirements.txt -c {pins}/constraints.txt"
             yield from self._fail("dependencies", sentence, f"there: {install}")
         yield StepState("dependencies", Status.OK, _engine_in_words(engine))
@@ -333,19 +342,19 @@ class Steps:
 
         One of the user's own is told which one job by job.
         """
-        if not self.is_ours or self.there["in_use"] == self.release.name:
+        if not self.is_ours or self.there.in_use == self.release.name:
             yield StepState("in use", Status.OK, self.release.name)
             return
-        if self.rival and self.there["in_use"] in self.there["releases"]:
-            detail = f"{self.there['in_use']}, of {self.rival}; jobs of this workspace name {self.release.name}"
+        if self.rival and self.there.in_use in self.there.releases:
+            detail = f"{self.there.in_use}, of {self.rival}; jobs of this workspace name {self.release.name}"
             yield StepState("in use", Status.NOTE, detail)
             return
-        agent.call("use_release", workspace=self.host.workdir, release=self.release.name)
+        agent.ask(USE_RELEASE, workspace=self.host.workdir, release=self.release.name)
         yield StepState("in use", Status.DONE, self.release.name)
 
     def encoders(self) -> StepState:
         """Tell which encoders the first work there has to fetch; said beforehand, since it may be slow."""
-        missing = [model for model in (SD_VAE, CLIP_B32) if model not in self.there["hub"]]
+        missing = [model for model in (SD_VAE, CLIP_B32) if model not in self.there.hub]
         if missing:
             return StepState("encoders", Status.NOTE, f"the first preprocess there fetches {' and '.join(missing)}")
         return StepState("encoders", Status.OK, f"{SD_VAE}, {CLIP_B32}")
@@ -360,8 +369,8 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
 
 
-def _engine_in_words(engine: dict[str, Any]) -> str:
-    said = [f"{name} {engine[name]}" for name in ("torch", "diffusers", "transformers") if engine[name]]
+def _engine_in_words(engine: Engine) -> str:
+    said = [f"{name} {version}" for name, version in engine.packages.items() if version]
     return ", ".join(said) or "installed"
 
 

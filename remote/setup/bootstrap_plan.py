@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from remote.replies.machine import Standing
 from remote.setup.release import Release
 
 # An estimate: torch with CUDA's libraries, as they lie on the disk.
@@ -33,32 +32,31 @@ class Change:
 
 
 def changes(
-    there: Mapping[str, Any], release: Release, *, needs_environment: bool, is_ours: bool, base_python: str
+    there: Standing, release: Release, *, needs_environment: bool, is_ours: bool, base_python: str
 ) -> list[Change]:
     """Return everything that a bootstrap will make there as it stands; empty when there is nothing to do.
 
-    there:             the agent's `standing`
     needs_environment: there is none, or it lacks something
     is_ours:           the environment is t2v's, not one that [host.NAME] python names
     base_python:       makes the environment
     """
-    root, found = there["workspace"], []
-    if not there["is_there"]:
+    root, found = there.workspace, []
+    if not there.is_there:
         found.append(Change(f"{root}/", "made, a folder"))
-    if release.name not in there["releases"]:
+    if release.name not in there.releases:
         size = sum(map(len, release.files.values()))
         found.append(Change(f"{root}/.t2v/releases/{release.name}/", "this t2v", size))
-    if is_ours and there["is_adoptable"]:
+    if is_ours and there.is_adoptable:
         found.append(Change(f"{root}/.t2v/venv", "a link to the environment in venv/, which is used on as it is"))
     elif is_ours and needs_environment:
         found += _environment(there, release, base_python)
-    if is_ours and there["in_use"] != release.name:
+    if is_ours and there.in_use != release.name:
         found.append(Change(f"{root}/.t2v/venv/", f"imports t2v from .t2v/releases/{release.name} from then on"))
     return found
 
 
-def _environment(there: Mapping[str, Any], release: Release, base_python: str) -> list[Change]:
-    root, count = there["workspace"], len(release.requirements)
+def _environment(there: Standing, release: Release, base_python: str) -> list[Change]:
+    root, count = there.workspace, len(release.requirements)
     is_large = any(line.startswith("torch") for line in release.requirements)
     packages = f"{count} package{'' if count == 1 else 's'} that the engine needs, with what they need"
     size = INSTALLED_BYTES if is_large else None
@@ -68,6 +66,6 @@ def _environment(there: Mapping[str, Any], release: Release, base_python: str) -
         Change(f"{root}/.t2v/venv/", packages, size),
         Change("~/.cache/pip/", "what pip keeps of its downloads, where pip is not told otherwise"),
     ]
-    if there["beside"]:
-        found.append(Change(f"{root}/venv", f"{there['beside']}; it stays as it is"))
+    if there.beside:
+        found.append(Change(f"{root}/venv", f"{there.beside}; it stays as it is"))
     return found

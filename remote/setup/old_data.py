@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from remote.replies.files import OldFolders
+from remote.replies.questions import OLD_DATA
 
 if TYPE_CHECKING:
     from remote.jobs.client import HostJobs
 
-WORDS = {"latents": "latents", "text_embeddings": "text embeddings"}
 TIMEOUT_S = 30.0
 
 
-def old_data(jobs: HostJobs, data: str) -> dict[str, Any]:
-    """Return the folders of .pt files in a data set there.
-
-    {"latents": {files, size_bytes, newest_t, is_counted}, …}
+def old_data(jobs: HostJobs, data: str) -> OldFolders:
+    """Return the folders of .pt files in a data set there; there may be none.
 
     One round trip, half a second at most there. Raises HostUnreachable, AgentError.
     """
-    return dict(jobs.ask("old_data", timeout_s=TIMEOUT_S, data=data)["found"])
+    return jobs.ask(OLD_DATA, timeout_s=TIMEOUT_S, data=data).found
 
 
-def in_words(old: Mapping[str, Any], now_t: float | None = None) -> str:
+def in_words(old: OldFolders, now_t: float | None = None) -> str:
     """Say what there is in a line.
 
     `10,000 latents (5.3 GB) and 10,000 text embeddings (1.6 GB) of the previous system, 400 days old`.
     """
     parts = []
-    for name, row in old.items():
-        more = "" if row["is_counted"] else "at least "
-        parts.append(f"{more}{row['files']:,} {WORDS[name]} ({_amount(row['size_bytes'])})")
-    days = ((now_t or time.time()) - max(row["newest_t"] for row in old.values())) / 86_400
+    for name, folder in old:
+        more = "" if folder.is_counted else "at least "
+        parts.append(f"{more}{folder.files:,} {name} ({_amount(folder.size_bytes)})")
+    days = ((now_t or time.time()) - max(folder.newest_t for _, folder in old)) / 86_400
     return f"{' and '.join(parts)} of the previous system, {max(0, round(days))} days old"
 
 

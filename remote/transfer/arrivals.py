@@ -15,6 +15,7 @@ from pathlib import Path
 from remote.agent.parts import PrefixHash, part_path, tidy
 from remote.errors import DiskFull, RemoteError
 from remote.jobs.client import HostJobs
+from remote.replies.questions import SUMS
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming, UnitState
 from remote.transfer.plan.memory import Memory
@@ -214,9 +215,10 @@ class Arrivals:
     def _sum_of(self, one: Incoming) -> str | None:
         """Taken there now, of a file that is still the one that was offered; that is the last look at it."""
         timeout_s = SUMS_TIMEOUT_S + one.file.size / SLOW_HASH_BYTES_PER_S
-        said = self.jobs.ask("sums", timeout_s=timeout_s, paths=[one.far_path])["files"][0]
-        stands = (said["size"], said["mtime_ns"], said["inode"])
-        return said["sha256"] if stands == (one.file.size, one.file.mtime_ns, one.file.inode) else None
+        for said in self.jobs.ask(SUMS, timeout_s=timeout_s, paths=[one.far_path]).files:
+            if (said.size, said.mtime_ns, said.inode) == (one.file.size, one.file.mtime_ns, one.file.inode):
+                return said.sha256
+        return None
 
     def _land(self, one: Incoming) -> None:
         if one.part.land(mtime_ns=mtime_of(one)):

@@ -9,6 +9,7 @@ from typing import Any
 from remote.errors import HostUnreachable, TransferFailed
 from remote.hosts.agent_client import Channel, Lines
 from remote.hosts.host import Host
+from remote.replies.transfer import RangeBegins, RangeEnds
 from remote.text import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
@@ -53,12 +54,12 @@ class FetchStream(Stream):
     def _take_range(self, lines: Lines, request: Request[Incoming]) -> None:
         """The answer to the first range of a request, which is taken off when it is dealt with."""
         one, incoming = request[0], request[0].file
-        header = self._line(lines)
-        if "changed" in header:
+        header = self._line(lines, RangeBegins)
+        if header.changed is not None:
             request.pop(0)
-            self.arrivals.again(incoming, shown(str(header.get("why"))), is_final=header.get("is_final") is True)
+            self.arrivals.again(incoming, shown(header.why), is_final=header.is_final)
             return
-        if header.get("n") != one.end - one.begin:
+        if header.n != one.end - one.begin:
             raise TransferFailed(f"{self.host.name} sent other bytes than it was asked for", "run it again")
         began = noted = one.begin
         try:
@@ -68,17 +69,16 @@ class FetchStream(Stream):
                 if one.begin - noted >= NOTED_BYTES and not incoming.is_small:
                     self.arrivals.took_range(incoming, noted, one.begin)
                     noted = one.begin
-            said = self._line(lines)
+            said = self._line(lines, RangeEnds)
         except HostUnreachable:
             one.begin = self.arrivals.broke_off(incoming, began, one.begin)
             raise
         request.pop(0)
-        if said.get("is_same") is not True:
-            is_final = said.get("is_final") is True
-            why = shown(str(said.get("why"))) if is_final else "it was written to while it was read"
-            self.arrivals.again(incoming, why, is_final=is_final)
+        if not said.is_same:
+            why = shown(said.why) if said.is_final else "it was written to while it was read"
+            self.arrivals.again(incoming, why, is_final=said.is_final)
         elif incoming.is_small:
-            self.arrivals.took_small(incoming, said.get("sha256"))
+            self.arrivals.took_small(incoming, said.sha256)
         else:
             self.arrivals.took_range(incoming, began, one.end)
 

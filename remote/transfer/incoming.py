@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 
 from remote.agent.parts import Interval, Part
-from remote.transfer.plan.offered import FarFile, Unit
+from remote.replies.transfer import FarFile
+from remote.transfer.plan.offered import Unit
 from remote.transfer.plan.pull_plan import target_of
 
 

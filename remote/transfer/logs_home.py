@@ -8,8 +8,8 @@ from contextlib import closing
 
 from remote.jobs.client import HostJobs
 from remote.jobs.follow import Follower, LinkState
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import EVENTS, LOG, Spool
+from remote.replies.job_row import JobRow
 from remote.transfer.board import Board
 from remote.transfer.progress import Phase, TransferProgress
 

@@ -15,6 +15,8 @@ from remote.errors import Corrupt, HostUnreachable, RemoteError
 from remote.hosts.agent_client import Channel, Lines
 from remote.hosts.host import Host
 from remote.jobs.client import HostJobs
+from remote.replies.questions import BEGIN, LAND, REMOVE_GONE, WANT
+from remote.replies.transfer import RangeGot
 from remote.text import shown
 from remote.transfer.board import Board
 from remote.transfer.plan.memory import Memory
@@ -106,11 +108,11 @@ class PushStream(Stream):
     def _hear(self, lines: Lines, request: Request[Outgoing]) -> None:
         """The answers to all ranges of a request."""
         while request:
-            said = self._line(lines)
+            got = self._line(lines, RangeGot)
             one = request.pop(0)
             self._went_well()
-            if said.get("why"):
-                self.pushing.again(one.file, shown(str(said["why"])))
+            if got.why:
+                self.pushing.again(one.file, shown(got.why))
             elif one.file.is_small:
                 self.pushing.landed(one.file)
             elif one.file.range_arrived():
@@ -121,7 +123,7 @@ class PushStream(Stream):
         lines.silence_s = LAST_WORD_S
         with suppress(HostUnreachable):
             while True:
-                self._line(lines)
+                self._line(lines, RangeGot)
 
 
 class Pushing:
@@ -158,8 +160,7 @@ class Pushing:
             if self.board.closed.is_set():
                 return
             if self.plan.kind == CODE and self.plan.gone:
-                removed = self.jobs.ask("remove_gone", timeout_s=60.0, paths=list(self.plan.gone))["removed"]
-                for path in removed:
+                for path in self.jobs.ask(REMOVE_GONE, timeout_s=60.0, paths=list(self.plan.gone)).removed:
                     yield self.board.row(
                         Phase.NOTE, note=f"{shown(path)} was pushed before and is no more: removed there"
                     )
@@ -186,7 +187,7 @@ class Pushing:
         files = [Outgoing(file, there, self.sizes) for file, there in plan.needed]
         self._left = len(files)
         if big := [one.file.row(plan.kind, self.by) for one in files if not one.is_small]:
-            self.jobs.ask("begin", files=big)
+            self.jobs.ask(BEGIN, files=big)
         ranges = RangeQueue(requests_for(files, self.sizes))
         streams = Streams(
             self.jobs.host, ranges, self.board, lambda host: PushStream(host, ranges, self), most=self.most_streams
@@ -237,8 +238,8 @@ class Pushing:
     def _gaps(self, one: Range[Outgoing]) -> list[Interval]:
         rows = [one.file.file.row(self.plan.kind, self.by)]
         with suppress(HostUnreachable):
-            said = self.jobs.ask("want", timeout_s=SUMS_TIMEOUT_S, kind=self.plan.kind, files=rows, is_replacing=True)
-            there = [(begin, end) for begin, end in said["needed"][0]["there"]] if said["needed"] else []
+            said = self.jobs.ask(WANT, timeout_s=SUMS_TIMEOUT_S, kind=self.plan.kind, files=rows, is_replacing=True)
+            there = said.needed[0].there if said.needed else ()
             outside = [(0, one.begin), (one.end, one.file.size)]
             return missing([*there, *outside], one.file.size, self.sizes.range_bytes)
         return [(one.begin, one.end)]
@@ -250,14 +251,14 @@ class Pushing:
     def _land(self, one: Outgoing) -> None:
         timeout_s = SUMS_TIMEOUT_S + one.size / SLOW_HASH_BYTES_PER_S
         try:
-            said = self.jobs.ask("land", PATIENCE_S, timeout_s, file=one.file.row(self.plan.kind, self.by))
+            said = self.jobs.ask(LAND, PATIENCE_S, timeout_s, file=one.file.row(self.plan.kind, self.by))
         except RemoteError as error:
             self.board.fail(error)
             return
-        if said["is_landed"]:
+        if said.is_landed:
             self.landed(one)
         else:
-            self.again(one, shown(str(said["why"])))
+            self.again(one, shown(said.why))
 
     def landed(self, one: Outgoing) -> None:
         """Count a file as landed, and say so."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from remote.errors import AuthFailed, HostKeyRefused, HostUnreachable
 from remote.hosts.agent_client import Channel, Lines, error_of
 from remote.hosts.backoff import Backoff
 from remote.hosts.host import Host
+from remote.replies.question import read_reply
 from remote.transfer.board import Board
 from remote.transfer.ranges import RangeQueue
 
+R = TypeVar("R")
 # More is slower: OpenSSH's server reads ahead as much as the window allows, and copies all of it each time its buffer
 # grows. 512 MiB over 50 ms and four streams: 57 MB/s with 8 MiB, 101 with 4, 112 with 3, 98 with 2.
 WINDOW_BYTES = 3 * 1024 * 1024
@@ -94,11 +96,12 @@ class Stream:
         self._backoff.reset()
         self._misses = 0
 
-    def _line(self, lines: Lines) -> dict[str, Any]:
+    def _line(self, lines: Lines, kind: type[R]) -> R:
+        """The next line, of which we know what it has to be."""
         line = lines.line()
         if "error" in line:
             raise error_of(line["error"])
-        return line
+        return read_reply(kind, line, self.host.name, self.mode)
 
     def _close_channel(self) -> None:
         if self._channel is not None:

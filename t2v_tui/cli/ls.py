@@ -52,12 +52,10 @@ def ls(
     with HostJobs(host_named(host or LOCAL, workspace), workspace) as jobs:
         listing = listing_of(jobs, asked, patience)
     if as_json or common.as_json:
-        print(json.dumps(listing, indent=2))
+        print(json.dumps(listing, indent=2, default=vars))
         return 0
     for line in told_lines(listing, time.time()):
         print(line)
-    if not listing["is_whole"]:
-        print(
-            f"{listing['count']:,} things lie there; the first {len(listing['entries']):,} are shown", file=sys.stderr
-        )
+    if not listing.is_whole:
+        print(f"{listing.count:,} things lie there; the first {len(listing.entries):,} are shown", file=sys.stderr)
     return 0

@@ -11,8 +11,8 @@ from remote.errors import HostUnreachable, JobNotFound
 from remote.host_factory import host_named
 from remote.hosts.settings import LOCAL, read_hosts, settings_of
 from remote.jobs.client import HostJobs
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import known_rows
+from remote.replies.job_row import JobRow
 from t2v_core.errors import AskedWrongly, EngineError
 from t2v_core.workspace import Workspace
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remote.errors import JobNotFound
+from remote.replies.questions import LS
 from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.plain_json import read_table
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset, Workspace
@@ -134,12 +135,12 @@ def _set_aside(file: Path) -> tuple[SetAside, ...]:
 def data_sets_there(jobs: HostJobs) -> tuple[str, ...]:
     """Return the host's data sets, each with the folders it has: `shapes (latents, videos)`. Raises EngineError."""
     try:
-        entries = jobs.ask("ls", path="data", depth=2)["entries"]
+        entries = jobs.ask(LS, path="data", depth=2).entries
     except JobNotFound:
         return ()
     inside: dict[str, list[str]] = {}
     for entry in entries:
-        name, _, child = str(entry["path"]).partition("/")
-        if entry["kind"] == "folder" and not name.startswith("."):
+        name, _, child = entry.path.partition("/")
+        if entry.kind == "folder" and not name.startswith("."):
             inside.setdefault(name, []).extend([child] if child else [])
     return tuple(f"{name} ({', '.join(children) or 'empty'})" for name, children in sorted(inside.items()))

@@ -14,9 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from remote.agent.old_listing import listed
+from remote.replies.files import OldCheckpoint
 from t2v_core.data.video.beside import find_settings, read_settings
 from t2v_core.disk.files import MANIFEST, STAGING, incompleteness
 from t2v_core.disk.plain_json import read_table
+from t2v_core.disk.typed_json import read_as
 from t2v_core.workspace import Workspace
 from t2v_tui.library.views import (
     VIDEO_SUFFIXES,
@@ -83,7 +85,7 @@ def checkpoints_here(workspace: Workspace) -> tuple[CheckpointView, ...]:
             found += [_checkpoint(one, f"{path.name}/{one.name}") for one in own]
         else:
             found.append(_checkpoint(path, path.name))
-    return (*found, *map(old_checkpoint, listed(workspace.checkpoints)))
+    return (*found, *(old_checkpoint(read_as(OldCheckpoint, row)) for row in listed(workspace.checkpoints)))
 
 
 def _folders(path: Path) -> list[Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from remote.errors import JobNotFound
+from remote.replies.files import Entry
+from remote.replies.questions import LS, OLD_CHECKPOINTS, READ
 from t2v_core.data.video.beside import names_beside, settings_by_name, video_named
 from t2v_core.disk.plain_json import table
 from t2v_tui.library.local import TRAINER, made_from
@@ -29,18 +30,18 @@ DEEP = 4
 NOT_WHOLE = "not complete: no manifest.json that fits"
 
 
-def listing(jobs: HostJobs, folder: str, depth: int) -> list[Mapping[str, Any]]:
+def listing(jobs: HostJobs, folder: str, depth: int) -> Sequence[Entry]:
     """Return the agent's `ls`; nothing for a folder that is not there."""
     try:
-        return list(jobs.ask("ls", path=folder, depth=depth)["entries"])
+        return jobs.ask(LS, path=folder, depth=depth).entries
     except JobNotFound:  # so the agent says of a folder too
-        return []
+        return ()
 
 
 def read_there(jobs: HostJobs, path: str) -> Mapping[str, Any]:
     """Read a small JSON file; an empty table when it is not there or is none."""
     try:
-        return table(base64.b64decode(jobs.ask("read", path=path)["data"]))
+        return table(jobs.ask(READ, path=path).data)
     except (JobNotFound, ValueError):
         return {}
 
@@ -51,20 +52,20 @@ def checkpoints_there(jobs: HostJobs, known: Mapping[str, CheckpointView] | None
     known: what was read before; of a folder that has not changed nothing is read again
     """
     files: dict[str, list[tuple[str, int]]] = {}
-    folders: dict[str, Mapping[str, Any]] = {}
+    folders: dict[str, Entry] = {}
     for entry in listing(jobs, "checkpoints", 3):
-        path = PurePosixPath(str(entry["path"]))
+        path = PurePosixPath(entry.path)
         if any(part.startswith(".") for part in path.parts[:2]):
             continue
-        if entry["kind"] == "folder":
+        if entry.kind == "folder":
             folders[str(path)] = entry
         else:
-            files.setdefault(str(path.parent), []).append((path.name, int(entry["size_bytes"])))
+            files.setdefault(str(path.parent), []).append((path.name, entry.size_bytes))
     ours = [
         _checkpoint(jobs, folders[name], files.get(name, []), known or {}) for name in _of_checkpoints(list(folders))
     ]
     has_old = any(name.endswith(".pt") for names in files.values() for name, _ in names)
-    entries = jobs.ask("old_checkpoints")["entries"] if has_old else []
+    entries = jobs.ask(OLD_CHECKPOINTS).entries if has_old else ()
     return (*ours, *map(old_checkpoint, entries))
 
 
@@ -75,12 +76,10 @@ def _of_checkpoints(folders: Sequence[str]) -> list[str]:
 
 
 def _checkpoint(
-    jobs: HostJobs, entry: Mapping[str, Any], files: list[tuple[str, int]], known: Mapping[str, CheckpointView]
+    jobs: HostJobs, entry: Entry, files: list[tuple[str, int]], known: Mapping[str, CheckpointView]
 ) -> CheckpointView:
-    name, why = str(entry["path"]), "" if entry["is_complete"] else NOT_WHOLE
-    view = CheckpointView(
-        name, sum(size for _, size in files), why, changed_t=float(entry["mtime"]), files=tuple(sorted(files))
-    )
+    name, why = entry.path, "" if entry.is_complete else NOT_WHOLE
+    view = CheckpointView(name, sum(size for _, size in files), why, changed_t=entry.mtime, files=tuple(sorted(files)))
     before = known.get(name)
     if before is not None and (before.files, before.changed_t, before.why) == (view.files, view.changed_t, view.why):
         return before
@@ -93,18 +92,18 @@ def videos_there(jobs: HostJobs, known: Sequence[VideoView] = ()) -> tuple[Video
     known: what was described before; one that has not changed stays so
     """
     before = {(view.path, view.size_bytes, view.changed_t): view for view in known}
-    entries = [entry for entry in listing(jobs, "outputs", DEEP) if entry["kind"] == "file"]
-    beside = settings_by_name([f"outputs/{entry['path']}" for entry in entries])
+    entries = [entry for entry in listing(jobs, "outputs", DEEP) if entry.kind == "file"]
+    beside = settings_by_name([f"outputs/{entry.path}" for entry in entries])
     found = (
         VideoView(
-            f"outputs/{entry['path']}",
-            int(entry["size_bytes"]),
-            float(entry["mtime"]),
-            checkpoint=made_from(PurePosixPath("outputs") / str(entry["path"])),
-            beside=beside.get(f"outputs/{entry['path']}", ""),
+            f"outputs/{entry.path}",
+            entry.size_bytes,
+            entry.mtime,
+            checkpoint=made_from(PurePosixPath("outputs") / entry.path),
+            beside=beside.get(f"outputs/{entry.path}", ""),
         )
         for entry in entries
-        if str(entry["path"]).lower().endswith(VIDEO_SUFFIXES)
+        if entry.path.lower().endswith(VIDEO_SUFFIXES)
     )
     return tuple(before.get((view.path, view.size_bytes, view.changed_t), view) for view in found)
 

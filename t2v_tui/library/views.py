@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from remote.replies.files import OldCheckpoint
+
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SHIPPED = "embedded/denoiser"
 SHIPPED_NAME = "embedded"
@@ -175,19 +177,18 @@ def info_of_checkpoint(view: CheckpointView, trainer: Mapping[str, Any]) -> Chec
     )
 
 
-def old_checkpoint(entry: Mapping[str, Any]) -> CheckpointView:
+def old_checkpoint(entry: OldCheckpoint) -> CheckpointView:
     """Return the view of a `.pt` of the previous system, as the agent lists it."""
-    path, size_bytes = PurePosixPath(str(entry["path"])), int(entry["size_bytes"])
-    epoch, loss = entry["epoch"], entry["loss"]
+    path = PurePosixPath(entry.path)
     return CheckpointView(
         str(path),
-        size_bytes,
-        str(entry["why"]),
-        epoch=epoch if isinstance(epoch, int) else None,
-        loss=float(loss) if isinstance(loss, int | float) else None,
-        preset=f"{PREVIOUS}, {entry['model']}" if entry["model"] else PREVIOUS,
-        changed_t=float(entry["mtime"]),
-        files=((path.name, size_bytes),),
+        entry.size_bytes,
+        entry.why,
+        epoch=entry.epoch if isinstance(entry.epoch, int) else None,
+        loss=entry.loss,
+        preset=f"{PREVIOUS}, {entry.model}" if entry.model else PREVIOUS,
+        changed_t=entry.mtime,
+        files=((path.name, entry.size_bytes),),
         is_old=True,
     )
 

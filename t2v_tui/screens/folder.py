@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -20,6 +20,7 @@ from t2v_tui.store.state import LOCAL
 from t2v_tui.widgets.lists import ListTable
 
 if TYPE_CHECKING:
+    from remote.replies.files import FolderListing
     from t2v_tui.workers.services import Services
 
 COLUMNS = (("size", 9), ("age", 6), ("name", 26), ("what it is", 40))
@@ -35,7 +36,7 @@ class FolderPanel(Panel):
     class Read(Message):
         """A listing, or a sentence why there is none."""
 
-        def __init__(self, path: str, listing: dict[str, Any] | None, why: str = "") -> None:
+        def __init__(self, path: str, listing: FolderListing | None, why: str = "") -> None:
             super().__init__()
             self.path, self.listing, self.why = path, listing, why
 
@@ -80,12 +81,12 @@ class FolderPanel(Panel):
         if said.listing is None:
             self._entitle(self.path, said.why)
             return
-        entries = said.listing["entries"]
-        self.path, self.folders = said.path, {str(one["name"]) for one in entries if one["form"] == "folder"}
-        is_whole = said.listing["is_whole"] and len(entries) <= SHOWN
-        count = f"{said.listing['count']:,} things" + ("" if is_whole else f", the first {min(SHOWN, len(entries)):,}")
+        entries = said.listing.entries
+        self.path, self.folders = said.path, {one.name for one in entries if one.form == "folder"}
+        is_whole = said.listing.is_whole and len(entries) <= SHOWN
+        count = f"{said.listing.count:,} things" + ("" if is_whole else f", the first {min(SHOWN, len(entries)):,}")
         self._entitle(self.path, count if entries else "nothing lies here")
-        rows = [(str(one["name"]), tuple(map(Text, cells(one, self.now_t)))) for one in entries[:SHOWN]]
+        rows = [(one.name, tuple(map(Text, cells(one, self.now_t)))) for one in entries[:SHOWN]]
         self.query_one(ListTable).show_rows([(name, (Text(f"{row[0].plain:>9}"), *row[1:])) for name, row in rows])
 
     @on(DataTable.RowSelected)

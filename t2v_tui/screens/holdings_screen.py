@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.message import Message
 
+from remote.replies.questions import REMOVE
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
 from t2v_tui.library.inventory import There, recall_there, remember_there
@@ -294,7 +295,7 @@ class HoldingsScreen(Cockpit):
     @work(thread=True, group="remove", exit_on_error=False)
     def _remove(self, services: Services, host: str, paths: list[str]) -> None:
         try:
-            services.jobs(host).ask("remove", paths=paths)
+            services.jobs(host).ask(REMOVE, paths=paths)
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.post_message(self.Changed())

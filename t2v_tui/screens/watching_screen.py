@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.message import Message
 
+from remote.replies.questions import READ
 from t2v_core.errors import EngineError
 from t2v_tui.messages import FollowJob
 from t2v_tui.screens.holdings_screen import HoldingsScreen
@@ -116,8 +116,8 @@ class WatchingScreen(HoldingsScreen):
     @work(thread=True, exclusive=True, group="preview", exit_on_error=False)
     def _read_preview(self, services: Services, job: JobKey) -> None:
         try:
-            said = services.jobs(job.host).ask("read", path=f"jobs/{job.job}/preview")
-            film = film_of(base64.b64decode(said["data"]), Path("preview"))
+            said = services.jobs(job.host).ask(READ, path=f"jobs/{job.job}/preview")
+            film = film_of(said.data, Path("preview"))
         except EngineError:  # nothing is drawn yet, or the host is not heard, which the headline says
             return
         self.post_message(self.Looked(job, film))

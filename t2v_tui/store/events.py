@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remote.jobs.job_row import JobRow
+from remote.replies.job_row import JobRow
 from remote.steps import StepState
 from t2v_tui.store.cost_view import CostView
 from t2v_tui.store.state import (

@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from remote.jobs.job_row import JobRow
 from remote.power.state import Power
+from remote.replies.job_row import JobRow
 from remote.steps import Status, StepState
 from t2v_tui.store.events import (
     GuardHeard,

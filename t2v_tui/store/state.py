@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from remote.jobs.job_row import JobRow
 from remote.power.state import Power
+from remote.replies.job_row import JobRow
 from remote.steps import Status, StepState
 from t2v_tui.store.cost_view import CostView
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote.jobs.job_row import JobRow
+from remote.replies.job_row import JobRow
 
 JOB_GLYPHS = {
     "queued": "◌", "starting": "◔", "running": "●", "succeeded": "✓", "failed": "✗", "stopped": "■",

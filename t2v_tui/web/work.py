@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,10 @@ from remote.errors import AgentError, RemoteError
 from remote.hosts.settings import LOCAL
 from remote.jobs.client import HostJobs
 from remote.jobs.follow import Follower, LinkState
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import Spool
 from remote.launch.launch import Launch
+from remote.replies.job_row import JobRow
+from remote.replies.questions import READ
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
@@ -165,7 +165,7 @@ class Work:
 
     def _preview(self, job: str) -> bytes | None:
         with suppress(RemoteError):  # there is none yet, or the link is lost, which the follower says
-            return png_of_preview(base64.b64decode(self.jobs.ask("read", path=f"jobs/{job}/preview")["data"]))
+            return png_of_preview(self.jobs.ask(READ, path=f"jobs/{job}/preview").data)
         return None
 
     def cancel(self, press: Press) -> None:

@@ -14,7 +14,8 @@ from t2v_tui.text.unreachable import asked, is_lost, waits
 from t2v_tui.widgets.chrome import Block
 
 if TYPE_CHECKING:
-    from remote.jobs.metrics import GpuSample, MachineSample
+    from remote.jobs.metrics import MachineSample
+    from remote.replies.machine import GpuSample
 
 BAR = 16
 # What is older than this is said to be old.
@@ -87,9 +88,9 @@ def _gpu(gpu: GpuSample, name: str) -> list[tuple[str, str]]:
 
 
 def _memory(machine: MachineSample) -> list[tuple[str, str]]:
-    used = machine.memory_total_bytes - machine.memory_available_bytes
-    said = f"{used / 1e9:>5.1f} / {machine.memory_total_bytes / 1e9:.0f} GB"
-    return _bar("mem", used / machine.memory_total_bytes, said)
+    used, total = machine.memory_used_bytes, machine.memory_total_bytes
+    said = f"{used / 1e9:>5.1f} / {total / 1e9:.0f} GB" if used is not None and total else "?"
+    return _bar("mem", _share(used, total), said)
 
 
 def _number(value: float | None) -> str:
@@ -117,8 +118,7 @@ def in_one_line(host: HostView, now_t: float) -> str:
         heat = f" {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
         parts.append(f"gpu {_number(gpu.utilization_percent).strip()}%{memory}{heat}")
     if not machine.gpus:
-        used = machine.memory_total_bytes - machine.memory_available_bytes
-        parts.append(
-            f"cpu {machine.cpu_percent:>3.0f}%  mem {used / 1e9:.1f}/{machine.memory_total_bytes / 1e9:.0f} GB"
-        )
+        used, total = machine.memory_used_bytes, machine.memory_total_bytes
+        memory = f"  mem {used / 1e9:.1f}/{total / 1e9:.0f} GB" if used is not None and total else ""
+        parts.append(f"cpu {machine.cpu_percent:>3.0f}%{memory}")
     return " · ".join([*parts, f"disk {gb(machine.disk_free_bytes)}"])

@@ -9,17 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from remote.errors import HostOff
 from remote.gce.vm_state import RUNNING, VmState
 from remote.hosts.agent_client import ProcessChannel, agent_argv
-from remote.hosts.answers import TIME, misfit
 from remote.steps import Status, StepState
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
+from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.workspace import Workspace
 from t2v_tui.store.events import VmHeard
 from t2v_tui.store.session import Memory
@@ -76,7 +77,14 @@ class DemoHost:
         """Do nothing: each conversation is a child that ends with its channel."""
 
 
-STANDS = {"status": str, "start_t": (TIME, None), "stop_t": (TIME, None)}
+@dataclass(frozen=True)
+class Stands:
+    """How the machine stands, as its file says."""
+
+    status: str = STOPPED
+    start_t: UnixTime | None = None
+    stop_t: UnixTime | None = None
+    kept_until_t: UnixTime | None = None
 
 
 class DemoMachine:
@@ -88,26 +96,23 @@ class DemoMachine:
         self.workspace = workspace
         self._busy_t = time.time()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Stands:
         try:
-            said = read_table(self.file)
-            if misfit(said, STANDS):
-                raise ValueError("it is another machine's")
-            return said
+            return read_as(Stands, read_table(self.file))
         except (OSError, ValueError):
-            return {"status": STOPPED, "start_t": None, "stop_t": None}
+            return Stands()
 
-    def _write(self, **said: Any) -> None:
+    def _write(self, stands: Stands) -> None:
         make_folder(self.file.parent)
-        write_json(self.file, self._read() | said)
+        write_json(self.file, vars(stands))
 
     def state(self) -> VmState:
         """Return how it stands, as a cloud would say it; off when its file cannot be read."""
         said = self._read()
         return VmState(
-            name=NAME, project="demo", zone=ZONE, id="1", status=said["status"], machine_type=MACHINE,
-            seen_t=time.time(), gpus=((GPU, 1),), disks_gb=DISKS_GB, last_start_t=said["start_t"],
-            last_stop_t=said["stop_t"],
+            name=NAME, project="demo", zone=ZONE, id="1", status=said.status, machine_type=MACHINE,
+            seen_t=time.time(), gpus=((GPU, 1),), disks_gb=DISKS_GB, last_start_t=said.start_t,
+            last_stop_t=said.stop_t,
         )  # fmt: skip
 
     def look(self) -> VmHeard:
@@ -124,25 +129,25 @@ class DemoMachine:
         if self.state().status == RUNNING:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(status=STAGING)
+        self._write(replace(self._read(), status=STAGING))
         tell(StepState("VM", Status.DOING, STAGING))
         if left.wait(COMES_UP_S):
-            self._write(status=STOPPED)
+            self._write(replace(self._read(), status=STOPPED))
             return
-        self._write(status=RUNNING, start_t=time.time())
+        self._write(replace(self._read(), status=RUNNING, start_t=time.time()))
         self._busy_t = time.time()
 
     def stop(self) -> None:
         """Take it down, and return after the 2 s that this takes."""
-        self._write(status=STOPPING)
+        self._write(replace(self._read(), status=STOPPING))
         time.sleep(GOES_DOWN_S)
-        self._write(status=STOPPED, stop_t=time.time())
+        self._write(replace(self._read(), status=STOPPED, stop_t=time.time()))
 
     def guard(self, host: Host) -> GuardView:  # noqa: ARG002 - it looks at the folder itself
         """Return when it stops by itself: 30 min after the last job that was seen there; never during one."""
         is_busy = any((job / "state.json").exists() and not (job / "exit.json").exists() for job in self._jobs())
         self._busy_t = time.time() if is_busy else self._busy_t
-        kept_t = self._read().get("kept_until_t") or 0.0
+        kept_t = self._read().kept_until_t or 0.0
         stops_t = None if is_busy else max(self._busy_t + IDLE_STOP_S, kept_t)
         return GuardView(stops_t, "a job is at work" if is_busy else "idle", kept_t or None, is_busy=is_busy)
 
@@ -151,7 +156,7 @@ class DemoMachine:
 
     def keep(self, host: Host, seconds: float) -> GuardView:
         """Keep it up for so many seconds although it is idle; 0 lets go of it."""
-        self._write(kept_until_t=time.time() + seconds if seconds else None)
+        self._write(replace(self._read(), kept_until_t=time.time() + seconds if seconds else None))
         return self.guard(host)
 
 

@@ -18,8 +18,9 @@ from t2v_tui.store.state import LOCAL, HostKind, HostView, JobKey, JobView, VmVi
 
 if TYPE_CHECKING:
     from remote.hosts.host import Host
-    from remote.jobs.client import HostJobs, RemoteJob, Stopped
-    from remote.jobs.job_row import JobRow
+    from remote.jobs.client import HostJobs, RemoteJob
+    from remote.replies.job_row import JobRow
+    from remote.replies.jobs import Stopped
     from t2v_core.specs import Spec
     from t2v_tui.workers.providers import Provider
 

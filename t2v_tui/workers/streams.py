@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from remote.errors import HostUnreachable
-from remote.jobs.job_row import JobRow
 from remote.power.state import Power
+from remote.replies.job_row import JobRow
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
 from t2v_tui.store.events import LinkHeard, MachineHeard, News, RowsHeard, RunEnded, RunPiece, VmHeard

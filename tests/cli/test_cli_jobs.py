@@ -17,7 +17,7 @@ from support.hosts.agent_here import WAITS, wait_until
 from support.hosts.far_host import ANY_SPEC, Far, far_host
 
 from remote.jobs.follow import LinkState
-from remote.jobs.job_row import JobRow
+from remote.replies.job_row import JobRow
 from t2v_core.disk.files import incompleteness
 from t2v_tui.cli.engine.on_host import Lines, LinkWords, progress_of
 from t2v_tui.cli.jobs.table import ago, table

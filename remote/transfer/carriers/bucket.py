@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from remote.errors import NotReady, TransferFailed
 from remote.jobs.client import HostJobs
+from remote.replies.questions import START, SUMS
 from remote.text import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
@@ -102,8 +103,8 @@ class BucketCarrier(Carrier):
         argv = storage_cp_argv(paths, f"{place}/")
         for attempt in range(ATTEMPTS):
             key = hashlib.sha256(f"{place} {attempt}".encode()).hexdigest()
-            said = self.jobs.ask("start", timeout_s=45.0, verb=JOB_VERB, argv=argv, spec={}, key=key, after=after)
-            job = str(said["job"])
+            said = self.jobs.ask(START, timeout_s=45.0, verb=JOB_VERB, argv=argv, spec={}, key=key, after=after)
+            job = said.job
             row = self.jobs.row(job)
             if not row.has_ended or row.state == "succeeded":
                 break
@@ -115,8 +116,9 @@ class BucketCarrier(Carrier):
         lacking = {one.far_path: one for one in files if one.sha256 is None}
         if lacking:
             timeout_s = SUMS_TIMEOUT_S + sum(one.size for one in lacking.values()) / SLOW_HASH_BYTES_PER_S
-            for said in self.jobs.ask("sums", timeout_s=timeout_s, paths=list(lacking))["files"]:
-                lacking[said["path"]].sha256 = said["sha256"]
+            for said in self.jobs.ask(SUMS, timeout_s=timeout_s, paths=list(lacking)).files:
+                if said.path in lacking:
+                    lacking[said.path].sha256 = said.sha256
 
     def _is_uploaded(self, job: str, place: str, files: Sequence[Incoming]) -> bool:
         """Wait for it, and write down what lies in the bucket now. False when somebody ends the transfer meanwhile."""

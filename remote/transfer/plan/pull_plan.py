@@ -10,17 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from remote.agent.parts import journal_path, merged, part_path, read_journal, tidy
 from remote.errors import DiskFull, HostUnreachable, Refused
 from remote.host_factory import egress_usd
 from remote.hosts.settings import read_hosts
 from remote.jobs.client import HostJobs
+from remote.replies.question import bad_reply
+from remote.replies.questions import OFFER, SUMS
+from remote.replies.transfer import FarFile, FullOffer, OfferedUnit, SameOffer
 from remote.text import shown
 from remote.transfer.plan.memory import Memory
 from remote.transfer.plan.names import folds_case
-from remote.transfer.plan.offered import CHECKPOINTS, FarFile, Offer, Unit, lies_in, read_offer
+from remote.transfer.plan.offered import CHECKPOINTS, Offer, Unit, lies_in, read_offer
 from t2v_core.disk.files import MANIFEST, sha256
 from t2v_core.errors import AskedWrongly
 from t2v_core.workspace import Workspace
@@ -177,28 +179,28 @@ def _offer(jobs: HostJobs, memory: Memory, asked: list[str], *, is_anyones: bool
     return offer if said is known and offer is not None else read_offer(said, asked, folds_case=folds)
 
 
-def _said(
-    jobs: HostJobs, memory: Memory, asked: list[str], known: dict[str, Any] | None, is_anyones: bool
-) -> dict[str, Any]:
+def _said(jobs: HostJobs, memory: Memory, asked: list[str], known: FullOffer | None, is_anyones: bool) -> FullOffer:
     try:
-        digest = known["digest"] if known else None
-        said = jobs.ask("offer", timeout_s=OFFER_TIMEOUT_S, paths=asked, known=digest, is_anyones=is_anyones)
+        digest = known.digest if known else None
+        said = jobs.ask(OFFER, timeout_s=OFFER_TIMEOUT_S, paths=asked, known=digest, is_anyones=is_anyones)
     except HostUnreachable:
         if units := _in_the_bucket(jobs, memory, asked):
-            return {"workspace": "", "units": units, "skipped": [], "programs": []}
+            return FullOffer("", units)
         raise
-    if said["is_same"] and known is not None:
+    if isinstance(said, SameOffer):
+        if known is None:
+            raise bad_reply(jobs.host.name, OFFER.name, "nothing was known that it could be the same as")
         return known
     memory.keep_offer(asked, said)
     return said
 
 
-def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> list[dict[str, Any]]:
+def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> tuple[OfferedUnit, ...]:
     """The units that the host has uploaded, which need it no more."""
     settings = read_hosts(jobs.workspace).get(jobs.host.name)
     if settings is None or settings.transfer != "bucket":
-        return []
-    return [unit for unit in memory.uploaded_units() if any(lies_in(unit["path"], path) for path in asked)]
+        return ()
+    return tuple(unit for unit in memory.uploaded_units() if any(lies_in(unit.path, path) for path in asked))
 
 
 def egress_of(host: str, workspace: Workspace, size: int) -> float | None:
@@ -253,8 +255,8 @@ def _asked_sums(jobs: HostJobs, units: Sequence[Unit]) -> dict[str, str]:
     if not units:
         return {}
     timeout_s = SUMS_TIMEOUT_S + sum(unit.size for unit in units) / SLOW_HASH_BYTES_PER_S
-    said = jobs.ask("sums", timeout_s=timeout_s, paths=[str(unit.path) for unit in units])["files"]
-    return {str(row["path"]): str(row["sha256"]) for row in said if row["sha256"]}
+    said = jobs.ask(SUMS, timeout_s=timeout_s, paths=[str(unit.path) for unit in units])
+    return {file.path: file.sha256 for file in said.files if file.sha256}
 
 
 def _item(unit: Unit, workspace: Workspace, memory: Memory, sums: dict[str, str], *, is_replacing: bool) -> PlanItem:

@@ -13,6 +13,8 @@ from remote.agent.parts import Interval
 from remote.agent.sums import cache_key, read_cache, remember
 from remote.errors import DiskFull
 from remote.jobs.client import HostJobs
+from remote.replies.question import bad_reply
+from remote.replies.questions import WANT
 from remote.text import shown
 from remote.transfer.plan.git_list import listed_by_git
 from remote.transfer.plan.memory import Memory
@@ -111,13 +113,15 @@ def plan_files(jobs: HostJobs, kind: str, names: Sequence[str], *, is_replacing:
     files = _looked_at(jobs.workspace, names)
     rows = [file.row(kind, jobs.identity.get("id", "")) for file in files]
     timeout_s = WANT_TIMEOUT_S + sum(file.size for file in files) / SLOW_HASH_BYTES_PER_S
-    said = jobs.ask("want", timeout_s=timeout_s, kind=kind, files=rows, is_replacing=is_replacing)
-    needed = tuple((files[one["at"]], tuple((begin, end) for begin, end in one["there"])) for one in said["needed"])
+    said = jobs.ask(WANT, timeout_s=timeout_s, kind=kind, files=rows, is_replacing=is_replacing)
+    if any(one.at >= len(files) for one in said.needed):
+        raise bad_reply(jobs.host.name, WANT.name, "it wants other files than it was asked about")
+    needed = tuple((files[one.at], one.there) for one in said.needed)
     plan = PushPlan(
         host=jobs.host.name, kind=kind, total_files=len(files), needed=needed,
-        refused=tuple((shown(one["path"]), shown(one["why"])) for one in said["refused"]), passed_over=(),
-        gone=tuple(said["gone"]) if kind == CODE else (), free_bytes=int(said["disk_free_bytes"]), seconds=None,
-        is_shared=any(one.get("is_anothers") for one in said["refused"]),
+        refused=tuple((shown(one.path), shown(one.why)) for one in said.refused), passed_over=(),
+        gone=said.gone if kind == CODE else (), free_bytes=said.disk_free_bytes, seconds=None,
+        is_shared=any(one.is_anothers for one in said.refused),
     )  # fmt: skip
     rate = Memory(jobs.workspace, jobs.host.name).bytes_per_s("up")
     return plan if rate is None else replace(plan, seconds=plan.to_send / rate)

@@ -15,9 +15,9 @@ from remote.hosts.settings import LOCAL
 from remote.jobs.client import HostJobs, RemoteJob
 from remote.jobs.follow import Follower, LinkState, LogChunk
 from remote.jobs.foreground import Exit
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import Spool
 from remote.launch.launch import Launch
+from remote.replies.job_row import JobRow
 from remote.steps import Status
 from t2v_core.events import Event
 from t2v_core.settings import values_for

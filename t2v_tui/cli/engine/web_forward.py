@@ -12,9 +12,9 @@ from remote.hosts.forward import Forward
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.jobs.follow import Follower, LinkState, LogChunk, Said
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import Spool
 from remote.launch.launch import Launch
+from remote.replies.job_row import JobRow
 from remote.steps import Status
 from t2v_core.errors import AskedWrongly, EngineError
 from t2v_core.events import Event

@@ -137,11 +137,11 @@ def stop(
         reason = there.row(found.row.job).reason
     if as_json or common.as_json:
         said = {"job": found.row.job, "host": found.host, "state": ended.state, "how": ended.how, "reason": reason}
-        print(json.dumps(said | {"left": list(ended.left), "gpu_left": list(ended.gpu_left)}))
+        print(json.dumps(said | {"left": list(ended.left), "gpu_left": [vars(one) for one in ended.gpu_left]}))
     how = "it had ended before" if ended.how == "had ended" else f"by {ended.how}"
     print(f"{found.row.job}: {ended.state}, {how}" + (f": {reason}" if reason else ""), file=sys.stderr)
     if ended.left or ended.gpu_left:
-        numbers = sorted({*ended.left, *(int(one["pid"]) for one in ended.gpu_left)})
+        numbers = sorted({*ended.left, *(one.pid for one in ended.gpu_left)})
         print(f"error: processes of it are left: {', '.join(map(str, numbers))}", file=sys.stderr)
         return 1
     return 0

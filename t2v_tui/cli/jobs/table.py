@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from remote.hosts.settings import LOCAL
-from remote.jobs.job_row import JobRow
+from remote.replies.job_row import JobRow
 from t2v_tui.cli.which_job import Listed
 from t2v_tui.text.format import JOB_GLYPHS, ago, job_in_words
 

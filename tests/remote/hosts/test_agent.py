@@ -156,7 +156,7 @@ def test_an_agent_that_dies_is_a_lost_link_for_whoever_waits_and_whoever_asks_la
     job = here.start("import signal, time\nsignal.signal(2, signal.SIG_IGN)\nprint(1, flush=True)\ntime.sleep(600)")
     here.at_work(job)
     channel = open_agent("serve")
-    with Agent(channel) as one:
+    with Agent(channel, "here") as one:
         waiting = threading.Thread(target=expect_lost, args=(Here(here.workspace, one), job))
         waiting.start()
         wait_until((here.directory(job) / "stop").exists)
@@ -183,7 +183,7 @@ for line in sys.stdin:
 
 def test_silence_is_a_lost_link_and_a_late_answer_is_not(here: Here) -> None:
     with (
-        Agent(ProcessChannel([sys.executable, "-c", SILENT]), silence_s=0.5) as silent,
+        Agent(ProcessChannel([sys.executable, "-c", SILENT]), "silent", silence_s=0.5) as silent,
         pytest.raises(LinkLost, match=r"nothing was heard of the agent for 0\.5 s"),
     ):
         silent.call("hello")

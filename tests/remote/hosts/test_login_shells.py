@@ -59,7 +59,7 @@ def host_at(sshd: Sshd, folder: Path, **settings: object) -> SSHHost:
 
 def says_hello(host: SSHHost) -> bool:
     try:
-        with Agent(host.open(["serve"])) as agent:
+        with Agent(host.open(["serve"]), host.name) as agent:
             return "python" in agent.call("hello")
     finally:
         host.close()
@@ -252,7 +252,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def lists_jobs(host: SSHHost, workspace: Path) -> bool:
     try:
-        with Agent(host.open(["serve"])) as agent:
+        with Agent(host.open(["serve"]), host.name) as agent:
             return agent.call("status", workspace=str(workspace), jobs=None)["jobs"] == []
     finally:
         host.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ from hypothesis import strategies as st
 from support.hostile import wire_samples
 from support.hostile.wire_mutations import fault, mutated
 from support.hostile.wire_samples import BY_NAME, ROW
-from support.hostile.wire_targets import SENTENCES, Replay, Target, lines, text
+from support.hostile.wire_targets import QUESTIONS, SENTENCES, Replay, Target, lines, text
 
 from remote.agent.files import read_json
-from remote.errors import AgentError, LinkLost, RemoteError
+from remote.errors import AgentError, BadReply, LinkLost, RemoteError
 from remote.hosts.agent_client import Agent
-from remote.hosts.answers import ANSWERS, misfit
-from remote.jobs.job_row import JobRow
+from remote.replies.questions import HELLO, STATUS
 from t2v_core.disk.plain_json import Cutter, read_table
 from t2v_core.events import Event
+
+
+def is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
 
 # Those that write a folder of files for each input.
 SLOW = {
@@ -96,17 +101,17 @@ def test_a_fault_is_seen() -> None:
 )  # fmt: skip
 def test_an_answer_of_another_form_is_a_sentence(said: Any) -> None:
     with pytest.raises(RemoteError) as refused:
-        Agent(Replay(lines(said), is_asked=False)).call("hello", timeout_s=60.0)
+        Agent(Replay(lines(said), is_asked=False), "vm").ask(HELLO, timeout_s=60.0)
     assert refused.value.message.strip()
 
 
 def test_a_line_that_is_nested_without_end_ends_no_listener() -> None:
-    agent = Agent(Replay(b"[" * 100_000 + b"\n" + lines({"id": 1, "ok": {"logout": ""}}), is_asked=False))
+    agent = Agent(Replay(b"[" * 100_000 + b"\n" + lines({"id": 1, "ok": {"logout": ""}}), is_asked=False), "vm")
     assert agent.call("hello", timeout_s=60.0) == {"logout": ""}
 
 
 def test_a_listener_that_heard_the_end_answers_whoever_asks() -> None:
-    agent = Agent(Replay(b"", is_asked=False))
+    agent = Agent(Replay(b"", is_asked=False), "vm")
     for _ in range(2):
         with pytest.raises(LinkLost):
             agent.call("hello", timeout_s=60.0)
@@ -115,15 +120,16 @@ def test_a_listener_that_heard_the_end_answers_whoever_asks() -> None:
 @pytest.mark.parametrize(("field", "value"), [("queued_t", 1e300), ("log_bytes", "3"), ("reason", None), ("job", 4)])
 def test_a_row_of_other_types_is_a_sentence(field: str, value: Any) -> None:
     with pytest.raises(AgentError, match=field):
-        JobRow.from_wire(ROW | {field: value})
+        STATUS.read({"jobs": [ROW | {field: value}]}, "vm")
 
 
 def test_what_the_samples_answer_fits_and_what_is_missing_does_not() -> None:
-    for verb, said in wire_samples.ANSWERS.items():
-        assert misfit(said, ANSWERS[verb]) == ""
-        required = [name for name, _ in ANSWERS[verb].items() if not name.endswith("?")] if verb != "guard" else ["by"]
-        for name in required:
-            assert misfit({key: value for key, value in said.items() if key != name}, ANSWERS[verb]), name
+    for question in (one for one in QUESTIONS if one.name in wire_samples.ANSWERS):
+        said = wire_samples.ANSWERS[question.name]
+        reply = question.read(said, "vm")
+        for name in (one.name for one in fields(reply) if is_required(one)):
+            with pytest.raises(BadReply, match=name):
+                question.read({key: value for key, value in said.items() if key != name}, "vm")
 
 
 @pytest.mark.parametrize(

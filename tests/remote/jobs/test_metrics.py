@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from remote.hosts.host import LocalHost
-from remote.jobs.metrics import GpuSample, MachineSample, watch_machine
+from remote.jobs.metrics import MachineSample, watch_machine
+from remote.replies.machine import GpuSample
 from t2v_core.workspace import Workspace
 
 NVIDIA_SMI = """#!{python}

@@ -20,8 +20,9 @@ from support.house.under_load import slowed
 
 from remote.agent import cloud, preemption
 from remote.agent.preemption import metadata_host, wait_for_preemption
-from remote.guard import Resumed, resume_preempted
+from remote.guard import resume_preempted
 from remote.hosts.agent_client import ProcessChannel, agent_argv
+from remote.replies.jobs import Resumed
 
 # An engine that works until it is asked to stop, and says that it did.
 STOPS = """

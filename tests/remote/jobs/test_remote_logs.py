@@ -18,8 +18,8 @@ from support.house.under_load import slowed
 
 from remote.errors import AgentError, HostUnreachable, JobNotFound
 from remote.jobs.follow import Follower, LinkState, LogChunk, Said, fetch_log
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import EVENTS, LOG, KnownRow, Spool, known_hosts, known_rows
+from remote.replies.job_row import JobRow
 from t2v_core.events import Event
 from t2v_core.workspace import Workspace
 

@@ -22,8 +22,9 @@ from bench.chaos import ChaosProxy, Rules
 from support.hosts.agent_here import WAITS
 from support.hosts.machine_here import WORKDIR, MachineHere, machine_here, needs_a_machine
 
-from remote.guard import GuardState, LastStop, guard_status
+from remote.guard import GuardState, guard_status
 from remote.hosts.host import agent_on
+from remote.replies.guard import LastStop
 
 pytestmark = pytest.mark.slow
 EVERY_S, IDLE_S, HOUR = 2.0, 3.0, 3600.0

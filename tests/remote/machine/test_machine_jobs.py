@@ -17,8 +17,8 @@ from support.hosts.machine_here import MachineHere, machine_here
 
 from remote.jobs.client import HostJobs
 from remote.jobs.follow import Follower, LogChunk
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import Spool
+from remote.replies.job_row import JobRow
 from t2v_core.specs import ShapesSpec
 
 ENVIRONMENT = {"https_proxy": "http://proxy.example:3128", "TMPDIR": "/srv/scratch", "LANG": "C.UTF-8"}

@@ -97,7 +97,7 @@ class Bare:
         )  # fmt: skip
 
     def standing(self, release: Release) -> dict[str, Any]:
-        with Agent(self.host().open(["serve"])) as one:
+        with Agent(self.host().open(["serve"]), "far") as one:
             python = ["~/text2video/.t2v/venv/bin/python"]
             sha256 = release.requirements_sha256
             return one.call(

@@ -18,6 +18,7 @@ from support.hosts.far_host import far_host
 from support.screen.in_terminal import eventually, on_screen
 
 from remote.agent.listing import LIST_LIMIT, list_folder, old_data
+from remote.replies.questions import LIST, OLD_DATA
 from remote.setup.old_data import command, in_words
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
@@ -113,7 +114,7 @@ def test_links_sockets_hostile_names_and_what_is_gone_are_each_said(tmp_path: Pa
     (tmp_path / "a\x1b[31m\nb").write_text("x")
     with agent() as there:
         said = there.call("list", workspace=str(tmp_path))
-    lines = list(told_lines(said, time.time()))
+    lines = list(told_lines(LIST.read(said, "here"), time.time()))
     assert len(lines) == len(said["entries"]) == 6
     assert not any("\x1b" in line or "\n" in line for line in lines)
     text = "\n".join(lines)
@@ -155,16 +156,18 @@ def test_a_total_that_time_did_not_allow_is_a_lower_bound_and_small_folders_are_
         (tmp_path / "large" / str(number)).write_text("12345")
     said = list_folder({"workspace": str(tmp_path), "patience_s": 0.0})
     assert said["entries"][0]["is_counted"] is False
-    assert "≥" in next(told_lines(said, time.time()))
+    assert "≥" in next(told_lines(LIST.read(said, "here"), time.time()))
     said = list_folder({"workspace": str(tmp_path), "patience_s": 60.0})
     assert (said["entries"][0]["size_bytes"], said["entries"][0]["files"]) == (15_000, 3000)
     assert said["entries"][0]["is_counted"] is True
 
 
 def test_old_data_is_counted_and_comes_with_the_command_that_takes_it(old: Path) -> None:
-    found = old_data({"workspace": str(old), "data": "data/msr-vtt", "patience_s": 20.0})["found"]
-    assert in_words(found, found["latents"]["newest_t"] + 3 * 86_400).startswith("3 latents (0.8 MB) and 3 text embed")
-    assert in_words(found, found["latents"]["newest_t"] + 3 * 86_400).endswith("of the previous system, 3 days old")
+    found = OLD_DATA.read(old_data({"workspace": str(old), "data": "data/msr-vtt", "patience_s": 20.0}), "here").found
+    assert found.latents is not None
+    in_3_days = found.latents.newest_t + 3 * 86_400
+    assert in_words(found, in_3_days).startswith("3 latents (0.8 MB) and 3 text embed")
+    assert in_words(found, in_3_days).endswith("of the previous system, 3 days old")
     assert command("my data", "vm") == "t2v data import-latents 'my data' --data 'my data' --host vm"
     assert old_data({"workspace": str(old), "data": "data/none"})["found"] == {}
 

@@ -24,6 +24,7 @@ from remote.agent.old_listing import listed
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
 from remote.launch.preflight import look
+from remote.replies.questions import REMOVE
 from remote.setup.release import current_release
 from remote.transfer.plan.pull_plan import plan_pull
 from t2v_core.checkpoints.old_checkpoints import open_old_checkpoint
@@ -210,7 +211,7 @@ def test_it_is_deleted_with_a_question_that_says_what_it_is_and_comes_back(works
 
 def test_a_host_removes_one_and_leaves_the_others(workspace: Workspace) -> None:
     with HostJobs(LocalHost(workspace), workspace) as jobs:
-        jobs.ask("remove", paths=["checkpoints/checkpoint_epoch_5.pt"])
+        jobs.ask(REMOVE, paths=["checkpoints/checkpoint_epoch_5.pt"])
         assert [view.name for view in checkpoints_there(jobs)] == ["checkpoint_epoch_10.pt", "final_model.pt"]
 
 

@@ -14,6 +14,8 @@ from support.hosts.transfers import cleared, landed, pulled, same_tree, write_ch
 from remote.errors import AgentError, UnsafeName
 from remote.hosts.agent_client import error_of
 from remote.jobs.spool import Spool
+from remote.replies.questions import OFFER
+from remote.replies.transfer import FullOffer
 from remote.text import shown
 from remote.transfer.plan.names import folds_case, relative_path, same_place
 from remote.transfer.plan.offered import read_offer
@@ -73,8 +75,18 @@ def file(name: str, **other: Any) -> dict[str, Any]:
     return {"name": name, "size": 1, "mtime_ns": 1, "inode": 1, "sha256": None} | other
 
 
-def offered(*units: dict[str, Any]) -> dict[str, Any]:
-    return {"workspace": "/there", "units": list(units), "skipped": [], "programs": []}
+def reply(*units: dict[str, Any]) -> dict[str, Any]:
+    return {"digest": "d", "is_same": False, "workspace": "/there", "units": list(units), "skipped": [], "programs": []}
+
+
+def read(said: dict[str, Any]) -> FullOffer:
+    offer = OFFER.read(said, "far")
+    assert isinstance(offer, FullOffer)
+    return offer
+
+
+def offered(*units: dict[str, Any]) -> FullOffer:
+    return read(reply(*units))
 
 
 def test_one_hostile_name_does_not_stop_the_others() -> None:
@@ -120,9 +132,9 @@ def test_whether_case_counts_is_seen_on_the_disk_itself(tmp_path: Path) -> None:
     ids=range(7),
 )  # fmt: skip
 def test_an_answer_that_makes_no_sense_is_a_sentence(broken: dict[str, Any]) -> None:
-    said = offered() | broken if broken else {}
-    with pytest.raises(AgentError, match="the host's list of files cannot be understood"):
-        read_offer(said, ["outputs"], folds_case=False)
+    said = reply() | broken if broken else {}
+    with pytest.raises(AgentError, match="far's reply to 'offer' is not what it should be"):
+        read_offer(read(said), ["outputs"], folds_case=False)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from remote.jobs.job_row import JobRow
+from remote.replies.job_row import JobRow
 from t2v_core.data.video.frames import write_video
 from t2v_core.disk.files import seal, write_json
 from t2v_core.workspace import Workspace

@@ -25,6 +25,7 @@ from remote.hosts.agent_client import Agent, ProcessChannel
 from remote.hosts.known_hosts import Keys
 from remote.hosts.ssh_channel import _Opening
 from remote.hosts.ssh_connection import _ReadAhead, _Transport
+from remote.replies.questions import HELLO
 from remote.transfer.plan.memory import Memory
 from t2v_core.disk.files import incompleteness
 from t2v_core.disk.plain_json import read_table
@@ -96,8 +97,8 @@ def banner(size: int) -> object:
 
 
 def one_line(size: int) -> object:
-    with Agent(ProcessChannel(argv(GREETING, "x", size))) as agent:
-        return agent.call("hello", timeout_s=60.0)
+    with Agent(ProcessChannel(argv(GREETING, "x", size)), "vm") as agent:
+        return agent.ask(HELLO, timeout_s=60.0)
 
 
 def filled(path: Path, begin: bytes, piece: bytes, size: int) -> Path:

@@ -28,13 +28,18 @@ from remote.gce.login import _name_in
 from remote.gce.vm_state import vm_state
 from remote.guard import GuardState
 from remote.hosts.agent_client import Agent, Lines, error_of, frames
-from remote.hosts.answers import ANSWERS, checked
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import read_hosts
 from remote.hosts.ssh_channel import _Opening
-from remote.jobs.job_row import JobRow
 from remote.jobs.metrics import MachineSample
 from remote.jobs.spool import Spool, known_rows
+from remote.replies import questions
+from remote.replies.guard import GuardStands, NoGuard
+from remote.replies.jobs import FollowedEnd
+from remote.replies.machine import Sample
+from remote.replies.question import Question, read_reply
+from remote.replies.questions import HELLO, OFFER, STATUS
+from remote.replies.transfer import FullOffer
 from remote.transfer.plan.memory import Memory
 from remote.transfer.plan.offered import read_offer
 from remote.transfer.turn import _in_words
@@ -58,6 +63,7 @@ from t2v_tui.text.event_log import line_of
 
 SENTENCES = (EngineError, Problem, files.Incomplete)
 Read = Callable[[Path, bytes], object]
+QUESTIONS: list[Question[Any]] = [one for one in vars(questions).values() if isinstance(one, Question)]
 
 
 @dataclass(frozen=True)
@@ -120,19 +126,19 @@ def _answers(folder: Path, data: bytes) -> object:  # noqa: ARG001 - nothing lie
     said = table_of(data)
     if "error" in said:
         return error_of(said["error"])
-    verb = next((verb for verb in ANSWERS if verb == said.get("ask")), "status")
-    answer = checked(verb, said.get("ok"), ANSWERS[verb])
-    readers: dict[str, Callable[[], object]] = {
-        "status": lambda: [JobRow.from_wire(row) for row in answer["jobs"]],
-        "guard": lambda: GuardState.from_wire(answer, 1e9),
-        "offer": lambda: read_offer(answer, ["."], folds_case=False),
-    }
-    return readers[verb]() if verb in readers else answer
+    question = next((one for one in QUESTIONS if one.name == said.get("ask")), STATUS)
+    match question.read(said.get("ok"), "vm"):
+        case NoGuard() | GuardStands() as guard:
+            return GuardState.of(guard, 1e9)
+        case FullOffer() as offer:
+            return read_offer(offer, ["."], folds_case=False)
+        case reply:
+            return reply
 
 
 def _conversation(folder: Path, data: bytes) -> object:  # noqa: ARG001
     """What an `Agent` hears: whoever asks gets an answer or a word, and never waits for a listener that is gone."""
-    return Agent(Replay(data, is_asked=False)).call("hello", timeout_s=60.0)
+    return Agent(Replay(data, is_asked=False), "vm").ask(HELLO, timeout_s=60.0)
 
 
 def _frames(folder: Path, data: bytes) -> object:
@@ -143,9 +149,9 @@ def _frames(folder: Path, data: bytes) -> object:
             if piece:
                 spool.write("log", min(header["offset"], 1 << 20), piece)
             elif "gpus" in header:
-                MachineSample.from_wire(header)
+                MachineSample.of(read_reply(Sample, header, "vm", "metrics"))
             elif "end" in header:
-                spool.keep(JobRow.from_wire(header["end"]))
+                spool.keep(read_reply(FollowedEnd, header, "vm", "follow").end)
     except LinkLost:
         return spool.known()
     return spool.known()
@@ -185,7 +191,9 @@ def _manifest(folder: Path, data: bytes) -> object:
     placed(folder, "checkpoint_epoch_1/manifest.json", data)
     found: tuple[list[Any], list[Any]] = [], []
     offers.walk(folder, ".", *found)
-    read_offer({"workspace": "", "units": found[0], "skipped": found[1], "programs": []}, ["."], folds_case=False)
+    said = {"digest": "", "is_same": False, "workspace": "", "units": found[0], "skipped": found[1], "programs": []}
+    if isinstance(offer := OFFER.read(said, "vm"), FullOffer):
+        read_offer(offer, ["."], folds_case=False)
     return files.incompleteness(folder / "checkpoint_epoch_1", checksums=True)
 
 
@@ -238,7 +246,7 @@ def _job_folder(folder: Path, data: bytes) -> object:
     found = [rows.fresh_row(job) for job in rows.job_directories(folder / "jobs")]
     found.append(rows.fresh_row(folder / "jobs/all"))
     for row in found:
-        checked("status", {"jobs": [json.loads(json.dumps({**row, "of": ""}))]}, ANSWERS["status"])
+        STATUS.read({"jobs": [json.loads(json.dumps({**row, "of": ""}))]}, "vm")
     return endings.end_of_its_own(
         folder / "jobs/all", 1, None, next(endings.last_events(folder / "jobs/all"), {}), None
     )
@@ -303,7 +311,7 @@ def _remembered(folder: Path, data: bytes) -> object:
     known = Memory(workspace, "host")
     placed(folder, str(known._offer_path(["."]).relative_to(folder)), data)
     if said := known.last_offer(["."]):
-        read_offer({"programs": [], "skipped": [], **said}, ["."], folds_case=False)
+        read_offer(said, ["."], folds_case=False)
     known.uploaded_units(), known.uploaded_places(), known.bytes_per_s(), known._lines()
     placed(folder, ".cache/t2v/sha256.jsonl", data)
     with patch.dict(os.environ, HOME=str(folder)):

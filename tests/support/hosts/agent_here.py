@@ -37,7 +37,7 @@ def open_agent(mode: str, python: str = sys.executable, **environment: str) -> P
 @contextmanager
 def agent(python: str = sys.executable, **environment: str) -> Iterator[Agent]:
     """A resident agent, with additions to its environment; on a busy machine it may be long silent."""
-    with Agent(open_agent("serve", python, **environment), silence_s=DEADLINE_S) as one:
+    with Agent(open_agent("serve", python, **environment), "here", silence_s=DEADLINE_S) as one:
         yield one
 
 

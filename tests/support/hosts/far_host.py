@@ -19,8 +19,8 @@ from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
-from remote.jobs.job_row import JobRow
 from remote.jobs.spool import Spool
+from remote.replies.job_row import JobRow
 from support.hosts.agent_here import wait_until
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Workspace

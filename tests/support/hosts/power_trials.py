@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remote.jobs.client import HostJobs
-from remote.jobs.job_row import JobRow
+from remote.replies.job_row import JobRow
 from support.hosts.agent_here import wait_until
 from support.hosts.machine_here import MachineHere
 from support.hosts.small_release import small_checkout, write_engine

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from remote.jobs.job_row import JobRow
-from remote.jobs.metrics import GpuSample, MachineSample
+from remote.jobs.metrics import MachineSample
 from remote.power.state import Power
+from remote.replies.job_row import JobRow
+from remote.replies.machine import GpuSample
 from remote.steps import Status, StepState
 from t2v_tui.store.cost_view import CostView
 from t2v_tui.store.state import (

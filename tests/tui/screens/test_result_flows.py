@@ -18,6 +18,7 @@ from textual.widgets import Button, Input
 import t2v_tui.app
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
+from remote.replies.questions import REMOVE
 from t2v_core.disk.files import incompleteness
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
@@ -135,12 +136,12 @@ def test_the_agent_removes_results_and_nothing_else(tmp_path: Path) -> None:
     (workspace.root / "outputs" / "link").symlink_to(outside)
     (outside / "kept").write_text("kept")
     with HostJobs(LocalHost(workspace), workspace) as jobs:
-        said = jobs.ask("remove", paths=["checkpoints/checkpoint_epoch_5", "outputs/refined.mp4", "outputs/none.mp4"])
-        assert said["removed"] == ["checkpoints/checkpoint_epoch_5", "outputs/refined.mp4"]
+        said = jobs.ask(REMOVE, paths=["checkpoints/checkpoint_epoch_5", "outputs/refined.mp4", "outputs/none.mp4"])
+        assert said.removed == ("checkpoints/checkpoint_epoch_5", "outputs/refined.mp4")
         for path in ("t2v.toml", "checkpoints", "checkpoints/../data/x", "/etc/passwd", "outputs/link/kept", "~/x", ""):
             with pytest.raises(EngineError):
-                jobs.ask("remove", paths=[path])
-        jobs.ask("remove", paths=["outputs/link"])
+                jobs.ask(REMOVE, paths=[path])
+        jobs.ask(REMOVE, paths=["outputs/link"])
     assert (outside / "kept").exists()
     assert not (workspace.root / "outputs" / "link").is_symlink()
     names = sorted(path.name for path in workspace.checkpoints.iterdir())

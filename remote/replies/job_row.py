@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from remote.hosts.answers import ROW, checked
 from t2v_core.disk.plain_json import whole_characters
+from t2v_core.disk.typed_json import Refined, ShownText, UnixTime
 
 ALIVE = ("queued", "starting", "running")
 FAILED = 1
+ShownEvent = Annotated[dict[str, Any], Refined("an object", whole_characters)]
 
 
 @dataclass(frozen=True)
@@ -25,31 +25,25 @@ class JobRow:
     of:         the workspace that began it, when it is another one that shares the host's folder; empty for this one's
     """
 
-    job: str
-    verb: str = ""
-    state: str = "queued"
+    job: ShownText
+    verb: ShownText = ""
+    state: ShownText = "queued"
     code: int | None = None
-    signal: str | None = None
-    reason: str = ""
-    hint: str = ""
-    queued_t: float | None = None
-    started_t: float | None = None
-    ended_t: float | None = None
+    signal: ShownText | None = None
+    reason: ShownText = ""
+    hint: ShownText = ""
+    queued_t: UnixTime | None = None
+    started_t: UnixTime | None = None
+    ended_t: UnixTime | None = None
     pid: int | None = None
     place_in_queue: int | None = None
     needs_gpu: bool = False
-    after: str | None = None
+    after: ShownText | None = None
     log_bytes: int = 0
     events_bytes: int = 0
-    last_event: dict[str, Any] | None = None
+    last_event: ShownEvent | None = None
     supervised: bool = False
-    of: str = ""
-
-    @classmethod
-    def from_wire(cls, said: Mapping[str, Any]) -> JobRow:
-        """Read a row; what a newer agent says beyond it is passed over. Raises AgentError for what is no row."""
-        said = checked("status", whole_characters(said), ROW)
-        return cls(**{field.name: said[field.name] for field in fields(cls) if field.name in said})
+    of: ShownText = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields by name, as plain JSON."""
