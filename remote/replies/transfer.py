@@ -58,8 +58,8 @@ class Skipped:
 class SameOffer:
     """Nothing has changed since the offer of that digest."""
 
-    digest: str
     is_same: Literal[True]
+    digest: str
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,16 @@ def read_as(kind: type[R] | UnionType, said: object) -> R:
 
 @dataclass(frozen=True)
 class _Form:
-    """What a field takes. plain: types that are taken as they are; others: how those of other types are read"""
+    """What a field takes.
+
+    plain:  types that are taken as they are; others: how those of other types are read
+    is_tag: it takes one value only, by which a dataclass is told from its alternatives
+    """
 
     plain: frozenset[type]
     others: Mapping[type, Take]
     words: str
+    is_tag: bool = False
 
     def read(self, said: Any) -> Any:
         if type(said) in self.plain:
@@ -96,13 +101,23 @@ class _Form:
         return take(said)
 
 
+def _refining(refined: Refined) -> Take:
+    def take(said: Any) -> Any:
+        try:
+            return refined.take(said)
+        except ValueError:
+            raise Misfit(f"is none: {refined.words} is expected") from None
+
+    return take
+
+
 PLAIN: dict[Any, _Form] = {
     str: _Form(frozenset([str]), {}, "a text"),
     int: _Form(frozenset([int]), {}, "a whole number"),
     float: _Form(frozenset([int, float]), {}, "a number"),
     bool: _Form(frozenset([bool]), {}, "true or false"),
     dict: _Form(frozenset([dict]), {}, "an object"),
-    bytes: _Form(frozenset(), {str: base64.b64decode}, "base64"),
+    bytes: _Form(frozenset(), {str: _refining(Refined("base64", base64.b64decode))}, "base64"),
     NoneType: _Form(frozenset([NoneType]), {}, "nothing"),
 }
 
@@ -152,13 +167,7 @@ def _either(one: Take, other: Take) -> Take:
 
 
 def _refined(form: _Form, refined: Refined) -> _Form:
-    def take(said: Any) -> Any:
-        try:
-            return refined.take(said)
-        except ValueError:
-            raise Misfit(f"is none: {refined.words} is expected") from None
-
-    return _Form(frozenset(), dict.fromkeys(form.plain, take), refined.words)
+    return _Form(frozenset(), dict.fromkeys(form.plain, _refining(refined)), refined.words)
 
 
 def _literal(value: Any) -> _Form:
@@ -167,7 +176,7 @@ def _literal(value: Any) -> _Form:
             return said
         raise Misfit(f"is not {value!r}", is_alternative=True)
 
-    return _Form(frozenset(), {type(value): take}, repr(value))
+    return _Form(frozenset(), {type(value): take}, repr(value), is_tag=True)
 
 
 def _list_of(form: _Form) -> Take:
@@ -204,7 +213,7 @@ def _object(kind: type) -> Take:
         for name, form, is_required in forms:
             if name not in said:
                 if is_required:
-                    raise Misfit(f"says no {name}")
+                    raise Misfit(f"says no {name}", is_alternative=form.is_tag)
                 continue
             value = said[name]
             try:
