@@ -204,6 +204,13 @@ class Lines:
                 if isinstance(value, dict):
                     return value
 
+    def said(self) -> dict[str, Any]:
+        """Return the next object. Raises as `line`, and what the agent says is wrong when it is that."""
+        line = self.line()
+        if "error" in line:
+            raise error_of(line["error"])
+        return line
+
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield the next `size` bytes, as they come: what arrived before a link broke need not be sent again."""
         while size:
@@ -340,9 +347,7 @@ def frames(
     channel.write(json.dumps(parameters).encode() + b"\n")
     lines = Lines(channel, silence_s=silence_s)
     while True:
-        header = lines.line()
-        if "error" in header:
-            raise error_of(header["error"])
+        header = lines.said()
         if "n" not in header:
             yield header, b""
             if "end" in header:

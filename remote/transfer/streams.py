@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from remote.errors import AuthFailed, HostKeyRefused, HostUnreachable
-from remote.hosts.agent_client import Channel, Lines, error_of
+from remote.hosts.agent_client import Channel, Lines
 from remote.hosts.backoff import Backoff
 from remote.hosts.host import Host
 from remote.replies.question import read_reply
@@ -98,10 +98,7 @@ class Stream:
 
     def _line(self, lines: Lines, kind: type[R]) -> R:
         """The next line, of which we know what it has to be."""
-        line = lines.line()
-        if "error" in line:
-            raise error_of(line["error"])
-        return read_reply(kind, line, self.host.name, self.mode)
+        return read_reply(kind, lines.said(), self.host.name, self.mode)
 
     def _close_channel(self) -> None:
         if self._channel is not None:

@@ -18,11 +18,13 @@ from support.hosts.far_host import far_host
 from support.screen.in_terminal import eventually, on_screen
 
 from remote.agent.listing import LIST_LIMIT, list_folder, old_data
+from remote.hosts.host import LocalHost
+from remote.jobs.client import HostJobs
 from remote.replies.questions import LIST, OLD_DATA
 from remote.setup.old_data import command, in_words
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
-from t2v_tui.library.folder_view import in_order, told_lines
+from t2v_tui.library.folder_view import in_order, listing_of, told_lines
 from t2v_tui.screens.folder import FolderPanel
 from t2v_tui.settings import Tui
 from t2v_tui.widgets.lists import ListTable
@@ -160,6 +162,15 @@ def test_a_total_that_time_did_not_allow_is_a_lower_bound_and_small_folders_are_
     said = list_folder({"workspace": str(tmp_path), "patience_s": 60.0})
     assert (said["entries"][0]["size_bytes"], said["entries"][0]["files"]) == (15_000, 3000)
     assert said["entries"][0]["is_counted"] is True
+
+
+def test_the_host_has_as_much_patience_as_it_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    for number in range(1500):
+        (tmp_path / "large" / str(number)).touch()
+    workspace = Workspace(tmp_path)
+    with HostJobs(LocalHost(workspace), workspace) as jobs:
+        assert [listing_of(jobs, str(tmp_path), s).entries[0].is_counted for s in (0.0, 60.0)] == [False, True]
 
 
 def test_old_data_is_counted_and_comes_with_the_command_that_takes_it(old: Path) -> None:
