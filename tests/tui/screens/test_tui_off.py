@@ -16,7 +16,7 @@ from t2v_tui.store.events import LinkHeard, MachineHeard, News, VmHeard
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.state import HostKind, HostView, LinkView, Reach, State, VmView
 from t2v_tui.text.headline import headline, is_off, truth
-from t2v_tui.widgets.gauges import not_looked_at
+from t2v_tui.widgets.gauges import in_one_line, not_looked_at, text_of
 from t2v_tui.workers import demo_vm
 from t2v_tui.workers.demo_vm import NAME, DemoServices
 from t2v_tui.workers.streams import HostPoll, MachineWatch
@@ -50,6 +50,14 @@ def test_an_answer_that_came_later_shows_that_it_runs() -> None:
 def test_gauges_of_a_stopped_machine_are_gone() -> None:
     assert live().hosts[VM].machine is not None
     assert stopped_a_moment_ago().hosts[VM].machine is None
+
+
+def test_a_machine_that_does_not_tell_its_memory_has_its_other_gauges() -> None:
+    host = live().hosts[VM]
+    assert host.machine is not None
+    unsaid = replace(host, machine=replace(host.machine, gpus=(), memory_available_bytes=None))
+    assert "mem" in text_of(unsaid, NOW).plain
+    assert in_one_line(unsaid, NOW).startswith("cpu  41% · disk")
 
 
 @pytest.mark.parametrize("width", [110, 115, 120])
