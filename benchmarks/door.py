@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from t2v_core.events import Event, read_events
+from t2v_core.events import DoneEvent, Event, ScoreEvent, read_events
 
 SHAPES = {"data": "data/shapes"}
 ENCODERS = {"vae": "embedded", "text_encoder": "embedded", "frames": 8}
@@ -33,12 +33,12 @@ def run(workspace: Path, verb: str, **values: Any) -> list[Event]:
 
 def result(events: list[Event]) -> dict[str, Any]:
     """The fields of the `done` event."""
-    return next(event.fields for event in events if event.kind == "done")
+    return next(event.plain() for event in events if isinstance(event, DoneEvent))
 
 
 def scores(events: list[Event]) -> dict[str, float]:
     """Every score's value by name; of several with one name, the last."""
-    return {event.fields["name"]: event.fields["value"] for event in events if event.kind == "score"}
+    return {event.name: event.value for event in events if isinstance(event, ScoreEvent) and event.value is not None}
 
 
 def make_world(workspace: Path, *, clips: int, test_clips: int) -> None:

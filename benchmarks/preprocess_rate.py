@@ -22,7 +22,7 @@ from full_size import save_clip_text, save_data_set, save_sd_vae
 
 from t2v_core.data.annotations.msrvtt import read_annotations
 from t2v_core.data.store.ahead import ReadyClip, decode_ahead
-from t2v_core.events import EventWriter, read_events
+from t2v_core.events import EventWriter, StageEvent, read_events
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder, load_vae
 from t2v_core.specs import PreprocessSpec
@@ -93,7 +93,7 @@ def preprocessed(spec: PreprocessSpec, root: Path) -> dict[str, float]:
     job = Job(directory, Workspace(root), EventWriter(directory / "events.jsonl"))
     preprocess(spec, job)
     ended = time.time()
-    began = {e.fields["name"]: e.t for e in read_events(directory / "events.jsonl") if e.kind == "stage"}
+    began = {e.name: e.t for e in read_events(directory / "events.jsonl") if isinstance(e, StageEvent)}
     return {"latents": began["text train"] - began["latents train"], "text": ended - began["text train"]}
 
 

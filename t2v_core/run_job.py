@@ -14,18 +14,21 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from t2v_core.disk.files import describe_os_error, wrong_place
 from t2v_core.errors import AskedWrongly, EngineError, NotEnoughMemory, Stopped
-from t2v_core.events import EventWriter
+from t2v_core.events import DoneEvent, ErrorEvent, EventWriter
+from t2v_core.events.results import Result
 from t2v_core.job import Job
 from t2v_core.memory import HINT, is_lack_of_memory
 from t2v_core.processes.hand_over import hand_over
 from t2v_core.specs import Spec, read_spec
 from t2v_core.workspace import Workspace
 
-# verb → the function `(spec, job)` that does it and returns the fields of the `done` event
+# Returns the fields of the `done` event: one of `t2v_core/events/results.py`.
+Verb = Callable[[Spec, Job], Result | None]
+
+# verb → the function that does it
 VERBS = {
     "shapes": "t2v_core.data.shapes.shapes_set:make_set",
     "check": "t2v_core.data.check.check:check_data",
@@ -85,14 +88,15 @@ def run_job(verb: str, job: Job) -> int:
         result = _load(verb)(read_spec(verb, job.directory / "spec.json"), job)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as above
         return _report(error, job.events)
-    job.events.emit("done", seconds=round(time.monotonic() - started, 3), **result)
+    said = {} if result is None else result.plain()
+    job.events.emit(DoneEvent(round(time.monotonic() - started, 3), extra=said))
     return 0
 
 
-def _load(verb: str) -> Callable[[Spec, Job], dict[str, Any]]:
+def _load(verb: str) -> Verb:
     try:
         module, _, name = VERBS[verb].partition(":")
-        run: Callable[[Spec, Job], dict[str, Any]] = getattr(importlib.import_module(module), name)
+        run: Verb = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("t2v_core"):
             raise
@@ -106,7 +110,7 @@ def _load(verb: str) -> Callable[[Spec, Job], dict[str, Any]]:
 def _report(error: BaseException, events: EventWriter) -> int:
     """Write the error event, and the traceback into the log when it is not one of ours."""
     said = _said(error)
-    events.emit("error", message=said.message, hint=said.hint, exit_code=said.exit_code)
+    events.emit(ErrorEvent(said.message, said.hint, said.exit_code))
     with suppress(OSError):  # the log may lie on the full disk that this is about; the event has its reserve
         if said is not error and not isinstance(error, KeyboardInterrupt) and not isinstance(said, AskedWrongly):
             traceback.print_exception(error)

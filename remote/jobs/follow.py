@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from remote.errors import AgentError, AuthFailed, HostKeyRefused, HostUnreachable
 from remote.hosts.agent_client import SILENCE_S, Channel, frames
@@ -149,9 +148,8 @@ class Follower:
         known = self.spool.known()
         if known is None or self._last_event is None:
             return None if known is None else known.row
-        newest: dict[str, Any] = {"t": self._last_event.t, "kind": self._last_event.kind} | self._last_event.fields
         state = "running" if known.row.state in ALIVE else known.row.state
-        row = replace(known.row, state=state, last_event=newest)
+        row = replace(known.row, state=state, last_event=self._last_event.to_table())
         self.spool.keep(row)
         return row
 

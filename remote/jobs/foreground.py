@@ -23,7 +23,7 @@ from remote.agent.processes import boot_id, oom_kills, ran_out_of_memory
 from remote.errors import CannotStart
 from t2v_core.disk.files import write_json
 from t2v_core.errors import EngineError
-from t2v_core.events import Event, EventReader, read_events
+from t2v_core.events import DoneEvent, Event, EventReader, read_events
 from t2v_core.workspace import Workspace, create_job_directory
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class JobHandle:
         """Return the file with the job's events, one JSON line each."""
         return self.directory / "events.jsonl"
 
-    def result(self) -> Event | None:
+    def result(self) -> DoneEvent | None:
         """Return the `done` event, or None when the job did not get that far."""
-        return next((event for event in read_events(self.events) if event.kind == "done"), None)
+        return next((event for event in read_events(self.events) if isinstance(event, DoneEvent)), None)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from t2v_core.disk.plain_json import whole_characters
 from t2v_core.disk.typed_json import Refined, ShownText, UnixTime
+from t2v_core.events import Event
 
 ALIVE = ("queued", "starting", "running")
 FAILED = 1
@@ -53,6 +54,11 @@ class JobRow:
     def has_ended(self) -> bool:
         """Tell whether the job is over, in whatever way."""
         return self.state not in ALIVE
+
+    @property
+    def newest(self) -> Event | None:
+        """Return the newest of its events, as far as this t2v can read it."""
+        return None if self.last_event is None else Event.from_table({"t": 0.0, **self.last_event})
 
     @property
     def exit_code(self) -> int:

@@ -29,7 +29,7 @@ from remote.setup.bootstrap_plan import Change, changes
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
 from remote.workspace_id import identity
-from t2v_core.events import Event
+from t2v_core.events import StageEvent
 from t2v_core.specs import CLIP_B32, SD_VAE
 from t2v_core.workspace import Workspace
 
@@ -298,10 +298,10 @@ class Steps:
         step, row = "venv", None
         for said in Follower(self.host, job, Spool.of(self.workspace, self.host.name, job)):
             match said:
-                case Event(kind="stage"):
-                    if said.fields["name"] != step:
+                case StageEvent(name):
+                    if name != step:
                         yield StepState(step, Status.DONE)
-                    step = str(said.fields["name"])
+                    step = name
                     yield StepState(step, Status.DOING, f"job {job}")
                 case LogChunk() if line := _last_line(said.data):
                     yield StepState(step, Status.DOING, line)

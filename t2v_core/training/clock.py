@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NotRequired, TypedDict
 
 import torch
 
 from t2v_core.training.forecast.gpus import gpu_of_device
 
 WINDOW = 20
+
+
+class Rates(TypedDict):
+    """data_wait: the share of the time that went into waiting; mfu: where it can be known"""
+
+    samples_per_s: float
+    data_wait: float
+    mfu: NotRequired[float]
 
 
 class StepClock:
@@ -33,11 +42,11 @@ class StepClock:
         """Record the time that the step computed."""
         self._steps.append(seconds)
 
-    def rates(self, clips_per_step: int) -> dict[str, float]:
+    def rates(self, clips_per_step: int) -> Rates:
         """Return samples_per_s, and data_wait as a share of the time; mfu where it can be known."""
         waited, stepped = sum(self._waits), sum(self._steps)
         rate = clips_per_step * len(self._steps) / (waited + stepped)
-        rates = {"samples_per_s": round(rate, 2), "data_wait": round(waited / (waited + stepped), 4)}
+        rates: Rates = {"samples_per_s": round(rate, 2), "data_wait": round(waited / (waited + stepped), 4)}
         if self.peak:
             rates["mfu"] = round(rate * self.flops_per_clip / self.peak, 4)
         return rates

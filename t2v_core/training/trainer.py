@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +16,7 @@ from torch import Tensor
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.store.batches import Batch, drop_captions, generator_for, load_batch
 from t2v_core.errors import Stopped, WorkFailed
+from t2v_core.events.results import Trained
 from t2v_core.job import Job
 from t2v_core.models.conditioning import null_prompt
 from t2v_core.training.callbacks.callback import Callback
@@ -36,7 +36,7 @@ class Trainer:
         self.null = null_prompt(run.plain_model)
         self.loss = self.grad_norm = math.nan
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> Trained:
         """Train to the last step; returns the last checkpoint, the steps and the losses.
 
         Raises Stopped when asked to end, and what a step or a callback raises.
@@ -57,12 +57,9 @@ class Trainer:
             raise
         finally:
             run.tracker.close()
-        return {
-            "checkpoint": run.checkpoint_path(),
-            "steps": run.step,
-            "loss": self.loss,
-            "held_out_loss": run.held_out_loss,
-        }
+        return Trained(
+            checkpoint=str(run.checkpoint_path()), steps=run.step, loss=self.loss, held_out_loss=run.held_out_loss
+        )
 
     def _all_steps(self) -> None:
         for micro_batches in self._batches():
@@ -93,15 +90,15 @@ class Trainer:
             stopped = callback.on_stop(self, stopped)
         return stopped
 
-    def _nothing_left_to_do(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def _nothing_left_to_do(self, checkpoint: Checkpoint) -> Trained:
         """A resumed run that is already as long as it was asked to be keeps its checkpoint as it is."""
         self.job.events.warning(
             f"the run is finished already: {checkpoint.path.name} is at step {self.run.step} of {self.run.total_steps}",
             hint=f"to train on, ask for more: --resume --{'max-steps' if self.spec.max_steps else 'epochs'} N",
         )
-        return {
-            "checkpoint": checkpoint.path, "steps": self.run.step, "held_out_loss": checkpoint.held_out_loss,
-        }  # fmt: skip
+        return Trained(
+            checkpoint=str(checkpoint.path), steps=self.run.step, held_out_loss=checkpoint.held_out_loss
+        )  # fmt: skip
 
     def _batches(self) -> Iterator[list[Batch]]:
         """The forward passes of each remaining step; the next step's are read while this one computes."""

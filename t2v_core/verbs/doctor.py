@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from dataclasses import asdict
 
-from t2v_core.diagnosis.examine import examine, report
+from t2v_core.diagnosis.examine import examine, is_healthy
+from t2v_core.events.results import Diagnosis, Finding
 from t2v_core.job import Job
 from t2v_core.specs import DoctorSpec
 
 
-def doctor(spec: DoctorSpec, job: Job) -> dict[str, Any]:
+def doctor(spec: DoctorSpec, job: Job) -> Diagnosis:
     """Return the checks as the `done` event of a job, for a host that is elsewhere."""
     job.events.stage("doctor", str(job.workspace.root))
     checks = []
     for check in examine(spec, job.workspace, os.environ):
         job.check_stop()
         checks.append(check)
-    return report(checks)
+    return Diagnosis(healthy=is_healthy(checks), checks=[Finding(**asdict(check)) for check in checks])

@@ -9,6 +9,16 @@ from typing import Any
 import torch
 
 from t2v_core.data.store.footprint import DataFacts, data_facts
+from t2v_core.events.estimated import (
+    DataPart,
+    DiskPart,
+    Estimated,
+    Fits,
+    MachinePart,
+    MemoryPart,
+    ModelPart,
+    TimePart,
+)
 from t2v_core.job import Job
 from t2v_core.specs import EstimateSpec, TrainSpec
 from t2v_core.training.forecast.flops import flops_per_clip
@@ -32,7 +42,7 @@ from t2v_core.workspace import Dataset
 CPU_SHARE = 0.5
 
 
-def estimate(spec: EstimateSpec, job: Job) -> dict[str, Any]:
+def estimate(spec: EstimateSpec, job: Job) -> Estimated:
     """Reckon what `t2v train` with these settings takes, and say whether it is there.
 
     Raises AskedWrongly for a GPU that is not in the table, and when preset and data do not fit together.
@@ -45,18 +55,20 @@ def estimate(spec: EstimateSpec, job: Job) -> dict[str, Any]:
     parameters = parameter_count(config)
     disk = disk_for(spec, parameters, facts, job.workspace)
     pace, measured = _pace(spec, config, facts, machine, memory, job)
-    time = None if pace is None else asdict(pace) | asdict(duration_of(spec, facts, pace)) | {"epochs": spec.epochs}
-    return {
-        "model": {"preset": spec.preset, "parameters": parameters, "arithmetic": machine.arithmetic},
-        "machine": {"name": machine.name, "memory_bytes": machine.memory_bytes, "is_here": machine.is_here},
-        "data": asdict(facts),
-        "memory": _bytes_by_part(memory) | {"batch_size": spec.batch_size, "measured_bytes": measured},
-        "disk": asdict(disk) | {"checkpoints": disk.checkpoints},
-        "time": time,
-        "fits": {"memory": memory.peak <= machine.memory_bytes, "disk": disk.fits},
-        "largest_batch": largest_batch(spec, config, facts, machine),
-        "advice": memory_advice(spec, config, facts, machine, memory) + disk_advice(disk),
-    }  # fmt: skip
+    time = (
+        None if pace is None else TimePart(**asdict(pace), **asdict(duration_of(spec, facts, pace)), epochs=spec.epochs)
+    )
+    return Estimated(
+        model=ModelPart(preset=spec.preset, parameters=parameters, arithmetic=machine.arithmetic),
+        machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
+        data=DataPart(**asdict(facts) | {"shape": [*facts.shape]}),
+        memory=MemoryPart(**_bytes_by_part(memory), batch_size=spec.batch_size, measured_bytes=measured),
+        disk=DiskPart(**asdict(disk), checkpoints=disk.checkpoints),
+        time=time,
+        fits=Fits(memory=memory.peak <= machine.memory_bytes, disk=disk.fits),
+        largest_batch=largest_batch(spec, config, facts, machine),
+        advice=memory_advice(spec, config, facts, machine, memory) + disk_advice(disk),
+    )
 
 
 def _bytes_by_part(memory: StepMemory) -> dict[str, int]:

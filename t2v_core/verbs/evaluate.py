@@ -20,6 +20,8 @@ from t2v_core.diffusion.pipeline import TextToVideoPipeline
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import AskedWrongly
+from t2v_core.events import ScoreEvent
+from t2v_core.events.results import Evaluated
 from t2v_core.job import Job
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
 from t2v_core.specs import EvaluateSpec, all_values
@@ -42,7 +44,7 @@ class Sample:
         return self.clip.captions[0]
 
 
-def evaluate(spec: EvaluateSpec, job: Job) -> dict[str, Any]:
+def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
     """Generate from test captions, score, and write `outputs/scores/…json`. Raises AskedWrongly as its parts do."""
     dataset = Dataset(job.workspace.resolve(spec.data))
     scenes = read_scenes(dataset)
@@ -57,8 +59,8 @@ def evaluate(spec: EvaluateSpec, job: Job) -> dict[str, Any]:
     scores = clip_scores(scorer, samples, pipeline, spec, job, stride=checkpoint.info["latents"].get("stride"))
     if scenes:
         scores |= obedience(samples, scenes)
-    for name, value in scores.items():
-        job.events.emit("score", name=name, **value)
+    for name, score in scores.items():
+        job.events.emit(ScoreEvent(name, score["value"], extra=score))
     path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
     settings = all_values(spec) | {"sampler": sampler_name(spec, checkpoint)}
     write_json(
@@ -71,7 +73,7 @@ def evaluate(spec: EvaluateSpec, job: Job) -> dict[str, Any]:
             "job": job.directory.name,
         },
     )
-    return {"scores": path, "clips": len(samples), "videos": len(samples) * spec.seeds}
+    return Evaluated(scores=str(path), clips=len(samples), videos=len(samples) * spec.seeds)
 
 
 def read_scenes(dataset: Dataset) -> dict[str, tuple[Scene, bool]]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,8 @@ from t2v_core.data.video.sound import Sound
 from t2v_core.diffusion.pipeline import Look, Progress, TextToVideoPipeline
 from t2v_core.diffusion.sampling_preview import SamplingPreview
 from t2v_core.errors import AskedWrongly
+from t2v_core.events import ProgressEvent, SampleEvent
+from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
 from t2v_core.specs import GenerateSpec, SamplingSpec, all_values
 from t2v_core.verbs.target import Target
@@ -43,7 +44,7 @@ class Frames:
         return cls(frames.numpy(), len(frames), (frames.shape[1], frames.shape[2]))
 
 
-def generate(spec: GenerateSpec, job: Job) -> dict[str, Any]:
+def generate(spec: GenerateSpec, job: Job) -> VideoMade:
     """Make one video and return where it lies.
 
     Raises AskedWrongly for a place that cannot be written, more frames than the model knows, or no checkpoint.
@@ -113,7 +114,7 @@ def step_progress(job: Job) -> Progress:
     """Report each denoising step, and end between two when asked to."""
 
     def report(done: int, total: int) -> None:
-        job.events.emit("progress", done=done, total=total, unit="steps")  # each: a thousand at most
+        job.events.emit(ProgressEvent(done, total, "steps"))  # each: a thousand at most
         job.check_stop()
 
     return report
@@ -127,14 +128,14 @@ def write_result(
     checkpoint: Checkpoint,
     job: Job,
     sound: Sound | None = None,
-) -> dict[str, Any]:
+) -> VideoMade:
     """Write the video and its .json, report it as a sample, and return both paths."""
     job.events.stage("write", str(job.workspace.relative(target.path.parent if target.is_new else target.path)))
     if words := words_on_rate(target.path, frames.count, fps):
         job.events.warning(words)
     video, written, settings = save_video(target, frames, fps, spec, checkpoint, sound, job=job.directory.name)
-    job.events.emit("sample", video=video, settings=settings, prompt=getattr(spec, "prompt", ""))
-    return {"video": video, "settings": settings, "frames": written.frames, "fps": written.fps}
+    job.events.emit(SampleEvent(str(video), str(settings), getattr(spec, "prompt", "")))
+    return VideoMade(video=str(video), settings=str(settings), frames=written.frames, fps=written.fps)
 
 
 def save_video(

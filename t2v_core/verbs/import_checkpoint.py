@@ -28,6 +28,8 @@ from t2v_core.disk.files import (  # fmt: skip
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.tensor_file import write_tensors
 from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.events import CheckpointEvent
+from t2v_core.events.results import CheckpointsImported
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.specs import ImportCheckpointSpec
@@ -56,7 +58,7 @@ class Wanted:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(self.old))
 
 
-def import_checkpoint(spec: ImportCheckpointSpec, job: Job) -> dict[str, Any]:
+def import_checkpoint(spec: ImportCheckpointSpec, job: Job) -> CheckpointsImported:
     """Import a file, or every file of a folder, oldest first; what was imported already is not read again.
 
     Raises AskedWrongly for a file that cannot be used, a place that is taken, a folder without any, or one that another
@@ -69,7 +71,7 @@ def import_checkpoint(spec: ImportCheckpointSpec, job: Job) -> dict[str, Any]:
         return _imported(source, folder, spec, job)
 
 
-def _imported(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) -> dict[str, Any]:
+def _imported(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) -> CheckpointsImported:
     wanted = _wanted(source, folder, spec, job)
     require_writable(folder)
     sweep_staging(folder)
@@ -81,12 +83,12 @@ def _imported(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) 
     made = [one.target for one in wanted if one.old.path.name not in refused]
     if not made:
         raise WorkFailed(f"none of {len(wanted)} checkpoints can be used; {next(iter(refused.values()))}")
-    return {
-        "imported": len(todo) - len(refused),
-        "skipped": ready,
-        "refused": len(refused),
-        "paths": [str(job.workspace.relative(path)) for path in made],
-    }
+    return CheckpointsImported(
+        imported=len(todo) - len(refused),
+        skipped=ready,
+        refused=len(refused),
+        paths=[str(job.workspace.relative(path)) for path in made],
+    )
 
 
 def _all(todo: Sequence[Wanted], is_folder: bool, spec: ImportCheckpointSpec, job: Job) -> dict[str, str]:
@@ -111,10 +113,9 @@ def _all(todo: Sequence[Wanted], is_folder: bool, spec: ImportCheckpointSpec, jo
             job.events.warning(f"{error.message}; it is passed over", hint=error.hint)
         done = begun + 2 * one.size_bytes
         job.events.progress(round(done / MB), round(total / MB), "MB")
-        job.events.emit(
-            "checkpoint", path=job.workspace.relative(one.target), epoch=one.epoch, step=one.old.step,
-            reason=f"imported, {number} of {len(todo)}",
-        ) if one.old.path.name not in refused else None  # fmt: skip
+        if one.old.path.name not in refused:
+            path, reason = str(job.workspace.relative(one.target)), f"imported, {number} of {len(todo)}"
+            job.events.emit(CheckpointEvent(path, one.epoch, one.old.step, reason))
     return refused
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
+from t2v_core.events.results import Preprocessed
 from t2v_core.job import Job
 from t2v_core.processes.alone import DATASET_LOCK, alone
 from t2v_core.processes.process_group import joined
@@ -14,11 +14,11 @@ from t2v_core.specs import OnOverlap, PreprocessSpec
 from t2v_core.workspace import Dataset
 
 
-def preprocess(spec: PreprocessSpec, job: Job) -> dict[str, Any]:
+def preprocess(spec: PreprocessSpec, job: Job) -> Preprocessed | None:
     """Encode every split that has captions; what whole shards hold already is not made again.
 
     Unreadable clips go into `quarantine.csv` and the work goes on. Several processes of one run share the shards among
-    them and make the same files as one; the first returns counts, bytes and paths.
+    them and make the same files as one; the first returns counts, bytes and paths, the others None.
     Raises AskedWrongly for a data set or encoder that is not there, WorkFailed when no clip can be used, Stopped.
     """
     dataset = Dataset(job.workspace.resolve(spec.data))
@@ -29,7 +29,7 @@ def preprocess(spec: PreprocessSpec, job: Job) -> dict[str, Any]:
             from t2v_core.data.encode.encode_splits import encode_splits  # 9 s that a wrong path need not pay
 
             skipped = encode_splits(spec, splits, group, job)
-            return _result(dataset, splits, skipped, job) if group.is_first else {}
+            return _result(dataset, splits, skipped, job) if group.is_first else None
 
 
 def _read_splits(dataset: Dataset, on_overlap: OnOverlap, job: Job) -> list[Annotations]:
@@ -45,16 +45,16 @@ def _limited(part: Annotations, limit: int | None) -> Annotations:
     return Annotations(part.split, part.clips[:limit], part.without_file, part.without_caption)
 
 
-def _result(dataset: Dataset, splits: list[Annotations], skipped: int, job: Job) -> dict[str, Any]:
+def _result(dataset: Dataset, splits: list[Annotations], skipped: int, job: Job) -> Preprocessed:
     folders = [folder / part.split for part in splits for folder in (dataset.latents, dataset.text_embeddings)]
     listed = {clip.video_id for part in splits for clip in part.clips}
     quarantined = listed & Quarantine(dataset.quarantine).entries.keys()
-    return {
-        "clips": len(listed) - len(quarantined),
-        "captions": sum(len(clip.captions) for part in splits for clip in part.clips),
-        "quarantined": len(quarantined),
-        "skipped": skipped,
-        "bytes": sum(file.stat().st_size for folder in folders for file in folder.glob("*.*")),
-        "data": str(job.workspace.relative(dataset.root)),
-        "paths": [str(job.workspace.relative(folder)) for folder in folders],
-    }
+    return Preprocessed(
+        clips=len(listed) - len(quarantined),
+        captions=sum(len(clip.captions) for part in splits for clip in part.clips),
+        quarantined=len(quarantined),
+        skipped=skipped,
+        bytes=sum(file.stat().st_size for folder in folders for file in folder.glob("*.*")),
+        data=str(job.workspace.relative(dataset.root)),
+        paths=[str(job.workspace.relative(folder)) for folder in folders],
+    )

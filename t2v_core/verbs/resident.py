@@ -20,6 +20,7 @@ from typing import Any
 
 from t2v_core.disk.plain_json import table
 from t2v_core.errors import Stopped
+from t2v_core.events.results import JobsDone
 from t2v_core.job import Job
 from t2v_core.processes.hand_over import POLL_S, TAKEN, VERB, address_of, read_line
 from t2v_core.run_job import VERBS, events_of, run_job
@@ -56,7 +57,7 @@ class HandedOver(Job):
         return Stopped("interrupted" if exit_code == 130 else "stopped by SIGTERM", exit_code=exit_code)
 
 
-def serve(spec: ServeSpec, job: Job) -> dict[str, Any]:
+def serve(spec: ServeSpec, job: Job) -> JobsDone:
     """Do the jobs that are handed over until nobody has come for `idle_s`, or it is asked to stop.
 
     Ends as well after a job that failed: out of memory or a device error may have spoilt the process for the next.
@@ -77,7 +78,7 @@ def serve(spec: ServeSpec, job: Job) -> dict[str, Any]:
                 break
             count += code is not None
             idle_since = time.monotonic()
-    return {"jobs": count}
+    return JobsDone(jobs=count)
 
 
 @contextmanager

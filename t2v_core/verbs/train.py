@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
+from t2v_core.events.results import Trained
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.processes.process_group import is_first_process
@@ -15,7 +15,7 @@ from t2v_core.training.setup import start
 from t2v_core.training.trainer import Trainer
 
 
-def train(spec: TrainSpec, job: Job) -> dict[str, Any]:
+def train(spec: TrainSpec, job: Job) -> Trained:
     """Train, or go on training, and return where the last checkpoint lies.
 
     Raises AskedWrongly when data, preset or checkpoint do not fit together or another run writes into the folder,

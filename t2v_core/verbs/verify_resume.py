@@ -16,6 +16,8 @@ from typing import Any
 
 from t2v_core.disk.files import STAGING
 from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
+from t2v_core.events import DoneEvent, ErrorEvent, StepEvent
+from t2v_core.events.results import KilledRun, ResumeVerified
 from t2v_core.job import Job
 from t2v_core.resume_check.children import Children, load_engine, start
 from t2v_core.resume_check.compare import Difference, compare
@@ -64,7 +66,7 @@ def cases(steps: int) -> list[Case]:
     ]
 
 
-def verify_resume(spec: VerifyResumeSpec, job: Job) -> dict[str, Any]:
+def verify_resume(spec: VerifyResumeSpec, job: Job) -> ResumeVerified:
     """Train once whole, and three times killed and resumed; compare weights, averages, moments and order.
 
     Returns verdict, largest difference and what was done. Raises WorkFailed when a resumed run ends otherwise, and what
@@ -82,13 +84,18 @@ def verify_resume(spec: VerifyResumeSpec, job: Job) -> dict[str, Any]:
         again = _largest(compare(whole.checkpoint, trial.whole("again").checkpoint))
         allowed = ROUNDING_FACTOR * again
     told = [trial.killed_and_resumed(case, whole) for case in cases(spec.steps)]
-    wrong = [case for case in told if not case["order_is_same"] or case["largest_difference"] > allowed]
-    largest = max(case["largest_difference"] for case in told)
-    result = {
-        "exact": not any(case["differing"] for case in told), "largest_difference": largest, "cases": told,
-        "between_two_whole_runs": again, "preset": spec.preset, "steps": spec.steps, "processes": spec.processes,
-        "device": whole.device, "took_s": round(time.monotonic() - began, 1),
-    }  # fmt: skip
+    wrong = [case for case in told if not case.order_is_same or case.largest_difference > allowed]
+    result = ResumeVerified(
+        exact=not any(case.differing for case in told),
+        largest_difference=max(case.largest_difference for case in told),
+        cases=told,
+        between_two_whole_runs=again,
+        preset=spec.preset,
+        steps=spec.steps,
+        processes=spec.processes,
+        device=whole.device,
+        took_s=round(time.monotonic() - began, 1),
+    )
     if wrong:
         raise WorkFailed(_sentence(wrong[0]), hint=f"the runs are kept to look at, in {trial.workspace.root}")
     shutil.rmtree(trial.workspace.root)
@@ -129,7 +136,7 @@ class _Trial:
         children = self._run("train", self._training(name), processes=self.spec.processes)
         return self._ended(children)
 
-    def killed_and_resumed(self, case: Case, whole: _Run) -> dict[str, Any]:
+    def killed_and_resumed(self, case: Case, whole: _Run) -> KilledRun:
         """Train until the point, resume, and tell how the end differs from the end of `whole`."""
         name = case.where.replace(" ", "-")
         self.job.events.stage("killed", f"{case.where}, then resumed")
@@ -145,18 +152,18 @@ class _Trial:
             processes=self.spec.processes,
         )
         run = self._ended(resumed)
-        first = next(event.fields["step"] for event in resumed.events if event.kind == "step") - 1
+        first = next(event.step for event in resumed.events if isinstance(event, StepEvent)) - 1
         differences = compare(whole.checkpoint, run.checkpoint)
-        told = {
-            "killed": case.where,
-            "steps_done": len(before[0]) // ACCUMULATION,
-            "resumed_at": first,
-            "left_half_written": left,
-            "order_is_same": _is_same_order(whole.seen, before, run.seen, first * ACCUMULATION),
-            "tensors": sum(part.tensors for part in differences.values()),
-            "differing": [f"{what} {name}" for what, part in differences.items() for name in part.differing],
-            "largest_difference": _largest(differences),
-        }
+        told = KilledRun(
+            killed=case.where,
+            steps_done=len(before[0]) // ACCUMULATION,
+            resumed_at=first,
+            left_half_written=left,
+            order_is_same=_is_same_order(whole.seen, before, run.seen, first * ACCUMULATION),
+            tensors=sum(part.tensors for part in differences.values()),
+            differing=[f"{what} {name}" for what, part in differences.items() for name in part.differing],
+            largest_difference=_largest(differences),
+        )
         shutil.rmtree(self.workspace.root / name)  # of the large presets each is gigabytes
         return told
 
@@ -187,17 +194,18 @@ class _Trial:
         return children
 
     def _failure(self, children: Children, code: int, what: str) -> EngineError:
-        said = next((event.fields for event in children.events if event.kind == "error"), None)
+        said = next((event for event in children.events if isinstance(event, ErrorEvent)), None)
         if said is not None:
-            kind = AskedWrongly if said["exit_code"] == AskedWrongly.exit_code else WorkFailed
-            return kind(said["message"], said["hint"])
+            kind = AskedWrongly if said.exit_code == AskedWrongly.exit_code else WorkFailed
+            return kind(said.message, said.hint)
         last = (children.log.strip().splitlines() or ["its log is empty"])[-1]
         return WorkFailed(f"{what}: a run ended with exit code {code}: {last}", hint=f"see {children.directory}/log")
 
     def _ended(self, children: Children) -> _Run:
-        done = next(event.fields for event in children.events if event.kind == "done")
+        done = next(event for event in children.events if isinstance(event, DoneEvent))
+        (checkpoint,) = done.asked_for()
         by_rank = [seen(children.directory, rank) for rank in range(self.spec.processes)]
-        return _Run(Path(done["checkpoint"]), by_rank)
+        return _Run(Path(checkpoint), by_rank)
 
 
 def _is_same_order(
@@ -217,10 +225,10 @@ def _largest(differences: Mapping[str, Difference]) -> float:
     return max(part.largest for part in differences.values())
 
 
-def _sentence(case: Mapping[str, Any]) -> str:
-    if not case["order_is_same"]:
-        return f"killed {case['killed']} and resumed, training saw other clips or noise than the run that was not"
+def _sentence(case: KilledRun) -> str:
+    if not case.order_is_same:
+        return f"killed {case.killed} and resumed, training saw other clips or noise than the run that was not"
     return (
-        f"killed {case['killed']} and resumed, training ended otherwise: {len(case['differing'])} of {case['tensors']} "
-        f"tensors differ, by up to {case['largest_difference']:.3g}, first {case['differing'][0]}"
+        f"killed {case.killed} and resumed, training ended otherwise: {len(case.differing)} of {case.tensors} "
+        f"tensors differ, by up to {case.largest_difference:.3g}, first {case.differing[0]}"
     )

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,8 @@ from t2v_core.diffusion.pipeline import BATCH_FRAMES, TextToVideoPipeline
 from t2v_core.diffusion.sampling_preview import SamplingPreview
 from t2v_core.diffusion.windows import windows_over
 from t2v_core.errors import AskedWrongly
+from t2v_core.events import SampleEvent, StageEvent
+from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
 from t2v_core.specs import AddNoiseSpec, RefineSpec, all_values
 from t2v_core.verbs.generate import Frames, step_progress, warn_if_truncated, write_result
@@ -36,7 +37,7 @@ from t2v_core.verbs.target import Target
 from t2v_core.version import __version__
 
 
-def add_noise(spec: AddNoiseSpec, job: Job) -> dict[str, Any]:
+def add_noise(spec: AddNoiseSpec, job: Job) -> VideoMade:
     """Mix Gaussian noise into the pixels of a video; size, length and rate stay.
 
     Raises AskedWrongly when the input cannot be read or the output cannot be written.
@@ -67,14 +68,10 @@ def add_noise(spec: AddNoiseSpec, job: Job) -> dict[str, Any]:
             "job": job.directory.name,
         },
     )
-    job.events.emit("sample", video=path, settings=settings, prompt="")
-    return {
-        "video": path,
-        "settings": settings,
-        "frames": written.frames,
-        "fps": written.fps,
-        "strength": spec.strength,
-    }
+    job.events.emit(SampleEvent(str(path), str(settings)))
+    return VideoMade(
+        video=str(path), settings=str(settings), frames=written.frames, fps=written.fps, strength=spec.strength
+    )
 
 
 def _noised_frames(film: Film, spec: AddNoiseSpec, job: Job) -> Iterator[NDArray[np.uint8]]:
@@ -101,7 +98,7 @@ def noised(frame: NDArray[np.uint8], strength: float, rng: np.random.Generator) 
     return np.round((mixed.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def refine(spec: RefineSpec, job: Job) -> dict[str, Any]:
+def refine(spec: RefineSpec, job: Job) -> VideoMade:
     """Noise a video to `strength` in latent space and denoise it towards the prompt.
 
     Raises AskedWrongly when the input cannot be read, the output cannot be written, or no step is left.
@@ -121,9 +118,7 @@ def refine(spec: RefineSpec, job: Job) -> dict[str, Any]:
     windows_over(film.total_frames, pipeline.latent_shape[0], spec.overlap)
     seen = Seen()
     clean = encoded(film, pipeline, seen, job)
-    job.events.emit(
-        "stage", name="refine", detail=describe_strength(pipeline, spec), model=name_of(checkpoint), steps=steps
-    )
+    job.events.emit(StageEvent("refine", describe_strength(pipeline, spec), model=name_of(checkpoint), steps=steps))
     details = RefineLog(pipeline, seen, steps)
     latents = _denoised(clean, pipeline, spec, details, job)
     decoded = Seen()
@@ -141,7 +136,7 @@ def _denoised(clean: Tensor, pipeline: TextToVideoPipeline, spec: RefineSpec, de
     def progress(done: int, total: int) -> None:
         report(done, total)
         if done == total:
-            job.events.emit("stage", name="decode", detail=f"{len(clean)} frames", frames=len(clean))
+            job.events.emit(StageEvent("decode", f"{len(clean)} frames", frames=len(clean)))
 
     def look(latents: Tensor) -> None:
         details.step(latents)

@@ -15,8 +15,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from t2v_core.disk.opening import MOST_BYTES
 from t2v_core.disk.plain_json import Cutter
 from t2v_core.disk.plain_text import for_terminal
-from t2v_core.events import Event
-from t2v_tui.text.format import duration
+from t2v_core.events import (
+    CheckpointEvent,
+    Event,
+    SampleEvent,
+    ScoreEvent,
+    StageEvent,
+    StepEvent,
+    WarningEvent,
+)
+from t2v_tui.text.format import counted, duration, unit_of
 
 # A log that is read later wants a few lines a minute, not one a step.
 PLAIN_INTERVAL_S = 5.0
@@ -69,44 +77,31 @@ class Pace:
         return f"{duration((total - self._reports[-1][1]) / rate)} left" if rate else ""
 
 
-def counted(event: Event) -> tuple[float, float] | None:
-    """Return (done, total) of a progress or step event; None when it counts nothing."""
-    done = event.fields.get("done" if event.kind == "progress" else "step")
-    total = event.fields.get("total")
-    is_counted = isinstance(done, int | float) and isinstance(total, int | float)
-    return (float(done), float(total)) if is_counted and done is not None and total is not None else None
-
-
 def figures(event: Event, pace: Pace, total: float) -> str:
     """Return what stands beside the bar: `loss 0.312 · 45.1 samples/s · 3:12 left`."""
-    fields = event.fields
-    if event.kind == "step":
-        loss, speed = fields.get("loss"), fields.get("samples_per_s")
+    if isinstance(event, StepEvent):
+        loss, speed = event.loss, event.samples_per_s
         parts = [f"loss {loss:.4f}" if isinstance(loss, float) else f"loss {loss}"]
-        parts += [f"{speed:.1f} samples/s"] if isinstance(speed, int | float) else []
+        parts += [f"{speed:.1f} samples/s"] if speed is not None else []
     else:
         rate = pace.per_s()
-        parts = [f"{rate:.3g} {fields.get('unit', '')}/s"] if rate else []
+        parts = [f"{rate:.3g} {unit_of(event)}/s"] if rate else []
     return " · ".join([*parts, *filter(None, [pace.time_left(total)])])
 
 
 def sentence(event: Event) -> tuple[str, str] | None:
     """Return the line and its style for an event that is told once; None for one that moves a bar or ends the job."""
-    fields = event.fields
-    match event.kind:
-        case "stage":
-            detail = fields.get("detail")
-            return f"▸ {fields.get('name')}" + (f"  {detail}" if detail else ""), "bold"
-        case "sample":
-            prompt = fields.get("prompt")
-            return f"  sample {fields.get('video')}" + (f"  “{prompt}”" if prompt else ""), ""
-        case "checkpoint":
-            return f"  checkpoint {fields.get('path')}", "green"
-        case "score":
-            return f"  {fields.get('name')} {fields.get('value')}", ""
-        case "warning":
-            hint = fields.get("hint")
-            return f"warning: {fields.get('message')}" + (f"\nhint:    {hint}" if hint else ""), "yellow"
+    match event:
+        case StageEvent(name, detail):
+            return f"▸ {name}" + (f"  {detail}" if detail else ""), "bold"
+        case SampleEvent(video=video, prompt=prompt):
+            return f"  sample {video}" + (f"  “{prompt}”" if prompt else ""), ""
+        case CheckpointEvent(path):
+            return f"  checkpoint {path}", "green"
+        case ScoreEvent(name, value):
+            return f"  {name} {value}", ""
+        case WarningEvent(message, hint):
+            return f"warning: {message}" + (f"\nhint:    {hint}" if hint else ""), "yellow"
     return None
 
 
@@ -122,7 +117,7 @@ class PlainNarrator:
         """Write the line of an event; progress at most every 5 s, and always its end."""
         if told := sentence(event):
             self.say(told[0])
-        if event.kind == "stage":
+        if isinstance(event, StageEvent):
             self._said_at = time.monotonic()
             self._pace = Pace()
         if (count := counted(event)) is None:
@@ -131,8 +126,7 @@ class PlainNarrator:
         self._pace.report(event.t, done)
         if done >= total or time.monotonic() - self._said_at >= PLAIN_INTERVAL_S:
             self._said_at = time.monotonic()
-            unit = event.fields.get("unit", "steps")
-            self.say(f"  {done:g} of {total:g} {unit}  {figures(event, self._pace, total)}".rstrip())
+            self.say(f"  {done:g} of {total:g} {unit_of(event)}  {figures(event, self._pace, total)}".rstrip())
 
     def say(self, text: str, style: str = "") -> None:  # noqa: ARG002  a plain line has no style
         """Write one line, whatever its style."""
@@ -161,14 +155,14 @@ class TerminalNarrator:
         """Write the line of an event above the bar, or move the bar."""
         if told := sentence(event):
             self.say(*told)
-        if event.kind == "stage":
+        if isinstance(event, StageEvent):
             self._drop_bar()
         if (count := counted(event)) is None:
             return
         done, total = count
         self._pace.report(event.t, done)
         beside = figures(event, self._pace, total)
-        unit = str(event.fields.get("unit", "steps"))
+        unit = unit_of(event)
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task("", total=total, unit=unit, figures=beside)

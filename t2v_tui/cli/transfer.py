@@ -19,7 +19,7 @@ from remote.transfer.plan.pull_plan import WORDS, Plan, Standing, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.streams import WINDOW_BYTES
 from t2v_core.errors import AskedWrongly
-from t2v_core.events import Event
+from t2v_core.events import ProgressEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import INTERRUPTED
 from t2v_tui.cli.main import Common
@@ -232,11 +232,11 @@ def _follow(moving: Moving, teller: Narrator, outcome: Outcome) -> None:
         outcome.moved_bytes += done
 
 
-def bar(row: TransferProgress) -> Event:
+def bar(row: TransferProgress) -> ProgressEvent:
     """Return a row as the narrators show progress."""
     unit, amount = ("GB", 1e9) if row.total_bytes >= 2e9 else ("MB", 1e6)
     done, total = (round(number / amount, 2 if unit == "GB" else 1) for number in (row.done_bytes, row.total_bytes))
-    return Event(time.time(), "progress", {"done": min(done, total), "total": total, "unit": unit})
+    return ProgressEvent(min(done, total), total, unit)
 
 
 def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:

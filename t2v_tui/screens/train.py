@@ -13,6 +13,8 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import DataTable
 
+from t2v_core.events import DoneEvent, StepEvent
+from t2v_core.events.results import Trained
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
@@ -272,11 +274,11 @@ def run_of(key: JobKey, run: RunView) -> Run:
 
 def _how_far(job: JobView, run: RunView | None) -> str:
     row = job.row
-    event = row.last_event or {}
-    done, total = (run.done, run.total) if run and run.total else (event.get("step"), event.get("total"))
+    event = row.newest
     if not row.has_ended:
-        if isinstance(done, int | float) and isinstance(total, int | float) and total:
-            return f"{done / total:.0%}"
-        return row.state[:7]
-    loss = run.loss if run and run.loss is not None else event.get("loss")
-    return f"{loss:.4f}" if isinstance(loss, float) and row.state == "succeeded" else row.state[:7]
+        said = (float(event.step), float(event.total or 0)) if isinstance(event, StepEvent) else (0.0, 0.0)
+        done, total = (run.done, run.total) if run and run.total else said
+        return f"{done / total:.0%}" if total else row.state[:7]
+    result = Trained.of(event.extra) if isinstance(event, DoneEvent) else None
+    loss = run.loss if run and run.loss is not None else result and result.loss
+    return f"{loss:.4f}" if loss is not None and row.state == "succeeded" else row.state[:7]

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from t2v_core.events import Event
+from t2v_core.events import (
+    CheckpointEvent,
+    Event,
+    ProgressEvent,
+    SampleEvent,
+    ScoreEvent,
+    StageEvent,
+    StepEvent,
+    WarningEvent,
+)
 from t2v_tui.store.events import RunPiece
 from t2v_tui.store.state import Curve, JobKey, RunView, Sample
 
@@ -33,30 +41,29 @@ class Fold:
         self.heard_t: float | None = None
 
     def take(self, event: Event) -> None:
-        """Fold one more event in; figures that are no numbers are passed over."""
-        fields, self.heard_t = event.fields, event.t
-        match event.kind:
-            case "step":
-                self._step(event.t, fields)
-            case "progress" if _are_numbers(fields.get("done"), fields.get("total")):
-                self.count = (float(fields["done"]), float(fields["total"]), str(fields.get("unit", "")))
-                self.recent.append((event.t, float(fields["done"])))
-            case "stage":
-                self.stage, self.count = (str(fields.get("name", "")), str(fields.get("detail", ""))), None
+        """Fold one more event in."""
+        self.heard_t = event.t
+        match event:
+            case StepEvent(step, int(total)):
+                self.count = (float(step), float(total), "steps")
+                self.recent.append((event.t, float(step)))
+                self._figures(event)
+            case ProgressEvent(done, total, unit):
+                self.count = (float(done), float(total), unit)
+                self.recent.append((event.t, float(done)))
+            case StageEvent(name, detail):
+                self.stage, self.count = (name, detail), None
                 self.recent.clear()
-            case "score" if "step" in fields and _are_numbers(fields.get("value"), fields["step"]):
-                self.held_out.append((int(fields["step"]), float(fields["value"])))
-            case "checkpoint":
-                self.checkpoints.append(str(fields.get("path", "")))
-                if _are_numbers(fields.get("step")):
-                    self.checkpoint_steps.append(int(fields["step"]))
-            case "sample":
-                said = fields.get("step")
-                step = said if type(said) is int else self.steps[-1] if self.steps else 0
-                video, prompt, beside = (str(fields.get(name, "")) for name in ("video", "prompt", "settings"))
-                self.samples.append(Sample(video, prompt, step, beside))
-            case "warning":
-                self.warnings.append(str(fields.get("message", "")))
+            case ScoreEvent(value=value, step=int(step)) if value is not None:
+                self.held_out.append((step, float(value)))
+            case CheckpointEvent(path, step=step):
+                self.checkpoints.append(path)
+                self.checkpoint_steps += [] if step is None else [step]
+            case SampleEvent(video, settings, prompt, said):
+                step = said if said is not None else self.steps[-1] if self.steps else 0
+                self.samples.append(Sample(video, prompt, step, settings or ""))
+            case WarningEvent(message):
+                self.warnings.append(message)
 
     def piece(self, job: JobKey, *, is_first: bool, link_why: str | None = None) -> RunPiece:
         """Return what was gathered."""
@@ -66,23 +73,12 @@ class Fold:
             tuple(self.recent[-RECENT:]), self.epoch, self.samples_per_s, self.heard_t, link_why,
         )  # fmt: skip
 
-    def _step(self, t: float, fields: dict[str, Any]) -> None:
-        step, total, loss = fields.get("step"), fields.get("total"), fields.get("loss")
-        if not _are_numbers(step, total):
-            return
-        self.count = (float(fields["step"]), float(fields["total"]), "steps")
-        self.recent.append((t, float(fields["step"])))
-        if _are_numbers(loss):
-            self.steps.append(int(fields["step"]))
-            self.losses.append(float(fields["loss"]))
-        if _are_numbers(fields.get("epoch")):
-            self.epoch = int(fields["epoch"])
-        if _are_numbers(fields.get("samples_per_s")):
-            self.samples_per_s = float(fields["samples_per_s"])
-
-
-def _are_numbers(*values: object) -> bool:
-    return all(isinstance(value, int | float) for value in values)
+    def _figures(self, event: StepEvent) -> None:
+        if event.loss is not None:
+            self.steps.append(event.step)
+            self.losses.append(float(event.loss))
+        self.epoch = self.epoch if event.epoch is None else event.epoch
+        self.samples_per_s = self.samples_per_s if event.samples_per_s is None else event.samples_per_s
 
 
 def joined(run: RunView, piece: RunPiece) -> RunView:

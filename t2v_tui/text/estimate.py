@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from t2v_core.events.estimated import Estimated
 from t2v_core.workspace import Workspace
 from t2v_tui.text.format import duration, gb, usd
 
@@ -23,7 +24,7 @@ def gpu_in_table(kind: str) -> str:
     return kind.removeprefix("nvidia-").removeprefix("tesla-").upper()
 
 
-def reckoned(where: Workspace, asked: Spec, is_unwanted: Callable[[], bool]) -> dict[str, Any] | None:
+def reckoned(where: Workspace, asked: Spec, is_unwanted: Callable[[], bool]) -> Estimated | None:
     """Return the estimate; None when nobody wants it any more, or the engine has none. Raises EngineError.
 
     asked: an EstimateSpec
@@ -39,7 +40,7 @@ def reckoned(where: Workspace, asked: Spec, is_unwanted: Callable[[], bool]) -> 
                 if is_unwanted():
                     return None
         done = job.result()
-        return None if done is None else done.fields
+        return None if done is None else Estimated.of(done.extra)
     finally:
         _remove(job.directory)
 
@@ -49,20 +50,17 @@ def _remove(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def sentences(said: Mapping[str, Any], price: float | None) -> tuple[str, ...]:
+def sentences(said: Estimated, price: float | None) -> tuple[str, ...]:
     """Return an estimate in one or two lines: time and price, then what does not fit."""
-    timed = said.get("time")
-    if not timed:
+    if said.time is None:
         return UNKNOWN
-    seconds = float(timed["total_s"])
-    cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
-    where = said.get("machine", {}).get("name", "")
-    if not said.get("data", {}).get("is_preprocessed", True):
+    if not said.data.is_preprocessed:
         return ("how long it will take is known when there is data",)
-    lines = [f"about {duration(seconds)} for {timed['steps']:,} steps on {where}{cost}"]
-    fits = said.get("fits", {})
-    if not fits.get("memory", True):
-        lines.append(f"needs {gb(said['memory']['peak_bytes'])} of memory, which is not there")
-    if not fits.get("disk", True):
-        lines.append(f"needs {gb(said['disk']['expected'])} of disk, which is not free")
+    seconds = said.time.total_s
+    cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
+    lines = [f"about {duration(seconds)} for {said.time.steps:,} steps on {said.machine.name}{cost}"]
+    if not said.fits.memory:
+        lines.append(f"needs {gb(said.memory.peak_bytes)} of memory, which is not there")
+    if not said.fits.disk:
+        lines.append(f"needs {gb(said.disk.expected)} of disk, which is not free")
     return tuple(lines)

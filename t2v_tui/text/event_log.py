@@ -6,11 +6,21 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from t2v_core.disk.private import make_folder
-from t2v_core.events import Event
+from t2v_core.events import (
+    CheckpointEvent,
+    DoneEvent,
+    ErrorEvent,
+    Event,
+    ProgressEvent,
+    SampleEvent,
+    ScoreEvent,
+    StageEvent,
+    StepEvent,
+    WarningEvent,
+)
 from t2v_core.workspace import Workspace
 from t2v_tui.store.state import JobKey
 from t2v_tui.text.format import duration
@@ -18,11 +28,6 @@ from t2v_tui.text.format import duration
 CHUNK_BYTES = 1 << 20
 # Exit codes of work that was asked to end: what it says of that is no fault.
 ASKED_TO_END = (4, 130)
-# Kinds that are one sentence; WARN and ERROR as loggers say them, so that the log view colours them.
-FORMS = {
-    "progress": "{done} of {total} {unit}", "stage": "▸ {name}  {detail}", "checkpoint": "saved {path}",
-    "sample": "sample {video}  “{prompt}”", "warning": "WARN {message}", "error": "ERROR {message}",
-}  # fmt: skip
 
 
 def journal_of(workspace: Workspace, job: JobKey) -> Path:
@@ -77,36 +82,43 @@ class Journal:
 def line_of(event: Event) -> str:
     """Return `12:41:07 step 12390/50000 loss 0.0831 lr 1.0e-04 gn 0.42 45.1 samples/s`.
 
-    WARN and ERROR stand there as loggers say them.
+    WARN and ERROR stand there as loggers say them, so that the log view colours them.
     """
     return f"{time.strftime('%H:%M:%S', time.localtime(event.t))} {_said(event)}".rstrip()
 
 
-def _said(event: Event) -> str:
-    one = FORMS.get(event.kind)
-    fields = event.fields
-    if event.kind == "error" and fields.get("exit_code") in ASKED_TO_END:
-        return f"■ {fields.get('message', '')}"
-    if one is not None:
-        return one.format_map(_Lenient(fields)) + (f"  → {fields['hint']}" if fields.get("hint") else "")
-    if event.kind == "step":
-        return f"step {fields.get('step')}/{fields.get('total')} " + " ".join(_figures(event))
-    if event.kind == "score":
-        step = f" at step {fields['step']}" if "step" in fields else ""
-        return f"{fields.get('name')} {fields.get('value')}{step}"
-    seconds = fields.get("seconds")
-    return event.kind + (f" after {duration(seconds)}" if isinstance(seconds, int | float) else "")
+def _said(event: Event) -> str:  # noqa: PLR0911 - one line a kind
+    match event:
+        case ProgressEvent(done, total, unit):
+            return f"{done} of {total} {unit}"
+        case StageEvent(name, detail):
+            return f"▸ {name}  {detail}"
+        case StepEvent(step, total):
+            return f"step {step}/{total} " + " ".join(_figures(event))
+        case SampleEvent(video=video, prompt=prompt):
+            return f"sample {video}  “{prompt}”"
+        case CheckpointEvent(path):
+            return f"saved {path}"
+        case ScoreEvent(name, value, step):
+            return f"{name} {value}" + ("" if step is None else f" at step {step}")
+        case WarningEvent(message, hint):
+            return f"WARN {message}{_arrow(hint)}"
+        case ErrorEvent(message, hint, code):
+            return f"■ {message}" if code in ASKED_TO_END else f"ERROR {message}{_arrow(hint)}"
+        case DoneEvent(seconds) if seconds is not None:
+            return f"done after {duration(seconds)}"
+    return event.kind
 
 
-class _Lenient(dict[str, Any]):
-    """What an event does not say reads as nothing."""
-
-    def __missing__(self, key: str) -> str:
-        return ""
+def _arrow(hint: str) -> str:
+    return f"  → {hint}" if hint else ""
 
 
-def _figures(event: Event) -> list[str]:
-    forms = (("loss", "loss {:.4f}"), ("learning_rate", "lr {:.1e}"), ("grad_norm", "gn {:.2f}"),
-             ("samples_per_s", "{:.1f} samples/s"))  # fmt: skip
-    values = [(form, event.fields.get(name)) for name, form in forms]
-    return [form.format(value) for form, value in values if isinstance(value, int | float)]
+def _figures(event: StepEvent) -> list[str]:
+    forms = {
+        "loss {:.4f}": event.loss,
+        "lr {:.1e}": event.learning_rate,
+        "gn {:.2f}": event.grad_norm,
+        "{:.1f} samples/s": event.samples_per_s,
+    }
+    return [form.format(value) for form, value in forms.items() if value is not None]

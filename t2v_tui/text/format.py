@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remote.replies.job_row import JobRow
+from t2v_core.events import DoneEvent, Event, ProgressEvent, StageEvent, StepEvent
 
 JOB_GLYPHS = {
     "queued": "◌", "starting": "◔", "running": "●", "succeeded": "✓", "failed": "✗", "stopped": "■",
@@ -81,13 +82,26 @@ def what_it_waits_for(row: JobRow) -> str:
 
 def progress_of(row: JobRow) -> str:
     """Return `120 of 400 steps, loss 0.31`, from the newest event; nothing when that counts nothing."""
-    event = row.last_event or {}
-    done, total = event.get("done" if event.get("kind") == "progress" else "step"), event.get("total")
-    if not isinstance(done, int | float) or not isinstance(total, int | float):
-        return str(event.get("name", "")) if event.get("kind") == "stage" else ""
-    loss = event.get("loss")
-    beside = f", loss {loss:.3g}" if isinstance(loss, int | float) else ""
-    return f"{done:g} of {total:g} {event.get('unit', 'steps')}{beside}"
+    event = row.newest
+    if event is None or (count := counted(event)) is None:
+        return event.name if isinstance(event, StageEvent) else ""
+    beside = f", loss {event.loss:.3g}" if isinstance(event, StepEvent) and event.loss is not None else ""
+    return f"{count[0]:g} of {count[1]:g} {unit_of(event)}{beside}"
+
+
+def counted(event: Event) -> tuple[float, float] | None:
+    """Return (done, total) of a progress or step event; None when it counts nothing."""
+    match event:
+        case ProgressEvent(done, total):
+            return float(done), float(total)
+        case StepEvent(step, int(total)):
+            return float(step), float(total)
+    return None
+
+
+def unit_of(event: Event) -> str:
+    """Return what a progress or step event counts."""
+    return event.unit if isinstance(event, ProgressEvent) else "steps"
 
 
 def job_in_words(row: JobRow) -> str:
@@ -95,8 +109,8 @@ def job_in_words(row: JobRow) -> str:
     if row.state == "queued":
         text = what_it_waits_for(row)
     elif row.state == "succeeded":
-        seconds = (row.last_event or {}).get("seconds")
-        text = f"took {duration(seconds)}" if isinstance(seconds, int | float) else ""
+        done = row.newest
+        text = f"took {duration(done.seconds)}" if isinstance(done, DoneEvent) and done.seconds is not None else ""
     else:
         text = row.reason if row.has_ended else progress_of(row)
     return " ".join(text.split())

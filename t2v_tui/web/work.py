@@ -20,7 +20,7 @@ from remote.replies.job_row import JobRow
 from remote.replies.questions import READ
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
-from t2v_core.events import Event
+from t2v_core.events import ProgressEvent, StageEvent, WarningEvent
 from t2v_core.processes.hand_over import RESIDENT
 from t2v_tui.web.png import png_of_preview
 from t2v_tui.web.turns import Press, Turns
@@ -214,13 +214,12 @@ def _after(said: Any, view: View, host: str) -> View:
     match said:
         case LinkState(is_up=False):
             return replace(view, words=f"the link to {host} is lost; looking for it again")
-        case Event(kind="progress", fields={"done": int(done), "total": int(total), "unit": unit}):
+        case ProgressEvent(int(done), int(total), unit):
             return replace(view, words=f"{unit} {done} of {total}", done=done, total=total)
-        case Event(kind="stage", fields={"name": name}):
-            detail = str(said.fields.get("detail") or "")
-            return replace(view, words=f"{name}: {detail}" if detail else str(name))
-        case Event(kind="warning", fields={"message": message}):
-            return replace(view, notes=(*view.notes, str(message)))
+        case StageEvent(name, detail):
+            return replace(view, words=f"{name}: {detail}" if detail else name)
+        case WarningEvent(message):
+            return replace(view, notes=(*view.notes, message))
     return view
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from t2v_core.errors import EngineError
 from t2v_tui.store.events import LaunchEstimated
@@ -10,6 +10,9 @@ from t2v_tui.text.estimate import UNKNOWN, reckoned, sentences
 from t2v_tui.workers.launch_worker import Wanted
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import Stream, Tell
+
+if TYPE_CHECKING:
+    from t2v_core.events.estimated import Estimated
 
 
 class Estimating(Stream):
@@ -35,7 +38,7 @@ class Estimating(Stream):
         if not self.is_closed:
             self.tell(LaunchEstimated(UNKNOWN if said is None else sentences(said, self.price)))
 
-    def _reckoned(self) -> dict[str, Any] | None:
+    def _reckoned(self) -> Estimated | None:
         from t2v_core.workspace import Workspace
 
         folder = self.services.folder_of(self.wanted.host)

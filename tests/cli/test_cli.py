@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from t2v_core.errors import AskedWrongly
-from t2v_core.events import Event
+from t2v_core.events import DoneEvent, ProgressEvent
 from t2v_core.specs import SPECS, make_spec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.curve import curve
@@ -114,11 +114,12 @@ def test_a_result_is_its_path_on_stdout_or_json_and_no_pipe_gets_escape_codes(tm
 def test_a_terminal_gets_a_bar_and_with_no_color_no_colour() -> None:
     """Three events through the real narrator, on a real terminal."""
     program = (
-        "from t2v_core.events import Event\nfrom t2v_tui.cli.narrate import narrator\nteller = narrator()\n"
-        "teller.show(Event(1.0, 'stage', {'name': 'Training', 'detail': ''}))\n"
+        "from t2v_core.events import StageEvent, StepEvent, WarningEvent\n"
+        "from t2v_tui.cli.narrate import narrator\nteller = narrator()\n"
+        "teller.show(StageEvent('Training', t=1.0))\n"
         "for n in (1, 2):\n"
-        "    teller.show(Event(1.0 + n, 'step', {'step': n, 'total': 9, 'loss': 0.5, 'samples_per_s': 4.0}))\n"
-        "teller.show(Event(3.0, 'warning', {'message': 'odd'}))\nteller.close()\n"
+        "    teller.show(StepEvent(n, 9, loss=0.5, samples_per_s=4.0, t=1.0 + n))\n"
+        "teller.show(WarningEvent('odd', t=3.0))\nteller.close()\n"
     )
     coloured, plain = on_a_terminal(program), on_a_terminal(program, NO_COLOR="1")
     assert "▸ Training" in coloured
@@ -153,7 +154,7 @@ def _read(descriptor: int) -> bytes:
 def test_plain_progress_is_a_line_every_few_seconds_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
     teller = PlainNarrator(sys.stdout)
     for done in range(1, 101):
-        teller.show(Event(float(done), "progress", {"done": done, "total": 100, "unit": "clips"}))
+        teller.show(ProgressEvent(done, 100, "clips", t=float(done)))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 3
     assert lines[-1] == "  100 of 100 clips  1 clips/s · 0:00 left"
@@ -221,10 +222,10 @@ def test_the_workspace_is_the_named_one_or_the_one_around(tmp_path: Path, monkey
 
 def test_the_result_is_what_was_asked_for_as_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = {"seconds": 1.0, "video": "outputs/a.mp4", "settings": "outputs/a.json"}
+    result = DoneEvent(1.0, extra={"video": "outputs/a.mp4", "settings": "outputs/a.json"})
     assert result_paths(result, Workspace(tmp_path)) == [Path("outputs/a.mp4")]
     assert result_paths(result, Workspace(Path("/else"))) == [Path("/else/outputs/a.mp4")]
-    assert result_paths({"paths": ["a", "b/c"]}, Workspace(tmp_path)) == [Path("a"), Path("b/c")]
+    assert result_paths(DoneEvent(extra={"paths": ["a", "b/c"]}), Workspace(tmp_path)) == [Path("a"), Path("b/c")]
 
 
 def test_going_on_is_the_same_command_and_for_training_with_resume() -> None:
@@ -259,7 +260,7 @@ def test_a_demo_step_counts_as_done_only_with_its_result(tmp_path: Path) -> None
     step, workspace = STEPS[3], Workspace(tmp_path)
     assert step.finished_in(workspace) is None
     job = prepare(step.verb, workspace, step.values)
-    job.events.write_bytes(Event(1.0, "done", {"seconds": 2.0, "video": "outputs/demo-fresh.mp4"}).to_line())
+    job.events.write_bytes(DoneEvent(2.0, t=1.0, extra={"video": "outputs/demo-fresh.mp4"}).to_line())
     assert step.finished_in(workspace) is None
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs/demo-fresh.mp4").touch()

@@ -15,24 +15,24 @@ from t2v_tui.cli.main import main
 ENGINE = """
 import json, sys
 from pathlib import Path
-from t2v_core.events import EventWriter
+from t2v_core.events import DoneEvent, ErrorEvent, EventWriter, ScoreEvent, StepEvent
 verb, directory = sys.argv[1], Path(sys.argv[2])
 root = directory.parent.parent
 spec = json.loads((directory / "spec.json").read_text())
 events = EventWriter(directory / "events.jsonl")
 broken = root / "broken"
 if broken.exists() and broken.read_text() == verb:
-    events.emit("error", message="out of luck", hint="try again", exit_code=1)
+    events.emit(ErrorEvent("out of luck", "try again", 1))
     sys.exit(1)
 for step in range(1, 50) if verb == "train" else ():
-    events.emit("step", step=step, total=49, loss=1 / step, samples_per_s=10.0)
+    events.emit(StepEvent(step, 49, loss=1 / step, samples_per_s=10.0))
 if verb == "evaluate":
-    events.emit("score", name="clip_score", value=0.25)
+    events.emit(ScoreEvent("clip_score", 0.25))
 paths = {"shapes": "data/shapes", "preprocess": "data/shapes/latents", "train": "checkpoints/checkpoint_epoch_22",
          "evaluate": "outputs/scores.json"}
 path = paths.get(verb) or spec["output"]
 (root / path).mkdir(parents=True, exist_ok=True)
-events.emit("done", seconds=2.0, **{"checkpoint" if verb == "train" else "video": path})
+events.emit(DoneEvent(2.0, extra={"checkpoint" if verb == "train" else "video": path}))
 """
 
 Ran = Callable[[], tuple[int, str, str]]

@@ -8,19 +8,26 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t2v_core import run_job as door
 from t2v_core.disk.files import describe_os_error
 from t2v_core.errors import Stopped, WorkFailed
-from t2v_core.events import EventWriter
+from t2v_core.events import CheckpointEvent, EventWriter, StepEvent
+from t2v_core.events.results import Result
 from t2v_core.job import Job
 from t2v_core.workspace import Workspace
 
 STEP_S = 5.0
 SAVED_EVERY = 3
 LOG = "log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Result):
+    steps: int
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +52,7 @@ def say(directory: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def train(spec: dict[str, Any], job: Job) -> dict[str, Any]:
+def train(spec: dict[str, Any], job: Job) -> Steps:
     folder = job.workspace.root / spec["checkpoints"]
     try:
         return steps(spec, folder, job)
@@ -53,7 +60,7 @@ def train(spec: dict[str, Any], job: Job) -> dict[str, Any]:
         raise describe_os_error(error, folder) from None
 
 
-def steps(spec: dict[str, Any], folder: Path, job: Job) -> dict[str, Any]:
+def steps(spec: dict[str, Any], folder: Path, job: Job) -> Steps:
     folder.mkdir(parents=True, exist_ok=True)
     step = max(map(step_of, complete(folder)), default=0) if spec.get("resume") else 0
     is_deaf = spec.get("is_deaf", False)
@@ -76,13 +83,13 @@ def steps(spec: dict[str, Any], folder: Path, job: Job) -> dict[str, Any]:
             time.sleep(STEP_S)
         time.sleep(STEP_S)
         step += 1
-        job.events.emit("step", step=step)
+        job.events.emit(StepEvent(step))
         if step == spec.get("fails_at"):
             raise WorkFailed("the loss is not a number")
         if step % SAVED_EVERY == 0:
             save(folder, step, job.events)
     save(folder, step, job.events)
-    return {"steps": step}
+    return Steps(steps=step)
 
 
 def complete(folder: Path) -> list[Path]:
@@ -110,7 +117,7 @@ def save(folder: Path, step: int, events: EventWriter) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-    events.emit("checkpoint", path=str(final), step=step)
+    events.emit(CheckpointEvent(str(final), step=step))
 
 
 @contextmanager

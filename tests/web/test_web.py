@@ -12,7 +12,7 @@ from support.engine.results_world import moving_square
 from support.screen.browser import TIMEOUT_S, Served, chromium, needs_browser, served
 
 from t2v_core.data.video.frames import write_video
-from t2v_core.events import read_events
+from t2v_core.events import ErrorEvent, ProgressEvent, read_events
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE_MS = TIMEOUT_S * 1000
@@ -119,8 +119,9 @@ def test_what_is_drawn_can_be_seen_and_a_cancel_ends_it_within_a_step(user: User
     user.wait_for("#status", "stopped")
     job = page_up.jobs_of("generate")[-1]
     events = list(read_events(job / "events.jsonl"))
-    assert events[-1].fields["exit_code"] == 4
-    assert max(event.fields["done"] for event in events if event.kind == "progress") < 200
+    assert isinstance(events[-1], ErrorEvent)
+    assert events[-1].exit_code == 4
+    assert max(event.done for event in events if isinstance(event, ProgressEvent)) < 200
 
 
 def test_of_two_users_at_once_the_second_waits_and_may_leave_the_queue(

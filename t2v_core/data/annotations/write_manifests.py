@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from t2v_core.data.annotations.annotation_forms import find_source
 from t2v_core.data.annotations.annotation_rows import CaptionedClip, Split
@@ -14,12 +13,13 @@ from t2v_core.data.annotations.msrvtt import BROKEN, require_source
 from t2v_core.data.annotations.overlap import ids_to_drop, in_words
 from t2v_core.data.annotations.text_file import require_encoding
 from t2v_core.errors import AskedWrongly
+from t2v_core.events.results import ManifestsWritten
 from t2v_core.job import Job
 from t2v_core.specs import ManifestSpec
 from t2v_core.workspace import Dataset
 
 
-def write_manifests(spec: ManifestSpec, job: Job) -> dict[str, Any]:
+def write_manifests(spec: ManifestSpec, job: Job) -> ManifestsWritten:
     """Write `annotations/train.manifest.jsonl`, and `test.manifest.jsonl` where there is a test split.
 
     A manifest that is there already and says something else is replaced only when asked. Returns counts and paths.
@@ -38,12 +38,12 @@ def write_manifests(spec: ManifestSpec, job: Job) -> dict[str, Any]:
     written = [split for split, text in texts.items() if _is_new(_path(dataset, split), text, spec)]
     for split in written:
         write_manifest_file(_path(dataset, split), texts[split])
-    return {
-        "clips": sum(len(clips) for _, clips in splits.values()),
-        "captions": sum(len(clip.captions) for _, clips in splits.values() for clip in clips),
-        "written": len(written),
-        "paths": [str(job.workspace.relative(_path(dataset, split))) for split in splits],
-    }
+    return ManifestsWritten(
+        clips=sum(len(clips) for _, clips in splits.values()),
+        captions=sum(len(clip.captions) for _, clips in splits.values() for clip in clips),
+        written=len(written),
+        paths=[str(job.workspace.relative(_path(dataset, split))) for split in splits],
+    )
 
 
 def _path(dataset: Dataset, split: Split) -> Path:

@@ -21,6 +21,7 @@ from t2v_core.data.quarantine import EVERY_FRAME, OF_SETTINGS, Quarantine, Quara
 from t2v_core.disk.files import require_writable, staged_file, write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.events.results import DataChecked
 from t2v_core.job import Job
 from t2v_core.specs import DataCheckSpec
 from t2v_core.workspace import Dataset
@@ -28,7 +29,7 @@ from t2v_core.workspace import Dataset
 REPORT, TEXT, SHEET, JOURNAL = "report.json", "report.txt", "contact_sheet.jpg", "clips.jsonl"
 
 
-def check_data(spec: DataCheckSpec, job: Job) -> dict[str, Any]:
+def check_data(spec: DataCheckSpec, job: Job) -> DataChecked:
     """Decode every file of `videos/`, join the captions, find duplicates, and write what was found to `check/`.
 
     Clips that cannot be used go into `quarantine.csv`; that is a finding, not a failure. What was decoded before and
@@ -149,18 +150,18 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _result(described: dict[str, Any], found: CheckedSet, folder: Path, job: Job) -> dict[str, Any]:
+def _result(described: dict[str, Any], found: CheckedSet, folder: Path, job: Job) -> DataChecked:
     """Raises WorkFailed when no clip can be used."""
     text = job.workspace.relative(folder / TEXT)
     if not found.usable:
         name, first = next(iter(found.clips.items()))
         raise WorkFailed(f"none of {len(found.clips)} clips can be used; {name}: {first.detail}", hint=f"see {text}")
     duplicates = described["duplicates"]
-    return {
-        "clips": len(found.clips),
-        "usable": len(found.usable),
-        "unusable": len(found.clips) - len(found.usable),
-        "without_caption": len(described["captions"]["clips_without"]),
-        "duplicates": sum(len(group) - 1 for group in [*duplicates["same_bytes"], *duplicates["same_picture"]]),
-        "paths": [str(text), str(job.workspace.relative(folder / SHEET))],
-    }
+    return DataChecked(
+        clips=len(found.clips),
+        usable=len(found.usable),
+        unusable=len(found.clips) - len(found.usable),
+        without_caption=len(described["captions"]["clips_without"]),
+        duplicates=sum(len(group) - 1 for group in [*duplicates["same_bytes"], *duplicates["same_picture"]]),
+        paths=[str(text), str(job.workspace.relative(folder / SHEET))],
+    )

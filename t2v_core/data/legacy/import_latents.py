@@ -6,17 +6,16 @@ first one only, padded; without annotations the old padded embeddings are taken 
 
 from __future__ import annotations
 
-from typing import Any
-
 from t2v_core.data.legacy.old_annotations import imported_splits
 from t2v_core.disk.files import require_writable
+from t2v_core.events.results import LatentsImported
 from t2v_core.job import Job
 from t2v_core.processes.alone import DATASET_LOCK, alone
 from t2v_core.specs import ImportLatentsSpec
 from t2v_core.workspace import Dataset
 
 
-def import_latents(spec: ImportLatentsSpec, job: Job) -> dict[str, Any]:
+def import_latents(spec: ImportLatentsSpec, job: Job) -> LatentsImported:
     """Import every clip that is there; what whole shards hold already is not read again.
 
     Files that are not what they should be go into `quarantine.csv` and the work goes on. Returns counts and paths.
@@ -31,11 +30,11 @@ def import_latents(spec: ImportLatentsSpec, job: Job) -> dict[str, Any]:
 
         imported = import_splits(spec, splits, dataset, old, job)
     folders = [folder / part.split for part in splits.parts for folder in (dataset.latents, dataset.text_embeddings)]
-    return {
-        "clips": imported.clips,
-        "captions": imported.captions,
-        "quarantined": sum(len(part.clips) for part in splits.parts) - imported.clips,
-        "skipped": imported.skipped,
-        "data": str(job.workspace.relative(dataset.root)),
-        "paths": [str(job.workspace.relative(folder)) for folder in folders],
-    }
+    return LatentsImported(
+        clips=imported.clips,
+        captions=imported.captions,
+        quarantined=sum(len(part.clips) for part in splits.parts) - imported.clips,
+        skipped=imported.skipped,
+        data=str(job.workspace.relative(dataset.root)),
+        paths=[str(job.workspace.relative(folder)) for folder in folders],
+    )

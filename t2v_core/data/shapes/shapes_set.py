@@ -15,6 +15,7 @@ from t2v_core.data.video.frames import write_video
 from t2v_core.disk.files import require_space, write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import AskedWrongly
+from t2v_core.events.results import ShapesMade
 from t2v_core.job import Job
 from t2v_core.processes.alone import DATASET_LOCK, alone
 from t2v_core.specs import ShapesSpec
@@ -28,7 +29,7 @@ BYTES_A_PIXEL = 0.1
 BYTES_A_FILE = 2048
 
 
-def make_set(spec: ShapesSpec, job: Job) -> dict[str, Any]:
+def make_set(spec: ShapesSpec, job: Job) -> ShapesMade:
     """Write `videos/`, `annotations/` and `shapes.json` under `spec.data`; clips that are there already are kept.
 
     Every clip follows from the seed and its number alone, so an interrupted set is finished as if it had not been.
@@ -40,7 +41,7 @@ def make_set(spec: ShapesSpec, job: Job) -> dict[str, Any]:
         return _make(dataset, spec, job)
 
 
-def _make(dataset: Dataset, spec: ShapesSpec, job: Job) -> dict[str, Any]:
+def _make(dataset: Dataset, spec: ShapesSpec, job: Job) -> ShapesMade:
     _claim(dataset, spec, job)
     scenes = plan(spec)
     missing = [number for number in range(len(scenes)) if not _video(dataset, number).is_file()]
@@ -55,14 +56,14 @@ def _make(dataset: Dataset, spec: ShapesSpec, job: Job) -> dict[str, Any]:
         write_video(_video(dataset, number), clip, fps=spec.fps, crf=CLIP_CRF)
     job.events.progress(len(scenes), len(scenes), "clips")
     annotations = _write_words(dataset, spec, scenes)
-    return {
-        "data": str(job.workspace.relative(dataset.root)),
-        "annotations": [str(job.workspace.relative(path)) for path in annotations],
-        "clips": spec.clips,
-        "test_clips": spec.test_clips,
-        "written": len(missing),
-        "skipped": len(scenes) - len(missing),
-    }
+    return ShapesMade(
+        data=str(job.workspace.relative(dataset.root)),
+        annotations=[str(job.workspace.relative(path)) for path in annotations],
+        clips=spec.clips,
+        test_clips=spec.test_clips,
+        written=len(missing),
+        skipped=len(scenes) - len(missing),
+    )
 
 
 def plan(spec: ShapesSpec) -> list[Scene]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from t2v_core.data.store.batches import generator_for, load_batch
+from t2v_core.events import ScoreEvent
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.loss import prediction_error
 
@@ -39,7 +40,7 @@ class HeldOutLoss(Callback):
                 f"the held-out loss is not finite at step {run.step}", hint="look at the held-out clips"
             )
             return None
-        trainer.job.events.emit("score", name="held_out_loss", value=round(loss, 6), step=run.step)
+        trainer.job.events.emit(ScoreEvent("held_out_loss", round(loss, 6), run.step))
         run.tracker.step(run.step, {"held_out_loss": loss})
         return loss
 

@@ -15,6 +15,7 @@ from t2v_core.data.video.frames import write_video
 from t2v_core.data.video.timing import bounded
 from t2v_core.disk.files import write_json
 from t2v_core.errors import NotFinite
+from t2v_core.events import SampleEvent
 from t2v_core.job import Job
 from t2v_core.specs import MAX_SEED
 from t2v_core.training.callbacks.callback import Callback
@@ -60,7 +61,7 @@ def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_s
         write_video(path, output.frames[0].numpy(), fps=bounded(run.fps))
         settings = settings_of(path, prompt, run, checkpoint, output.frames[0], number)
         write_json(path.with_suffix(".json"), settings | {"job": job.directory.name})
-        job.events.emit("sample", video=job.workspace.relative(path), prompt=prompt, step=checkpoint.step)
+        job.events.emit(SampleEvent(str(job.workspace.relative(path)), prompt=prompt, step=checkpoint.step))
 
 
 def samples_folder(workspace: Workspace, checkpoint: Path) -> Path:

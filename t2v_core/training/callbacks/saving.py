@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.errors import Stopped
+from t2v_core.events import CheckpointEvent
 from t2v_core.training.callbacks.callback import Callback
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ class Saving(Callback):
     def _announce(self, trainer: Trainer, *, wait: bool) -> Checkpoint | None:
         checkpoint = trainer.run.saved(wait=wait)
         if checkpoint is not None:
-            path = trainer.job.workspace.relative(checkpoint.path)
-            epoch, step = checkpoint.info["epoch"], checkpoint.step
-            trainer.job.events.emit("checkpoint", path=path, epoch=epoch, step=step, reason=self._reason)
+            path, epoch = str(trainer.job.workspace.relative(checkpoint.path)), checkpoint.info["epoch"]
+            trainer.job.events.emit(CheckpointEvent(path, epoch, checkpoint.step, self._reason))
         return checkpoint
 
     def _hand_over(self, trainer: Trainer, *, wait: bool) -> None:

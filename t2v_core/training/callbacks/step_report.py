@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from t2v_core.events import StepEvent
 from t2v_core.training.callbacks.callback import Callback
 
 if TYPE_CHECKING:
@@ -17,15 +18,15 @@ class StepReport(Callback):
         """Report the step that was just taken."""
         run = trainer.run
         taken = run.step - 1
-        fields = {
-            "step": run.step,
-            "total": run.total_steps,
-            "epoch": run.plan.epoch_of(taken) + 1,
-            "loss": round(trainer.loss, 6),
-            "learning_rate": run.learning_rate(taken),
-            "grad_norm": round(trainer.grad_norm, 4),
+        step = StepEvent(
+            step=run.step,
+            total=run.total_steps,
+            epoch=run.plan.epoch_of(taken) + 1,
+            loss=round(trainer.loss, 6),
+            learning_rate=run.learning_rate(taken),
+            grad_norm=round(trainer.grad_norm, 4),
             **run.clock.rates(run.plan.clips_per_step),
-        }
+        )
         if trainer.accelerator.is_main_process:
-            trainer.job.events.emit("step", **fields)
-            run.tracker.step(run.step, fields)
+            trainer.job.events.emit(step)
+            run.tracker.step(run.step, step.figures())

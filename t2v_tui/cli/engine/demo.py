@@ -15,7 +15,7 @@ import typer
 from remote.jobs.foreground import JobHandle, run_here
 from t2v_core.disk.files import incompleteness
 from t2v_core.errors import AskedWrongly
-from t2v_core.events import read_events
+from t2v_core.events import StepEvent, read_events
 from t2v_core.specs import all_values, make_spec, read_spec
 from t2v_core.workspace import Workspace, followed
 from t2v_tui.cli.engine.curve import curve
@@ -60,7 +60,7 @@ class Step:
             if done is None or _comparable(_spec_of(job)) != wanted:
                 continue
             # Training that went on since then has replaced the checkpoint that this job ended with.
-            is_there = all(path.exists() for path in named_paths(done.fields, workspace))
+            is_there = all(path.exists() for path in named_paths(done, workspace))
             if is_there or (self.verb == "train" and _has_checkpoint(workspace)):
                 return job
         return None
@@ -176,9 +176,9 @@ def _loss_curve(job: JobHandle) -> Iterator[str]:
     if job.verb != "train":
         return
     points = [
-        (float(event.fields["step"]), float(event.fields["loss"]))
+        (float(event.step), event.loss)
         for event in read_events(job.events)
-        if event.kind == "step" and isinstance(event.fields.get("loss"), int | float) and "step" in event.fields
+        if isinstance(event, StepEvent) and event.loss is not None
     ]
     if lines := curve(points):
         yield "\n  training loss over optimiser steps"
@@ -188,10 +188,10 @@ def _loss_curve(job: JobHandle) -> Iterator[str]:
 def _tell_summary(
     finished: list[tuple[Step, JobHandle]], workspace: Workspace, teller: Narrator, *, as_json: bool
 ) -> None:
-    results = [(step, done.fields) for step, job in finished if (done := job.result()) is not None]
+    results = [(step, done) for step, job in finished if (done := job.result()) is not None]
     teller.say("\nTime of each step", "bold")
-    for step, fields in results:
-        teller.say(f"  {duration(float(fields.get('seconds', 0))):>7}  {step.name}")
+    for step, done in results:
+        teller.say(f"  {duration(done.seconds or 0.0):>7}  {step.name}")
     cd = shlex.quote(str(workspace.root))
     teller.say("\nWhere it lies", "bold")
     for what, where in (
@@ -207,7 +207,7 @@ def _tell_summary(
     teller.say(f"  t2v train --resume --preset tiny --epochs {2 * EPOCHS}                   twice the training")
     teller.say(f'  t2v refine {NOISY} green.mp4 "a green circle moving right" 0.8')
     if as_json:
-        print(json.dumps([{"verb": step.verb, **fields} for step, fields in results], ensure_ascii=False))
+        print(json.dumps([{"verb": step.verb, **done.plain()} for step, done in results], ensure_ascii=False))
         return
     for name in (FRESH, SHIPPED, NOISY, REFINED):
         path = workspace.root / name

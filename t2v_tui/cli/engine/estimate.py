@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
 
+from t2v_core.events.estimated import Estimated
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed
 from t2v_tui.cli.narrate import Narrator
@@ -24,65 +23,64 @@ MEMORY_PARTS = {
 
 def tell_estimate(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
     """Write lines, or everything as JSON, to stdout."""
-    result = followed.result or {}
-    print(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines_of(result)))
+    print(followed.as_json() if as_json else "\n".join(lines_of(followed.result_as(Estimated))))
     sys.stdout.flush()
 
 
-def lines_of(result: dict[str, Any]) -> list[str]:
+def lines_of(result: Estimated) -> list[str]:
     """Return the estimate for people, within 80 columns except for paths and names."""
-    model, data = result["model"], result["data"]
-    shape = " × ".join(str(size) for size in data["shape"])
+    model, data = result.model, result.data
+    shape = " × ".join(str(size) for size in data.shape)
     head = [
-        f"{model['preset']}, {model['parameters'] / 1e6:.1f} M parameters, {model['arithmetic']}",
-        f"for {data['source']}; latents {shape}",
+        f"{model.preset}, {model.parameters / 1e6:.1f} M parameters, {model.arithmetic}",
+        f"for {data.source}; latents {shape}",
     ]
     sections = [*_memory(result), *_disk(result), *_time(result)]
-    advice = [f"to make it fit: {changes}" for changes in result["advice"]]
+    advice = [f"to make it fit: {changes}" for changes in result.advice]
     return [*head, "", *sections, *(["", *advice] if advice else [])]
 
 
-def _memory(result: dict[str, Any]) -> list[str]:
-    memory, machine = result["memory"], result["machine"]
-    rows = [_row(label, amount(memory[key])) for key, label in MEMORY_PARTS.items() if memory[key]]
-    verdict = "fits" if result["fits"]["memory"] else "DOES NOT FIT"
-    free = "free on" if machine["is_here"] else "on an empty"
-    room = f"{amount(machine['memory_bytes']).strip()} {free} {machine['name']}"
-    rows.append(_row("peak", f"{amount(memory['peak_bytes'])}  {verdict}: {room}"))
-    if memory["measured_bytes"]:
-        rows.append(_row("measured", f"{amount(memory['measured_bytes'])}  at the peak of the steps that were tried"))
-    largest = result["largest_batch"]
+def _memory(result: Estimated) -> list[str]:
+    memory, machine = result.memory, result.machine
+    rows = [_row(label, amount(getattr(memory, name))) for name, label in MEMORY_PARTS.items() if getattr(memory, name)]
+    verdict = "fits" if result.fits.memory else "DOES NOT FIT"
+    free = "free on" if machine.is_here else "on an empty"
+    room = f"{amount(machine.memory_bytes).strip()} {free} {machine.name}"
+    rows.append(_row("peak", f"{amount(memory.peak_bytes)}  {verdict}: {room}"))
+    if memory.measured_bytes:
+        rows.append(_row("measured", f"{amount(memory.measured_bytes)}  at the peak of the steps that were tried"))
+    largest = result.largest_batch
     rows.append(
         _row("largest batch", f"{largest:>6}     that fits" if largest else "  none     fits, not even one clip")
     )
-    return [f"memory of a step, batch {memory['batch_size']}", *rows]
+    return [f"memory of a step, batch {memory.batch_size}", *rows]
 
 
-def _disk(result: dict[str, Any]) -> list[str]:
-    disk = result["disk"]
-    there = "there already" if result["data"]["is_preprocessed"] else "to come"
-    verdict = "fits" if result["fits"]["disk"] else "DOES NOT FIT"
-    kept = f"{disk['kept']} of {amount(disk['checkpoint']).strip()}: the kept ones and one being written"
+def _disk(result: Estimated) -> list[str]:
+    disk = result.disk
+    there = "there already" if result.data.is_preprocessed else "to come"
+    verdict = "fits" if result.fits.disk else "DOES NOT FIT"
+    kept = f"{disk.kept} of {amount(disk.checkpoint).strip()}: the kept ones and one being written"
     return [
         "disk",
-        _row("latents", f"{amount(disk['latents'])}  {there}"),
-        _row("text embeddings", f"{amount(disk['text'])}  {there}"),
-        _row("checkpoints", f"{amount(disk['checkpoints'])}  {kept if disk['kept'] > 1 else 'one'}"),
-        _row("to come", f"{amount(disk['expected'])}  {verdict}: {amount(disk['free']).strip()} free here"),
+        _row("latents", f"{amount(disk.latents)}  {there}"),
+        _row("text embeddings", f"{amount(disk.text)}  {there}"),
+        _row("checkpoints", f"{amount(disk.checkpoints)}  {kept if disk.kept > 1 else 'one'}"),
+        _row("to come", f"{amount(disk.expected)}  {verdict}: {amount(disk.free).strip()} free here"),
     ]
 
 
-def _time(result: dict[str, Any]) -> list[str]:
-    time = result["time"]
+def _time(result: Estimated) -> list[str]:
+    time = result.time
     if time is None:
         return ["time", "  not known: let it try three steps (--probe), or name a GPU (--gpu L4)"]
-    about = "" if time["is_measured"] else "about "
-    rate = time["clips"] / time["step_s"]
+    about = "" if time.is_measured else "about "
+    rate = time.clips / time.step_s
     return [
-        f"time, from {time['source']}",
-        _row("a step", f"{about}{span(time['step_s'])} ({time['clips']} clips, {rate:.3g} clips/s)"),
-        _row("an epoch", f"{about}{span(time['epoch_s'])} ({time['steps_per_epoch']:,} steps)"),
-        _row("in all", f"{about}{span(time['total_s'])} ({time['steps']:,} steps)"),
+        f"time, from {time.source}",
+        _row("a step", f"{about}{span(time.step_s)} ({time.clips} clips, {rate:.3g} clips/s)"),
+        _row("an epoch", f"{about}{span(time.epoch_s)} ({time.steps_per_epoch:,} steps)"),
+        _row("in all", f"{about}{span(time.total_s)} ({time.steps:,} steps)"),
         _row("", "checkpoints and sample videos come on top"),
     ]
 

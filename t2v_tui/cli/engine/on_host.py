@@ -20,12 +20,13 @@ from remote.launch.launch import Launch
 from remote.replies.job_row import JobRow
 from remote.steps import Status
 from t2v_core.events import Event
+from t2v_core.events.estimated import Estimated
 from t2v_core.settings import values_for
 from t2v_core.specs import Spec, make_spec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import INTERRUPTED, Followed, Tell, command_to_go_on, show, tell_failure, tell_result
 from t2v_tui.cli.narrate import Narrator, narrator
-from t2v_tui.cli.vm.forecast import Beforehand, Forecast, cost_of_estimate
+from t2v_tui.cli.vm.forecast import Beforehand, Forecast, cost_of_run
 from t2v_tui.cli.vm.left import told_if_left
 from t2v_tui.cli.which_job import Hosts, find_job
 from t2v_tui.text.format import duration, progress_of, what_it_waits_for
@@ -135,8 +136,9 @@ def watch(
         teller.say("done", "green")
     else:
         (tell or tell_result)(followed, jobs.workspace, teller, as_json=as_json)
-        if sentence := cost_of_estimate(jobs.host, jobs.workspace, followed.result):
-            teller.say(sentence)
+        estimate = Estimated.of(followed.result.extra)
+        if estimate is not None and (cost := cost_of_run(jobs.host, jobs.workspace, estimate.total_s)):
+            teller.say(cost)
     return followed.exit.code
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
 
+from t2v_core.events.results import KilledRun, ResumeVerified
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed
 from t2v_tui.cli.narrate import Narrator
@@ -13,33 +12,31 @@ from t2v_tui.cli.narrate import Narrator
 
 def tell_verdict(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
     """Write lines, or everything as JSON, to stdout."""
-    result = followed.result or {}
-    print(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines_of(result)))
+    print(followed.as_json() if as_json else "\n".join(lines_of(followed.result_as(ResumeVerified))))
     sys.stdout.flush()
 
 
-def lines_of(result: dict[str, Any]) -> list[str]:
+def lines_of(result: ResumeVerified) -> list[str]:
     """Return the verdict for people."""
-    processes = result["processes"]
-    shared = f", {processes} processes" if processes > 1 else ""
-    head = f"{result['preset']}, {result['steps']} steps{shared}, {result['device']}"
-    return [head, *map(_case, result["cases"]), _verdict(result)]
+    shared = f", {result.processes} processes" if result.processes > 1 else ""
+    head = f"{result.preset}, {result.steps} steps{shared}, {result.device}"
+    return [head, *map(_case, result.cases), _verdict(result)]
 
 
-def _case(case: dict[str, Any]) -> str:
-    how = f"killed {case['killed']}, after step {case['steps_done']}, resumed from step {case['resumed_at']}"
-    if not case["differing"]:
-        return f"  {how}: {case['tensors']} tensors the same"
-    differ = f"{len(case['differing'])} of {case['tensors']} tensors differ, by up to {case['largest_difference']:.3g}"
+def _case(case: KilledRun) -> str:
+    how = f"killed {case.killed}, after step {case.steps_done}, resumed from step {case.resumed_at}"
+    if not case.differing:
+        return f"  {how}: {case.tensors} tensors the same"
+    differ = f"{len(case.differing)} of {case.tensors} tensors differ, by up to {case.largest_difference:.3g}"
     return f"  {how}: {differ}"
 
 
-def _verdict(result: dict[str, Any]) -> str:
-    took = f"({result['took_s']:.0f} s)"
-    if result["exact"]:
+def _verdict(result: ResumeVerified) -> str:
+    took = f"({result.took_s:.0f} s)"
+    if result.exact:
         return f"training resumes exactly: weights, averages, moments and order are the same to the last bit {took}"
     return (
-        f"training resumes up to rounding: the largest difference is {result['largest_difference']:.3g}, and "
-        f"{result['between_two_whole_runs']:.3g} between two runs that were not killed; --deterministic takes both "
+        f"training resumes up to rounding: the largest difference is {result.largest_difference:.3g}, and "
+        f"{result.between_two_whole_runs:.3g} between two runs that were not killed; --deterministic takes both "
         f"away {took}"
     )

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from remote.jobs.foreground import Exit, JobHandle, Run, create, forwarding_signals, run_here
 from t2v_core.disk.plain_text import in_short
-from t2v_core.events import Event
+from t2v_core.errors import WorkFailed
+from t2v_core.events import CheckpointEvent, DoneEvent, Event, ScoreEvent
+from t2v_core.events.results import Result
 from t2v_core.settings import values_for
 from t2v_core.specs import make_spec
 from t2v_core.workspace import Workspace
@@ -22,6 +24,7 @@ from t2v_tui.cli.engine.scores import print_scores
 from t2v_tui.cli.narrate import LogTail, Narrator, narrator
 
 ASKED_WRONGLY, STOPPED, INTERRUPTED = 2, 4, 130
+Known = TypeVar("Known", bound=Result)
 
 
 def prepare(
@@ -48,16 +51,27 @@ class Followed:
     log: str
     ended: Exit | None = None
     checkpoints: list[str] = field(default_factory=list)
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    result: dict[str, Any] | None = None
+    scores: list[ScoreEvent] = field(default_factory=list)
+    result: DoneEvent | None = None
     host_words: Callable[[str], str] | None = None
 
     def paths(self, workspace: Workspace) -> list[object]:
         """Return what was asked for, as it can be used or copied from here."""
-        result = self.result or {}
+        if self.result is None:
+            return []
         if self.host_words is not None:
-            return [self.host_words(path) for path in asked_for(result)]
-        return [*result_paths(result, workspace)]
+            return [self.host_words(path) for path in self.result.asked_for()]
+        return [*result_paths(self.result, workspace)]
+
+    def result_as(self, kind: type[Known]) -> Known:
+        """Return the result as that of a verb. Raises WorkFailed when it is none, as another version's may be."""
+        if self.result is None or (result := kind.of(self.result.extra)) is None:
+            raise WorkFailed("the result says something else than this t2v reads", hint="--json shows it as it is")
+        return result
+
+    def as_json(self) -> str:
+        """Return the result as `--json` prints it."""
+        return json.dumps({} if self.result is None else self.result.plain(), ensure_ascii=False)
 
     @property
     def exit(self) -> Exit:
@@ -68,18 +82,13 @@ class Followed:
 
     def note(self, event: Event) -> None:
         """Keep a checkpoint, a score that is not passing, or the result."""
-        match event.kind:
-            case "checkpoint":
-                self.checkpoints.append(str(event.fields.get("path")))
-            case "score" if not is_passing(event):
-                self.scores.append(event.fields)
-            case "done":
-                self.result = event.fields
-
-
-def is_passing(event: Event) -> bool:
-    """Tell whether a score is one on the way, as training's held-out loss: it says at which step."""
-    return "step" in event.fields
+        match event:
+            case CheckpointEvent(path):
+                self.checkpoints.append(path)
+            case ScoreEvent(step=None):
+                self.scores.append(event)
+            case DoneEvent():
+                self.result = event
 
 
 class Tell(Protocol):
@@ -112,7 +121,7 @@ def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:
 def show(event: Event, followed: Followed, teller: Narrator) -> None:
     """Note it, and show what is not told together with the others at the end, as scores are in their table."""
     followed.note(event)
-    if event.kind != "score" or is_passing(event):
+    if not (isinstance(event, ScoreEvent) and event.step is None):
         teller.show(event)
 
 
@@ -166,35 +175,25 @@ def run_verb(
 
 def tell_result(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:
     """Write figures to stderr; paths, or everything as JSON, to stdout."""
-    result = followed.result or {}
     if followed.scores:
         print_scores(followed.scores)
-    figures = [f"{key.replace('_', ' ')} {value}" for key, value in result.items() if isinstance(value, int | float)]
+    said = {} if followed.result is None else followed.result.plain()
+    figures = [f"{key.replace('_', ' ')} {value}" for key, value in said.items() if isinstance(value, int | float)]
     teller.say("done: " + ", ".join(figures) if figures else "done", "green")
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(followed.as_json())
     else:
         for path in followed.paths(workspace):
             print(path)
     sys.stdout.flush()
 
 
-# What a person asked for stands in one of these fields of a result; the others tell about it.
-RESULT_FIELDS = ("video", "checkpoint", "scores", "paths", "data")
-
-
-def named_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
+def named_paths(result: DoneEvent, workspace: Workspace) -> list[Path]:
     """Return what was asked for: the paths of a result, absolute."""
-    return [workspace.resolve(Path(item)) for item in asked_for(result)]
+    return [workspace.resolve(Path(item)) for item in result.asked_for()]
 
 
-def asked_for(result: Mapping[str, Any]) -> list[str]:
-    """Return the same as the engine says them: absolute, or relative to its workspace."""
-    value: Any = next((result[name] for name in RESULT_FIELDS if name in result), [])
-    return [str(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def result_paths(result: Mapping[str, Any], workspace: Workspace) -> list[Path]:
+def result_paths(result: DoneEvent, workspace: Workspace) -> list[Path]:
     """Return the same as they can be used from the current folder."""
     here = Path.cwd()
     return [path.relative_to(here) if path.is_relative_to(here) else path for path in named_paths(result, workspace)]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from t2v_core.events import ScoreEvent
 
-def print_scores(scores: Sequence[dict[str, Any]]) -> None:
+
+def print_scores(events: Sequence[ScoreEvent]) -> None:
     """Print one row a score; the columns are the fields that any of them has, in order of appearance."""
+    scores = [event.plain() for event in events]
     columns = list(dict.fromkeys(key for score in scores for key in score))
     rows = [[shown(score.get(column)) for column in columns] for score in scores]
     if not sys.stderr.isatty():

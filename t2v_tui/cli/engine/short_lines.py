@@ -12,12 +12,11 @@ the video itself. With `--json` stdout is the JSON alone and the lines stand on 
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TextIO
 
 from t2v_core.disk.plain_text import for_terminal
-from t2v_core.events import Event
+from t2v_core.events import Event, ProgressEvent, StageEvent, WarningEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed, tell_result
 from t2v_tui.cli.narrate import Narrator, sentence
@@ -33,7 +32,7 @@ class ShortLines:
         """Write the line of an event, if it has one; a warning goes to stderr."""
         if line := line_of(event):
             self.line(line)
-        elif event.kind == "warning" and (told := sentence(event)):
+        elif isinstance(event, WarningEvent) and (told := sentence(event)):
             self.say(told[0])
 
     def line(self, text: str) -> None:
@@ -55,14 +54,13 @@ class ShortLines:
 
 def line_of(event: Event) -> str:
     """Return the line for an event of a refinement; empty for most."""
-    fields = event.fields
-    match event.kind, fields.get("name"):
-        case "stage", "refine":
-            return f"Refining with {fields.get('model')} model ({fields.get('steps')} steps)…"
-        case "stage", "decode":
-            return f"Decoding {fields.get('frames')} frames…"
-        case "progress", _ if fields.get("unit") == "steps":
-            return f"Step {fields.get('done')}/{fields.get('total')}"
+    match event:
+        case StageEvent(name="refine", model=model, steps=steps):
+            return f"Refining with {model} model ({steps} steps)…"
+        case StageEvent(name="decode", frames=frames):
+            return f"Decoding {frames} frames…"
+        case ProgressEvent(done, total, "steps"):
+            return f"Step {done}/{total}"
     return ""
 
 
@@ -81,4 +79,4 @@ def tell_refined(followed: Followed, workspace: Workspace, teller: Narrator, *, 
     for path in followed.paths(workspace):
         teller.line(f"Output saved to {path}")
     if as_json:
-        print(json.dumps(followed.result or {}, ensure_ascii=False), flush=True)
+        print(followed.as_json(), flush=True)

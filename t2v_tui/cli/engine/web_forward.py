@@ -17,7 +17,7 @@ from remote.launch.launch import Launch
 from remote.replies.job_row import JobRow
 from remote.steps import Status
 from t2v_core.errors import AskedWrongly, EngineError
-from t2v_core.events import Event
+from t2v_core.events import ErrorEvent, StageEvent
 from t2v_core.specs import ServeSpec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import INTERRUPTED
@@ -80,10 +80,10 @@ def _port_of(chunks: Iterator[Said], job: str, teller: Narrator) -> int:
     """The port that the page there says it listens on. Raises NotReady with its own word when it ends first."""
     log = b""
     for said in chunks:
-        if isinstance(said, Event) and said.kind == "stage":
-            teller.say(f"  installing there, once: {said.fields['name']}", "dim")
-        if isinstance(said, Event) and said.kind == "error":
-            raise NotReady(f"the page does not start there: {said.fields['message']}", str(said.fields.get("hint", "")))
+        if isinstance(said, StageEvent):
+            teller.say(f"  installing there, once: {said.name}", "dim")
+        if isinstance(said, ErrorEvent):
+            raise NotReady(f"the page does not start there: {said.message}", said.hint)
         if isinstance(said, LogChunk):
             log += said.data
             if found := URL.search(log):

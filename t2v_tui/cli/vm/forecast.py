@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from remote.cost.meter import HostCost, RunForecast, forecast_run
 from remote.cost.prices import Price
@@ -16,27 +14,26 @@ from remote.power.host import switched
 from remote.power.state import MachineState
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
-from t2v_core.events import Event
+from t2v_core.events import Event, StepEvent
+from t2v_core.events.estimated import Estimated
 from t2v_core.specs import EstimateSpec, Spec, TrainSpec
 from t2v_core.workspace import Workspace
-from t2v_tui.cli.narrate import Pace, counted
+from t2v_tui.cli.narrate import Pace
 from t2v_tui.text.estimate import gpu_in_table, reckoned, sentences
-from t2v_tui.text.format import duration, usd
+from t2v_tui.text.format import counted, duration, usd
 
 # The first steps are slow: kernels are chosen, caches are filled.
 TELLING_S = 30.0
 PAST_S = 120.0  # what was said before is heard again by whoever attaches; two clocks may differ
 
 
-def cost_of_estimate(
-    host: Host, workspace: Workspace, result: Mapping[str, Any], known: MachineState | None = None
-) -> str:
-    """Return a sentence; "" when the host is not paid by the hour, or the result says no time.
+def cost_of_run(host: Host, workspace: Workspace, total_s: float | None, known: MachineState | None = None) -> str:
+    """Return a sentence; "" when the host is not paid by the hour, or how long it takes is not known.
 
     known: of a VM that is off
     """
-    timed, machine = result.get("time"), switched(host)
-    if machine is None or not isinstance(timed, dict) or "total_s" not in timed:
+    machine = switched(host)
+    if machine is None or total_s is None:
         return ""
     try:
         vm = known or machine.state
@@ -46,7 +43,7 @@ def cost_of_estimate(
     is_counting = vm.is_running and vm.last_start_t is not None
     hours_up = max(0.0, time.time() - (vm.last_start_t or 0.0)) / 3600 if is_counting else 0.0
     cap_h = machine.settings.max_run_h
-    return in_words(forecast_run(timed["total_s"] / 3600, price, hours_up=hours_up, max_run_h=cap_h), price, cap_h)
+    return in_words(forecast_run(total_s / 3600, price, hours_up=hours_up, max_run_h=cap_h), price, cap_h)
 
 
 class Beforehand:
@@ -55,7 +52,7 @@ class Beforehand:
     def __init__(self, host: Host, workspace: Workspace) -> None:
         self._host, self._workspace = host, workspace
         self._vm: MachineState | None = None
-        self._result: Mapping[str, Any] | None = None
+        self._result: Estimated | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
@@ -64,9 +61,9 @@ class Beforehand:
         if self._thread is None and isinstance(spec, TrainSpec) and step.name == "VM" and step.status is Status.DOING:
             self._begin(spec)
         result, self._result = self._result, None
-        if result is None or not result.get("data", {}).get("is_preprocessed"):
+        if result is None or not result.data.is_preprocessed:
             return ""
-        cost = cost_of_estimate(self._host, self._workspace, result, self._vm)
+        cost = cost_of_run(self._host, self._workspace, result.total_s, self._vm)
         return f"{sentences(result, None)[0]}: {cost}" if cost else ""
 
     def close(self) -> None:
@@ -96,7 +93,7 @@ class Forecast:
 
     def of(self, event: Event) -> str:
         """Return a sentence, or "" when there is none to say now."""
-        count = counted(event) if event.kind == "step" and not self._is_said else None
+        count = counted(event) if isinstance(event, StepEvent) and not self._is_said else None
         if count is None:
             return ""
         self._pace.report(event.t, count[0])
@@ -107,7 +104,7 @@ class Forecast:
             return ""
         self._is_said = True
         left_s = (count[1] - count[0]) / rate
-        cost = cost_of_estimate(self._host, self._workspace, {"time": {"total_s": left_s}})
+        cost = cost_of_run(self._host, self._workspace, left_s)
         return f"{duration(left_s)} to go: {cost.replace(' in all', ' for that', 1)}" if cost else ""
 
 

@@ -15,7 +15,7 @@ from remote.agent.kinds import BY_SUFFIX, VIDEO
 from t2v_core.data.annotations.msrvtt import join_splits, report
 from t2v_core.disk.plain_text import escaped
 from t2v_core.errors import AskedWrongly
-from t2v_core.events import Event
+from t2v_core.events import Event, WarningEvent
 from t2v_core.specs import make_spec
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset
 
@@ -141,7 +141,7 @@ def test_a_name_that_cannot_be_written_down_is_refused_with_escapes(
 
 @pytest.mark.parametrize("name", ["caf\udce9.mp4", "half \ud83d"])
 def test_an_event_can_always_be_written_and_read(name: str) -> None:
-    event = Event.from_line(Event(1.0, "warning", {"message": name, "paths": [name], "file": Path(name)}).to_line())
+    event = Event.from_line(WarningEvent(name, extra={"paths": [name], "file": Path(name)}).to_line())
     assert event is not None
-    assert event.fields["message"] == event.fields["file"] == escaped(name)
+    assert event.plain()["message"] == event.plain()["file"] == escaped(name)
     escaped(name).encode()

@@ -25,6 +25,7 @@ from t2v_core.data.store.ahead import decode_ahead
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.data.store.shards import Shard, TornShard, write_shard
 from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
+from t2v_core.events.results import Preprocessed
 from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.specs import PreprocessSpec, ShapesSpec
 from t2v_core.verbs.preprocess import preprocess
@@ -60,7 +61,7 @@ def workspace(done: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done, tmp_path / "workspace"))
 
 
-def again(root: Path, **values: Any) -> dict[str, Any]:
+def again(root: Path, **values: Any) -> Preprocessed:
     return in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | values), job_here(root))
 
 
@@ -179,7 +180,7 @@ def test_torn_shards_are_made_again_exactly(workspace: Path, done: Path, folder:
 def test_a_second_run_changes_nothing(workspace: Path, done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (workspace / "data").rglob("*.*") if path.suffix != ".lock"}
     result = again(workspace)
-    assert result["skipped"] == CLIPS + TEST_CLIPS
+    assert result.skipped == CLIPS + TEST_CLIPS
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert made(workspace) == made(done)
 
@@ -248,7 +249,7 @@ def kept(before: dict[str, bytes], after: dict[str, bytes], folder: str) -> bool
 def test_another_vae_makes_only_the_latents_again(workspace: Path, done: Path) -> None:
     save_vae(workspace / "vae", seed=1)
     result = again(workspace)
-    assert result["skipped"] == 0
+    assert result.skipped == 0
     assert kept(made(done), made(workspace), "text_embeddings")
     assert not torch.equal(open_store(workspace).latents([0]), open_store(done).latents([0]))
 

@@ -16,6 +16,7 @@ from support.engine.tiny_models import save_clip, save_overflowing_vae, save_vae
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.events.results import Preprocessed
 from t2v_core.job import Job
 from t2v_core.specs import PreprocessSpec, ShapesSpec
 from t2v_core.verbs.preprocess import preprocess
@@ -35,7 +36,7 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepare(root: Path, **values: Any) -> tuple[dict[str, Any], Job]:
+def prepare(root: Path, **values: Any) -> tuple[Preprocessed, Job]:
     job = job_here(root)
     return in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | values), job), job
 
@@ -76,7 +77,7 @@ def test_bad_clips_are_set_aside_with_their_reason_and_the_rest_goes_on(workspac
     assert set(quarantine(workspace)) == {"video1", "video3", "video6"}
     assert quarantine(workspace)["video1"] == "empty-file"
     assert quarantine(workspace)["video6"] == "not-a-video"
-    assert (result["clips"], result["quarantined"]) == (5, 3)
+    assert (result.clips, result.quarantined) == (5, 3)
     assert len(warnings(job)) == 3
     assert LatentStore.open(Dataset(workspace / "data"), "train").video_ids == ["video0", "video2", "video4", "video5"]
 
@@ -89,7 +90,7 @@ def test_a_bad_clip_is_tried_again_only_when_its_file_changes(workspace: Path) -
     spoil(workspace, 1, good)
     result, third = prepare(workspace)
     assert (warnings(second), warnings(third)) == ([], [])
-    assert (result["clips"], result["quarantined"], result["skipped"]) == (8, 0, 7)
+    assert (result.clips, result.quarantined, result.skipped) == (8, 0, 7)
     assert quarantine(workspace) == {}
     assert len(LatentStore.open(Dataset(workspace / "data"), "train")) == CLIPS
 
@@ -101,7 +102,7 @@ def test_latents_that_are_not_finite_are_never_stored_and_another_vae_may_try(wo
     assert "quarantine.csv" in caught.value.hint
     assert set(quarantine(workspace).values()) == {"non-finite-latents"}
     result, _ = prepare(workspace)
-    assert (result["clips"], result["quarantined"]) == (8, 0)
+    assert (result.clips, result.quarantined) == (8, 0)
 
 
 def test_captions_too_long_for_the_encoder_are_counted_in_one_warning(workspace: Path) -> None:
@@ -120,7 +121,7 @@ def test_captions_too_long_for_the_encoder_are_counted_in_one_warning(workspace:
 def test_what_does_not_fit_together_is_a_warning(workspace: Path) -> None:
     (workspace / "data/videos/video2.mp4").rename(workspace / "data/videos/extra.mp4")
     result, job = prepare(workspace)
-    assert result["clips"] == 7
+    assert result.clips == 7
     assert warnings(job) == [
         "1 captioned train clip (video2) without a video file",
         "1 video file (extra) without a caption",
@@ -130,7 +131,7 @@ def test_what_does_not_fit_together_is_a_warning(workspace: Path) -> None:
 def test_a_set_with_training_clips_only_is_enough(workspace: Path) -> None:
     (workspace / "data/annotations/test_1k.json").unlink()
     result, _ = prepare(workspace)
-    assert (result["clips"], len(result["paths"])) == (CLIPS, 2)
+    assert (result.clips, len(result.paths)) == (CLIPS, 2)
 
 
 def test_fp32_is_stored_as_fp32(workspace: Path) -> None:

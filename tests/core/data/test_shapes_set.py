@@ -15,7 +15,7 @@ from t2v_core.data.shapes.shapes import Scene, render
 from t2v_core.data.shapes.shapes_set import make_set, plan
 from t2v_core.data.video.decode import read_frames
 from t2v_core.errors import AskedWrongly, Stopped
-from t2v_core.events import read_events
+from t2v_core.events import WarningEvent, read_events
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Dataset
 
@@ -78,7 +78,7 @@ def test_an_interrupted_set_is_finished_as_if_it_had_not_been(tmp_path: Path) ->
 
     result = make_set(small(data="torn"), job_here(tmp_path))
 
-    assert (result["written"], result["skipped"]) == (2, 14)
+    assert (result.written, result.skipped) == (2, 14)
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
@@ -94,9 +94,9 @@ def test_another_spec_makes_the_set_again_and_says_so(tmp_path: Path) -> None:
     make_set(small(), job_here(tmp_path))
     job = job_here(tmp_path)
     result = make_set(small(clips=8, seed=5), job)
-    warnings = [event.fields["message"] for event in read_events(job.events.path) if event.kind == "warning"]
+    warnings = [event.message for event in read_events(job.events.path) if isinstance(event, WarningEvent)]
     assert warnings == ["the set at data/shapes is made again: clips 10 → 8, seed 0 → 5"]
-    assert result["written"] == len(list((tmp_path / "data/shapes/videos").iterdir())) == 14
+    assert result.written == len(list((tmp_path / "data/shapes/videos").iterdir())) == 14
 
 
 def test_another_data_set_is_never_written_over(tmp_path: Path) -> None:

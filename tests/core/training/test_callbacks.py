@@ -57,7 +57,7 @@ def test_each_moment_is_told_once_in_its_order(tmp_path: Path) -> None:
 def test_a_trainer_without_callbacks_trains_and_does_nothing_else(tmp_path: Path) -> None:
     run, job = make_run(tmp_path, max_steps=2), job_here(tmp_path)
     before = [p.detach().clone() for p in run.plain_model.parameters()]
-    assert Trainer(run, job).train()["steps"] == 2
+    assert Trainer(run, job).train().steps == 2
     assert any(not p.equal(was) for p, was in zip(run.plain_model.parameters(), before, strict=True))
     assert [event["kind"] for event in events_of(job.directory)] == ["stage"]
     assert list_checkpoints(tmp_path / "checkpoints") == []

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from support.engine.engine import events_of
 from support.hosts.door import through_the_door
 
+from t2v_core.events.results import KilledRun, ResumeVerified
 from t2v_core.resume_check.compare import FILES, compare
 from t2v_core.specs import VerifyResumeSpec
 from t2v_core.verbs.verify_resume import ACCUMULATION, STEPS_PER_EPOCH, cases
@@ -36,7 +37,9 @@ def test_tiny_resumes_exactly_and_the_kills_were_where_they_should_be(tmp_path: 
     assert (accumulation["resumed_at"], accumulation["steps_done"]) == (4, 6)
     assert (write["resumed_at"], write["left_half_written"]) == (4, ["ema.safetensors", "model.safetensors"])
     assert list(tmp_path.glob("jobs/*/trial")) == []  # nothing is left of what went well
-    said = lines_of(done)
+    read = ResumeVerified.of(done)
+    assert read is not None
+    said = lines_of(read)
     assert said[0] == "tiny, 12 steps, cpu"
     assert said[-1].startswith("training resumes exactly: weights, averages, moments and order are the same")
 
@@ -111,14 +114,16 @@ def test_a_comparison_finds_one_bit_a_sign_a_nan_a_shape_and_a_missing_tensor(tm
 
 
 def test_two_runs_on_a_gpu_that_differ_a_little_are_told_with_the_difference_between_whole_ones() -> None:
-    case = {
-        "killed": KILLS[0], "steps_done": 7, "resumed_at": 6, "tensors": 524, "differing": ["weights a", "moments b"],
-        "largest_difference": 3e-6,
-    }  # fmt: skip
+    case = KilledRun(
+        killed=KILLS[0], steps_done=7, resumed_at=6, left_half_written=[], order_is_same=True, tensors=524,
+        differing=["weights a", "moments b"], largest_difference=3e-6,
+    )  # fmt: skip
     said = lines_of(
-        {"preset": "base", "steps": 12, "processes": 1, "device": "cuda", "exact": False, "took_s": 31.4}
-        | {"cases": [case], "largest_difference": 3e-6, "between_two_whole_runs": 2e-6}
-    )
+        ResumeVerified(
+            exact=False, largest_difference=3e-6, cases=[case], between_two_whole_runs=2e-6, preset="base", steps=12,
+            processes=1, device="cuda", took_s=31.4,
+        )
+    )  # fmt: skip
     assert said[1].endswith("2 of 524 tensors differ, by up to 3e-06")
     assert "largest difference is 3e-06, and 2e-06 between two runs that were not killed" in said[2]
     assert json.dumps(said)

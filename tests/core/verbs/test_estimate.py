@@ -14,6 +14,7 @@ from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core.data.store.footprint import DataFacts, data_facts
 from t2v_core.errors import AskedWrongly
+from t2v_core.events.estimated import Estimated
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.settings import values_for
 from t2v_core.specs import EstimateSpec, TrainSpec
@@ -132,6 +133,12 @@ def estimate(workspace: Path, **values: Any) -> EndedHere:
     return ended
 
 
+def estimated(done: dict[str, Any]) -> Estimated:
+    read = Estimated.of(done)
+    assert read is not None
+    return read
+
+
 def test_without_data_or_gpu_it_reckons_for_msr_vtt_and_a_data_sheet_and_says_so(tmp_path: Path) -> None:
     done = estimate(tmp_path, preset="base", gpu="L4").done
     assert "no data" in done["data"]["source"]
@@ -144,7 +151,7 @@ def test_without_data_or_gpu_it_reckons_for_msr_vtt_and_a_data_sheet_and_says_so
     assert not done["time"]["is_measured"]
     # 187 M parameters are held four times over, and the gradients once.
     assert done["memory"]["peak_bytes"] > 5 * 4 * done["model"]["parameters"]
-    told = lines_of(done)
+    told = lines_of(estimated(done))
     assert [line for line in told if len(line) > 80 and str(tmp_path) not in line] == []
     assert any("fits: 24.00 GB on an empty L4" in line for line in told)
 

@@ -19,13 +19,13 @@ from support.hosts.small_disk import fill, mounted, mounted_ext4
 from remote.agent.files import sync_folder
 from remote.errors import AgentError, Refused
 from remote.hosts.agent_client import Agent, frames
-from t2v_core.events import EventWriter, read_events
+from t2v_core.events import ErrorEvent, EventWriter, read_events
 
 # An engine that ends as the real one does where its disk is full; `go` is a file on another disk.
 ENGINE = """
 import pathlib, sys, time
 sys.path.insert(0, {root!r})
-from t2v_core.events import EventWriter
+from t2v_core.events import ErrorEvent, EventWriter
 directory, go = pathlib.Path(sys.argv[-1]), pathlib.Path({go!r})
 events = EventWriter(directory / "events.jsonl")
 events.stage("work")
@@ -34,9 +34,9 @@ while not go.exists() and not (directory / "stop").exists():
     time.sleep(0.01)
     events.progress(1, 2, "clips")
 if go.exists():
-    events.emit("error", message="the disk is full: x was not written", hint="free some space", exit_code=1)
+    events.emit(ErrorEvent("the disk is full: x was not written", "free some space", 1))
     sys.exit(1)
-events.emit("error", message="stopped on request", hint="", exit_code=4)
+events.emit(ErrorEvent("stopped on request", "", 4))
 sys.exit(4)
 """
 SLEEPS = "print('at work', flush=True); import time; time.sleep(600)"
@@ -195,11 +195,11 @@ def test_a_last_word_is_whole_although_lines_before_it_were_lost(tmp_path: Path)
         for number in range(2000):
             events.warning(f"warning {number} " + "x" * 100)
         assert events.lost > 0
-        events.emit("error", message=FULL, hint="", exit_code=1)
+        events.emit(ErrorEvent(FULL, "", 1))
         events.close()
         told = list(read_events(place / "events.jsonl"))
         assert told[0].kind == "stage"
-        assert (told[-1].kind, told[-1].fields["message"]) == ("error", FULL)
+        assert (told[-1].kind, told[-1].plain()["message"]) == ("error", FULL)
         assert sorted(path.name for path in place.iterdir()) == ["events.jsonl", "filler"]
 
 

@@ -27,6 +27,7 @@ from t2v_core.checkpoints.checkpoints import list_checkpoints
 from t2v_core.data.video.beside import find_settings, names_beside, settings_by_name, video_named, write_settings
 from t2v_core.disk.files import read_json, write_json
 from t2v_core.errors import AskedWrongly
+from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, DATASET_LOCK, alone
 from t2v_core.specs import GenerateSpec, TrainSpec
@@ -58,7 +59,7 @@ def during(root: Path, happens: Callable[[], None]) -> Job:
 
 def test_two_generates_of_one_prompt_and_seed_are_two_videos(tmp_path: Path) -> None:
     save_small_checkpoint(tmp_path)
-    others: list[dict[str, Any]] = []
+    others: list[VideoMade] = []
 
     def another() -> None:
         spec = GenerateSpec.model_validate(QUICK | {"prompt": "twin", "guidance_scale": 9.0})
@@ -66,8 +67,8 @@ def test_two_generates_of_one_prompt_and_seed_are_two_videos(tmp_path: Path) -> 
 
     mine = generate(GenerateSpec.model_validate(QUICK | {"prompt": "twin"}), during(tmp_path, another))
 
-    assert [Path(one["video"]).name for one in (*others, mine)] == ["twin-7.mp4", "twin-7-2.mp4"]
-    said = [json.loads(Path(one["settings"]).read_text()) for one in (*others, mine)]
+    assert [Path(one.video).name for one in (*others, mine)] == ["twin-7.mp4", "twin-7-2.mp4"]
+    said = [json.loads(Path(one.settings).read_text()) for one in (*others, mine)]
     assert [(one["video"]["file"], one["spec"]["guidance_scale"]) for one in said] == [
         ("twin-7.mp4", 9.0), ("twin-7-2.mp4", 2.0),
     ]  # fmt: skip

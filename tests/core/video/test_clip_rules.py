@@ -16,6 +16,7 @@ from t2v_core.data.check.check import check_data
 from t2v_core.data.quarantine import EVERY_FRAME, Quarantine, Quarantined, file_state, settings_of
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.errors import WorkFailed
+from t2v_core.events.results import Preprocessed
 from t2v_core.job import Job
 from t2v_core.specs import DataCheckSpec, PreprocessSpec, ShapesSpec
 from t2v_core.verbs.preprocess import preprocess
@@ -34,7 +35,7 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepare(root: Path, **values: Any) -> tuple[dict[str, Any], Job]:
+def prepare(root: Path, **values: Any) -> tuple[Preprocessed, Job]:
     job = job_here(root)
     return in_workspace(preprocess, PreprocessSpec.model_validate(SPEC | values), job), job
 
@@ -97,7 +98,7 @@ def test_a_clip_too_short_for_a_stride_is_left_out_with_numbers_and_is_good_for_
     later, job = prepare(workspace, stride=1)
 
     assert noted == {"video3": ("too-short", "it has 4 frames, and 3 frames 2 apart need 5")}
-    assert (result["clips"], result["quarantined"]) == (CLIPS + 1, 1)
+    assert (result.clips, result.quarantined) == (CLIPS + 1, 1)
     assert (later["clips"], later["quarantined"]) == (CLIPS + 2, 0)
     assert "left out" not in warnings(job)
     assert quarantine(workspace) == {}
@@ -117,8 +118,8 @@ def test_too_many_lost_clips_stop_the_work_with_a_sentence_and_keep_what_is_done
     for number, data in held.items():
         (workspace / f"data/videos/video{number}.mp4").write_bytes(data)
     result, _ = prepare(workspace, max_lost=0.3)
-    assert (result["clips"], result["quarantined"]) == (CLIPS + 2, 0)
-    assert result["skipped"] >= 2
+    assert (result.clips, result.quarantined) == (CLIPS + 2, 0)
+    assert result.skipped >= 2
 
 
 def test_what_is_known_to_be_lost_stops_the_work_before_it_begins(workspace: Path) -> None:
@@ -135,14 +136,14 @@ def test_what_is_known_to_be_lost_stops_the_work_before_it_begins(workspace: Pat
 def test_a_share_that_is_allowed_or_two_clips_do_not_stop_it(workspace: Path, lost: int, max_lost: float) -> None:
     spoil(workspace, *range(lost))
     result, _ = prepare(workspace, max_lost=max_lost)
-    assert (result["clips"], result["quarantined"]) == (CLIPS + 2 - lost, lost)
+    assert (result.clips, result.quarantined) == (CLIPS + 2 - lost, lost)
 
 
 def test_what_a_check_has_found_is_passed_over_without_a_word(workspace: Path) -> None:
     spoil(workspace, 1)
     in_workspace(check_data, DataCheckSpec(data=Path("data"), workers=1), job_here(workspace))
     result, job = prepare(workspace)
-    assert (result["clips"], result["quarantined"], warnings(job)) == (CLIPS + 1, 1, "")
+    assert (result.clips, result.quarantined, warnings(job)) == (CLIPS + 1, 1, "")
 
 
 def test_a_reason_that_some_frames_gave_does_not_count_for_others(workspace: Path) -> None:
@@ -150,12 +151,12 @@ def test_a_reason_that_some_frames_gave_does_not_count_for_others(workspace: Pat
     entry = Quarantined("video1", "corrupt-frame", "2 of 4 frames do not decode", *file_state(clip))
     Quarantine(workspace / "data/quarantine.csv").update([entry])  # as former versions noted it
     result, _ = prepare(workspace)
-    assert (result["clips"], result["quarantined"]) == (CLIPS + 2, 0)
+    assert (result.clips, result.quarantined) == (CLIPS + 2, 0)
 
     other_rule = replace(entry, settings="0123456789ab")
     Quarantine(workspace / "data/quarantine.csv").update([other_rule])
     result, _ = prepare(workspace, stride=2)
-    assert (result["clips"], result["quarantined"]) == (CLIPS + 2, 0)
+    assert (result.clips, result.quarantined) == (CLIPS + 2, 0)
 
 
 def test_a_check_that_decodes_every_frame_takes_back_what_some_frames_gave(workspace: Path) -> None:
@@ -174,7 +175,7 @@ def test_what_a_check_found_while_decoding_every_frame_holds_for_every_rule(work
     Quarantine(workspace / "data/quarantine.csv").update([entry])
     for stride in (None, 2):
         result, job = prepare(workspace, stride=stride)
-        assert result["quarantined"] == 1
+        assert result.quarantined == 1
         assert "video1" not in warnings(job)
 
 

@@ -22,10 +22,10 @@ from remote.gce.vm_state import VmState
 from remote.guard import GuardState
 from remote.hosts.host import LocalHost
 from t2v_core.errors import AskedWrongly
-from t2v_core.events import Event
+from t2v_core.events import StepEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.vm.cost import figures, history, in_words, seconds_of, which_vm
-from t2v_tui.cli.vm.forecast import Forecast, cost_of_estimate
+from t2v_tui.cli.vm.forecast import Forecast, cost_of_run
 from t2v_tui.cli.vm.forecast import in_words as in_words_of_run
 from t2v_tui.cli.vm.guard import guard_in_words
 
@@ -224,19 +224,19 @@ def test_what_a_training_will_cost_is_said_with_the_cap_that_cuts_it() -> None:
 
 
 def test_an_estimate_made_on_a_vm_says_what_the_training_costs(tmp_path: Path) -> None:
-    result = {"time": {"total_s": 7200.0}}
+    total_s = 7200.0
     with vm_here(tmp_path) as there:
         there.add("RUNNING")
         host = there.host()
-        assert cost_of_estimate(host, there.here, result).startswith("about $7.4")
-        assert cost_of_estimate(host, there.here, {"time": None}) == ""
-    assert cost_of_estimate(LocalHost(Workspace(tmp_path)), Workspace(tmp_path), result) == ""
+        assert cost_of_run(host, there.here, total_s).startswith("about $7.4")
+        assert cost_of_run(host, there.here, None) == ""
+    assert cost_of_run(LocalHost(Workspace(tmp_path)), Workspace(tmp_path), total_s) == ""
 
 
 def test_a_training_on_a_vm_says_once_what_the_rest_of_it_costs_by_its_own_pace(tmp_path: Path) -> None:
     """A step a second, 7200 in all; the first one took ten. The cap of 1 h comes before its end."""
-    steps = [Event(time.time() + 9 + n, "step", {"step": n, "total": 7200}) for n in range(1, 60)]
-    steps = [Event(time.time(), "step", {"step": 0, "total": 7200}), *steps]
+    steps = [StepEvent(n, 7200, t=time.time() + 9 + n) for n in range(1, 60)]
+    steps = [StepEvent(0, 7200), *steps]
     with vm_here(tmp_path) as there:
         there.add("RUNNING")
         host = there.host()

@@ -21,7 +21,7 @@ ENGINE = """
 import sys, time
 from pathlib import Path
 from t2v_core.errors import Stopped
-from t2v_core.events import EventWriter
+from t2v_core.events import CheckpointEvent, ErrorEvent, EventWriter
 from t2v_core.job import Job
 from t2v_core.workspace import Workspace
 
@@ -36,8 +36,8 @@ try:
             job.check_stop()
             time.sleep(0.01)
 except Stopped as error:
-    events.emit("checkpoint", path="checkpoints/checkpoint_epoch_3", epoch=3)
-    events.emit("error", message=error.message, hint=error.hint, exit_code=error.exit_code)
+    events.emit(CheckpointEvent("checkpoints/checkpoint_epoch_3", 3))
+    events.emit(ErrorEvent(error.message, error.hint, error.exit_code))
     sys.exit(error.exit_code)
 """
 

@@ -20,7 +20,7 @@ from remote.errors import AgentError, HostUnreachable, JobNotFound
 from remote.jobs.follow import Follower, LinkState, LogChunk, Said, fetch_log
 from remote.jobs.spool import EVENTS, LOG, KnownRow, Spool, known_hosts, known_rows
 from remote.replies.job_row import JobRow
-from t2v_core.events import Event
+from t2v_core.events import StepEvent
 from t2v_core.workspace import Workspace
 
 # Lines of varied length and odd bytes, and events in halves, in files that are rotated; until a file `go` is there.
@@ -140,7 +140,7 @@ def test_every_byte_comes_once_and_in_order_through_cuts_stalls_and_half_closes(
     shown = b"".join(one.data for one in said if isinstance(one, LogChunk))
     assert sha256(shown) == sha256(whole(directory, LOG)) == sha256(spool.log.read_bytes())
     assert sha256(spool.events.read_bytes()) == sha256(whole(directory, EVENTS))
-    steps = [one.fields["step"] for one in said if isinstance(one, Event)]
+    steps = [one.step for one in said if isinstance(one, StepEvent)]
     assert steps == list(range(len(steps)))
     assert isinstance(said[-1], JobRow)
     assert said[-1].state == "succeeded"

@@ -217,6 +217,6 @@ def test_which_host_is_meant_is_asked_when_there_are_several(tmp_path: Path) -> 
 def test_a_row_is_drawn_in_megabytes_and_in_gigabytes_when_there_are_many() -> None:
     row = TransferProgress(Phase.MOVING, 1_500_000, 3_000_000, 0, 1, 500_000.0)
     assert row.left_s == 3
-    assert bar(row).fields == {"done": 1.5, "total": 3.0, "unit": "MB"}
-    assert bar(TransferProgress(Phase.MOVING, 10**9, 4 * 10**9, 0, 1)).fields["unit"] == "GB"
+    assert bar(row).plain() == {"done": 1.5, "total": 3.0, "unit": "MB"}
+    assert bar(TransferProgress(Phase.MOVING, 10**9, 4 * 10**9, 0, 1)).unit == "GB"
     assert time.time() - bar(row).t < 5

@@ -67,7 +67,7 @@ def run(workspace: Path, verb: str, **spec: Any) -> Ended:
 
 
 def events_of(directory: Path) -> list[dict[str, Any]]:
-    return [{"kind": event.kind} | event.fields for event in read_events(directory / "events.jsonl")]
+    return [{"kind": event.kind} | event.plain() for event in read_events(directory / "events.jsonl")]
 
 
 def job_here(workspace: Path, verb: str = "test") -> Job:

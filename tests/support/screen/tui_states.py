@@ -72,7 +72,8 @@ ROW = JobRow(
     last_event={"kind": "step", "step": 400, "total": 1404, "loss": 0.0831},
 )  # fmt: skip
 ENDED = JobRow(OLD.job, "train", "succeeded", 0, queued_t=NOW - 50_000, started_t=NOW - 49_990, ended_t=NOW - 30_000,
-               last_event={"kind": "done", "seconds": 19_990.0, "loss": 0.0942})  # fmt: skip
+               last_event={"kind": "done", "seconds": 19_990.0, "checkpoint": "checkpoints/checkpoint_epoch_36",
+                           "steps": 1404, "loss": 0.0942, "held_out_loss": None})  # fmt: skip
 FAILED = JobRow(
     HERE.job, "generate", "failed", 1, reason="there is no complete checkpoint in checkpoints",
     hint="t2v train makes one; --checkpoint embedded takes the one that comes with t2v",

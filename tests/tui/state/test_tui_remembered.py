@@ -13,7 +13,7 @@ from support.screen.in_terminal import eventually, on_screen
 
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
-from t2v_core.events import Event
+from t2v_core.events import ErrorEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There, recall_there, remember_there
@@ -157,6 +157,6 @@ def test_what_has_not_changed_is_not_opened_again_and_what_has_is(tmp_path: Path
 
 @pytest.mark.parametrize(("code", "is_fault"), [(4, False), (130, False), (1, True), (2, True)])
 def test_a_stop_that_was_asked_for_is_no_error_in_the_log(code: int, is_fault: bool) -> None:
-    line = line_of(Event(1.0, "error", {"message": "stopped on request", "hint": "--resume", "exit_code": code}))
+    line = line_of(ErrorEvent("stopped on request", "--resume", code, t=1.0))
     assert ("ERROR" in line) is is_fault
     assert "stopped on request" in line

@@ -26,7 +26,7 @@ from support.screen.tui_states import (
 
 from remote.power.state import Power
 from remote.steps import Status, StepState
-from t2v_core.events import Event
+from t2v_core.events import CheckpointEvent, Event, ScoreEvent, StageEvent, StepEvent, WarningEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.store.events import (
     HostsKnown,
@@ -174,14 +174,13 @@ def test_a_job_that_ends_is_told_once_and_one_that_had_ended_is_not() -> None:
 
 
 def events(count: int) -> list[Event]:
-    said = [Event(1000.0, "stage", {"name": "train", "detail": "tiny"})]
+    said: list[Event] = [StageEvent("train", "tiny", t=1000.0)]
     for step in range(1, count + 1):
-        fields = {"step": step, "total": count, "epoch": step // 39 + 1, "loss": 2.0 / step, "samples_per_s": 60.0}
-        said.append(Event(1000.0 + step * 0.5, "step", fields))
+        t = 1000.0 + step * 0.5
+        said.append(StepEvent(step, count, step // 39 + 1, 2.0 / step, samples_per_s=60.0, t=t))
         if step % 10 == 0:
-            score = {"name": "held-out loss", "value": 3.0 / step, "step": step}
-            said.append(Event(1000.0 + step * 0.5, "score", score))
-            said.append(Event(1000.0 + step * 0.5, "checkpoint", {"path": f"checkpoints/{step}", "step": step}))
+            said.append(ScoreEvent("held-out loss", 3.0 / step, step, t=t))
+            said.append(CheckpointEvent(f"checkpoints/{step}", step=step, t=t))
     return said
 
 
@@ -206,17 +205,19 @@ def test_pieces_of_any_size_make_the_same_run() -> None:
 def test_a_torn_or_odd_event_neither_stops_the_fold_nor_enters_the_curve() -> None:
     fold = Fold()
     for fields in ({}, {"step": "x", "total": 3}, {"step": 3, "total": 9, "loss": "nan"}, {"step": 4, "total": 9}):
-        fold.take(Event(1.0, "step", fields))
+        event = Event.from_table({"t": 1.0, "kind": "step", **fields})
+        assert event is not None
+        fold.take(event)
     piece = fold.piece(RUN, is_first=False)
     assert (piece.steps, piece.losses, piece.count) == ((), (), (4.0, 9.0, "steps"))
 
 
 def test_events_read_as_lines_and_warnings_as_loggers_say_them() -> None:
-    step = Event(NOW, "step", {"step": 12, "total": 40, "loss": 0.0831, "learning_rate": 1e-4, "grad_norm": 0.42})
+    step = StepEvent(12, 40, loss=0.0831, learning_rate=1e-4, grad_norm=0.42, t=NOW)
     assert line_of(step)[9:] == "step 12/40 loss 0.0831 lr 1.0e-04 gn 0.42"
-    warning = Event(NOW, "warning", {"message": "slow", "hint": "more workers"})
+    warning = WarningEvent("slow", "more workers", t=NOW)
     assert line_of(warning)[9:] == "WARN slow  → more workers"
-    assert line_of(Event(NOW, "stage", {"name": "train"}))[9:] == "▸ train"
+    assert line_of(StageEvent("train", t=NOW))[9:] == "▸ train"
 
 
 def test_a_journal_that_is_taken_up_again_has_every_line_once(tmp_path: Path) -> None:

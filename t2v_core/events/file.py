@@ -1,79 +1,20 @@
-"""What the engine answers: one JSON object a line in `events.jsonl`, and nothing else.
-
-{"t": 1763832901.2, "kind": "step", "step": 12, "loss": 0.31, …}
-
-kind        fields
-stage       name, detail            a part of the work begins
-progress    done, total, unit       how far that part is
-step        step, total, epoch, loss, learning_rate, grad_norm, samples_per_s, data_wait
-sample      video, prompt           a video to look at
-checkpoint  path, epoch, step, reason
-score       name, value, …          one figure with its protocol
-warning     message, hint
-error       message, hint, exit_code
-done        seconds, …              the result: where it lies
-"""
+"""The file of a job's events: one that appends and never stops the work, and one that follows."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
 
-from t2v_core.disk.plain_json import PIECE_BYTES, Cutter, table
-from t2v_core.disk.plain_text import escaped
-
-Kind = Literal["stage", "progress", "step", "sample", "checkpoint", "score", "warning", "error", "done"]
-KINDS: tuple[str, ...] = get_args(Kind)
+from t2v_core.disk.plain_json import PIECE_BYTES, Cutter
+from t2v_core.events.kinds import DoneEvent, ErrorEvent, Event, ProgressEvent, StageEvent, WarningEvent
 
 # A progress line for every clip of a large set would be most of the file; a screen shows no more than a few a second.
 PROGRESS_INTERVAL_S = 0.2
 
-LATEST_T = 1e11  # what no calendar has is no time
-LAST_WORDS = ("done", "error")
 RESERVE, RESERVE_BYTES = ".reserve-events", 16 * 1024
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of `events.jsonl`.
-
-    t: Unix time in seconds
-    fields: everything else on the line
-    """
-
-    t: float
-    kind: str
-    fields: dict[str, Any] = field(default_factory=dict)
-
-    def to_line(self) -> bytes:
-        """Return the event as a line of JSON in UTF-8, newline included."""
-        values = {"t": round(self.t, 3), "kind": self.kind} | {k: _plain(v) for k, v in self.fields.items()}
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace") + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes | str) -> Event | None:
-        """Return the event, or None for a line that is torn or is not one of ours."""
-        try:
-            values = table(line.encode() if isinstance(line, str) else line)
-            event = cls(float(values.pop("t")), str(values.pop("kind")), values)
-            return event if abs(event.t) < LATEST_T else None
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN, and a reader in another language would stop at one."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return escaped(str(value)) if isinstance(value, Path | str) else value
 
 
 class EventWriter:
@@ -112,10 +53,10 @@ class EventWriter:
         self.lost += bool(left)
         return left
 
-    def emit(self, kind: Kind, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Append an event; one that the disk does not take is counted in `lost`."""
-        left = self._append(Event(time.time(), kind, fields).to_line())
-        if left and kind in LAST_WORDS and self._reserve is not None:
+        left = self._append(event.to_line())
+        if left and isinstance(event, DoneEvent | ErrorEvent) and self._reserve is not None:
             self._reserve.unlink(missing_ok=True)
             self._is_torn, self.lost = False, self.lost - 1
             self._append(left)  # the rest of the line, from where it broke off
@@ -123,18 +64,18 @@ class EventWriter:
     def stage(self, name: str, detail: str = "") -> None:
         """Say that a part of the work begins."""
         self._progress_at = 0.0
-        self.emit("stage", name=name, detail=detail)
+        self.emit(StageEvent(name, detail))
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Say how far that part is, at most five times a second, and always the first time and the last."""
         now = time.monotonic()
         if done >= total or now - self._progress_at >= PROGRESS_INTERVAL_S:
             self._progress_at = now
-            self.emit("progress", done=done, total=total, unit=unit)
+            self.emit(ProgressEvent(done, total, unit))
 
     def warning(self, message: str, hint: str = "") -> None:
         """Say what people should know, and what to do about it; the work goes on."""
-        self.emit("warning", message=message, hint=hint)
+        self.emit(WarningEvent(message, hint))
 
     def mute(self) -> None:
         """Write nothing from now on: of several processes that share a job, one speaks."""
