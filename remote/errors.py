@@ -114,6 +114,12 @@ class VmRefused(CloudError):
     exit_code = 2
 
 
+class ProviderFailed(CloudError):
+    """A command of t2v.toml that was to look at a machine, or to switch it, failed, hung, or said what nobody knows."""
+
+    exit_code = 2
+
+
 class StartLeft(CloudError):
     """Whoever wanted the VM up has left; whether its start was asked of the cloud before that, `Vm.left` tells."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from remote.agent.processes import boot_id
 from remote.hosts.host import Host, agent_on
 from remote.hosts.settings import HostSettings
 from remote.replies.guard import GuardStands, LastStop, NoGuard
@@ -85,12 +86,14 @@ def keep(host: Host, seconds: float) -> GuardState:
 
 
 def install_guard(
-    host: Host, settings: HostSettings, by: Mapping[str, str], *, is_replacing: bool = False
-) -> GuardState:
+    host: Host, settings: HostSettings, by: Mapping[str, str], *, is_replacing: bool = False,
+    is_any_machine: bool = False,
+) -> GuardState:  # fmt: skip
     """Agree on the rules of t2v.toml, and see to it that they are kept; asking again changes nothing.
 
     by:           this workspace, as `remote.workspace_id.identity` has it
     is_replacing: also in the place of rules that another workspace agreed on
+    is_any_machine: t2v.toml names it as one to power off, whatever its firmware says; refused of this machine itself
     """
     return _ask(
         host,
@@ -99,6 +102,7 @@ def install_guard(
         workspace=host.workdir,
         by=dict(by),
         is_replacing=is_replacing,
+        **({"is_any_machine": True, "asked_on": boot_id()} if is_any_machine else {}),
         idle_stop_min=float(settings.idle_stop_min),
         max_run_h=float(settings.max_run_h),
         idle_gpu_percent=float(settings.idle_gpu_percent),

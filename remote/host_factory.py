@@ -36,19 +36,29 @@ def switched_host(name: str, workspace: Workspace) -> MachineHost:
         from remote.gce.settings import vm_of
 
         return GceHost(name, settings, vm_of(name, settings))
-    hint = f'add provider = "gcloud" to [host.{name}] if it is one'
+    if settings.provider == "command":
+        from remote.command.host import CommandHost
+        from remote.command.machine import CommandMachine
+
+        return CommandHost(name, settings, CommandMachine(name, settings, workspace))
+    hint = f'add provider = "gcloud" or "command" to [host.{name}] if it is one'
     raise AskedWrongly(f"t2v.toml does not say that {name} is a VM that t2v may start and stop", hint)
 
 
 def machines(workspace: Workspace) -> Iterator[tuple[str, MachineState]]:
     """Yield (host of t2v.toml or "", state) of every machine that the providers have. Raises CloudError.
 
-    Google Cloud tells every VM of the projects that t2v.toml names, else of gcloud's own project.
+    Google Cloud tells every VM of the projects that t2v.toml names, else of gcloud's own project; it is not asked where
+    t2v.toml names machines of others only.
     """
     hosts = switched_hosts(workspace)
-    from remote.gce.settings import vms_of
+    googles = {name: one for name, one in hosts.items() if one.provider == "gcloud"}
+    if googles or not hosts:
+        from remote.gce.settings import vms_of
 
-    yield from vms_of({name: one for name, one in hosts.items() if one.provider == "gcloud"})
+        yield from vms_of(googles)
+    for name in hosts.keys() - googles.keys():
+        yield name, switched_host(name, workspace).vm.state()
 
 
 def egress_usd(settings: HostSettings, size_bytes: int) -> float | None:

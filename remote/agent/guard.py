@@ -13,6 +13,7 @@ from pathlib import Path
 from .asked import take, workspace
 from .bounded import FAILURES, within
 from .busy import BusyMark
+from .cloud import product
 from .files import Json, Problem, write_json
 from .guard_files import (
     DISK_TIMEOUT_S,
@@ -80,7 +81,7 @@ def one_look(said: Json, before: Memory | None = None) -> Json:
     what = due(rules, memory, kept)
     state = {**memory._asdict(), "looked_t": time.time(), "error": None}
     if what == POWER_OFF:
-        state["error"] = stop_machine(outlook(rules, memory, memory.looked_s, kept).why)
+        state["error"] = stop_machine(outlook(rules, memory, memory.looked_s, kept).why, said)
     elif what == ASK_JOBS:
         ask_jobs_to_end(workspaces)
     try:
@@ -90,12 +91,12 @@ def one_look(said: Json, before: Memory | None = None) -> Json:
     return {"did": what, **state}
 
 
-def stop_machine(why: str) -> str | None:
+def stop_machine(why: str, said: Json) -> str | None:
     """Power the machine off, or return why it does not stop.
 
     When and why it did is written last: the disk may take no more.
     """
-    error = power_off()
+    error = power_off(said.get("product"))
     if error is None:
         stop = {"t": time.time(), "why": why, "boot_id": boot_id(), "up_s": up_s()}
         with suppress(*FAILURES):
@@ -112,7 +113,7 @@ def look_at_all_events(said: Json, before: Memory | None = None) -> Json:
         rules = rules_of(said)
         is_over = cap_in_s(rules, up_s()) <= 0
         if is_over:
-            why = stop_machine(f"{in_words(rules.cap_s)} are over, and {why}") or why
+            why = stop_machine(f"{in_words(rules.cap_s)} are over, and {why}", said) or why
         with suppress(*FAILURES):
             state = next(filter(None, (said_in(place / STATE) for place in places())), {})
             write_of_boot(STATE, {**state, "error": why})
@@ -219,6 +220,7 @@ def agree(parameters: Json, by: str) -> Json:
     said = {name: take(parameters, name, float) for name in ("idle_stop_min", "max_run_h", "idle_gpu_percent")}
     if not all(map(is_number, said.values())) or min(said["idle_stop_min"], said["max_run_h"]) <= 0:
         raise Problem("asked-wrongly", "idle_stop_min and max_run_h must be more than 0")
+    named = product_named(parameters)
     make_folder(folder())
     before, asked_by = agreed() or {**unchanged_rules(), "by": PROCESS}, asker(parameters)
     rival = anothers(before.get("of"), asked_by)
@@ -226,11 +228,25 @@ def agree(parameters: Json, by: str) -> Json:
     kept_of = rival if is_kept and any(before[name] != value for name, value in said.items()) else ""
     said = {name: before[name] for name in said} if kept_of else said
     of = asked_by._asdict() if asked_by.id and not is_kept else before.get("of")
+    named = before.get("product") if named is None else named
     workspaces = sorted({*before["workspaces"], str(workspace(parameters))})
     wanted = {
-        **said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(), "since": before["since"],
-        **({"of": of} if of else {}),
+        **said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(named), "since": before["since"],
+        **({"of": of} if of else {}), **({} if named is None else {"product": named}),
     }  # fmt: skip
     if wanted != valid_rules(said_in(folder() / RULES)):
         write_json(folder() / RULES, wanted)
     return {**wanted, "kept_of": kept_of}
+
+
+def product_named(parameters: Json) -> str | None:
+    """Return the product of this machine when t2v.toml names it as one to power off, else None.
+
+    Raises Problem when it is the machine that asks: nobody means to power off where they sit.
+    """
+    if not take(parameters, "is_any_machine", bool, False):
+        return None
+    if boot_id() is not None and parameters.get("asked_on") == boot_id():
+        sentence = "it is the machine that t2v runs on, which no guard powers off"
+        raise Problem("failed", sentence, "start and stop another machine by its commands")
+    return product()

@@ -7,9 +7,10 @@ import shlex
 import signal
 import subprocess
 from contextlib import suppress
+from typing import Any
 
 from .bounded import FAILURES, ran
-from .cloud import is_google
+from .cloud import is_one_to_stop
 from .guard_files import RUN
 from .units import succeeds
 
@@ -23,11 +24,16 @@ COMMANDS = (
 )
 
 
-def power_off() -> str | None:
-    """Power the machine off; returns None when it is on its way down, else why it is not."""
-    commands = power_off_commands()
+def power_off(product: Any = None) -> str | None:
+    """Power the machine off; returns None when it is on its way down, else why it is not.
+
+    product: of the machine that the rules name, if they name one
+    """
+    commands = power_off_commands(product)
     if not commands:
-        return "it cannot power itself off: it is no machine of Google Cloud"
+        is_named = isinstance(product, str)
+        what = "another machine than the guard was made for" if is_named else "no machine of Google Cloud"
+        return f"it cannot power itself off: it is {what}"
     with suppress(ValueError):  # not the first thread
         # What is left to write down is written while the machine goes down.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -52,19 +58,19 @@ def ask_systemd() -> None:
         os.close(os.open(RUN / "off", os.O_WRONLY | os.O_CREAT, 0o600))
 
 
-def power_off_commands() -> list[list[str]]:
-    """Return the commands; none where the machine is not a cloud's, whatever t2v.toml says: that is somebody's desk.
+def power_off_commands(product: Any = None) -> list[list[str]]:
+    """Return the commands; none where the machine is no cloud's and was not named to be powered off: somebody's desk.
 
     T2V_POWER_OFF names another program, for tests.
     """
     if OTHER_POWER_OFF in os.environ:
         return [shlex.split(os.environ[OTHER_POWER_OFF])]
-    return [list(argv) for argv in COMMANDS] if is_google() else []
+    return [list(argv) for argv in COMMANDS] if is_one_to_stop(product) else []
 
 
-def can_power_off() -> bool:
+def can_power_off(product: Any = None) -> bool:
     """Tell whether this user may power the machine off. Asks sudo, and runs nothing."""
-    commands = power_off_commands()
+    commands = power_off_commands(product)
     if not commands or OTHER_POWER_OFF in os.environ or os.getuid() == 0:
         return bool(commands)
     return any(succeeds(["sudo", "-n", "-l", *argv[2:]]) for argv in commands if argv[0] == "sudo")

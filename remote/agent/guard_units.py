@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-from .cloud import PRODUCT, is_google
+from .cloud import PRODUCT, is_google, is_one_to_stop
 from .files import Json
 from .guard_files import COPY, RUN
 from .guard_rules import EVERY_S, Rules
@@ -56,12 +57,12 @@ WantedBy=timers.target
 """
 # The disk of a cloud's machine may be started elsewhere, as somebody's desk: that is never powered off.
 OFF_SERVICE = """[Unit]
-Description=t2v: power this machine off, if it is Google Cloud's
+Description=t2v: power this machine off, if it is the one that the guard was made for
 SuccessAction=poweroff
 
 [Service]
 Type=oneshot
-ExecStart=/bin/grep -q ^Google {product}
+ExecStart={is_it}
 """
 OFF_PATH = """[Unit]
 Description=t2v: wait for the guard's word that this machine is to be off
@@ -105,13 +106,23 @@ def units(said: Json, rules: Rules, script: Path) -> dict[Path, str]:
         f"{NAME}.timer": TIMER.format(first=min(5.0, EVERY_S), every=EVERY_S, accuracy=min(5.0, EVERY_S / 4)),
         COPY: json.dumps({**said, "uid": os.getuid()}, indent=2) + "\n",
     }  # fmt: skip
-    if is_google():
-        found[f"{NAME}-off.service"] = OFF_SERVICE.format(product=in_unit(str(PRODUCT)))
+    if is_one_to_stop(said.get("product")):
+        found[f"{NAME}-off.service"] = OFF_SERVICE.format(is_it=is_it(said.get("product")))
         found[f"{NAME}-off.path"] = OFF_PATH.format(run=RUN)
         found[f"{NAME}-cap.timer"] = CAP_TIMER.format(cap=rules.cap_s + CAP_GRACE_S, name=NAME)
         if rules.cap_from_s > 0:
             found[str(SINCE)] = CAP_SINCE.format(cap=rules.cap_from_s + rules.cap_s + CAP_GRACE_S)
     return {Path(name): text for name, text in found.items()}
+
+
+def is_it(product: Any) -> str:
+    """Return the command that succeeds on Google's machines, or on the one that was named: its firmware says the same.
+
+    A machine whose firmware says nothing (a board, a container) is whichever its disk is in.
+    """
+    if is_google():
+        return f"/bin/grep -q ^Google {in_unit(str(PRODUCT))}"
+    return f"/bin/grep -qxF -- {in_unit(product)} {in_unit(str(PRODUCT))}" if product else "/bin/true"
 
 
 def started(wanted: dict[Path, str]) -> list[str]:

@@ -109,7 +109,7 @@ class HostCost:
 
     def price(self, vm: PricedVm) -> Price:
         """Return what an hour of it costs. Raises PriceUnknown."""
-        return price_of(vm, usd_per_hour=self.usd_per_hour)
+        return price_of(vm, usd_per_hour=vm.usd_per_hour if self.usd_per_hour is None else self.usd_per_hour)
 
     def see(self, vm: BilledVm, now_t: float | None = None) -> Meter:
         """Return the meter, after what is new has been written down.

@@ -35,6 +35,7 @@ class PricedVm(Protocol):
     gpus:     (type, count), as nvidia-tesla-t4
     disks_gb: of all its disks together
     address:  its external one; None without
+    usd_per_hour: with everything, by its provider's word; None when it does not say
     """
 
     @property
@@ -65,6 +66,11 @@ class PricedVm(Protocol):
     @property
     def address(self) -> str | None:
         """Return its external address; None without one."""
+        ...
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Return what an hour costs by its provider's word, in US dollars; None when it does not say."""
         ...
 
 
@@ -194,7 +200,7 @@ def _machine(vm: PricedVm, known: Sequence[PriceTable]) -> tuple[float, MachineP
             if vm.machine_type in group.usd_per_hour:
                 usd = _of_kind(group.usd_per_hour[vm.machine_type], vm.machine_type, is_spot=vm.is_spot)
                 return usd, group, table
-    raise _unknown(vm.machine_type)
+    raise _unknown(vm.machine_type or "it")
 
 
 def _gpu(name: str, is_spot: bool, known: Sequence[PriceTable]) -> float:

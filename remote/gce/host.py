@@ -48,15 +48,21 @@ class GceHost(MachineHost):
         port = self.settings.port or SSH_PORT
         if self.settings.iap:
             return Route(self.vm.name, port, iap_tunnel(self.vm, port))
-        host = self.address
+        host = self._address()
         if self.settings.proxy_command:
             config = replace(self.config, host=host, port=port, user=self.user)
             return by_command(Route(host, port), filled(self.settings.proxy_command, plain_tokens(config)))
         return Route(host, port, jump_through(self.settings.jump, host, port) if self.settings.jump else ())
 
-    def _without_address(self) -> HostUnreachable:
-        hint = f"add iap = true to [host.{self.name}], or an address that can be reached from here"
-        return HostUnreachable(f"{self.vm.name} has no external address", hint)
+    def _address(self) -> str:
+        if self.settings.address not in ("", self.name):
+            return self.settings.address
+        if self.settings.jump and self.state.internal_address:
+            return self.state.internal_address
+        if self.state.address is None:
+            hint = f"add iap = true to [host.{self.name}], or an address that can be reached from here"
+            raise HostUnreachable(f"{self.vm.name} has no external address", hint)
+        return self.state.address
 
     @property
     def key_name(self) -> str:

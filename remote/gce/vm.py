@@ -36,7 +36,7 @@ class Vm:
     Every method raises CloudError or one of its kinds: LoginExpired, Forbidden, VmNotFound, CloudUnreachable, …
     """
 
-    provider, has_own_limit = "Google Cloud", True
+    provider, has_own_limit, is_any_machine, stays_on = "Google Cloud", True, False, ""
 
     def __init__(self, name: str, project: str, zone: str, *, client: ComputeClient | None = None) -> None:
         self.name, self.project, self.zone = name, project, zone

@@ -35,9 +35,12 @@ class HostSettings(BaseModel):
         None, description="Python that has the engine (default: t2v's own, WORKDIR/.t2v/venv/bin/python)"
     )
 
-    provider: Literal["ssh", "gcloud"] = Field(
-        "ssh", description="gcloud: a Compute Engine VM, started and stopped by t2v"
+    provider: Literal["ssh", "gcloud", "command"] = Field(
+        "ssh", description="gcloud: a Compute Engine VM, started and stopped by t2v; command: by commands of yours"
     )
+    status_command: str | None = Field(None, min_length=1, description="prints running, stopped … or a JSON object")
+    start_command: str | None = Field(None, min_length=1, description="starts the machine")
+    stop_command: str | None = Field(None, min_length=1, description="stops the machine")
     project: str | None = Field(None, description="of the VM (default: gcloud's own configuration)")
     zone: str | None = Field(None, description="of the VM (default: gcloud's own configuration)")
     instance: str | None = Field(None, description="the VM's name (default: the section's name)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remote.errors import HostOff, HostUnreachable
+from remote.errors import HostOff
 from remote.hosts.host import Host
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
@@ -49,21 +49,6 @@ class MachineHost(SSHHost):
     def has_seen_it_run(self) -> bool:
         """Tell whether it ran when it was looked at last."""
         return self._state is not None and self._state.is_running
-
-    @property
-    def address(self) -> str:
-        """Return where to reach it: as t2v.toml says, else as the provider does. Raises HostUnreachable."""
-        if self.settings.address not in ("", self.name):
-            return self.settings.address
-        if self.settings.jump and self.state.internal_address:
-            return self.state.internal_address
-        if self.state.address is None:
-            raise self._without_address()
-        return self.state.address
-
-    def _without_address(self) -> HostUnreachable:
-        hint = f"add an address that can be reached from here to [host.{self.name}]"
-        return HostUnreachable(f"{self.vm.name} has no external address", hint)
 
     @property
     def known_key_name(self) -> str | None:

@@ -23,12 +23,19 @@ class Machine(Protocol):
     provider:       who is asked, as a sentence names it
     is_start_asked: a start was asked of the provider, as far as is known it has not failed, and it cannot be taken back
     has_own_limit:  the provider stops it by itself after a time that `set_max_run` sets
+    is_any_machine: what powers it off from within knows it by t2v.toml's word alone, not by its firmware
     """
 
     name: str
     provider: str
     is_start_asked: bool
     has_own_limit: bool
+    is_any_machine: bool
+
+    @property
+    def stays_on(self) -> str:
+        """Return why it is not to power itself off when it is idle; empty where nothing speaks against that."""
+        ...
 
     @property
     def where(self) -> str:

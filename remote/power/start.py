@@ -77,7 +77,7 @@ def _in_words(state: MachineState, cost: HostCost) -> str:
 
 
 def _what_it_is(state: MachineState, cost: HostCost) -> str:
-    return f"{state.machine_type}, {_price_in_words(state, cost)}"
+    return ", ".join(filter(None, (state.machine_type, _price_in_words(state, cost))))
 
 
 def _price_in_words(state: MachineState, cost: HostCost) -> str:
@@ -172,8 +172,13 @@ def guarded(host: MachineHost, workspace: Workspace, *, is_replacing: bool = Fal
 
     is_replacing: this workspace's rules take the place of another's
     """
+    if host.vm.stays_on:
+        yield StepState("guard", Status.NOTE, f"nothing stops it when it is idle: {host.vm.stays_on}")
+        return
     try:
-        guard = install_guard(host, host.settings, identity(workspace), is_replacing=is_replacing)
+        guard = install_guard(
+            host, host.settings, identity(workspace), is_replacing=is_replacing, is_any_machine=host.vm.is_any_machine
+        )
     except AgentError as error:
         yield StepState("guard", Status.NOTE, f"nothing stops it when it is idle: {error.message}", error.hint)
         return

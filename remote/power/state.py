@@ -29,6 +29,7 @@ class MachineState:
     gpus:             (type, count), as nvidia-tesla-a100
     disks_gb:         of all its disks together; 0 when the provider does not say
     *_t:              Unix times in seconds; None when the provider does not say
+    usd_per_hour:     what an hour costs while it runs; None when the provider does not say
     max_run_s:        after so long the provider stops it whatever it does; None without that limit
     termination_t:    when that will be
     """
@@ -46,6 +47,7 @@ class MachineState:
     disks_gb: float = 0.0
     last_start_t: float | None = None
     last_stop_t: float | None = None
+    usd_per_hour: float | None = None
     max_run_s: float | None = None
     termination_t: float | None = None
 

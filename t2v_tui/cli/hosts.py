@@ -35,6 +35,14 @@ def list_hosts(ctx: typer.Context) -> int:
       [host.a100-golden]
       provider = "gcloud"
       zone = "us-central1-a"        # or gcloud's own configuration
+
+    \b
+    Any machine that commands can start and stop:
+      [host.home]
+      provider = "command"
+      status_command = "./home.sh status"   # prints running or stopped
+      start_command = "./home.sh start"
+      stop_command = "./home.sh stop"
     """
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)

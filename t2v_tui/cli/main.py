@@ -105,7 +105,7 @@ app.add_typer(data, name="data", help="Make and examine data sets.")
 host = typer.Typer(cls=_HostCommands, add_completion=False, rich_markup_mode=None)
 app.add_typer(host, name="host", help="The machines that work can be sent to.")
 vm = typer.Typer(cls=_VmCommands, add_completion=False, rich_markup_mode=None)
-app.add_typer(vm, name="vm", help="Virtual machines of Google Cloud.")
+app.add_typer(vm, name="vm", help="Virtual machines, and others that t2v starts and stops.")
 
 
 def _show_version(is_asked: bool) -> None:

@@ -31,6 +31,7 @@ class Vm:
     id: str = "4711"
     zone: str = "us-central1-a"
     machine_type: str = "a2-highgpu-1g"
+    usd_per_hour: float | None = None
     gpus: tuple[tuple[str, int], ...] = (("nvidia-tesla-a100", 1),)
     is_spot: bool = False
     disks_gb: float = 200
