@@ -209,7 +209,7 @@ def standing(host: HostView, now_t: float) -> Content:
         (f"  {host.name}\n", "bold"), (f"  {is_so.detail}\n", "$text-muted"),
     ]  # fmt: skip
     if host.vm is not None and host.vm.problem:
-        lines.append((f"✗ the API: {host.vm.problem}\n", "$error"))
+        lines.append((f"✗ {host.vm.asked}: {host.vm.problem}\n", "$error"))
         lines.append((f"  → {host.vm.hint}\n" if host.vm.hint else "", ""))
     else:
         lines.append(("\n", ""))
@@ -241,7 +241,7 @@ def _vm_rows(host: HostView, now_t: float) -> list[tuple[str, str]]:
         return []
     cap = f", in {span(guard.cap_t - now_t)} at most" if guard and guard.cap_t is not None else ""
     return [
-        ("by the API", f"{vm.power.value}, {ago(now_t - vm.seen_t)} ago" if vm.seen_t else _not_said(vm)),
+        (f"by {vm.asked}", f"{vm.power.value}, {ago(now_t - vm.seen_t)} ago" if vm.seen_t else _not_said(vm)),
         ("up", span(now_t - vm.started_t) if vm.started_t and vm.power is Power.RUNNING else "–"),
         ("stops", stops_in(host, now_t).removeprefix("stops ") + cap if guard else "–"),
         ("guard", guard.why if guard and guard.why else "–"),
@@ -277,4 +277,8 @@ def _no_price(host: HostView) -> str:
     """A VM always costs something; nobody has said yet how much."""
     if host.vm is None:
         return "This host costs nothing that t2v knows of."
-    return f"Not known: {host.vm.problem}" if host.vm.problem else "◌ the API was asked for its price, no answer yet"
+    return (
+        f"Not known: {host.vm.problem}"
+        if host.vm.problem
+        else f"◌ {host.vm.asked} was asked for its price, no answer yet"
+    )

@@ -148,6 +148,8 @@ def _vm(state: State, news: VmHeard) -> State:
     """When the provider could not be asked, what it said last stays, with its age."""
     before = state.hosts.get(news.host)
     vm = news.vm
+    if before is not None and before.vm is not None:
+        vm = replace(vm, asked=before.vm.asked)
     if before is not None and before.vm is not None and vm.power is Power.UNKNOWN and vm.problem:
         vm = replace(before.vm, problem=vm.problem, hint=vm.hint)
     cost = news.cost or (before.cost if before else None)

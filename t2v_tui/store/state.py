@@ -67,6 +67,7 @@ class VmView:
 
     seen_t:     when it said so
     started_t:  of the session that runs
+    asked:      who says so, in at most two words
     problem:    why the provider could not be asked, with its hint; may be empty
     """
 
@@ -79,6 +80,7 @@ class VmView:
     problem: str = ""
     gpus: str = ""
     hint: str = ""
+    asked: str = "the API"
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,9 @@ def _unreachable(host: HostView, now_t: float) -> Truth:
     since = duration(now_t - host.link.since_t) if host.link.since_t else ""
     brief = since
     if host.vm is not None and host.vm.power is Power.RUNNING:
-        known = f"running by the API {ago(now_t - host.vm.seen_t)} ago" if host.vm.seen_t else "last known running"
+        known = (
+            f"running by {host.vm.asked} {ago(now_t - host.vm.seen_t)} ago" if host.vm.seen_t else "last known running"
+        )
         detail, brief = f"{since} · {known}, still costing", f"{since}, still costing"
     elif host.link.seen_t:
         detail = f"{since} · last known running {ago(now_t - host.link.seen_t)} ago"

@@ -48,8 +48,10 @@ class Services:
 
         views = [self.here()]
         for name, one in read_hosts(self.workspace).items():
-            kind, vm = (HostKind.VM, VmView(zone=one.zone or "")) if one.is_switched else (HostKind.SSH, None)
-            views.append(HostView(name, kind, one.address or name, one.workdir, vm=vm))
+            asked = "command" if one.status_command else "the API"
+            view = VmView(zone=one.zone or "", asked=asked) if one.is_switched else None
+            kind = HostKind.SSH if view is None else HostKind.VM
+            views.append(HostView(name, kind, one.address or name, one.workdir, vm=view))
         return tuple(views)
 
     def here(self) -> HostView:
