@@ -57,8 +57,9 @@ def machines(workspace: Workspace) -> Iterator[tuple[str, MachineState]]:
         from remote.gce.settings import vms_of
 
         yield from vms_of(googles)
-    for name in hosts.keys() - googles.keys():
-        yield name, switched_host(name, workspace).vm.state()
+    for name in hosts:
+        if name not in googles:
+            yield name, switched_host(name, workspace).vm.state()
 
 
 def egress_usd(settings: HostSettings, size_bytes: int) -> float | None:

@@ -130,8 +130,11 @@ class CommandMachine:
         """A command that failed may have done it all the same: then how the machine stands says so."""
         try:
             command.output(left)
-        except ProviderFailed:
-            is_on_its_way = self.state().power in way
+        except ProviderFailed as failed:
+            try:
+                is_on_its_way = self.state().power in way
+            except ProviderFailed:
+                raise failed from None
             self.is_start_asked = self.is_start_asked and is_on_its_way
             if not is_on_its_way:
                 raise

@@ -262,6 +262,8 @@ def _data(host: Host, workspace: Workspace, asked: DoctorSpec, release: Release)
 def _guard(host: MachineHost) -> Check:
     """What stops it when it is forgotten."""
     line = f"t2v vm start --host {host.name}"  # of one that runs it only sees to the guard
+    if host.vm.stays_on:
+        return odd("guard", f"there is none, so it does not stop by itself: {host.vm.stays_on}")
     try:
         guard = guard_status(host)
     except RemoteError as error:
@@ -271,8 +273,15 @@ def _guard(host: MachineHost) -> Check:
     if not guard.is_alive:
         return bad("guard", "it does not look any more, so it does not stop by itself", line)
     if not guard.can_power_off:
-        return bad("guard", "it may not switch the VM off", f"there: {host.let_it_power_off.format(user=host.user)}")
+        return _without_sudo(host)
     return _how_it_stands(guard)
+
+
+def _without_sudo(host: MachineHost) -> Check:
+    sentence = "it may not switch the VM off"
+    if not host.let_it_power_off:
+        return bad("guard", f"{sentence}: let {host.user} use sudo there without a password")
+    return bad("guard", sentence, f"there: {host.let_it_power_off.format(user=host.user)}")
 
 
 def _how_it_stands(guard: GuardState) -> Check:

@@ -82,7 +82,13 @@ def as_json(name: str, state: MachineState, why_not: str | None) -> dict[str, An
 
     why_not: SSH does not answer; None when nobody looked
     """
-    said = {"host": name, **asdict(state), "is_running": state.is_running, "is_stopped": state.is_stopped}
+    said = {
+        "host": name,
+        **asdict(state),
+        "power": state.power,
+        "is_running": state.is_running,
+        "is_stopped": state.is_stopped,
+    }
     return said if why_not is None else {**said, "ssh_answers": not why_not, "ssh_why_not": why_not}
 
 
