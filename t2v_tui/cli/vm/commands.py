@@ -100,7 +100,7 @@ def lines(
         "VM": f"{state.status}{_since(state)}",
         "SSH answers": "yes" if not why_not else f"no: {why_not}",
         "where": f"{state.where}{_address_of(state)}",
-        "machine": machine_of(state),
+        "machine": machine_of(state) or "not known",
         "costs": _price_of(state, cost),
         **({"limit": _limit_of(host.vm.provider, state)} if host.vm.has_own_limit else {}),
         **({} if guard is None else {"guard": guard_in_words(guard, state.seen_t)}),
@@ -128,9 +128,8 @@ def _address_of(state: MachineState) -> str:
 def machine_of(state: MachineState) -> str:
     """Return `a2-highgpu-1g, 1 × nvidia-tesla-a100, 200 GB of disk, spot`."""
     gpus = [f"{count} × {kind}" for kind, count in state.gpus]
-    return ", ".join(
-        [state.machine_type, *gpus, f"{state.disks_gb:g} GB of disk", *(["spot"] if state.is_spot else [])]
-    )
+    disks = f"{state.disks_gb:g} GB of disk" if state.disks_gb else ""
+    return ", ".join(filter(None, (state.machine_type, *gpus, disks, "spot" if state.is_spot else "")))
 
 
 def _price_of(state: MachineState, cost: HostCost) -> str:
