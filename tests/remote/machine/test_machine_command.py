@@ -16,7 +16,8 @@ from bench.machine import PRODUCT_FILE, Machine, descendants, run
 from support.engine.training_set import data_set
 from support.hosts.machine_here import MachineHere, machine_here
 
-pytestmark = pytest.mark.slow
+# Three boots and an install, which took five minutes beside other work on two cores.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 EVERY_S, IDLE_S = 2.0, 3.0  # a guard's minute and half hour
 RULES = ".cache/t2v/guard/rules.json"
 TRAIN = (
