@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from remote.errors import ProviderFailed
-from remote.hosts.answers import NONE, NUMBER, TEXT, misfit
 from remote.power.state import Power
 from remote.text import shown
 from t2v_core.disk.plain_json import table
+from t2v_core.disk.typed_json import Misfit, read_as
 
 # As clouds and hypervisors say it, in small letters and without anything between them.
 WORDS = {
@@ -25,7 +24,6 @@ WORDS = {
 POWERS = {word: power for power, words in WORDS.items() for word in words.split()}
 BEFORE = re.compile(r"^(powerstate|vmstate|vm|state|status)(?=.)")  # of "VM running", "PowerState/running"
 STATES = "running, stopped, starting, stopping or unknown"
-FORM = {"state": str, "address?": TEXT, "machine?": TEXT, "gpus?": ([str], *TEXT), "usd_per_hour?": (*NUMBER, NONE)}
 MOST_LETTERS = 64
 MOST_GPUS = 1024
 ADDRESS = re.compile(r"[\w.:%-]{1,253}")  # a name or an IP; nothing that a shell or ssh could take for an option
@@ -40,6 +38,15 @@ class Answer:
     address: str | None = None
     machine: str = ""
     gpus: tuple[str, ...] = ()
+    usd_per_hour: float | None = None
+
+
+@dataclass(frozen=True)
+class _Object:
+    state: str
+    address: str | None = None
+    machine: str | None = None
+    gpus: tuple[str, ...] | str | None = None
     usd_per_hour: float | None = None
 
 
@@ -67,17 +74,17 @@ def _of_word(text: str, who: str) -> Answer:
 
 def _of_object(text: bytes, who: str) -> Answer:
     try:
-        said = table(text)
+        said = read_as(_Object, table(text))
+    except Misfit as wrong:
+        example = 'as in {"state": "running", "address": "10.0.0.7", "gpus": ["T4"]}'
+        raise ProviderFailed(f"{who}: {wrong}", example) from wrong
     except ValueError as error:
         raise ProviderFailed(f"{who} prints no JSON object: {error}", "try it by hand") from error
-    if wrong := misfit(said, FORM):
-        raise ProviderFailed(f"{who}: {wrong}", 'as in {"state": "running", "address": "10.0.0.7", "gpus": ["T4"]}')
-    plain = _of_word(said["state"], who)
-    gpus = said.get("gpus") or []
+    plain = _of_word(said.state, who)
+    gpus = (said.gpus,) if isinstance(said.gpus, str) else said.gpus or ()
     return Answer(
-        plain.word, plain.power, address=_address(said.get("address"), who), machine=shown(said.get("machine") or ""),
-        gpus=tuple(map(shown, [gpus] if isinstance(gpus, str) else gpus[:MOST_GPUS])),
-        usd_per_hour=_price(said.get("usd_per_hour"), who),
+        plain.word, plain.power, address=_address(said.address, who), machine=shown(said.machine or ""),
+        gpus=tuple(map(shown, gpus[:MOST_GPUS])), usd_per_hour=_price(said.usd_per_hour, who),
     )  # fmt: skip
 
 
@@ -90,10 +97,10 @@ def _address(said: str | None, who: str) -> str | None:
     return said
 
 
-def _price(said: Any, who: str) -> float | None:
+def _price(said: float | None, who: str) -> float | None:
     if said is not None and said < 0:
         raise ProviderFailed(f"{who} says that an hour costs {said:g} USD", "0 or more is meant")
-    return None if said is None else float(said)
+    return said
 
 
 def _short(text: str) -> str:

@@ -108,7 +108,7 @@ def test_an_object_may_say_where_it_is_what_it_is_and_what_it_costs(workspace: W
         ('{"state": "on", "usd_per_hour": -1}', "an hour costs -1 USD"),
         ('{"state": "on", "address": "-oProxyCommand=x"}', "its address is '-oProxyCommand=x'"),
         ('{"state": "on", "address": "me@there"}', "its address is 'me@there'"),
-        ('{"state": "on", "gpus": [1]}', "gpus is a number"), ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J"),
+        ('{"state": "on", "gpus": [1]}', "gpus[0] is a number"), ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J"),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_is_one_sentence(workspace: Workspace, said: str, sentence: str) -> None:
