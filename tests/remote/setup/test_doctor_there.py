@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.hosts.far_host import NOWHERE, Far, far_host
 from support.hosts.vm_here import VmHere, vm_here
 
+from remote.hosts.host import LocalHost, agent_on
 from remote.hosts.settings import HostSettings
 from remote.hosts.ssh import SSHHost
-from remote.launch.doctor import mended_from_here
+from remote.launch.doctor import _as_seen, mended_from_here
+from remote.setup.bootstrap import Steps
+from remote.setup.release import current_release
 from t2v_core.diagnosis.check import bad
+from t2v_core.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +159,14 @@ def test_a_host_that_the_settings_do_not_name_was_asked_wrongly(far: Far) -> Non
 def test_a_line_to_type_there_becomes_one_to_type_here(there: str, here: str) -> None:
     managed = SSHHost("vm", HostSettings(address="127.0.0.1"), config=NOWHERE)
     assert mended_from_here(bad("what", "is wrong", there), managed).mend == here
+
+
+def test_a_python_of_the_user_s_own_that_does_not_run_is_a_sentence(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    host = LocalHost(workspace)
+    host.engine_python = "/nowhere/python"
+    with agent_on(host) as agent:
+        steps = Steps(host, workspace, current_release(), 0)
+        steps.look(agent)
+    lines = [str(check.sentence) for check in _as_seen(steps, None)]
+    assert "/nowhere/python on local does not run; the engine needs 3.11 or newer" in lines[0]
