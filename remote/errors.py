@@ -141,7 +141,7 @@ class QuotaExceeded(CloudError):
 
 
 class Stockout(CloudError):
-    """The zone has no such machine to give just now; waiting may help.
+    """The zone has no such machine available just now; waiting may help.
 
     zones: that have room, as far as the cloud says
     """

@@ -200,15 +200,15 @@ def _require_fitting(encoder: PromptEncoder, denoiser: Denoiser) -> None:
     source, width, pooled = encoder.identity.source, denoiser.null_tokens.shape[1], denoiser.null_pooled.numel()
     wrong = ""
     if encoder.dim != width:
-        wrong = f"gives {encoder.dim} values a token, and this model takes {width}"
+        wrong = f"gives {encoder.dim} values per token, and this model takes {width}"
     elif pooled and encoder.pooled_dim != pooled:
-        wrong = f"gives {encoder.pooled_dim} values a prompt, and this model takes {pooled}"
+        wrong = f"gives {encoder.pooled_dim} values per prompt, and this model takes {pooled}"
     elif encoder.padded_to and encoder.padded_to > encoder.max_length:
         wrong = f"reads {encoder.max_length} tokens, and this model takes prompts of {encoder.padded_to}"
     if wrong:
         raise AskedWrongly(
             f"the text encoder {source} {wrong}",
-            hint="name the one that its data was made with: --text-encoder openai/clip-vit-base-patch32",
+            hint="name the one its data was made with: --text-encoder openai/clip-vit-base-patch32",
         )
 
 
@@ -238,7 +238,7 @@ def empty_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: st
 
 def _of_another_architecture(where: str, difference: str) -> AskedWrongly:
     return AskedWrongly(
-        f"{where} is of another architecture: {difference}", hint="name the checkpoint of this model, or train one"
+        f"{where} has another architecture: {difference}", hint="name the checkpoint of this model, or train one"
     )
 
 
@@ -261,5 +261,5 @@ def _require_same(found: EncoderIdentity, trained_with: dict[str, str], what: st
     if trained_with["sha256"] and found.sha256 != trained_with["sha256"]:
         raise AskedWrongly(
             f"the {what} {found.source} is not the one this checkpoint was trained with (its files differ)",
-            hint=f"bring back the {what} that preprocessing used",
+            hint=f"restore the {what} that preprocessing used",
         )

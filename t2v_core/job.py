@@ -13,6 +13,7 @@ from typing import Any
 
 from t2v_core.errors import Stopped
 from t2v_core.events import EventWriter
+from t2v_core.format import duration
 from t2v_core.workspace import Workspace
 
 STOP_FILE, SAVE_FILE, PAUSE_FILE = "stop", "save", "pause"
@@ -66,9 +67,9 @@ class Job:
         is_asked = (self.directory / PAUSE_FILE).exists()
         if is_asked and self._paused_at is None:
             self._paused_at = time.monotonic()
-            self.events.stage("paused", "memory stays in use; the job goes on when its file `pause` is taken away")
+            self.events.stage("paused", "memory stays in use; the job goes on when its file `pause` is removed")
         elif not is_asked and self._paused_at is not None:
-            self.events.stage("resumed", f"after {time.monotonic() - self._paused_at:.0f} s")
+            self.events.stage("resumed", f"after {duration(time.monotonic() - self._paused_at)}")
             self._paused_at = None
         return is_asked
 

@@ -1,7 +1,7 @@
 """One job from its `spec.json` to its exit code, for `python -m t2v_core VERB JOBDIR`.
 
 Reads `JOBDIR/spec.json`, does the work, appends to `JOBDIR/events.jsonl`, and exits with an honest code:
-0 done, 1 the work failed, 2 asked wrongly, 4 stopped on request, 130 interrupted.
+0 done, 1 the work failed, 2 invalid request, 4 stopped on request, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -50,9 +50,9 @@ class ShapesSpec(Spec):
     test_clips: int = Field(
         216, ge=1, le=10**6, description="test clips; half of them show combinations kept out of training"
     )
-    frames: int = Field(8, ge=2, le=64, description="frames a clip")
+    frames: int = Field(8, ge=2, le=64, description="frames per clip")
     size: int = Field(64, ge=32, le=512, multiple_of=8, description="height and width in pixels")
-    fps: float = Field(8.0, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames a second")
+    fps: float = Field(8.0, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames per second")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="places, sizes and tints follow from it")
 
 
@@ -62,7 +62,7 @@ class PreprocessSpec(Spec):
     data: Path = Field(DATA, description="data set: videos/ and annotations/ inside")
     vae: str = Field(SD_VAE, description="hub id, local folder, or 'embedded'")
     text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
-    frames: int = Field(16, ge=1, le=512, description="frames a clip")
+    frames: int = Field(16, ge=1, le=512, description="frames per clip")
     stride: int | None = Field(
         None,
         ge=1,
@@ -74,7 +74,7 @@ class PreprocessSpec(Spec):
     )
     dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
     batch_frames: int = Field(32, ge=1, le=65536, description="frames through the VAE at a time")
-    shard_clips: int = Field(250, ge=1, le=MANY, description="clips a shard file")
+    shard_clips: int = Field(250, ge=1, le=MANY, description="clips per shard file")
     limit: int | None = Field(None, ge=1, le=MANY, description="only the first N clips of each split")
     max_lost: float = Field(
         0.1, ge=0, le=1, description="stop when more than this share of a split's clips cannot be used (and 3 or more)"
@@ -91,8 +91,10 @@ class DataCheckSpec(Spec):
 
     data: Path = Field(DATA, description="data set: videos/ and, if there are any, annotations/ inside")
     workers: int | None = Field(None, ge=1, le=1024, description="decoding processes (default: as many as cores)")
-    timeout_s: float = Field(60.0, gt=0, le=86_400, description="seconds a clip may take; a longer one is set aside")
-    frames: int = Field(16, ge=1, le=512, description="frames a clip that preprocess would take, for their rate")
+    timeout_s: float = Field(
+        60.0, gt=0, le=86_400, description="seconds that each clip may take; a slower one is set aside"
+    )
+    frames: int = Field(16, ge=1, le=512, description="frames per clip that preprocess would take, to tell their rate")
     stride: int | None = Field(
         None, ge=1, le=MANY, description="frames between them (default: evenly spaced over the clip)"
     )
@@ -122,10 +124,10 @@ class ImportLatentsSpec(Spec):
         8.0,
         ge=SLOWEST_FPS,
         le=FASTEST_FPS,
-        description="frames a second that generated videos get; the files say none",
+        description="frames per second that generated videos get; the files do not record it",
     )
     dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
-    shard_clips: int = Field(250, ge=1, le=MANY, description="clips a shard file")
+    shard_clips: int = Field(250, ge=1, le=MANY, description="clips per shard file")
     on_overlap: OnOverlap = Field(
         "refuse", description="clips that are in training and test: refuse, or drop-from-train"
     )
@@ -134,13 +136,13 @@ class ImportLatentsSpec(Spec):
 
 
 class ImportCheckpointSpec(Spec):
-    """Make checkpoints of ours from the previous system's .pt files."""
+    """Turn the previous system's .pt checkpoints into t2v's."""
 
     old: Path = Field(description="a checkpoint_epoch_N.pt, a final_model.pt, or a folder of them")
     checkpoints: Path = Field(Path("checkpoints"), description="folder for the new checkpoints")
     last: int | None = Field(None, ge=1, le=MANY, description="of a folder only the newest N (default: all)")
     of_epoch: int | None = Field(
-        None, ge=1, le=MANY, description="the epoch of a file that says none, as final_model.pt"
+        None, ge=1, le=MANY, description="the epoch of a file that does not record one, such as final_model.pt"
     )
     data: Path = Field(DATA, description="data set that training goes on with")
     vae: str = Field(SD_VAE, description="the VAE that made its latents: hub id or local folder")
@@ -162,8 +164,8 @@ class TrainSpec(Spec):
     max_steps: int | None = Field(
         None, ge=1, le=MANY, description="stop after this many optimiser steps, whatever the epochs"
     )
-    batch_size: int = Field(2, ge=1, le=65536, description="clips a forward pass, on each device")
-    gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes an optimiser step")
+    batch_size: int = Field(2, ge=1, le=65536, description="clips per forward pass, on each device")
+    gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes per optimiser step")
     learning_rate: float = Field(1e-4, gt=0, le=10, description="of AdamW, at its highest")
     weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
@@ -214,11 +216,11 @@ class TrainSpec(Spec):
 class VerifyResumeSpec(Spec):
     """Prove that a training which is killed and resumed ends as one that was not."""
 
-    preset: Preset = Field("tiny", description="model and settings that are tried, as of t2v train")
+    preset: Preset = Field("tiny", description="model and settings to try, as in t2v train")
     steps: int = Field(12, ge=8, le=1000, description="optimiser steps of each run; it is killed about half-way")
     processes: int = Field(1, ge=1, le=8, description="processes that share each run, as accelerate launch starts them")
-    deterministic: bool = Field(False, description="train with the same bits on a GPU in every run; slower there")
-    precision: Precision = Field("auto", description="as of t2v train")
+    deterministic: bool = Field(False, description="train to the same bits on a GPU in every run; slower there")
+    precision: Precision = Field("auto", description="as in t2v train")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="of the runs")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
@@ -226,10 +228,10 @@ class VerifyResumeSpec(Spec):
 class EstimateSpec(TrainSpec):
     """Say beforehand what a training takes: memory, disk and time, and whether they are there."""
 
-    gpu: str | None = Field(None, description="reckon for this GPU, as L4 or A100-80GB (default: this machine)")
+    gpu: str | None = Field(None, description="estimate for this GPU, such as L4 or A100-80GB (default: this machine)")
     probe: bool = Field(True, description="measure three real steps here, where --probe-seconds are enough for them")
     probe_seconds: float = Field(120.0, gt=0, le=86_400, description="how long the measured steps may take, about")
-    frames: int = Field(16, ge=1, le=512, description="frames a clip, when the data is not preprocessed yet")
+    frames: int = Field(16, ge=1, le=512, description="frames per clip, when the data is not preprocessed yet")
     size: int = Field(
         256, ge=16, le=1024, multiple_of=8, description="height and width in pixels, when it is not preprocessed yet"
     )
@@ -251,7 +253,7 @@ class SamplingSpec(Spec):
     )
     guidance_scale: float = Field(2.0, ge=1, le=30, description="pull towards the prompt; 1 is none, and twice as fast")
     guidance_rescale: float = Field(
-        0.0, ge=0, le=1, description="tones down what strong guidance overdoes; 0.7 for zero terminal SNR"
+        0.0, ge=0, le=1, description="tones down what strong guidance exaggerates; 0.7 for zero terminal SNR"
     )
     sampler: Sampler = Field(
         "auto", description="ddim (epsilon, v), euler (flow) or dpm++ (any); auto is the one trained for"
@@ -276,7 +278,7 @@ class GenerateSpec(SamplingSpec):
         None, ge=1, le=512, description="frames (default, and at most: what the model was trained on)"
     )
     fps: float | None = Field(
-        None, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames a second (default: the data set's)"
+        None, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames per second (default: the data set's)"
     )
     preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
 
@@ -317,7 +319,7 @@ class EvaluateSpec(SamplingSpec):
 
     data: Path = Field(DATA, description="data set whose test captions are the prompts")
     prompts: int = Field(48, ge=2, le=10**6, description="how many test captions")
-    seeds: int = Field(2, ge=1, le=10_000, description="videos a prompt, with seeds seed, seed + 1, …")
+    seeds: int = Field(2, ge=1, le=10_000, description="videos per prompt, with seeds seed, seed + 1, …")
     steps: int = Field(20, ge=1, le=1000, description="denoising steps")
     combinations: Literal["all", "seen", "unseen"] = Field(
         "all", description="on the built-in world: only combinations that training saw, or never saw"
@@ -365,7 +367,7 @@ def read_spec(verb: str, path: Path) -> Spec:
     try:
         values = read_table(path)
     except (OSError, ValueError) as error:
-        raise AskedWrongly(f"{path} cannot be read: {error}", hint="ask for the job again") from error
+        raise AskedWrongly(f"{path} cannot be read: {error}", hint="submit the job again") from error
     return make_spec(verb, values)
 
 

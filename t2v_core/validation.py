@@ -17,7 +17,7 @@ def in_words(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
     name = ".".join(str(part) for part in first["loc"]) or model.__name__
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"leave it out, or, if a later t2v asked for it, {UPDATE}"
+        hint = f"did you mean '{near[0]}'?" if near else f"leave it out, or, if a later t2v wrote it, {UPDATE}"
         return f"there is no setting '{name}' here", hint
     described = model.model_fields.get(name)
     hint = f"{name}: {described.description}" if described else ""

@@ -123,7 +123,7 @@ class CockpitApp(HearingApp):
 
     def say_read_only(self) -> None:
         """Show a notice that this app only looks."""
-        self.notify("this app only looks: it was opened with --read-only", timeout=4)
+        self.notify("this app is read-only: it was opened with --read-only", timeout=4)
 
     @on(StopWork)
     def _stop_work(self, message: StopWork) -> None:

@@ -342,7 +342,7 @@ class HearingApp(App[str]):
             try:
                 notices.run_hook(self.settings.on_job_end, job)
             except (OSError, ValueError) as error:
-                self.post_message(Failed(f"[tui] on_job_end cannot be run: {error}", "it is a command with its words"))
+                self.post_message(Failed(f"[tui] on_job_end cannot be run: {error}", "write it as one command line"))
 
     # Who listens
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import select
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +19,6 @@ from t2v_core import __version__
 from t2v_core.errors import AskedWrongly, EngineError
 from t2v_core.workspace import Workspace, followed
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.hang_up import end_with_terminal
 from t2v_tui.text.exit_summary import farewell
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _require_terminal(environ: Mapping[str, str]) -> None:
     if environ.get("TERM", "dumb") in ("dumb", "") or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise AskedWrongly(
-            "this is no terminal that can be drawn on (TERM=dumb, or output that goes elsewhere)",
+            "this is not a terminal that can be drawn on (TERM=dumb, or output that goes elsewhere)",
             hint="the same in plain text: t2v status, t2v jobs, t2v logs -f",
         )
 
@@ -75,6 +77,21 @@ def run(asked: argparse.Namespace) -> int:
         print(line)
     sys.stdout.flush()
     os._exit(app.return_code or 0)
+
+
+def end_with_terminal(descriptor: int) -> None:
+    """Send this process the SIGHUP of a terminal that is gone, also where the system sends none, as with `docker exec`.
+
+    Without that, reading from what is no more would keep a core busy for ever. It takes a thread that sleeps.
+    """
+    threading.Thread(target=_wait_for_hang_up, args=(descriptor,), name="hang-up", daemon=True).start()
+
+
+def _wait_for_hang_up(descriptor: int) -> None:
+    poller = select.poll()
+    poller.register(descriptor, 0)  # asked for nothing, it still tells of this
+    if any(said & select.POLLHUP for _, said in poller.poll()):
+        os.kill(os.getpid(), signal.SIGHUP)
 
 
 def _open(asked: argparse.Namespace) -> CockpitApp:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
+from t2v_core.format import counted
+
 BEGINS, ENDS = "\x1b[200~", "\x1b[201~"
 # Stands in a paste for each escape character, which Textual's parser would take for the beginning of a key.
 SUBSTITUTE = "\x1a"
@@ -30,7 +32,7 @@ def as_text(text: str, *, keeps_lines: bool = False) -> tuple[str, str]:
     text, controls = CONTROLS.subn("", text.replace("\t", " "))
     left_out = sequences + controls
     said = [f"{lines + 1} lines became one"] * bool(lines)
-    said += [f"{left_out} control character{'' if left_out == 1 else 's'} left out"] * bool(left_out)
+    said += [f"{counted(left_out, 'control character')} left out"] * bool(left_out)
     return text, f"pasted as text: {', '.join(said)}" if said else ""
 
 

@@ -36,7 +36,7 @@ def arguments_in(texts: Sequence[Any], name: str) -> list[str]:
         except UnicodeEncodeError:
             fits = False
         if not fits:
-            raise Problem("asked-wrongly", f"{name} must hold texts without NUL and lone surrogates")
+            raise Problem("asked-wrongly", f"{name} must be strings without NUL characters or unpaired surrogates")
     return list(texts)
 
 

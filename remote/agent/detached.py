@@ -64,7 +64,7 @@ def detached(mode: str, parameters: Json, timeout_s: float = DETACH_TIMEOUT_S) -
     except subprocess.TimeoutExpired:
         raise Problem("failed", f"the agent's {mode} did not answer within {timeout_s:g} s", "ask again") from None
     except ValueError:
-        raise Problem("failed", f"the agent's {mode} ended without a word", "see agent-error in the job") from None
+        raise Problem("failed", f"the agent's {mode} ended without saying why", "see agent-error in the job") from None
     return dict(answer)
 
 

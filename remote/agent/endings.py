@@ -101,7 +101,7 @@ def end_of_its_own(
         said = code if code is not None and code > 0 else _exit_code(last)
         return exit_as(said, None, str(last.get("message", "")), str(last.get("hint", "")))
     if asked is not None:
-        by = f"ended by {name}" if name else "it left no word" if code is None else f"it ended with code {code}"
+        by = f"ended by {name}" if name else "it gave no reason" if code is None else f"it ended with code {code}"
         return exit_as(asked, name, f"{'interrupted' if asked == INTERRUPTED else 'stopped'}: {by}")
     if code is None:
         return None
@@ -131,14 +131,14 @@ def end_of_machine(directory: Path, code: int | None, last: Json) -> str:
 
 
 def unexplained(directory: Path, code: int, name: str | None, has_oom: bool | None) -> tuple[str, str]:
-    """Return a sentence and a hint for a process that ended without a word."""
+    """Return a sentence and a hint for a process that ended without saying why."""
     if name == "SIGKILL":
         who = "somebody sent it: the system counted no kill for want of memory" if has_oom is False else ""
         return "it was killed (SIGKILL)", who or "usually memory ran out: try a smaller batch, size or model"
     if name is not None:
         return f"it was ended by {name}", "the log may say more"
     last = last_line(directory)
-    return f"it ended with code {code} and no word why" + (f"; its log ends: {last}" if last else ""), "see the log"
+    return f"it ended with code {code} and gave no reason" + (f"; its log ends: {last}" if last else ""), "see the log"
 
 
 def has_ended(directory: Path) -> bool:

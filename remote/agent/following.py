@@ -22,7 +22,7 @@ def check_offsets(directory: Path, streams: Sequence[ByteStream]) -> None:
     if (read_json(directory / "state.json") or {}).get("boot_id") == boot_id():
         for one in streams:
             if one.offset > (size := size_of(directory, one.name)):
-                raise Problem("failed", f"{one.name} has {size} bytes, and {one.offset} are said to be read already")
+                raise Problem("failed", f"{one.name} has {size} bytes, and {one.offset} are reported as read already")
 
 
 def follow(parameters: Json, say: Callable[[Json], None]) -> None:

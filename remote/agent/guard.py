@@ -87,7 +87,7 @@ def one_look(said: Json, before: Memory | None = None) -> Json:
     try:
         write_of_boot(STATE, state)
     except FAILURES as error:
-        state["error"] = state["error"] or f"what it saw cannot be written down: {error or type(error).__name__}"
+        state["error"] = state["error"] or f"what it saw cannot be recorded: {error or type(error).__name__}"
     return {"did": what, **state}
 
 
@@ -166,7 +166,7 @@ def guard_status(_: Json) -> Json:
     rules, kept = rules_of(said), kept_until_s()
     memory = last_memory() or Memory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
     stops = outlook(rules, memory, now_s, kept)
-    lost = "its rules were lost: t2v vm start agrees on them anew" if said.get("were_lost") else None
+    lost = "its rules were lost: t2v vm start sets them again" if said.get("were_lost") else None
     return {
         "is_installed": True, "by": said["by"], "can_power_off": said["can_power_off"],
         "is_alive": now_s - memory.looked_s <= LONGEST_GAP_S, "looked_s_ago": now_s - memory.looked_s,
@@ -206,7 +206,7 @@ def keep(parameters: Json) -> Json:
     if agreed() is None:
         raise Problem("not-found", "this machine has no guard: nothing here stops it", "")
     if not 0 <= seconds <= LONGEST_KEEP_S:
-        raise Problem("asked-wrongly", f"{seconds:g} s is no time to keep a machine: 0 … 30 days")
+        raise Problem("asked-wrongly", f"{seconds:g} s is not a time to keep a machine: 0 … 30 days")
     now_s = up_s()
     write_of_boot(KEEP, {"boot_id": boot_id(), "until_s": now_s + seconds, "said_s": now_s})
     return guard_status({})

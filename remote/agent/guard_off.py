@@ -32,7 +32,7 @@ def power_off(product: Any = None) -> str | None:
     commands = power_off_commands(product)
     if not commands:
         is_named = isinstance(product, str)
-        what = "another machine than the guard was made for" if is_named else "no machine of Google Cloud"
+        what = "another machine than the guard was made for" if is_named else "not a Google Cloud machine"
         return f"it cannot power itself off: it is {what}"
     with suppress(ValueError):  # not the first thread
         # What is left to write down is written while the machine goes down.

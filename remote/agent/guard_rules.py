@@ -129,7 +129,7 @@ def cap_in_s(rules: Rules, up_s: float) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """Return a time as `45 s`, `30 min`, `24 h`."""
+    """Return a time as `45 s`, `30 min`, `24 h`; as `limit` of t2v_core.format does, which is not here."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
             return f"{seconds / size:.3g} {unit}"

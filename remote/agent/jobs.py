@@ -80,7 +80,7 @@ def start_request(parameters: Json, jobs: Path) -> Json:
     python, argv = (arguments_in(take(parameters, name, list, []), name) for name in ("python", "argv"))
     arguments_in([*environment, *environment.values()], "env")
     if not JOB_ID.fullmatch(verb):
-        raise Problem("asked-wrongly", f"{verb!r} is no verb")
+        raise Problem("asked-wrongly", f"{verb!r} is not a verb")
     if not argv and not python:
         raise Problem("asked-wrongly", "neither python nor argv says what to start")
     python, argv = ([str(expanded(words[0])), *words[1:]] if words else [] for words in (python, argv))
@@ -164,7 +164,7 @@ def leave_request(parameters: Json) -> Json:
     """Leave a file in the job's directory, which the engine answers within a step; `resume` takes `pause` away."""
     directory, what = job_directory(parameters), take(parameters, "what", str)
     if what not in ("stop", "save", "pause", "resume"):
-        raise Problem("asked-wrongly", f"{what!r} is none of stop, save, pause, resume")
+        raise Problem("asked-wrongly", f"{what!r} is not one of stop, save, pause, resume")
     require_own(directory, parameters)
     word = state_of(directory)[0]
     if word not in ("queued", "starting", "running"):

@@ -17,7 +17,7 @@ OLD_TEXT = "text embeddings of the previous system"
 CHECKPOINT, PARTIAL_CHECKPOINT = "t2v checkpoint", "t2v checkpoint, not complete"
 THEIR_PYTHON, OUR_PYTHON = "Python environment (not ours)", "Python environment of t2v"
 VIDEO, SCRIPT = "video", "script"
-TORCH, NOT_TORCH, EMPTY = "torch file", "no torch file: damaged or cut short", "empty file"
+TORCH, NOT_TORCH, EMPTY = "torch file", "not a torch file: damaged or cut short", "empty file"
 
 OLD_NAME = re.compile(r"checkpoint_epoch_\d+\.pt")
 OUR_NAME = re.compile(r"checkpoint_(epoch|step)_\d+")

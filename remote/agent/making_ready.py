@@ -81,7 +81,7 @@ def incoming(parameters: Json) -> Path:
     """Return the file that an upload goes to, named by its sha256. Raises Problem for what is no sha256."""
     sha256 = take(parameters, "sha256", str)
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise Problem("asked-wrongly", f"{sha256!r} is no sha256")
+        raise Problem("asked-wrongly", f"{sha256!r} is not a sha256")
     return workspace(parameters) / ".t2v" / "incoming" / str(sha256)
 
 

@@ -78,7 +78,7 @@ def described(path: str) -> dict[str, Any]:
     except OSError as error:
         said["why"] = f"it cannot be read: {error.strerror or error}"
     except MemoryError:
-        said["why"] = "it is made to fill the memory"
+        said["why"] = "it is crafted to fill the memory"
     except Exception:  # noqa: BLE001 - a pickle can fail in any way there is
         said["why"] = "its pickle is damaged"
     return said

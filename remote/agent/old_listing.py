@@ -137,7 +137,7 @@ def _read(paths: list[str]) -> tuple[list[Json], str]:
         done = subprocess.run(
             argv, input=json.dumps(paths).encode(), capture_output=True, timeout=READING_TIMEOUT_S, check=False
         )
-        out, why = done.stdout, "it is made to break whoever reads it"
+        out, why = done.stdout, "it is crafted to break whatever reads it"
     except subprocess.TimeoutExpired as error:
         out, why = error.stdout or b"", f"it could not be read within {READING_TIMEOUT_S:.0f} s"
     whole = out[: out.rfind(b"\n") + 1]

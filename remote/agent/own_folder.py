@@ -75,7 +75,7 @@ def adopt_venv(parameters: Json) -> Json:
     """Go on with the environment that an earlier version made in `venv/`: gigabytes need not come again."""
     root = workspace(parameters)
     if not adoptable(root, take(parameters, "requirements_sha256", str)):
-        raise Problem("failed", f"{root / EARLIER} holds not what this t2v needs", "run t2v bootstrap again")
+        raise Problem("failed", f"{root / EARLIER} does not hold what this t2v needs", "run t2v bootstrap again")
     make_folder(root / ".t2v")
     (root / VENV).symlink_to(Path("..") / EARLIER)
     return {}

@@ -21,7 +21,7 @@ def releases(root: Path) -> list[str]:
 def release_folder(root: Path, release: str) -> Path:
     """Return the folder of a release, whether it is there or not. Raises Problem for what names none."""
     if not RELEASE.fullmatch(release):
-        raise Problem("asked-wrongly", f"{release!r} names no release")
+        raise Problem("asked-wrongly", f"{release!r} is not the name of a release")
     return root / ".t2v" / "releases" / release
 
 

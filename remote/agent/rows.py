@@ -57,7 +57,7 @@ def state_of_live(directory: Path) -> str | None:
 def lost(directory: Path) -> Json:
     """Return the exit of a job when nothing of it is alive and nothing says how it ended."""
     state = read_json(directory / "state.json")
-    reason = "its processes are gone and left no word how they ended" if state else "it was never started"
+    reason = "its processes are gone, and nothing says how they ended" if state else "it was never started"
     if state and state.get("boot_id") != boot_id():
         reason = RESTARTED
     return {"code": None, "signal": None, "reason": reason, "hint": START_AGAIN, "ended": None}

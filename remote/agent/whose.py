@@ -35,7 +35,7 @@ def asker(parameters: Json) -> Asker:
         return Asker("", "")
     one = Asker(take(said, "id", str), take(said, "name", str)[:LONGEST_NAME])
     if not ID.fullmatch(one.id):
-        raise Problem("asked-wrongly", f"{one.id!r} is no id of a workspace")
+        raise Problem("asked-wrongly", f"{one.id!r} is not the id of a workspace")
     return one
 
 

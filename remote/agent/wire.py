@@ -43,7 +43,7 @@ def described(error: Exception) -> Json:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         is_full = error.errno in FULL
-        hint = "free some space there" if is_full else "mend its permissions, or choose another workspace"
+        hint = "free some space there" if is_full else "fix its permissions, or choose another workspace"
         return {"kind": "failed", "message": f"{where}{error.strerror or error}", "hint": hint}
     at = error.__traceback__
     while at is not None and at.tb_next is not None:

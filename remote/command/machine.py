@@ -197,7 +197,9 @@ class CommandMachine:
                     return state
             if time.monotonic() > deadline:
                 sentence = f"{self.name} is still {told.status} after {timeout_s / 60:.0f} minutes"
-                raise ProviderFailed(f"{sentence}; it may be running, and cost money", "t2v vm status shows how it is")
+                raise ProviderFailed(
+                    f"{sentence}; it may be running, and costing money", "t2v vm status shows how it is"
+                )
             if left.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
                 raise StartLeft(f"nobody waits for {self.name} any more")
             look += 1

@@ -117,7 +117,7 @@ class DiskPrices(_Dated):
     @model_validator(mode="after")
     def _assumed_has_a_price(self) -> DiskPrices:
         if self.assumed not in self.usd_per_gb_month:
-            raise ValueError(f"assumed = {self.assumed!r} is none of {', '.join(self.usd_per_gb_month)}")
+            raise ValueError(f"assumed = {self.assumed!r} is not one of {', '.join(self.usd_per_gb_month)}")
         return self
 
 
@@ -155,7 +155,7 @@ def read_table(path: Path) -> PriceTable:
         wrong = error.errors()[0]
         key = ".".join(str(part) for part in wrong["loc"])
         message = wrong["msg"][:1].lower() + wrong["msg"][1:]
-        raise AskedWrongly(f"{path}: {key}: {message}", hint=f"mend it as {SHIPPED} is written") from error
+        raise AskedWrongly(f"{path}: {key}: {message}", hint=f"write it as in {SHIPPED}") from error
 
 
 def tables() -> tuple[PriceTable, ...]:

@@ -23,7 +23,7 @@ from remote.text import GCLOUDS_OWN, LOG_IN
 
 LOG_IN_APPLICATION = "gcloud auth application-default login"
 QUOTA_PAGE = "ask for more at console.cloud.google.com/iam-admin/quotas"
-LATER = "it is Google's to mend; try again in a minute"
+LATER = "only Google can fix it; try again in a minute"
 
 # What the helper found out by itself.
 BY_CODE: dict[str, tuple[type[CloudError], str, str]] = {
@@ -35,42 +35,42 @@ BY_CODE: dict[str, tuple[type[CloudError], str, str]] = {
     "login-application": (LoginExpired, "the application default login has expired: {said}", LOG_IN_APPLICATION),
     "login-file": (
         LoginExpired, "the login that GOOGLE_APPLICATION_CREDENTIALS names cannot be used: {said}",
-        "let it name another file, or unset it",
+        "point it at another file, or unset it",
     ),
     "unreachable": (CloudUnreachable, "Google Cloud cannot be reached: {said}", "is this machine online?"),
     "endpoint": (CloudError, "{said}", "unset T2V_COMPUTE_ENDPOINT"),
-    "no-client": (CloudError, "google-cloud-compute is not installed: {said}", "install t2v anew"),
-    "unexpected": (CloudError, "the Compute Engine client failed: {said}", "a bug, or a torn installation of t2v"),
+    "no-client": (CloudError, "google-cloud-compute is not installed: {said}", "reinstall t2v"),
+    "unexpected": (CloudError, "the Compute Engine client failed: {said}", "a bug, or a broken installation of t2v"),
 }  # fmt: skip
 # Reasons decide before the status does: a quota and a rate limit may both be 403.
 BY_REASON: dict[str, tuple[type[CloudError], str, str]] = {
     "quotaExceeded": (QuotaExceeded, "the project's quota is used up: {said}", QUOTA_PAGE),
-    "rateLimitExceeded": (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
-    "userRateLimitExceeded": (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+    "rateLimitExceeded": (RateLimited, "Google Cloud asks for fewer requests: {said}", "wait a minute"),
+    "userRateLimitExceeded": (RateLimited, "Google Cloud asks for fewer requests: {said}", "wait a minute"),
     "accessNotConfigured": (
         Forbidden, "the Compute Engine API is off in that project: {said}",
         "gcloud services enable compute.googleapis.com",
     ),
 }  # fmt: skip
 BY_STATUS: dict[int, tuple[type[CloudError], str, str]] = {
-    400: (VmRefused, "Compute Engine refuses: {said}", "t2v vm status shows how it stands"),
+    400: (VmRefused, "Compute Engine refuses: {said}", "t2v vm status shows its state"),
     401: (LoginExpired, "Google Cloud does not accept the login: {said}", LOG_IN_APPLICATION),
     403: (Forbidden, "Google Cloud does not allow it: {said}",
           "is it the right account and project? see: gcloud config list; it needs the role Compute Instance Admin"),
     404: (VmNotFound, "there is no such VM: {said}", "t2v vm list shows what there is"),
-    409: (VmRefused, "Compute Engine refuses: {said}", "t2v vm status shows how it stands"),
+    409: (VmRefused, "Compute Engine refuses: {said}", "t2v vm status shows its state"),
     412: (MetadataChanged, "the VM's metadata was changed meanwhile: {said}", "try again"),
-    429: (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+    429: (RateLimited, "Google Cloud asks for fewer requests: {said}", "wait a minute"),
 }  # fmt: skip
-SERVERS_FAULT = (CloudUnreachable, "Google Cloud has trouble of its own ({http}): {said}", LATER)
+SERVERS_FAULT = (CloudUnreachable, "Google Cloud has a problem of its own ({http}): {said}", LATER)
 # Both are in use for the same thing; the second one says where there is room.
 STOCKOUT = ("ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS")
 BY_OPERATION: dict[str, tuple[type[CloudError], str, str]] = {
     "QUOTA_EXCEEDED": (QuotaExceeded, "the project's quota is used up: {said}", QUOTA_PAGE),
     "RESOURCE_NOT_FOUND": (VmNotFound, "{said}", "t2v vm list shows what there is"),
-    "RATE_LIMIT_EXCEEDED": (RateLimited, "Google Cloud asks for fewer questions: {said}", "wait a minute"),
+    "RATE_LIMIT_EXCEEDED": (RateLimited, "Google Cloud asks for fewer requests: {said}", "wait a minute"),
     "PERMISSIONS_ERROR": (Forbidden, "Google Cloud does not allow it: {said}", "see: gcloud config list"),
-    "INTERNAL_ERROR": (CloudUnreachable, "Google Cloud has trouble of its own: {said}", LATER),
+    "INTERNAL_ERROR": (CloudUnreachable, "Google Cloud has a problem of its own: {said}", LATER),
 }
 # `HTTPSConnectionPool(host='compute.googleapis.com', port=443): … [Errno -3] Temporary failure in name resolution")`
 NETWORK_REASON = re.compile(r"\[Errno -?\d+\] ([^\"'()\[\]]+)")
@@ -111,7 +111,7 @@ def error_of_operation(operation: Mapping[str, Any], zone: str) -> CloudError | 
     code, said = str(first.get("code", "")), str(first.get("message", ""))
     if code in STOCKOUT:
         return _stockout(first, said, zone)
-    found = BY_OPERATION.get(code, (CloudError, f"{code}: {{said}}", "t2v vm status shows how it stands"))
+    found = BY_OPERATION.get(code, (CloudError, f"{code}: {{said}}", "t2v vm status shows its state"))
     return _made(found, said, int(operation.get("httpErrorStatusCode", 0)))
 
 
@@ -120,7 +120,7 @@ def _stockout(error: Mapping[str, Any], said: str, zone: str) -> Stockout:
     zones = tuple(one for it in details for one in str(it.get("zonesAvailable", "")).split(",") if one)
     where = f"; there is room in {', '.join(zones)}" if zones else ""
     hint = "wait, or move it: a snapshot of its disk, and a VM from that in another zone"
-    return Stockout(f"{zone} has no such machine to give just now{where} ({said})", hint, zones=zones)
+    return Stockout(f"{zone} has no such machine available just now{where} ({said})", hint, zones=zones)
 
 
 def _made(found: tuple[type[CloudError], str, str], said: str, status: int) -> CloudError:

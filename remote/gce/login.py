@@ -64,7 +64,7 @@ def local_user(vm: str) -> str:
         if LINUX_NAME.fullmatch(name):
             return name
     raise AskedWrongly(
-        f"nothing says who logs in to {vm}: {names[0]!r} is no Linux name", "set user for it in t2v.toml"
+        f"nothing says which user logs in to {vm}: {names[0]!r} is not a Linux user name", "set user for it in t2v.toml"
     )
 
 
@@ -167,7 +167,9 @@ def _gcloud(arguments: Sequence[str]) -> dict[str, Any]:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GCLOUD_TIMEOUT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CloudError(f"OS Login is asked by gcloud, and: {error}", "install the Google Cloud CLI") from error
+        raise CloudError(
+            f"gcloud could not read your OS Login profile: {error}", "install the Google Cloud CLI"
+        ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["gcloud says nothing"]
         said = GCLOUDS_OWN.sub("", lines[0])
@@ -176,4 +178,4 @@ def _gcloud(arguments: Sequence[str]) -> dict[str, Any]:
     try:
         return table(done.stdout.encode() or b"{}")
     except ValueError as error:
-        raise CloudError("gcloud's answer is no JSON", f"by hand: gcloud {' '.join(arguments)}") from error
+        raise CloudError("gcloud's answer is not JSON", f"by hand: gcloud {' '.join(arguments)}") from error

@@ -230,8 +230,8 @@ class Vm:
 
     def _not_confirmed(self, state: VmState) -> CloudError:
         return CloudError(
-            f"{self.name} is still {state.status} when it should be done by now; it may be running, and cost money",
-            "t2v vm status shows how it stands",
+            f"{self.name} is still {state.status} when it should be done by now; it may be running, and costing money",
+            "t2v vm status shows its state",
         )
 
     def set_max_run(self, hours: float | None) -> bool:

@@ -31,7 +31,7 @@ CLOSED_SEEN_S = 0.1
 READ_BYTES = 256 * 1024
 MOST_GREETING_BYTES = 64 * 1024
 MOST_FRAME_BYTES = 2**40
-NOT_T2V = "what runs there is not t2v's agent, or a broken one; t2v doctor --host looks"
+NOT_T2V = "what runs there is not t2v's agent, or a broken one; check with t2v doctor --host"
 R = TypeVar("R")
 KINDS: dict[str, type[RemoteError]] = {"asked-wrongly": Refused, "not-found": JobNotFound}
 
@@ -230,10 +230,10 @@ class Lines:
             data = self.channel.read(size, self.silence_s)
         except TimeoutError as error:
             raise LinkLost(
-                f"nothing was heard of the agent for {self.silence_s:g} s", "jobs go on; t2v looks again by itself"
+                f"nothing was heard from the agent for {self.silence_s:g} s", "jobs go on; t2v reconnects by itself"
             ) from error
         if not data:
-            raise LinkLost("the agent ended", "jobs go on; t2v looks again by itself")
+            raise LinkLost("the agent ended", "jobs go on; t2v reconnects by itself")
         return data
 
 
@@ -331,7 +331,7 @@ def error_of(said: Any) -> RemoteError:
     said = said if isinstance(said, dict) else {"message": said}
     message, hint = (shown(str(said.get(part, ""))) for part in ("message", "hint"))
     kind = KINDS.get(str(said.get("kind")), AgentError)
-    return kind(message if message.strip() else "the host says that it failed, and not why", hint)
+    return kind(message if message.strip() else "the host reports a failure, but not why", hint)
 
 
 def frames(
@@ -355,7 +355,7 @@ def frames(
             continue
         offset, size = header.get("offset"), header["n"]
         if type(offset) is not int or type(size) is not int or offset < 0 or not 0 <= size <= MOST_FRAME_BYTES:
-            raise AgentError("the host sent a frame of bytes that is none", NOT_T2V)
+            raise AgentError("the host sent an invalid frame of bytes", NOT_T2V)
         for piece in lines.pieces(size):
             yield {**header, "offset": offset, "n": len(piece)}, piece
             offset += len(piece)

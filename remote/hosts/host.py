@@ -77,7 +77,7 @@ def agent_on(host: Host) -> Iterator[Agent]:
     try:
         yield agent
     except EOFError as error:
-        raise LinkLost(f"the connection to {host.name} is lost", "run it again: what is there stays there") from error
+        raise LinkLost(f"the connection to {host.name} is lost", "run it again: what has arrived is kept") from error
     finally:
         with suppress(EOFError, OSError):
             agent.close()

@@ -82,8 +82,8 @@ class KnownHosts:
         except FileNotFoundError:
             return b""
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or f"it is no file, or larger than {MOST_KEYS_BYTES >> 20} MiB"
-            raise HostKeyRefused(f"{self.path} cannot be read: {why}", "mend it, or move it away") from error
+            why = getattr(error, "strerror", None) or f"it is not a file, or is larger than {MOST_KEYS_BYTES >> 20} MiB"
+            raise HostKeyRefused(f"{self.path} cannot be read: {why}", "fix it, or move it away") from error
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield the number of each line, and the line; empty ones and comments are left out."""

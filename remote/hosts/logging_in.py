@@ -199,7 +199,7 @@ class LoggingIn:
         )
 
     def _other_way(self, wanted: Sequence[str], *, is_second: bool = False) -> AuthFailed:
-        ways = shown(", ".join(wanted)) or "nothing that we know"
+        ways = shown(", ".join(wanted)) or "nothing that t2v knows"
         if is_second:
             return LoginImpossible(
                 f"{self.route} takes the key and wants more from {self.credentials.user}: {ways}",
@@ -225,7 +225,7 @@ def private_key(path: Path, public: bytes) -> paramiko.PKey:
         except paramiko.SSHException:
             if one is (likely or classes)[-1]:
                 raise
-    raise ValueError("no kind of key that we know")
+    raise ValueError("not a kind of key that t2v knows")
 
 
 def public_blob(path: Path) -> bytes:

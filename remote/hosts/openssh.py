@@ -28,7 +28,7 @@ READ_LINE = re.compile(r"^debug1: Reading configuration data (.+?)\r?$", re.MULT
 CHANGEABLE = re.compile(rb"(?im)^\s*match\b.*\b(exec|localnetwork)\b|^\s*canonicalizehostname\s*=?\s*\"?(yes|always)")
 NARRATION = ("debug", "Pseudo", "OpenSSH_")
 NO_ACCOUNT = "No user exists for uid"
-NO_SSH = "there is no ssh program here: of ~/.ssh/config only its plain Host lines count"
+NO_SSH = "there is no ssh program here: only the plain Host lines of ~/.ssh/config count"
 
 Times = tuple[tuple[str, int], ...]
 Question = tuple[str, str | None, int | None, str | None, str | None]

@@ -237,7 +237,7 @@ class SSHHost:
     def lost(self, why: str = "") -> LinkLost:
         """Return what to raise when the connection turned out to be gone."""
         why = (self._link.lost_because if self._link is not None else "") or why or "it was closed"
-        return LinkLost(f"the connection to {self.name} is lost: {why}", "jobs there go on; t2v looks again by itself")
+        return LinkLost(f"the connection to {self.name} is lost: {why}", "jobs there go on; t2v reconnects by itself")
 
     def close(self) -> None:
         """Close the connection, and all conversations with it; jobs go on."""

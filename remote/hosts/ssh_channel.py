@@ -192,7 +192,7 @@ class _Opening:
         if NOT_AVAILABLE.search(said):
             hint = "that account has no login shell: name another user, or there: chsh"
         elif status:
-            hint = f"look what ssh {self.name} true says"
+            hint = f"see what ssh {self.name} true says"
         else:
             hint = "a ForceCommand of its sshd, or an exit in its ~/.bashrc, comes before what it is told to run"
         return AgentNotRun(f"the agent does not run on {self.name}{self._after()}", hint, exit_status=status)

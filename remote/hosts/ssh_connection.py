@@ -96,7 +96,7 @@ class _ReadAhead:
         if BANNER.search(self._before_banner):
             self._before_banner = None
         elif len(self._before_banner) > MOST_BEFORE_BANNER_BYTES or time.monotonic() > self._banner_by:
-            raise OSError(f"it has sent {len(self._before_banner)} bytes and no banner of SSH")
+            raise OSError(f"it has sent {len(self._before_banner)} bytes and no SSH banner")
 
     def _acknowledge(self) -> None:
         """At once: while we log in the server holds back each small packet until we have the one before, for 40 ms."""
@@ -126,7 +126,7 @@ class _Judge(paramiko.MissingHostKeyPolicy):
             raise HostKeyChanged(
                 f"{self.name} shows key {fingerprint(shown)}, but {fingerprint((same_kind or list(taken))[0])} is "
                 "pinned for it",
-                "if the machine was made anew: t2v host trust; if not, do not connect",
+                "if you re-created the machine: t2v host trust; if not, do not connect",
             )
         raise HostKeyUnknown(
             f"{self.name} shows a key that nobody has pinned: {fingerprint(shown)}",
@@ -189,7 +189,7 @@ class Link:
             return error
         program = self.route.program
         hint = LOG_IN if NOT_LOGGED_IN.search(said) else f"by hand: {self.route.by_hand}"
-        return HostUnreachable(f"{program} does not get to {self.route}: {said}", hint)
+        return HostUnreachable(f"{program} cannot reach {self.route}: {said}", hint)
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -245,7 +245,7 @@ class _in_words:  # noqa: N801 - reads as a statement
         if isinstance(error, paramiko.AuthenticationException) and "transport shut down" not in str(error):
             raise AuthFailed(f"{self.route} does not let {self.user} in: {error}", MEND) from error
         if str(error) == NO_BANNER and time.monotonic() - self.began < BANNER_TIMEOUT_S / 2:
-            raise HungUp(f"{self.route} hangs up before a word", "is its SSH server up?") from error
+            raise HungUp(f"{self.route} hangs up without a word", "is its SSH server up?") from error
         if isinstance(error, paramiko.SSHException | OSError | EOFError):
             said = str(error) or type(error).__name__
             raise HostUnreachable(

@@ -122,7 +122,7 @@ class Follower:
 
     def _take(self, name: str, offset: int, data: bytes) -> Iterator[Said]:
         if name not in self._place:
-            raise bad_reply(self.host.name, "follow", f"it has bytes of no file of {self.job}")
+            raise bad_reply(self.host.name, "follow", f"it has bytes of an unknown file of {self.job}")
         if offset != self._place[name]:
             raise AgentError(
                 f"{self.host.name} sent byte {offset} of the {name} of {self.job}; {self._place[name]} was next",

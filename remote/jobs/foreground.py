@@ -60,7 +60,7 @@ class JobHandle:
 class Exit:
     """How a job ended, as `exit.json` says it.
 
-    code:   0 done, 1 failed, 2 asked wrongly, 4 stopped, 130 interrupted
+    code:   0 done, 1 failed, 2 invalid request, 4 stopped, 130 interrupted
     signal: its name when the process was ended by one, as SIGKILL
     reason: one sentence
     hint:   the next thing to do; may be empty

@@ -52,7 +52,7 @@ class Spool:
     def of(cls, workspace: Workspace, host: str, job: str) -> Spool:
         """Return a job's spool. Raises UnsafeName for an id that would lead elsewhere; a host may say anything."""
         if not JOB_ID.fullmatch(job):
-            raise UnsafeName(f"{shown(job)[:200]} is no id of a job", f"the t2v on {host} is broken, or not t2v")
+            raise UnsafeName(f"{shown(job)[:200]} is not the id of a job", f"the t2v on {host} is broken, or not t2v")
         return cls(_root(workspace) / _folder_name(host) / job)
 
     @property

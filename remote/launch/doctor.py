@@ -40,6 +40,7 @@ from remote.setup.old_data import command, in_words, old_data
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
 from t2v_core.diagnosis.check import Check, State, bad, good, odd
+from t2v_core.format import span, timing
 from t2v_core.settings import values_for, variable_name
 from t2v_core.specs import DoctorSpec, Spec, asked_values, make_spec
 from t2v_core.workspace import Workspace
@@ -108,15 +109,13 @@ def _way(host: Host) -> Iterator[Check]:
     try:
         host.connect()
     except HostKeyUnknown as error:
-        yield bad(
-            "host key", f"{error.message}; it has to be compared with its own once", f"t2v host trust {host.name}"
-        )
+        yield bad("host key", f"{error.message}; compare it once with the machine's own", f"t2v host trust {host.name}")
         raise
     except RemoteError as error:
         is_key, is_login = isinstance(error, HostKeyRefused), isinstance(error, AuthFailed)
         yield _failed("host key" if is_key else "login" if is_login else "SSH", error)
         raise
-    yield good("SSH", f"{host.user}@{host.route} lets us in, after {time.monotonic() - began:.1f} s")
+    yield good("SSH", f"{host.user}@{host.route} lets you in, after {timing(time.monotonic() - began)}")
     keys = host.keys
     pinned = ", ".join(fingerprint(key) for key in keys.taken)
     is_ours = keys.source == str(host.known_hosts.path)
@@ -182,7 +181,7 @@ def _release(steps: Steps) -> Iterator[Check]:
         yield good("t2v there", f"{name}, the same as here")
     else:
         others = f"; there is {', '.join(steps.there.releases[-2:])}" if steps.there.releases else ""
-        yield odd("t2v there", f"the t2v of here ({name}) is brought by the next job{others}", line)
+        yield odd("t2v there", f"the next job brings this machine's t2v ({name}){others}", line)
 
 
 def _as_it_says(there: Examination, steps: Steps) -> Iterator[Check]:
@@ -271,7 +270,7 @@ def _guard(host: MachineHost) -> Check:
     if not guard.is_installed:
         return odd("guard", "there is none yet, so it does not stop by itself; the next job brings one", line)
     if not guard.is_alive:
-        return bad("guard", "it does not look any more, so it does not stop by itself", line)
+        return bad("guard", "it no longer checks, so the VM does not stop by itself", line)
     if not guard.can_power_off:
         return _without_sudo(host)
     return _how_it_stands(guard)
@@ -289,5 +288,5 @@ def _how_it_stands(guard: GuardState) -> Check:
         return bad("guard", guard.error)
     at_work = ", ".join((*guard.busy, *guard.unknown))
     left_s = max(0.0, (guard.stops_t or time.time()) - time.time())
-    when = f"stops it in {left_s / 3600:.1f} h if nothing changes ({guard.why})"
+    when = f"stops it in {span(left_s)} if nothing changes ({guard.why})"
     return good("guard", f"at work: {at_work}; {when}" if at_work else f"idle; {when}")

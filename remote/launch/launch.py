@@ -20,6 +20,7 @@ from remote.power.start import guarded, ssh_up, vm_up
 from remote.setup.old_data import command, in_words
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
+from t2v_core.format import size
 from t2v_core.specs import Spec
 from t2v_core.workspace import Workspace
 
@@ -124,11 +125,11 @@ class Launch:
         if free is None:
             return
         if free < MIN_FREE_BYTES:
-            sentence = f"{self.host.name} has {free / 1e9:.1f} GB free in {self.host.workdir}"
+            sentence = f"{self.host.name} has {size(free)} free in {self.host.workdir}"
             hint = "remove old checkpoints or outputs there, or make its disk larger"
             yield StepState("disk", Status.FAILED, sentence, hint)
             raise NotReady(sentence, hint)
-        yield StepState("disk", Status.OK, f"{free / 1e9:.1f} GB free")
+        yield StepState("disk", Status.OK, f"{size(free)} free")
 
     def _launched(self, release: Release | None) -> Iterator[StepState]:
         yield StepState("launch", Status.DOING, self.verb)

@@ -17,6 +17,7 @@ from remote.power.state import MachineState, Power
 from remote.steps import Status, StepState, Told
 from remote.text import LOG_IN, NOT_LOGGED_IN
 from remote.workspace_id import identity
+from t2v_core.format import limit, span, usd
 from t2v_core.workspace import Workspace
 
 VM, SSH = "VM", "SSH"
@@ -54,9 +55,13 @@ def _limited(host: MachineHost, state: MachineState) -> Iterator[StepState]:
         return
     try:
         host.vm.set_max_run(wanted_h)
-        yield StepState(VM, Status.DOING, f"{host.vm.provider} stops it after {wanted_h:g} h whatever happens")
+        yield StepState(
+            VM, Status.DOING, f"{host.vm.provider} stops it after {limit(wanted_h * 3600)} whatever happens"
+        )
     except CloudError as error:
-        yield StepState(VM, Status.NOTE, f"no limit of {wanted_h:g} h could be set: {error.message}", error.hint)
+        yield StepState(
+            VM, Status.NOTE, f"no limit of {limit(wanted_h * 3600)} could be set: {error.message}", error.hint
+        )
 
 
 def _started(host: MachineHost, left: threading.Event | None) -> Generator[StepState, None, MachineState]:
@@ -86,7 +91,7 @@ def _price_in_words(state: MachineState, cost: HostCost) -> str:
     except PriceUnknown:
         return "money, how much is not known here"
     about = f" (est., prices of {price.date})" if price.is_estimate else ""
-    return f"${price.usd_per_hour:.2f} an hour{about}"
+    return f"{usd(price.usd_per_hour)} an hour{about}"
 
 
 def left_vm(host: MachineHost, workspace: Workspace) -> StepState:
@@ -101,8 +106,8 @@ def left_vm(host: MachineHost, workspace: Workspace) -> StepState:
     try:
         state = vm.left()
     except CloudError as error:
-        why = "its start was asked, and " if vm.is_start_asked else ""
-        what = f"{vm.name} may run, and cost money: {why}nobody can say: {error.message}"
+        why = "its start was requested, and " if vm.is_start_asked else ""
+        what = f"{vm.name} may be running, and costing money: {why}nobody can say: {error.message}"
         return StepState(VM, Status.NOTE, what, stop_it)
     if state.is_running:
         _in_words(state, cost)  # into the ledger
@@ -110,7 +115,7 @@ def left_vm(host: MachineHost, workspace: Workspace) -> StepState:
     is_coming = state.power is Power.STARTING
     if is_coming or vm.is_start_asked:
         will = "will run" if is_coming else "may come up"
-        what = f"{vm.name} is {state.status} and {will}, since a start that was asked cannot be taken back"
+        what = f"{vm.name} is {state.status} and {will}, since a requested start cannot be cancelled"
         price = _price_in_words(state, cost)
         return StepState(VM, Status.NOTE, f"{what}; it costs {price} until it is stopped", stop_it)
     return StepState(VM, Status.OK, f"{vm.name} is {state.status}; nothing was started")
@@ -143,7 +148,7 @@ def ssh_up(host: MachineHost) -> Iterator[StepState]:
 def _require_login(host: MachineHost, why: str) -> None:
     """A tunnel that lacks a login will lack it in four minutes as well. Raises LoginExpired."""
     if host.route.proxy and NOT_LOGGED_IN.search(why):
-        raise LoginExpired(f"{host.route.program} does not get to {host.route}: {why}", LOG_IN)
+        raise LoginExpired(f"{host.route.program} cannot reach {host.route}: {why}", LOG_IN)
 
 
 def _up_s(state: MachineState) -> float:
@@ -184,13 +189,13 @@ def guarded(host: MachineHost, workspace: Workspace, *, is_replacing: bool = Fal
         return
     if guard.kept_of:
         left_h = max(0.0, (guard.cap_t or 0.0) - time.time()) / 3600
-        detail = f"it keeps the rules of {guard.kept_of}, and stops the VM in {left_h:.1f} h at the latest"
+        detail = f"it keeps the rules of {guard.kept_of}, and stops the VM in {span(left_h * 3600)} at the latest"
         hint = f"to have those of this t2v.toml: t2v vm start --host {host.name} --replace-guard"
         yield StepState("guard", Status.NOTE, detail, hint)
     elif guard.can_power_off:
         left_h = host.settings.max_run_h if guard.cap_t is None else max(0.0, guard.cap_t - time.time()) / 3600
-        idle = f"stops it after {host.settings.idle_stop_min} min without work"
-        yield StepState("guard", Status.OK, f"{idle}, and in {left_h:.1f} h whatever it does")
+        idle = f"stops it after {limit(host.settings.idle_stop_min * 60)} without work"
+        yield StepState("guard", Status.OK, f"{idle}, and in {span(left_h * 3600)} whatever it does")
     else:
         yield StepState("guard", Status.NOTE, "it may not switch the VM off", f"let {host.user} use sudo there")
 

@@ -30,6 +30,7 @@ from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
 from remote.workspace_id import identity
 from t2v_core.events import StageEvent
+from t2v_core.format import part_of, size
 from t2v_core.specs import CLIP_B32, SD_VAE
 from t2v_core.workspace import Workspace
 
@@ -174,7 +175,7 @@ class Steps:
     def place(self) -> Iterator[StepState]:
         """Yield nothing for a place where `.t2v/` and `jobs/` can be ours. Raises NotReady for another."""
         if self.there.obstacle:
-            hint = f"mend that there, or set workdir in [host.{self.host.name}]"
+            hint = f"fix that there, or set workdir in [host.{self.host.name}]"
             yield from self._fail("place", f"{self.host.name}: {self.there.obstacle}", hint)
 
     @property
@@ -191,7 +192,7 @@ class Steps:
     def owner(self) -> Iterator[StepState]:
         """Refuse to install under the jobs of another workspace that shares the folder there. Raises NotReady."""
         if self.rival and not self.is_installed:
-            sentence = f"the environment on {self.host.name} is of {self.rival}, and this t2v needs other packages"
+            sentence = f"the environment on {self.host.name} belongs to {self.rival}, and this t2v needs other packages"
             own = f"set a workdir of its own in [host.{self.host.name}]"
             yield from self._fail("venv", sentence, f"{own}, or t2v bootstrap --host {self.host.name} --replace")
 
@@ -225,7 +226,7 @@ class Steps:
         if not self.is_ours:
             it = f"is Python {engine.python}" if engine else "does not run"
             sentence = f"{self.host.engine_python} on {self.host.name} {it}; the engine needs {wanted} or newer"
-            yield from self._fail("python", sentence, f"mend 'python' in [host.{self.host.name}], or leave it out")
+            yield from self._fail("python", sentence, f"correct 'python' in [host.{self.host.name}], or leave it out")
         found = [one for one in self.there.pythons if _version(one.version) >= ENGINE_PYTHON]
         chosen = next((one for one in found if one.makes_venvs), None)
         if chosen is not None:
@@ -245,9 +246,11 @@ class Steps:
         needed = RELEASE_BYTES if self.is_installed else self.install_bytes
         free = self.there.disk_free_bytes
         if free < needed:
-            sentence = f"{self.host.name} has {_gb(free)} free in {self.there.workspace}, and {_gb(needed)} are needed"
+            sentence = (
+                f"{self.host.name} has {size(free)} free in {self.there.workspace}, and {size(needed)} are needed"
+            )
             yield from self._fail("disk", sentence, f"free some space there, or set workdir in [host.{self.host.name}]")
-        yield StepState("disk", Status.OK, f"{_gb(free)} free")
+        yield StepState("disk", Status.OK, f"{size(free)} free")
 
     def driver(self) -> StepState:
         """Tell of the GPUs and their driver, and judge nothing: without a GPU the engine runs on the CPU."""
@@ -269,7 +272,7 @@ class Steps:
         while sent < len(data):
             piece = base64.b64encode(data[sent : sent + PIECE_BYTES]).decode()
             sent = agent.ask(PUT, timeout_s=PUT_TIMEOUT_S, **where, offset=sent, data=piece).size_bytes
-            yield StepState("release", Status.DOING, f"sent {_mb(sent)} of {_mb(len(data))}")
+            yield StepState("release", Status.DOING, f"sent {part_of(sent, len(data))}")
         agent.ask(UNPACK_RELEASE, timeout_s=PUT_TIMEOUT_S, **where, release=name)
         yield StepState("release", Status.DONE, name)
 
@@ -318,7 +321,7 @@ class Steps:
         """Tell what the job came to; it may have been somebody's with an older release. Raises NotReady."""
         engine = self.there.engine
         if engine is None or not self.is_installed:
-            sentence = f"another bootstrap of {self.host.name} has just installed what an other release needs"
+            sentence = f"another bootstrap of {self.host.name} has just installed what another release needs"
             yield from self._fail("dependencies", sentence, f"t2v bootstrap --host {self.host.name}")
             return
         yield StepState("dependencies", Status.DONE, _engine_in_words(engine))
@@ -377,11 +380,3 @@ def _engine_in_words(engine: Engine) -> str:
 def _last_line(data: bytes) -> str:
     lines = [line.strip() for line in data.decode(errors="replace").replace("\r", "\n").splitlines() if line.strip()]
     return lines[-1][:200] if lines else ""
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from remote.replies.machine import Standing
 from remote.setup.release import Release
+from t2v_core.format import counted, size
 
 # An estimate: torch with CUDA's libraries, as they lie on the disk.
 INSTALLED_BYTES = 7_000_000_000
@@ -26,9 +27,7 @@ class Change:
     def __str__(self) -> str:
         if self.size_bytes is None:
             return f"{self.path}: {self.what}"
-        is_large = self.size_bytes >= 1e9
-        amount = f"{self.size_bytes / 1e9:.0f} GB" if is_large else f"{self.size_bytes / 1e6:.1f} MB"
-        return f"{self.path}: {self.what}, about {amount}"
+        return f"{self.path}: {self.what}, about {size(self.size_bytes)}"
 
 
 def changes(
@@ -47,7 +46,7 @@ def changes(
         size = sum(map(len, release.files.values()))
         found.append(Change(f"{root}/.t2v/releases/{release.name}/", "this t2v", size))
     if is_ours and there.is_adoptable:
-        found.append(Change(f"{root}/.t2v/venv", "a link to the environment in venv/, which is used on as it is"))
+        found.append(Change(f"{root}/.t2v/venv", "a link to the environment in venv/, which is used as it is"))
     elif is_ours and needs_environment:
         found += _environment(there, release, base_python)
     if is_ours and there.in_use != release.name:
@@ -58,13 +57,13 @@ def changes(
 def _environment(there: Standing, release: Release, base_python: str) -> list[Change]:
     root, count = there.workspace, len(release.requirements)
     is_large = any(line.startswith("torch") for line in release.requirements)
-    packages = f"{count} package{'' if count == 1 else 's'} that the engine needs, with what they need"
+    packages = f"{counted(count, 'package')} that the engine needs, with what they need"
     size = INSTALLED_BYTES if is_large else None
     found = [
         Change(f"{root}/jobs/", "a folder for the job that installs, with its log"),
         Change(f"{root}/.t2v/venv/", f"a Python environment of t2v's own, by {base_python or 'the Python there'}"),
         Change(f"{root}/.t2v/venv/", packages, size),
-        Change("~/.cache/pip/", "what pip keeps of its downloads, where pip is not told otherwise"),
+        Change("~/.cache/pip/", "what pip caches of its downloads, unless pip is configured otherwise"),
     ]
     if there.beside:
         found.append(Change(f"{root}/venv", f"{there.beside}; it stays as it is"))

@@ -100,7 +100,7 @@ class Install:
         """Run pip with the host's own settings: its mirror, its proxy, its cache. Raises NotInstalled."""
         for site in self.venv.glob("lib/python*/site-packages"):
             for broken in half_installed(site):
-                print(f"{broken.name} is not whole and is installed again", flush=True)
+                print(f"{broken.name} is incomplete and is installed again", flush=True)
                 shutil.rmtree(broken)
         self.pip("requirements.txt", "pip cannot install what the engine needs")
         whole = {"requirements_sha256": self.spec["requirements_sha256"], "python": sys.version.split()[0]}
@@ -118,7 +118,7 @@ class Install:
 
         pip syncs nothing, and a power cut leaves its files empty.
         """
-        self.tell(["sync", "-f", str(self.venv)], "what was installed does not reach the disk")
+        self.tell(["sync", "-f", str(self.venv)], "what was installed cannot be written to the disk")
 
     def tell(self, argv: Sequence[str], failure: str) -> None:
         """Run a program with its output in the log. Raises NotInstalled with the line that says why."""
@@ -170,7 +170,7 @@ def hint_for(why: str) -> str:
         return "its Python may be too new or too old for that package, or its package index cannot be reached"
     if "ensurepip" in why:
         return "sudo apt install python3-venv"
-    return "the job's log has all of it; run it again when that is mended"
+    return "the job's log has all of it; run it again once that is fixed"
 
 
 def write_whole(path: Path, content: str) -> None:

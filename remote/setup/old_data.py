@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from remote.replies.files import OldFolders
 from remote.replies.questions import OLD_DATA
+from t2v_core.format import counted, grouped, size
 
 if TYPE_CHECKING:
     from remote.jobs.client import HostJobs
@@ -31,16 +32,12 @@ def in_words(old: OldFolders, now_t: float | None = None) -> str:
     parts = []
     for name, folder in old:
         more = "" if folder.is_counted else "at least "
-        parts.append(f"{more}{folder.files:,} {name} ({_amount(folder.size_bytes)})")
+        parts.append(f"{more}{grouped(folder.files)} {name} ({size(folder.size_bytes)})")
     days = ((now_t or time.time()) - max(folder.newest_t for _, folder in old)) / 86_400
-    return f"{' and '.join(parts)} of the previous system, {max(0, round(days))} days old"
+    return f"{' and '.join(parts)} of the previous system, {counted(max(0, round(days)), 'day')} old"
 
 
 def command(data: str, host: str) -> str:
     """Return the line that turns them into what training reads."""
     where = shlex.quote(data)
     return f"t2v data import-latents {where} --data {where} --host {host}"
-
-
-def _amount(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

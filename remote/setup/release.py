@@ -160,7 +160,7 @@ def _pip_wheel(source: Path, out: Path) -> None:
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
         said = [line.strip() for line in (error.stderr or error.stdout).splitlines() if line.strip()]
-        why = next((line for line in said if line.lower().startswith("error")), said[-1] if said else "no word why")
+        why = next((line for line in said if line.lower().startswith("error")), said[-1] if said else "no reason given")
         raise CannotStart(f"the wheel of t2v cannot be built: {why}", "pip install 'setuptools>=77'") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CannotStart(f"the wheel of t2v cannot be built: {error}", "try again") from error

@@ -181,7 +181,7 @@ class Arrivals:
         if one.is_over:
             return
         if hashlib.sha256(one.data).hexdigest() != one.sha256:
-            self.again(one, "it does not match its sha256" if one.sha256 else "its sha256 was not said")
+            self.again(one, "it does not match its sha256" if one.sha256 else "its sha256 was not given")
             return
         write_small(one.target, one.data, mtime_of(one))
         one.data = bytearray()
@@ -298,6 +298,7 @@ def disk_error(error: OSError, path: Path) -> EngineError:
     """Return the typed error for what the disk said while `path` was written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
-            f"the disk is full: {path} has come in part", "free some space and pull again: it goes on there"
+            f"the disk is full: only part of {path} arrived",
+            "free some space and pull again: it resumes where it stopped",
         )
     return describe_os_error(error, path)

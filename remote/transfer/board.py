@@ -61,7 +61,7 @@ class Board:
             is_news = len(self._lost) >= self.streams and not self._is_down
             self._is_down |= is_news
         if is_news:
-            self.note(f"link: {why}; it is looked for again")
+            self.note(f"link: {why}; reconnecting")
 
     def found(self, stream: int) -> None:
         """Note that a stream has its connection again; said when all of them were without."""

@@ -60,7 +60,7 @@ class FetchStream(Stream):
             self.arrivals.again(incoming, shown(header.why), is_final=header.is_final)
             return
         if header.n != one.end - one.begin:
-            raise TransferFailed(f"{self.host.name} sent other bytes than it was asked for", "run it again")
+            raise TransferFailed(f"{self.host.name} sent other bytes than were requested", "run it again")
         began = noted = one.begin
         try:
             for piece in lines.pieces(one.end - one.begin):

@@ -54,7 +54,7 @@ class PullingLogs:
                     self.board.done_bytes = done + began - left
                     self.board.sample()
                     if isinstance(said, LinkState) and not said.is_up:
-                        yield self.board.row(Phase.NOTE, note=f"link: {said.why}; it is looked for again")
+                        yield self.board.row(Phase.NOTE, note=f"link: {said.why}; reconnecting")
                     if self._closed.is_set():
                         return
                     if not left:

@@ -65,7 +65,7 @@ class Pulling:
                 if attempt == ATTEMPTS:
                     raise failure(failed)
                 for path, why in failed.items():
-                    yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; it is begun again")
+                    yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; starting it over")
                 plan = yield from self._planned_again(list(failed))
             if hopeless:
                 raise cannot_be_read(hopeless, self.plan.host)
@@ -140,7 +140,7 @@ def cannot_be_read(hopeless: Mapping[str, str], host: str) -> TransferFailed:
     path, why = next(iter(hopeless.items()))
     others = f" (and {len(hopeless) - 1} more)" if len(hopeless) > 1 else ""
     return TransferFailed(
-        f"{shown(path)}{others} cannot be read on {host}: {why}", "the rest has come; mend its permissions there"
+        f"{shown(path)}{others} cannot be read on {host}: {why}", "the rest has come; fix its permissions there"
     )
 
 
@@ -152,7 +152,9 @@ def failure(failed: Mapping[str, str]) -> TransferFailed:
         return TransferFailed(f"{shown(path)}{others}: {why}", 'transfer = "ssh" in t2v.toml needs no other program')
     if "sha256" in why:
         return Corrupt(f"{shown(path)}{others}: {why}, each of {ATTEMPTS} times", "the file there may be damaged")
-    return SourceChanged(f"{shown(path)}{others}: {why}, each of {ATTEMPTS} times", "pull it when nobody writes to it")
+    return SourceChanged(
+        f"{shown(path)}{others}: {why}, each of {ATTEMPTS} times", "pull again once nothing is writing to it"
+    )
 
 
 def discard_staging(target: Path) -> None:

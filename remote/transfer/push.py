@@ -162,7 +162,7 @@ class Pushing:
             if self.plan.kind == CODE and self.plan.gone:
                 for path in self.jobs.ask(REMOVE_GONE, timeout_s=60.0, paths=list(self.plan.gone)).removed:
                     yield self.board.row(
-                        Phase.NOTE, note=f"{shown(path)} was pushed before and is no more: removed there"
+                        Phase.NOTE, note=f"{shown(path)} was pushed before and is gone here: removed there"
                     )
             Memory(self.jobs.workspace, self.plan.host).keep_rate(self.board.done_bytes, time.monotonic() - began, "up")
             yield self.board.row(Phase.ENDED)
@@ -177,7 +177,9 @@ class Pushing:
                 return
             path, why = next(iter(self.failed.items()))
             if attempt == ATTEMPTS:
-                raise Corrupt(f"{shown(path)}: {why}, each of {ATTEMPTS} times", "push it when nobody writes to it")
+                raise Corrupt(
+                    f"{shown(path)}: {why}, each of {ATTEMPTS} times", "push again once nothing is writing to it"
+                )
             yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; it is sent again")
             plan = plan_files(self.jobs, self.plan.kind, list(self.failed), is_replacing=True)
             self.board.expect(plan.to_send, len(plan.needed))

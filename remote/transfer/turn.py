@@ -12,6 +12,7 @@ from pathlib import Path
 from t2v_core.disk.files import describe_os_error
 from t2v_core.disk.plain_json import table
 from t2v_core.disk.private import make_folder
+from t2v_core.format import time_of_day
 from t2v_core.workspace import Workspace
 
 
@@ -54,6 +55,6 @@ class Turn:
 def _in_words(holder: bytes) -> str:
     with suppress(ValueError, KeyError, TypeError, OverflowError, OSError):
         said = table(holder)
-        since = time.strftime("%H:%M", time.localtime(float(said["since"])))
+        since = time_of_day(float(said["since"]))
         return f"{said['what']} (process {said['pid']}, since {since})"
     return "another transfer"

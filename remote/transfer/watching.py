@@ -48,7 +48,7 @@ class Watching:
                 if is_first:
                     raise
                 if not self._is_away:
-                    yield idle.row(Phase.NOTE, note=f"link: {error.message}; it is looked for again")
+                    yield idle.row(Phase.NOTE, note=f"link: {error.message}; reconnecting")
                 self._is_away = True
                 self._closed.wait(self.poll_s)
                 continue

@@ -124,7 +124,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"{TRAINER} is nested too deeply") from error
     is_later_format = isinstance(info, dict) and is_later(info.get("format"), CHECKPOINT_FORMAT)
     if not isinstance(info, dict) or not (isinstance(info.get("step"), int) or is_later_format):
-        raise ValueError(f"{TRAINER} says no step")
+        raise ValueError(f"{TRAINER} has no step")
     return Checkpoint(path, info)
 
 
@@ -139,7 +139,7 @@ def list_checkpoints(folder: Path, *, on_incomplete: Callable[[str], None] | Non
             usable.append(checkpoint)
         elif on_incomplete is not None:
             words = later_in_words(checkpoint.info.get("format"), CHECKPOINT_FORMAT)
-            on_incomplete(f"{checkpoint.path.name} {words} and is passed over")
+            on_incomplete(f"{checkpoint.path.name} {words} and is skipped")
     return sorted(usable, key=lambda checkpoint: checkpoint.step)
 
 
@@ -157,7 +157,7 @@ def _complete_ones(folder: Path, on_incomplete: Callable[[str], None] | None) ->
         except (OSError, ValueError):
             reason = f"{TRAINER} cannot be read"
         if reason and on_incomplete is not None:
-            on_incomplete(f"{path.name} is not complete ({reason}) and is passed over")
+            on_incomplete(f"{path.name} is not complete ({reason}) and is skipped")
     return complete
 
 

@@ -152,7 +152,7 @@ def newest_old_checkpoint(folder: Path, *, passed_over: Callable[[str], None] | 
             return open_old_checkpoint(path)
         except AskedWrongly as error:
             if passed_over is not None:
-                passed_over(f"{error.message}; it is passed over")
+                passed_over(f"{error.message}; it is skipped")
     return None
 
 

@@ -64,7 +64,7 @@ def require_usable(path: Path, info: dict[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        what = f"it says no {where}" if first["type"] == "missing" else f"{where} is none"
+        what = f"it has no {where}" if first["type"] == "missing" else f"{where} is none"
         raise AskedWrongly(
             f"checkpoint {path} is damaged: trainer.json: {what}", hint="use another checkpoint"
         ) from error

@@ -37,14 +37,3 @@ def odd(name: str, sentence: str, mend: str = "") -> Check:
 def bad(name: str, sentence: str, mend: str = "") -> Check:
     """Return a check of what will not work."""
     return Check(name, State.BAD, sentence, mend)
-
-
-def gb(size_bytes: float) -> str:
-    """Return `0.31 GB`, `23.1 GB`, in 10⁹ bytes."""
-    value = size_bytes / 1e9
-    return f"{value:.2f} GB" if value < 10 else f"{value:,.1f} GB"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 clip`, `3 clips`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from t2v_core.checkpoints.old_names import old_files, wrong_with
-from t2v_core.diagnosis.check import Check, bad, counted, gb, good, odd
+from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.diagnosis.settings import bytes_of
 from t2v_core.diagnosis.values import MAX_HEADER_BYTES, not_finite
 from t2v_core.disk.files import LEFT_BEHIND, STAGING, incompleteness, is_running
 from t2v_core.disk.formats import CHECKPOINT_FORMAT, is_later, later_in_words
 from t2v_core.disk.opening import open_file
 from t2v_core.disk.plain_json import read_table, table
+from t2v_core.format import counted, size
 
 # As t2v_core.checkpoints.checkpoints has them; that module needs torch.
 NAME = re.compile(r"checkpoint_(epoch|step)_(\d+)$")
@@ -46,8 +47,8 @@ def examine_checkpoints(folder: Path, *, checksums: bool) -> Iterator[Check]:
     whole = [one for one in found if one.wrong is None]
     if whole:
         newest = whole[-1]
-        size = gb(bytes_of(newest.path))
-        yield good("checkpoints", f"{counted(len(whole), 'complete one')}, the newest {newest.path.name}, {size}")
+        about = f"the newest {newest.path.name}, {size(bytes_of(newest.path))}"
+        yield good("checkpoints", f"{counted(len(whole), 'complete one')}, {about}")
     elif not found and not old_files(folder):
         yield good("checkpoints", f"none in {folder} yet; training makes them")
     for broken in (one for one in found if one.wrong):
@@ -65,13 +66,13 @@ def examine_old_checkpoints(folder: Path, import_line: str) -> Iterator[Check]:
     wrong = {path: why for path in paths if (why := wrong_with(path)) is not None}
     whole = [path for path in paths if path not in wrong]
     if whole:
-        newest, size = whole[-1], gb(sum(path.stat().st_size for path in whole))
+        newest, in_all = whole[-1], size(sum(path.stat().st_size for path in whole))
         sentence = (
-            f"{len(whole)} of the previous system, the newest {newest.name}, {size} in all; they are used as they are"
+            f"{len(whole)} of the previous system, the newest {newest.name}, {in_all} in all; they are used as they are"
         )
         yield good("old checkpoints", f"{sentence}, and {import_line} makes one to train on from")
     for path, why in wrong.items():
-        yield odd("old checkpoints", f"{path.name} cannot be used: {why}; copy it again from where it is whole")
+        yield odd("old checkpoints", f"{path.name} cannot be used: {why}; copy it again from an intact copy")
 
 
 def newest_bytes(folder: Path) -> int:
@@ -139,7 +140,7 @@ def _header_problem(file: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{file.name} cannot be read"
     if file.stat().st_size != end:
-        return f"{file.name} has {file.stat().st_size} bytes, its header speaks of {end}"
+        return f"{file.name} has {file.stat().st_size} bytes, but its header announces {end}"
     return None
 
 
@@ -151,12 +152,12 @@ def examine_leftovers(folders: Iterable[Path]) -> Iterator[Check]:
         name = LEFT_BEHIND.fullmatch(path.name)
         target = path.with_name(name["name"]) if name else path
         line = f"mv {shlex.quote(str(path))} {shlex.quote(str(target))}"
-        yield odd("leftovers", f"{path.name} had stepped aside for one that never came", line)
+        yield odd("leftovers", f"{path.name} was moved aside for a replacement that never came", line)
     gone = [path for path in left if path not in back]
     if gone:
-        size = sum(bytes_of(path) if path.is_dir() else path.stat().st_size for path in gone)
+        freed = sum(bytes_of(path) if path.is_dir() else path.stat().st_size for path in gone)
         line = "rm -rf " + " ".join(shlex.quote(str(path)) for path in gone)
-        yield odd("leftovers", f"{counted(len(gone), 'unfinished file')} of ended processes, {gb(size)}", line)
+        yield odd("leftovers", f"{counted(len(gone), 'unfinished file')} of ended processes, {size(freed)}", line)
     if not left:
         yield good("leftovers", "no unfinished files of ended processes")
 

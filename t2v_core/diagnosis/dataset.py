@@ -10,11 +10,12 @@ from typing import Any
 
 from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
-from t2v_core.diagnosis.check import Check, bad, counted, good, odd
+from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.diagnosis.values import not_finite
 from t2v_core.disk.files import MANIFEST, incompleteness
 from t2v_core.disk.plain_json import MOST_MANIFEST_BYTES, read_table
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import counted
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
@@ -67,7 +68,7 @@ def _quarantined(dataset: Dataset, examine: str) -> Iterator[Check]:
     if not entries:
         return
     reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(e.reason for e in entries).most_common(3))
-    yield odd("quarantine", f"{counted(len(entries), 'clip')} left out: {reasons}; bring better files", examine)
+    yield odd("quarantine", f"{counted(len(entries), 'clip')} left out: {reasons}; supply better files", examine)
 
 
 def _preprocessed(

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from t2v_core.diagnosis.check import Check, bad, gb, good, odd
+from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.diagnosis.dataset import manifest_of
 from t2v_core.diagnosis.machine import engine_is_complete, install_line
+from t2v_core.format import size
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
@@ -77,7 +78,7 @@ def examine_engine(found: dict[str, Any], preset: str, estimate: str) -> Iterato
 
 
 def _cuda(found: dict[str, Any]) -> Check:
-    told = f"{found['name']}, {gb(found['memory_bytes'])}"
+    told = f"{found['name']}, {size(found['memory_bytes'])}"
     if found["has_bf16"]:
         return good("accelerator", f"{told}, with bf16")
     return odd("accelerator", f"{told}, without bf16: training takes fp16", "t2v train --precision fp32")

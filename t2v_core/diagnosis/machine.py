@@ -13,7 +13,8 @@ from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
-from t2v_core.diagnosis.check import Check, bad, gb, good, odd
+from t2v_core.diagnosis.check import Check, bad, good, odd
+from t2v_core.format import counted, size
 from t2v_core.machine import available_memory_bytes, cores, total_memory_bytes
 
 OLDEST_PYTHON = (3, 11)
@@ -40,7 +41,7 @@ def _memory() -> Check:
     total, free = total_memory_bytes(), available_memory_bytes()
     if not total:
         return good("memory", f"{counted_cores()}; this system does not say how much memory it has")
-    told = f"{counted_cores()}, {gb(total)} of memory, {gb(free)} free"
+    told = f"{counted_cores()}, {size(total)} of memory, {size(free)} free"
     if free < LEAST_FREE_BYTES:
         return odd("memory", f"{told}: the tiny preset alone takes 0.6 GB", "ps aux --sort=-rss | head")
     return good("memory", told)
@@ -48,7 +49,7 @@ def _memory() -> Check:
 
 def counted_cores() -> str:
     """Return `1 core`, `8 cores`: those that this process may use."""
-    return f"{cores()} core{'' if cores() == 1 else 's'}"
+    return counted(cores(), "core")
 
 
 def examine_packages() -> Iterator[Check]:

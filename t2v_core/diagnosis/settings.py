@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from t2v_core.diagnosis.check import Check, bad, gb, good, odd
+from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import size
 from t2v_core.settings import values_for
 from t2v_core.specs import SPECS, PreprocessSpec, TrainSpec, make_spec
 from t2v_core.workspace import SETTINGS_FILE, Workspace
@@ -100,12 +101,12 @@ def examine_disk(workspace: Workspace, checkpoint_bytes: int, parts: Mapping[str
     """
     free = shutil.disk_usage(workspace.root).free
     sizes = {name: bytes_of(folder) for name, folder in parts.items()}
-    taken = [f"{name} {gb(size)}" for name, size in sizes.items() if size >= WORTH_TELLING_BYTES]
-    told = f"{gb(free)} free" + (f"; here: {', '.join(taken)}" if taken else "")
+    told_parts = [f"{name} {size(taken)}" for name, taken in sizes.items() if taken >= WORTH_TELLING_BYTES]
+    told = f"{size(free)} free" + (f"; here: {', '.join(told_parts)}" if told_parts else "")
     there = " ".join(shlex.quote(str(folder)) for folder in parts.values() if folder.exists())
     look = f"du -sh {there}" if there else f"df -h {shlex.quote(str(workspace.root))}"
     if free < checkpoint_bytes:
-        return bad("disk", f"{told}; the next checkpoint needs {gb(checkpoint_bytes)}", look)
+        return bad("disk", f"{told}; the next checkpoint needs {size(checkpoint_bytes)}", look)
     if free < LEAST_FREE_BYTES:
         return odd("disk", told, look)
     return good("disk", told)

@@ -183,7 +183,7 @@ class TextToVideoPipeline(DiffusionPipeline):
 
     def _require_finite(self, latents: Tensor, where: str) -> None:
         if not is_finite(latents):
-            hint = hint_for(self.denoiser.dtype, "use another checkpoint, or less --guidance")
+            hint = hint_for(self.denoiser.dtype, "use another checkpoint, or a lower --guidance")
             raise NotFinite(f"the model gives values that are not finite at {where}", hint)
 
     def _conditioning(self, prompts: Sequence[str], guidance: Guidance) -> Conditioning:

@@ -94,8 +94,8 @@ class DDPMSchedule(Sampler):
     ) -> None:
         if zero_terminal_snr and prediction == "epsilon":
             raise AskedWrongly(
-                "zero terminal SNR cannot be had with epsilon: predicting the noise where there is nothing but noise "
-                "says nothing of the video",
+                "zero terminal SNR does not work with epsilon: predicting the noise where there is nothing but noise "
+                "says nothing about the video",
                 hint="use --objective v with --zero-terminal-snr",
             )
         self.prediction = prediction

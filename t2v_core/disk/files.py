@@ -22,6 +22,7 @@ from t2v_core.disk.opening import read_bytes
 from t2v_core.disk.plain_json import MOST_MANIFEST_BYTES, parsed
 from t2v_core.disk.private import make_folder, make_new
 from t2v_core.errors import AskedWrongly, EngineError, NotFinite, WorkFailed
+from t2v_core.format import size
 
 MANIFEST = "manifest.json"
 STAGING = ".partial-"
@@ -309,7 +310,7 @@ def require_space(path: Path, size_bytes: int, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < size_bytes:
         raise WorkFailed(
-            f"{what} needs {size_bytes / 1e6:,.0f} MB at {existing}, and {free / 1e6:,.0f} MB are free",
+            f"{what} needs {size(size_bytes)} at {existing}, and {size(free)} are free",
             hint="free some space, or use a workspace on a larger disk (--workspace)",
         )
 
@@ -333,7 +334,7 @@ def wrong_place(error: OSError) -> AskedWrongly | None:
     if error.errno not in WRONG_PLACE or error.filename is None:
         return None
     said = error.strerror or os.strerror(error.errno)
-    return AskedWrongly(f"{os.fsdecode(error.filename)}: {said}", hint="name another place, or mend what is wrong")
+    return AskedWrongly(f"{os.fsdecode(error.filename)}: {said}", hint="name another place, or fix what is wrong")
 
 
 def describe_os_error(error: OSError, path: Path) -> EngineError:
@@ -345,6 +346,6 @@ def describe_os_error(error: OSError, path: Path) -> EngineError:
         )
     if error.errno in WRONG_PLACE:
         return AskedWrongly(
-            f"cannot write {path}: {error.strerror}", hint="choose another place, or mend its permissions"
+            f"cannot write {path}: {error.strerror}", hint="choose another place, or fix its permissions"
         )
     return WorkFailed(f"writing {path} failed: {error.strerror or error}", hint="check the disk, then run again")

@@ -8,6 +8,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from t2v_core.format import size
+
 # Settings and notes; the manifest of 100,000 clips is 60 MB.
 MOST_BYTES = 64 * 2**20
 # Tables of captions and tensors of one clip.
@@ -22,7 +24,7 @@ def open_file(path: Path) -> BufferedReader:
     file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - whoever asked closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EISDIR, "it is no file", str(path))  # the nearest number that there is
+        raise OSError(errno.EISDIR, "it is not a regular file", str(path))  # the nearest number that there is
     return file
 
 
@@ -32,7 +34,7 @@ def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         size_bytes = os.fstat(file.fileno()).st_size
         data = file.read(most_bytes + 1) if size_bytes <= most_bytes else b""
         if max(size_bytes, len(data)) > most_bytes:  # it may have grown since
-            raise OSError(errno.EFBIG, f"{max(size_bytes, len(data)) / 1e6:,.0f} MB are too much for it", str(path))
+            raise OSError(errno.EFBIG, f"{size(max(size_bytes, len(data)))} are too much for it", str(path))
         return data
 
 

@@ -56,8 +56,8 @@ def require_utf8(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         text = str(value) if isinstance(value, Path) else value
         if isinstance(text, str) and "\0" in text:
-            raise AskedWrongly(f"{name} = {text!r} holds a NUL character", hint="type it anew")
+            raise AskedWrongly(f"{name} = {text!r} holds a NUL character", hint="type it again")
         if isinstance(text, str) and not is_utf8(text):
             raise AskedWrongly(
-                f"{name} = '{escaped(text)}' is not UTF-8 text", hint="rename the file or folder, or type it anew"
+                f"{name} = '{escaped(text)}' is not UTF-8 text", hint="rename the file or folder, or type it again"
             )

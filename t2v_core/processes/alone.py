@@ -70,7 +70,8 @@ def _lock(file: BinaryIO, path: Path, job: Job) -> None:
         if error.errno not in NO_LOCKS:
             raise
         job.events.warning(
-            f"{path.parent} lies on a file system without locks", hint="see that no other run writes into it meanwhile"
+            f"{path.parent} lies on a file system without locks",
+            hint="make sure that no other run writes into it meanwhile",
         )
 
 

@@ -59,14 +59,14 @@ def hand_over(verb: str, job: Job) -> int | None:
 
 def _gone(resident: str) -> WorkFailed:
     return WorkFailed(
-        f"the resident engine {resident} ended while it worked on this", hint=f"ask again; its log: t2v logs {resident}"
+        f"the resident engine {resident} ended while it worked on this", hint=f"try again; its log: t2v logs {resident}"
     )
 
 
 def _reached(connection: socket.socket, resident: str, job: Job) -> bool:
     """Connect, as soon as a resident that is just starting has opened its door."""
     if Path(resident).name != resident:
-        raise AskedWrongly(f"{RESIDENT}={resident!r} is no job id", hint="t2v jobs lists them")
+        raise AskedWrongly(f"{RESIDENT}={resident!r} is not a job id", hint="t2v jobs lists them")
     address, deadline = address_of(job, resident), time.monotonic() + OPENING_TIMEOUT_S
     while True:
         try:

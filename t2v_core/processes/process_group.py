@@ -114,7 +114,7 @@ class ProcessGroup:
             if time.monotonic() - since > timeout_s:
                 raise WorkFailed(
                     f"the other processes of this run have done nothing for {timeout_s:g} s",
-                    hint="end them and run again; what stands in whole shards is kept",
+                    hint="end them and run again; complete shards are kept",
                 )
             time.sleep(POLL_S)
 

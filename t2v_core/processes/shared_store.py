@@ -76,7 +76,7 @@ class LaunchedStore:
             self._store: Store = next(rendezvous("env://", timeout=deadline))[0]
         except (RuntimeError, ValueError) as error:
             raise WorkFailed(
-                f"the processes of this run do not find each other: {str(error).splitlines()[0]}",
+                f"the processes of this run cannot find each other: {str(error).splitlines()[0]}",
                 hint="start them together, with torchrun or accelerate launch",
             ) from error
 
@@ -108,7 +108,7 @@ def _held_by_another() -> Iterator[None]:
     except RuntimeError as error:  # all of torch.distributed's errors are
         raise WorkFailed(
             "the process that started this one, or the first of its run, is gone",
-            hint="run again; what stands in whole shards is kept",
+            hint="run again; complete shards are kept",
         ) from error
 
 

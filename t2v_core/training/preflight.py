@@ -7,6 +7,7 @@ from typing import Any
 
 from t2v_core.checkpoints.checkpoints import list_checkpoints
 from t2v_core.data.store.footprint import DataFacts, facts_of_store, folder_bytes
+from t2v_core.format import size
 from t2v_core.job import Job
 from t2v_core.specs import TrainSpec
 from t2v_core.training.forecast.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine
@@ -21,7 +22,7 @@ def tell_before_training(run: TrainingRun, job: Job) -> None:
     try:
         _tell(run, job)
     except Exception as error:  # noqa: BLE001 - a forecast that fails must not keep a run from its work
-        job.events.warning(f"memory and disk cannot be reckoned beforehand: {type(error).__name__}: {error}")
+        job.events.warning(f"memory and disk cannot be estimated beforehand: {type(error).__name__}: {error}")
 
 
 def _tell(run: TrainingRun, job: Job) -> None:
@@ -34,14 +35,14 @@ def _tell(run: TrainingRun, job: Job) -> None:
     disk = disk_for(spec, parameters, facts, job.workspace)
     job.events.stage("estimate", in_a_line(memory, disk, machine))
     if memory.peak > machine.memory_bytes:
-        there = amount(max(0, machine.memory_bytes))
+        there = size(max(0, machine.memory_bytes))
         job.events.warning(
-            f"a step takes about {amount(memory.peak)} of memory, and {machine.name} has {there}",
+            f"a step takes about {size(memory.peak)} of memory, and {machine.name} has {there}",
             hint=" or ".join(memory_advice(spec, config, facts, machine, memory)),
         )
     if not disk.fits:
         job.events.warning(
-            f"checkpoints take up to {amount(disk.checkpoints)} of disk, and {amount(disk.free)} are free",
+            f"checkpoints take up to {size(disk.checkpoints)} of disk, and {size(disk.free)} are free",
             hint=" or ".join(disk_advice(disk)),
         )
 
@@ -58,19 +59,11 @@ def in_a_line(memory: StepMemory, disk: Disk, machine: Machine) -> str:
         "EMA": memory.ema,
         "activations": memory.activations,
     }
-    listed = ", ".join(f"{name} {amount(value)}" for name, value in parts.items())
+    listed = ", ".join(f"{name} {size(value)}" for name, value in parts.items())
     return (
-        f"memory {amount(memory.peak)} at its peak ({listed}), {amount(machine.memory_bytes)} there; "
-        f"checkpoints up to {amount(disk.checkpoints)}, {amount(disk.free)} free"
+        f"memory {size(memory.peak)} at its peak ({listed}), {size(machine.memory_bytes)} there; "
+        f"checkpoints up to {size(disk.checkpoints)}, {size(disk.free)} free"
     )
-
-
-def amount(size_bytes: float) -> str:
-    """Return `3.9 MB`, `748 MB`, `5.3 GB`; in powers of ten."""
-    for limit, unit, digits in ((1e7, 1e6, 1), (1e9, 1e6, 0), (1e11, 1e9, 1)):
-        if size_bytes < limit:
-            return f"{size_bytes / unit:,.{digits}f} {'MB' if unit == 1e6 else 'GB'}"
-    return f"{size_bytes / 1e9:,.0f} GB"
 
 
 def config_for(spec: TrainSpec, facts: DataFacts) -> dict[str, Any]:
@@ -114,4 +107,4 @@ def disk_advice(disk: Disk) -> list[str]:
     saved = disk.checkpoints - min(disk.kept, 2) * disk.checkpoint
     if saved and disk.expected - saved <= disk.free:
         return ["--keep-last 1 --keep-best 0"]
-    return [f"a workspace on a disk with {amount(disk.expected)} free (--workspace)"]
+    return [f"a workspace on a disk with {size(disk.expected)} free (--workspace)"]

@@ -72,14 +72,14 @@ def _latest_undamaged(folder: Path, job: Job) -> Checkpoint:
             return checkpoint
         damaged = damaged or f"{checkpoint.path.name} is damaged: {damage}"
         job.events.warning(
-            f"{checkpoint.path.name} is damaged ({damage}) and is passed over",
+            f"{checkpoint.path.name} is damaged ({damage}) and is skipped",
             hint="the run goes on from the checkpoint before it" + ("; check the disk that it lies on" if torn else ""),
         )
     where = job.workspace.relative(folder)
     if damaged:
         raise AskedWrongly(
             f"there is no undamaged checkpoint in {where}; {damaged}",
-            hint="bring back a copy of it (t2v pull checkpoints), or start anew with --checkpoints OTHER-FOLDER",
+            hint="restore a copy of it (t2v pull checkpoints), or start a new run with --checkpoints OTHER-FOLDER",
         )
     if (old := _of_the_previous_system(folder, job)) is not None:
         return old
@@ -111,11 +111,12 @@ def _merged(spec: TrainSpec, checkpoint: Checkpoint) -> TrainSpec:
     _require_known_settings(saved, checkpoint)
     saved = all_values(make_spec("train", {"preset": saved["preset"]})) | saved  # it may be of an earlier version
     asked = spec.model_dump(mode="json", include=spec.model_fields_set)
-    differences = [f"{k} was {saved[k]}, asked {asked[k]}" for k in TRAJECTORY if k in asked and asked[k] != saved[k]]
+    differences = [f"{k} was {saved[k]}, now {asked[k]}" for k in TRAJECTORY if k in asked and asked[k] != saved[k]]
     if differences:
         raise AskedWrongly(
             f"{checkpoint.path.name} belongs to another run: {'; '.join(differences)}",
-            hint="leave these settings out (the run's own are used), or start anew with --checkpoints OTHER-FOLDER",
+            hint="leave these settings out (the run's own are used), or start a new run with "
+            "--checkpoints OTHER-FOLDER",
         )
     merged = make_spec("train", saved | asked)
     assert isinstance(merged, TrainSpec)  # make_spec("train", …) makes nothing else
@@ -128,8 +129,8 @@ def _require_known_settings(saved: dict[str, Any], checkpoint: Checkpoint) -> No
         make_spec("train", saved)
     except AskedWrongly as error:
         raise AskedWrongly(
-            f"{checkpoint.path / TRAINER} is of a run that this t2v does not know: {error.message}",
-            hint=f"{UPDATE}; or start anew with --checkpoints OTHER-FOLDER",
+            f"{checkpoint.path / TRAINER} belongs to a run that this t2v does not know: {error.message}",
+            hint=f"{UPDATE}; or start a new run with --checkpoints OTHER-FOLDER",
         ) from error
 
 
@@ -149,7 +150,7 @@ def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
     if changed:
         raise AskedWrongly(
             f"{' and '.join(changed)} of {run.spec.data} changed since {checkpoint.path.name} was saved",
-            hint="preprocess with the earlier settings, or start anew with --checkpoints OTHER-FOLDER",
+            hint="preprocess with the earlier settings, or start a new run with --checkpoints OTHER-FOLDER",
         )
 
 
@@ -159,7 +160,7 @@ def _require_same_division(run: TrainingRun, checkpoint: Checkpoint) -> None:
     if then != now:
         raise AskedWrongly(
             f"{checkpoint.path.name} belongs to a run of {then} processes, and this one has {now}",
-            hint="launch as many, or start anew with --checkpoints OTHER-FOLDER",
+            hint="launch as many, or start a new run with --checkpoints OTHER-FOLDER",
         )
 
 
@@ -185,9 +186,9 @@ def _fitting(checkpoint: Checkpoint, model: Denoiser) -> dict[str, Tensor]:
         weights |= {name: own[name] for name in ("null_tokens", "null_pooled")}
     if differences := shape_differences({name: value.shape for name, value in own.items()}, weights):
         raise AskedWrongly(
-            f"{checkpoint.path.name} is of another size than the {checkpoint.info['spec']['preset']} preset: "
+            f"{checkpoint.path.name} differs in size from the {checkpoint.info['spec']['preset']} preset: "
             f"{differences[0]}",
-            hint="it can be generated from; training goes on only with models that are as the preset",
+            hint="it can be generated from; training goes on only with models that match the preset",
         )
     return weights
 
@@ -201,7 +202,7 @@ def _require_shapes(
         if any(one is None or one.shape != parameter.shape for one in found):
             raise AskedWrongly(
                 f"{checkpoint.path.name} is damaged: {EMA} and {OPTIMIZER} do not fit its weights, in {name}",
-                hint="bring back a copy of it (t2v pull checkpoints), or use another checkpoint",
+                hint="restore a copy of it (t2v pull checkpoints), or use another checkpoint",
             )
 
 

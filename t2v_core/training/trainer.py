@@ -94,7 +94,7 @@ class Trainer:
         """A resumed run that is already as long as it was asked to be keeps its checkpoint as it is."""
         self.job.events.warning(
             f"the run is finished already: {checkpoint.path.name} is at step {self.run.step} of {self.run.total_steps}",
-            hint=f"to train on, ask for more: --resume --{'max-steps' if self.spec.max_steps else 'epochs'} N",
+            hint=f"to train further: --resume --{'max-steps' if self.spec.max_steps else 'epochs'} N",
         )
         return Trained(
             checkpoint=str(checkpoint.path), steps=self.run.step, held_out_loss=checkpoint.held_out_loss

@@ -30,6 +30,7 @@ from t2v_core.disk.tensor_file import write_tensors
 from t2v_core.errors import AskedWrongly, WorkFailed
 from t2v_core.events import CheckpointEvent
 from t2v_core.events.results import CheckpointsImported
+from t2v_core.format import counted, size
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.specs import ImportCheckpointSpec
@@ -110,7 +111,7 @@ def _all(todo: Sequence[Wanted], is_folder: bool, spec: ImportCheckpointSpec, jo
             if not is_folder:
                 raise
             refused[one.old.path.name] = error.message
-            job.events.warning(f"{error.message}; it is passed over", hint=error.hint)
+            job.events.warning(f"{error.message}; it is skipped", hint=error.hint)
         done = begun + 2 * one.size_bytes
         job.events.progress(round(done / MB), round(total / MB), "MB")
         if one.old.path.name not in refused:
@@ -129,7 +130,8 @@ def _wanted(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) ->
         epoch = spec.of_epoch or old.epoch
         if epoch is None:
             raise AskedWrongly(
-                f"{source} says of no epoch that it is from", hint="say it: --of-epoch 100 (final_model.pt is the last)"
+                f"{source} does not record which epoch it is from",
+                hint="say which: --of-epoch 100 (final_model.pt is the last)",
             )
         return [Wanted(old, epoch, folder / f"checkpoint_epoch_{epoch}")]
     if spec.of_epoch is not None:
@@ -142,7 +144,7 @@ def _wanted(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) ->
     numbered = [(path, epoch) for path in paths if (epoch := epoch_in_name(path)) is not None]
     if len(numbered) < len(paths):
         job.events.warning(
-            f"{FINAL} is left out: it says no epoch, and has no state of Adam",
+            f"{FINAL} is left out: it records no epoch and has no state of Adam",
             hint=f"if it is wanted: t2v import-checkpoint {source / FINAL} --of-epoch N",
         )
     wanted = []
@@ -150,9 +152,9 @@ def _wanted(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) ->
         try:
             wanted.append(Wanted(open_old_checkpoint(path, **encoders), epoch, folder / f"checkpoint_epoch_{epoch}"))
         except AskedWrongly as error:
-            job.events.warning(f"{error.message}; it is passed over", hint=error.hint)
+            job.events.warning(f"{error.message}; it is skipped", hint=error.hint)
     if not wanted:
-        raise AskedWrongly(f"no file of {source} can be used", hint="the reasons stand above")
+        raise AskedWrongly(f"no file of {source} can be used", hint="the reasons are listed above")
     return wanted
 
 
@@ -183,7 +185,7 @@ def _import(one: Wanted, spec: ImportCheckpointSpec, job: Job, moved: Callable[[
     for tensors in files.values():
         one.old.verify(tensors, moved)
     if one.source != source:
-        raise AskedWrongly(f"{one.old.path} was written to meanwhile", hint="import it again when it is whole")
+        raise AskedWrongly(f"{one.old.path} was written to meanwhile", hint="import it again once it is complete")
     checksums: dict[str, str] = {}
     with staged_directory(one.target, sha256_of=checksums) as partial:
         for name, tensors in files.items():
@@ -215,5 +217,5 @@ def _info(one: Wanted, spec: ImportCheckpointSpec, source: dict[str, Any]) -> di
 
 
 def _counted(todo: Sequence[Wanted]) -> str:
-    size = sum(one.size_bytes for one in todo)
-    return f"{len(todo)} checkpoint{'s' if len(todo) != 1 else ''} of the {ORIGIN}, {size / 1e9:,.1f} GB"
+    total_bytes = sum(one.size_bytes for one in todo)
+    return f"{counted(len(todo), 'checkpoint')} of the {ORIGIN}, {size(total_bytes)}"

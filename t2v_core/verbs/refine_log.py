@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.format import timing
 
 
 @dataclass
@@ -54,14 +55,14 @@ class RefineLog:
         now = time.monotonic()
         at = f"t = {self._timesteps[self._done]:g}"
         self._done += 1
-        _say(f"step {self._done}/{len(self._timesteps)}  {at}, latents {_range(latents)}, {now - self._last:.2f} s")
+        _say(f"step {self._done}/{len(self._timesteps)}  {at}, latents {_range(latents)}, {timing(now - self._last)}")
         self._last = now
 
     def end(self, frames: Seen) -> None:
         """Log that all is decoded; frames as at the beginning."""
         now = time.monotonic()
-        _say(f"decoded    {frames}, {now - self._last:.2f} s")
-        _say(f"in all     {now - self._began:.2f} s")
+        _say(f"decoded    {frames}, {timing(now - self._last)}")
+        _say(f"in all     {timing(now - self._began)}")
 
 
 def _say(line: str) -> None:

@@ -52,7 +52,7 @@ class HandedOver(Job):
         except OSError:
             data = b""
         if not data:
-            return Stopped("stopped: the process that asked for it is gone")
+            return Stopped("stopped: the process that requested it is gone")
         exit_code = int(data.split(b"\n")[0])
         return Stopped("interrupted" if exit_code == 130 else "stopped by SIGTERM", exit_code=exit_code)
 

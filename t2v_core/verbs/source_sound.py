@@ -19,7 +19,7 @@ def sound_for(target: Path, source: Path, film: Film, job: Job, *, is_wanted: bo
         return None
     sound = Sound(source, film.begin_s)
     if why := _why_left_out(target, film, sound):
-        job.events.warning(f"the sound is left out: {why}", hint="--no-sound leaves it out without a word")
+        job.events.warning(f"the sound is left out: {why}", hint="--no-sound leaves it out without this warning")
         return None
     if anew := [codec for codec in codecs if codec not in KEPT_CODECS]:
         job.events.warning(f"the sound is encoded as AAC: an mp4 does not hold {' and '.join(anew)}")
@@ -30,5 +30,5 @@ def _why_left_out(target: Path, film: Film, sound: Sound) -> str:
     if target.suffix.lower() != ".mp4":
         return f"a {target.suffix.lower()[1:]} has none; an mp4 would"
     if film.unevenness_s > MOST_UNEVEN_S:
-        return "it would not fit to pictures that are off by so much"
+        return "it would not match pictures that are off by so much"
     return why_unusable(sound)

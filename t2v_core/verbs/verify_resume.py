@@ -69,8 +69,8 @@ def cases(steps: int) -> list[Case]:
 def verify_resume(spec: VerifyResumeSpec, job: Job) -> ResumeVerified:
     """Train once whole, and three times killed and resumed; compare weights, averages, moments and order.
 
-    Returns verdict, largest difference and what was done. Raises WorkFailed when a resumed run ends otherwise, and what
-    a run raised.
+    Returns verdict, largest difference and what was done. Raises WorkFailed when a resumed run ends differently, and
+    what a run raised.
     """
     began = time.monotonic()
     load_engine()
@@ -229,6 +229,6 @@ def _sentence(case: KilledRun) -> str:
     if not case.order_is_same:
         return f"killed {case.killed} and resumed, training saw other clips or noise than the run that was not"
     return (
-        f"killed {case.killed} and resumed, training ended otherwise: {len(case.differing)} of {case.tensors} "
-        f"tensors differ, by up to {case.largest_difference:.3g}, first {case.differing[0]}"
+        f"killed {case.killed} and resumed, training ended differently: {len(case.differing)} of "
+        f"{case.tensors} tensors differ, by up to {case.largest_difference:.3g}, first {case.differing[0]}"
     )

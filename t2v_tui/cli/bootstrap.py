@@ -28,12 +28,14 @@ STYLES = {Status.OK: "dim", Status.DONE: "green", Status.NOTE: "yellow", Status.
 def bootstrap(
     ctx: typer.Context,
     host: Annotated[str, typer.Option("--host", metavar="NAME", help="Host of t2v.toml.")],
-    is_dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be made there, and make nothing.")] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made there, without making anything.")
+    ] = False,
     is_replacing: Annotated[
-        bool, typer.Option("--replace", help="Also in an environment that another workspace has installed there.")
+        bool, typer.Option("--replace", help="Also replace an environment that another workspace installed there.")
     ] = False,
 ) -> int:
-    """Look what a host lacks for the engine, and put it there: this t2v, a virtual environment, the packages.
+    """See what a host lacks for the engine, and install it there: this t2v, a virtual environment, the packages.
 
     Looks first and changes only what is missing, so it can be run at any time, and again after it was interrupted. The
     packages are installed by a job on the host, which goes on without this terminal; `t2v logs` shows what pip says.
@@ -43,7 +45,7 @@ def bootstrap(
       t2v bootstrap --host a100-golden --dry-run
       t2v bootstrap --host a100-golden
 
-    Only .t2v/ and jobs/ in the workspace there are t2v's; whatever else lies in it stays as it is.
+    Only .t2v/ and jobs/ in the workspace there are t2v's; whatever else is in it stays as it is.
     """
     common: Common = ctx.obj
     if host == LOCAL:
@@ -89,5 +91,5 @@ def _told_beforehand(there: Host, workspace: Workspace, *, as_json: bool) -> int
     for change in found:
         print(change)
     word = "nothing was changed" if found else f"{there.name} is ready; there is nothing to do"
-    print(f"{word}; to look, the agent (a few hundred kB) was put into ~/.cache/t2v there", file=sys.stderr)
+    print(f"{word}; to find out, the agent (a few hundred kB) was copied to ~/.cache/t2v there", file=sys.stderr)
     return 0

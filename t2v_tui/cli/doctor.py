@@ -38,7 +38,7 @@ def doctor(
         Path | None, typer.Option("--checkpoints", metavar="PATH", help="Folder to look at. [default: training's]")
     ] = None,
     checksums: Annotated[
-        bool, typer.Option("--checksums", help="Also read every file of data and newest checkpoint, about 1 GB/s.")
+        bool, typer.Option("--checksums", help="Also read every data file and the newest checkpoint, about 1 GB/s.")
     ] = False,
     workspace_: Annotated[Path | None, typer.Option("--workspace", metavar="DIR", help="Workspace to use.")] = None,
     host: Annotated[
@@ -46,7 +46,7 @@ def doctor(
         typer.Option(
             "--host",
             metavar="NAME",
-            help="Check that host instead, from the way to it to its guard; paths are those of its workspace.",
+            help="Check that host instead, from the connection to its guard; paths are those of its workspace.",
             show_default=False,
         ),
     ] = None,
@@ -54,11 +54,11 @@ def doctor(
 ) -> int:
     """Check everything: Python, packages, torch and GPU, workspace and settings, disk, data, encoders, checkpoints.
 
-    ✓ is good, ! works and wants a look, ✗ will not work; under each of the last two stands the line that mends it.
+    ✓ is good, ! works but deserves a look, ✗ will not work; below each of the last two is the line that fixes it.
     Nothing is changed, and without --host no connection is made. It works without torch.
 
-    With --host: is the VM on, does it let us in, by which key; this t2v there, then all of the above by its own word
-    (or as far as can be seen from here while it is bare), and the guard. The lines that mend are to be typed here,
+    With --host: is the VM on, does it let you in, by which key; this t2v there, then all of the above as seen there
+    (or as far as can be seen from here while it is bare), and the guard. Type the lines that fix things here,
     except those that begin with "there:".
 
     \b

@@ -21,7 +21,7 @@ from t2v_tui.find_workspace import find_workspace
 
 
 def list_hosts(ctx: typer.Context) -> int:
-    """The hosts that t2v.toml names, with the fingerprints that are pinned for them.
+    """List the hosts of t2v.toml, with the fingerprints pinned for them.
 
     \b
     A host in t2v.toml:
@@ -92,13 +92,13 @@ def trust(
     print_: Annotated[
         str | None,
         typer.Option(
-            "--fingerprint", metavar="SHA256:…", help="Trust only this one, without asking.", show_default=False
+            "--fingerprint", metavar="SHA256:…", help="Trust only this fingerprint, without asking.", show_default=False
         ),
     ] = None,
 ) -> int:
     """Look at a host's key, compare, and pin it. From then on only that key is accepted.
 
-    The fingerprint has to come from somewhere you trust already, as the machine's console or your provider's page:
+    The fingerprint has to come from somewhere you trust already, such as the machine's console or your provider's page:
     on the host, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub prints it.
 
     \b
@@ -122,7 +122,7 @@ def trust(
         print(f"{name}: {seen} is pinned already", file=sys.stderr)
         return 0
     if print_ is not None and print_ != seen:
-        raise HostKeyRefused(f"{name} shows {seen}, and not {print_}", "do not connect before you know why")
+        raise HostKeyRefused(f"{name} shows {seen}, and not {print_}", "do not connect until you know why")
     if print_ is None and not _agreed(name, seen, [fingerprint(key) for key in pinned]):
         print("nothing is pinned", file=sys.stderr)
         return 2
@@ -134,7 +134,7 @@ def trust(
 def _agreed(name: str, seen: str, pinned: list[str]) -> bool:
     if not sys.stdin.isatty():
         raise AskedWrongly(
-            f"{name} shows {seen}, and there is nobody here to say that it is the right one",
+            f"{name} shows {seen}, and there is nobody here to confirm that it is the right one",
             hint=f"compare it, then: t2v host trust {name} --fingerprint {seen}",
         )
     for old in pinned:

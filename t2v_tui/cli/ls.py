@@ -22,22 +22,23 @@ from t2v_tui.library.folder_view import listing_of, told_lines
 
 def ls(
     ctx: typer.Context,
-    path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="Folder or file, of the workspace when it is relative.")
-    ] = ".",
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="Folder or file, relative to the workspace.")] = ".",
     host: Annotated[
         str | None,
         typer.Option("--host", metavar="NAME", help="Host of t2v.toml. [default: this machine]", show_default=False),
     ] = None,
     patience: Annotated[
-        float, typer.Option("--patience", min=0.1, max=600.0, metavar="SECONDS", help="How long folders are added up.")
+        float,
+        typer.Option("--patience", min=0.1, max=600.0, metavar="SECONDS", help="How long to spend adding up folders."),
     ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Write it to stdout as JSON.")] = False,
 ) -> int:
-    """List a folder with what each thing in it is: sizes with all below, ages, kinds. Nothing there is changed.
+    """List a folder with the size, age and kind of everything in it. Nothing there is changed.
+
+    A folder's size includes all that is below it.
 
     It knows the previous system's files by name and first bytes: checkpoint_epoch_5.pt, latents, text embeddings.
-    "≥" before a size: there was no time to add it all up; --patience gives more.
+    "≥" before a size means there was no time to add it all up; --patience allows more.
 
     \b
     Examples:
@@ -57,5 +58,5 @@ def ls(
     for line in told_lines(listing, time.time()):
         print(line)
     if not listing.is_whole:
-        print(f"{listing.count:,} things lie there; the first {len(listing.entries):,} are shown", file=sys.stderr)
+        print(f"{listing.count:,} things are there; the first {len(listing.entries):,} are shown", file=sys.stderr)
     return 0

@@ -26,23 +26,23 @@ Settings come from flags, then T2V_* variables (T2V_DEVICE, T2V_TRAIN_EPOCHS), t
 Results go to stdout, one path a line; everything else to stderr.
 
 \b
-Exit codes: 0 done, 1 the work failed, 2 asked wrongly, 3 host unreachable, 4 stopped, 130 interrupted (Ctrl-C).
+Exit codes: 0 done, 1 the work failed, 2 invalid request, 3 host unreachable, 4 stopped, 130 interrupted (Ctrl-C).
 """
 
 
 class _Commands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "init": Entry("init:init", "Make a workspace: folders and a commented t2v.toml."),
-        "demo": Entry("engine.demo:demo", "The whole job on the built-in world, in a few minutes."),
+        "demo": Entry("engine.demo:demo", "The whole workflow on the built-in world, in a few minutes."),
         "preprocess": Entry("engine.verbs:preprocess", "Turn clips and captions into what training reads."),
-        "doctor": Entry("doctor:doctor", "Check everything, and say how to mend what is wrong."),
-        "estimate": Entry("engine.verbs:estimate", "Will it fit, how long, how much? Before training."),
+        "doctor": Entry("doctor:doctor", "Check everything, and say how to fix what is wrong."),
+        "estimate": Entry("engine.verbs:estimate", "Will it fit, how long will it take? Ask before training."),
         "import-checkpoint": Entry(
             "engine.verbs:import_checkpoint",
-            "Make checkpoints of ours from the previous system's .pt files.",
+            "Turn the previous system's .pt checkpoints into t2v's.",
         ),
-        "train": Entry("engine.verbs:train", "Train a model, or go on training it."),
-        "verify-resume": Entry("engine.verbs:verify_resume", "Prove that a killed training resumes exactly."),
+        "train": Entry("engine.verbs:train", "Train a model, or continue training it."),
+        "verify-resume": Entry("engine.verbs:verify_resume", "Prove that a killed training run resumes exactly."),
         "generate": Entry("engine.verbs:generate", "Make a video from a prompt."),
         "add-noise": Entry("engine.verbs:add_noise", "Mix noise into a video."),
         "refine": Entry("engine.verbs:refine", "Clean up or change a video, towards a prompt."),
@@ -53,10 +53,10 @@ class _Commands(LazyGroup):
         "attach": Entry("jobs.commands:attach", "Watch a job to its end."),
         "logs": Entry("jobs.commands:logs", "Show a job's log."),
         "stop": Entry("jobs.commands:stop", "End a job."),
-        "pull": Entry("transfer:pull", "Bring files home from another machine, verified."),
-        "push": Entry("transfer:push", "Bring code, data or videos to another machine."),
-        "trash": Entry("trash:trash", "What was deleted here from the terminal UI, and the way back."),
-        "ls": Entry("ls:ls", "What lies in a folder, here or on another machine."),
+        "pull": Entry("transfer:pull", "Fetch files from another machine, verified."),
+        "push": Entry("transfer:push", "Send code, data or videos to another machine."),
+        "trash": Entry("trash:trash", "List what was deleted in the terminal UI, and bring it back."),
+        "ls": Entry("ls:ls", "List what is in a folder, here or on another machine."),
         "bootstrap": Entry("bootstrap:bootstrap", "Make another machine ready for the engine."),
     }
 
@@ -82,9 +82,9 @@ class _HostCommands(LazyGroup):
 
 class _VmCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
-        "status": Entry("vm.commands:status", "How a VM stands, and whether its SSH server answers."),
-        "start": Entry("vm.commands:start", "Start a VM, and wait until it lets us in."),
-        "stop": Entry("vm.commands:stop", "Stop a VM; said when the cloud has confirmed it."),
+        "status": Entry("vm.commands:status", "Show a VM's state, and whether its SSH server answers."),
+        "start": Entry("vm.commands:start", "Start a VM, and wait until it lets you in."),
+        "stop": Entry("vm.commands:stop", "Stop a VM, and wait until the cloud confirms it."),
         "keep": Entry("vm.cost:keep", "Keep a VM from stopping itself for a while."),
         "cost": Entry("vm.cost:cost", "What a VM costs: now, today, and while it is stopped."),
         "list": Entry("vm.commands:list_", "Every VM of the project."),
@@ -177,7 +177,9 @@ def _of_stdout(trouble: OSError, code: int) -> int:
     if isinstance(trouble, BrokenPipeError):
         return 0
     return _fail(
-        f"stdout takes nothing more: {trouble.strerror}", "what was asked is done; say it elsewhere", code or 1
+        f"stdout cannot be written to: {trouble.strerror}",
+        "the work itself is done; send its output elsewhere",
+        code or 1,
     )
 
 

@@ -24,7 +24,8 @@ from t2v_core.events import (
     StepEvent,
     WarningEvent,
 )
-from t2v_tui.text.format import counted, duration, unit_of
+from t2v_core.format import duration
+from t2v_tui.text.job_words import counted, unit_of
 
 # A log that is read later wants a few lines a minute, not one a step.
 PLAIN_INTERVAL_S = 5.0

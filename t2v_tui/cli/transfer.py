@@ -20,20 +20,22 @@ from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.streams import WINDOW_BYTES
 from t2v_core.errors import AskedWrongly
 from t2v_core.events import ProgressEvent
+from t2v_core.format import duration, rate, scale, size, usd
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import INTERRUPTED
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.text.format import duration, size, usd
 
 EVERYTHING = ("checkpoints", "videos", "logs")
 WATCHED = ("checkpoints", "videos")
 HostOption = Annotated[
     str | None,
-    typer.Option("--host", metavar="NAME", help="Host of t2v.toml; the only one when left out.", show_default=False),
+    typer.Option(
+        "--host", metavar="NAME", help="Host of t2v.toml; may be left out when there is only one.", show_default=False
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, and move nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, without moving anything.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
 
 
@@ -64,23 +66,23 @@ def pull(
         ),
     ] = None,
     host: HostOption = None,
-    is_latest: Annotated[bool, typer.Option("--latest", help="Of the checkpoints only the newest.")] = False,
+    is_latest: Annotated[bool, typer.Option("--latest", help="Only the newest checkpoint.")] = False,
     is_all: Annotated[bool, typer.Option("--all", help="Checkpoints, videos and logs.")] = False,
     is_watching: Annotated[
-        bool, typer.Option("--watch", help="Fetch what is new until no job runs there any more.")
+        bool, typer.Option("--watch", help="Keep fetching what is new until no job runs there any more.")
     ] = False,
     is_dry: DryRun = False,
     is_replacing: Annotated[
-        bool, typer.Option("--replace", help="Also over what has the same name here and did not come from there.")
+        bool, typer.Option("--replace", help="Also overwrite what has the same name here and did not come from there.")
     ] = False,
     is_anyones: Annotated[
-        bool, typer.Option("--anyones", help="Also what another workspace made, which shares the host's folder.")
+        bool, typer.Option("--anyones", help="Also fetch what another workspace made in the same folder of the host.")
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Bring files home from a host: verified, then renamed. Only finished ones; what is here already is not sent.
+    """Fetch files from a host: verified, then renamed. Only finished ones; what is here already is not sent.
 
-    Interrupted at any point, the same command goes on where it was.
+    If interrupted at any point, the same command continues where it stopped.
 
     \b
     Examples:
@@ -90,12 +92,12 @@ def pull(
       t2v pull data/msr-vtt/annotations --dry-run
       t2v pull --watch
 
-    The paths that came go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what came is
-    kept; 3 when the host cannot be reached.
+    The paths that arrived go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what arrived
+    is kept; 3 when the host cannot be reached.
     """
     words = list(what or (EVERYTHING if is_all else WATCHED if is_watching else ()))
     if not words:
-        raise AskedWrongly("what is to come home?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
+        raise AskedWrongly("what should be pulled?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
     if is_watching:
         work = partial(_watch, words=words, is_latest=is_latest)
     else:
@@ -114,11 +116,11 @@ def push(
     host: HostOption = None,
     is_dry: DryRun = False,
     is_replacing: Annotated[
-        bool, typer.Option("--replace", help="Also over what is there and was not pushed, or was edited there.")
+        bool, typer.Option("--replace", help="Also overwrite what was not pushed, or was edited there.")
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Bring files of this workspace to the same places on a host: verified, then renamed.
+    """Send files of this workspace to the same places on a host: verified, then renamed.
 
     `code` is what git lists, with the lock file, and nothing that git ignores. Nothing is overwritten or removed there
     that was not pushed before.
@@ -129,8 +131,8 @@ def push(
       t2v push data --host a100-golden
       t2v push outputs/draft.mp4
 
-    The paths that went go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what arrived is
-    kept; 3 when the host cannot be reached.
+    The paths that were sent go to stdout. Exit code 1 when something was refused; 130 after Ctrl-C, and then what
+    arrived is kept; 3 when the host cannot be reached.
     """
     work = partial(_push, what=what, is_dry=is_dry, is_replacing=is_replacing)
     return _carried_out(work, ctx.obj, host, kept="arrived", as_json=as_json)
@@ -234,8 +236,8 @@ def _follow(moving: Moving, teller: Narrator, outcome: Outcome) -> None:
 
 def bar(row: TransferProgress) -> ProgressEvent:
     """Return a row as the narrators show progress."""
-    unit, amount = ("GB", 1e9) if row.total_bytes >= 2e9 else ("MB", 1e6)
-    done, total = (round(number / amount, 2 if unit == "GB" else 1) for number in (row.done_bytes, row.total_bytes))
+    amount, unit = scale(row.total_bytes)
+    done, total = (round(number / amount, 1) for number in (row.done_bytes, row.total_bytes))
     return ProgressEvent(min(done, total), total, unit)
 
 
@@ -244,7 +246,7 @@ def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
     here = [item for item in plan.items if item.standing is Standing.HERE]
     outcome.unchanged += len(here)
     for path, why in plan.passed_over:
-        teller.say(f"passed over: {path}: {why}", "dim")
+        teller.say(f"skipped: {path}: {why}", "dim")
     outcome.refused += [sentence for _, sentence in plan.unsafe]
     for path in plan.absent:
         if path in WORDS.values():  # a workspace that is new has none yet
@@ -253,7 +255,7 @@ def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
             outcome.refused.append(f"there is no {path} on {plan.host}")
     for item in plan.items:
         if item.standing is Standing.OTHER:
-            outcome.refused.append(f"{item.path} here is another one, and did not come from {plan.host}: see --replace")
+            outcome.refused.append(f"{item.path} is here already and did not come from {plan.host}: see --replace")
     parts = [f"{len(plan.needed)} to come, {size(plan.to_send)}", f"{len(here)} here already"]
     if plan.needed:
         parts += [f"about {duration(plan.seconds)}"] if plan.seconds is not None else []
@@ -266,7 +268,7 @@ def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
     """Say the same for what would go."""
     outcome.unchanged += plan.total_files - len(plan.needed) - len(plan.refused)
     for path, why in plan.passed_over:
-        teller.say(f"passed over: {path}: {why}", "dim")
+        teller.say(f"skipped: {path}: {why}", "dim")
     outcome.refused += [f"{path} on {plan.host} is left alone: {why}; see --replace" for path, why in plan.refused]
     if plan.is_shared:
         own = f"a workdir of its own in [host.{plan.host}] keeps the two apart"
@@ -274,7 +276,7 @@ def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
             f"another workspace shares this folder of {plan.host}: {own}; --replace takes its files over", "yellow"
         )
     parts = [f"{len(plan.needed)} of {plan.total_files} files to go, {size(plan.to_send)}"]
-    parts += [f"{len(plan.gone)} to be removed there, which were pushed before and are no more"] if plan.gone else []
+    parts += [f"{len(plan.gone)} to be removed there: pushed before, and gone here"] if plan.gone else []
     parts += [f"about {duration(plan.seconds)}"] if plan.needed and plan.seconds is not None else []
     teller.say(f"{plan.host}: " + " · ".join(parts), "bold")
 
@@ -285,8 +287,8 @@ def told(outcome: Outcome, workspace: Workspace, teller: Narrator, *, as_json: b
     for sentence in outcome.refused:
         teller.say(f"refused: {sentence}", "red")
     if outcome.moved_bytes:
-        rate = size(outcome.moved_bytes / max(seconds, 1e-3))
-        teller.say(f"done: {size(outcome.moved_bytes)} in {duration(seconds)}, {rate}/s", "green")
+        speed = rate(outcome.moved_bytes / max(seconds, 1e-3))
+        teller.say(f"done: {size(outcome.moved_bytes)} in {duration(seconds)}, {speed}", "green")
     if as_json:
         said = {"paths": outcome.paths, "bytes": outcome.moved_bytes, "seconds": round(seconds, 3)}
         print(json.dumps(said | {"unchanged": outcome.unchanged, "refused": outcome.refused}, ensure_ascii=False))

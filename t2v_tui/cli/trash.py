@@ -12,32 +12,32 @@ from typing import Annotated
 import typer
 
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import ago, size
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
 from t2v_tui.library.trash import KEPT_S, Deleted, bring_back, deleted, empty
-from t2v_tui.text.format import ago, size
 
 
 def trash(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(help="With --back: which one. [default: the newest]")] = None,
     is_back: Annotated[bool, typer.Option("--back", help="Bring it back to where it was.")] = False,
-    is_emptied: Annotated[bool, typer.Option("--empty", help="Remove all of it now; its space comes free.")] = False,
+    is_emptied: Annotated[bool, typer.Option("--empty", help="Delete all of it now, and free its space.")] = False,
 ) -> int:
-    """Checkpoints and videos that were deleted here within 24 hours; after that they are removed for good.
+    """List checkpoints and videos deleted here within 24 hours; after that they are removed for good.
 
     \b
-    t2v trash                              what lies in it
+    t2v trash                              what is in it
     t2v trash --back                       undo the last delete
     t2v trash checkpoint_epoch_5 --back    bring that one back
     """
     common: Common = ctx.obj
     workspace, now_t = find_workspace(common.workspace, os.environ), time.time()
     if is_back and is_emptied:
-        raise AskedWrongly("--back and --empty cannot both be meant", "give one of them")
+        raise AskedWrongly("--back and --empty cannot be combined", "give one of them")
     if is_emptied:
-        print(f"{size(empty(workspace, before_t=now_t))} came free", file=sys.stderr)
+        print(f"{size(empty(workspace, before_t=now_t))} freed", file=sys.stderr)
         return 0
     empty(workspace, before_t=now_t - KEPT_S)
     if is_back:

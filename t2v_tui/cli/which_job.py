@@ -108,7 +108,7 @@ def find_job(asked: str | None, host: str | None, hosts: Hosts, *, is_alive_firs
         )
     if hosts.unreachable:
         name, error = next(iter(hosts.unreachable.items()))
-        raise HostUnreachable(f"{error.message}; what is remembered of {name} has no such job", error.hint)
+        raise HostUnreachable(f"{error.message}; the jobs remembered from {name} do not include it", error.hint)
     raise _not_found(asked, host, listed)
 
 

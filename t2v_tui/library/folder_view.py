@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from remote.replies.files import FolderEntry, FolderListing
 from remote.replies.questions import LIST
 from remote.text import shown
-from t2v_tui.text.format import ago, size
+from t2v_core.format import ago, counted, size
 
 if TYPE_CHECKING:
     from remote.jobs.client import HostJobs
@@ -50,7 +50,7 @@ def what(entry: FolderEntry) -> str:
         parts[0] = f"{entry.kind} → {shown(entry.target)}"
     if entry.form == "folder" and entry.files:
         more = "" if entry.is_counted else "at least "
-        parts.append(f"{more}{entry.files:,} file{'' if entry.files == 1 else 's'}")
+        parts.append(f"{more}{counted(entry.files, 'file')}")
     return ", ".join(filter(None, (*parts, shown(entry.why))))
 
 

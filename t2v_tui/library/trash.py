@@ -47,10 +47,10 @@ def put_away(workspace: Workspace, paths: Sequence[str], now_t: float) -> Delete
     for path in paths:
         parts = PurePosixPath(path).parts
         if len(parts) < 2 or parts[0] not in RESULTS or ".." in parts:
-            raise AskedWrongly(f"{path} is no checkpoint and no video", "only those are deleted from here")
+            raise AskedWrongly(f"{path} is neither a checkpoint nor a video", "only those are deleted from here")
     there = [path for path in paths if (workspace.root / path).exists()]
     if not there:
-        raise AskedWrongly(f"{paths[0]} is here no more", "the list is read anew in a moment")
+        raise AskedWrongly(f"{paths[0]} no longer exists here", "the list refreshes in a moment")
     folder = trash_of(workspace) / f"{round(now_t * 1000)}"
     try:
         make_folder(folder.parent)
@@ -77,7 +77,7 @@ def bring_back(workspace: Workspace, one: Deleted) -> None:
     """
     taken = [path for path in one.paths if (workspace.root / path).exists()]
     if taken:
-        raise AskedWrongly(f"there is another {taken[0]} here by now", "rename or delete that one first")
+        raise AskedWrongly(f"there is another {taken[0]} here now", "rename or delete that one first")
     try:
         for path in one.paths:
             _move(one.folder / path, workspace.root / path)

@@ -12,13 +12,13 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import DataTable
 
+from t2v_core.format import grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import PREVIOUS, CheckpointPair, CheckpointView, shown_name, side_by_side
 from t2v_tui.messages import Failed, GoTo
 from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.text.confirmations import Question
-from t2v_tui.text.format import grouped, size
 from t2v_tui.text.headline import is_off
 from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable, MadeOf

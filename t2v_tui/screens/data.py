@@ -14,13 +14,14 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from t2v_core.errors import EngineError
+from t2v_core.format import duration, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.data_sets import DataSetView, Prepared, data_sets_here, data_sets_there
 from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
-from t2v_tui.text.format import JOB_GLYPHS, duration, grouped, job_in_words, size
 from t2v_tui.text.headline import is_off
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.text.unreachable import asked, not_heard
 from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable
@@ -38,7 +39,7 @@ WORLD_SETTINGS = {"vae": "embedded", "text_encoder": "embedded", "frames": 8, "s
 BAR_CELLS = 24
 NOTHING = """No data set yet.
 
-b   builds the built-in world: 2 376 clips of moving
+b   builds the built-in world: 2,376 clips of moving
     shapes with captions, in about a minute
 or  put clips into data/msr-vtt/videos/ and captions
     into data/msr-vtt/annotations/, and press p"""

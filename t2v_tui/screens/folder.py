@@ -85,7 +85,7 @@ class FolderPanel(Panel):
         self.path, self.folders = said.path, {one.name for one in entries if one.form == "folder"}
         is_whole = said.listing.is_whole and len(entries) <= SHOWN
         count = f"{said.listing.count:,} things" + ("" if is_whole else f", the first {min(SHOWN, len(entries)):,}")
-        self._entitle(self.path, count if entries else "nothing lies here")
+        self._entitle(self.path, count if entries else "nothing is here")
         rows = [(one.name, tuple(map(Text, cells(one, self.now_t)))) for one in entries[:SHOWN]]
         self.query_one(ListTable).show_rows([(name, (Text(f"{row[0].plain:>9}"), *row[1:])) for name, row in rows])
 

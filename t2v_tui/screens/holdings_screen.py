@@ -17,6 +17,7 @@ from textual.message import Message
 from remote.replies.questions import REMOVE
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
+from t2v_core.format import ago, size
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
@@ -25,7 +26,6 @@ from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.store.state import LOCAL, Reach
 from t2v_tui.text.confirmations import Question
-from t2v_tui.text.format import ago, size
 from t2v_tui.text.headline import is_off
 from t2v_tui.text.unreachable import asked, instead_of_empty, is_lost, not_heard, waits
 from t2v_tui.workers.transfers import PullStream
@@ -54,7 +54,7 @@ def way_back(host: str, size_bytes: int) -> str:
     """Return what a delete means in that place, for the question before it."""
     if host != LOCAL:
         return f"On {host} nothing is kept: it cannot be brought back."
-    freed = f"its {size(size_bytes)} come free after that, or with t2v trash --empty."
+    freed = f"its {size(size_bytes)} are freed after that, or by t2v trash --empty."
     return f"It goes into the trash: Z brings it back within 24 h; {freed}"
 
 
@@ -273,7 +273,7 @@ class HoldingsScreen(Cockpit):
     def _put_away(self, paths: list[str]) -> None:
         try:
             one = put_away(self.cockpit.workspace, paths, time.time())
-            self.post_message(Told(f"{one.name} lies in the trash; Z brings it back within 24 h"))
+            self.post_message(Told(f"{one.name} is in the trash; Z brings it back within 24 h"))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.post_message(self.Changed())

@@ -11,12 +11,13 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import DataTable
 
+from t2v_core.format import ago, duration
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.state import HostKind, JobKey, JobView, Reach, State
-from t2v_tui.text.format import JOB_GLYPHS, ago, duration, job_in_words
 from t2v_tui.text.headline import truth
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.text.unreachable import instead_of_empty, not_heard
 from t2v_tui.widgets.chrome import STYLES, Block
 from t2v_tui.widgets.lists import ListTable, MadeOf

@@ -9,11 +9,12 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from t2v_core.format import size
 from t2v_tui.keys import bindings_for
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.state import State
-from t2v_tui.text.format import JOB_GLYPHS, gb, job_in_words
 from t2v_tui.text.headline import Piece, Tone
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.text.unreachable import asked, instead_of_empty, not_heard_of, waits
 from t2v_tui.widgets.chrome import Line, content_of
 from t2v_tui.widgets.log.view import LogView
@@ -40,7 +41,7 @@ class LogScreen(Cockpit):
 
     def on_mount(self) -> None:
         """Put the focus on the log."""
-        self.query_one(LogView).query_one("SearchableLog").focus()
+        self.query_one(LogView).query_one("LogLines").focus()
 
     def show(self, state: State, now_t: float) -> None:
         """Draw the log or the events of the shown job, and the line about it."""
@@ -84,8 +85,7 @@ def _size(path: Path) -> int:
 
 
 def _words(path: Path) -> str:
-    size = _size(path)
-    return gb(size) if size > 10_000_000 else f"{size / 1000:,.1f} kB"
+    return size(_size(path))
 
 
 def about_shown(state: State, now_t: float, cells: int) -> list[Piece]:

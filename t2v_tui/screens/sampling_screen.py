@@ -14,30 +14,35 @@ from textual.widgets import DataTable, Input
 from t2v_core.data.video.beside import names_beside
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
+from t2v_core.format import for_so_long
 from t2v_tui.library.prompts import read_prompts, remember_prompt
 from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
-from t2v_tui.screens.watching_screen import WatchingScreen
+from t2v_tui.screens.drawing_jobs import DrawingJobs, Drawn, SpecsRead
+from t2v_tui.screens.holdings_screen import HoldingsScreen
 from t2v_tui.store.state import LOCAL, JobKey, JobView, LaunchPhase, LaunchView, RunView, Sample, State
-from t2v_tui.text.format import JOB_GLYPHS, for_so_long, what_it_waits_for
+from t2v_tui.text.job_words import JOB_GLYPHS, what_it_waits_for
 from t2v_tui.text.unreachable import asked, not_heard, waits
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.launch_panel import LaunchDrawer
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
+from t2v_tui.widgets.video.player import Player
 from t2v_tui.workers.launch_controller import OVER
 from t2v_tui.workers.sample_sync import in_workspace
 
+LOOK_EVERY_S = 1.0
 QUEUE = (("job", 11), ("", None))
 SETTINGS = ("steps", "guidance_scale", "seed")
 MORE_SETTINGS = ("sampler", "guidance_rescale", "weights", "precision", "device")
 
 
-class SamplingScreen(WatchingScreen):
-    """VERB: what it starts"""
+class SamplingScreen(HoldingsScreen):
+    """VERB: what it starts; SHOWN: the verbs whose jobs it lists"""
 
     VERB: ClassVar[str]
+    SHOWN: ClassVar[tuple[str, ...]]
 
     class PromptsRead(Message):
         def __init__(self, prompts: list[str]) -> None:
@@ -46,12 +51,19 @@ class SamplingScreen(WatchingScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self.drawing = DrawingJobs(self, self.SHOWN)
         self._fetched: set[JobKey] = set()
         self._has_offered = False
 
     def on_mount(self) -> None:
-        """Read the earlier prompts."""
+        """Read the earlier prompts, and look every second for what the watched job has drawn."""
         self._read_prompts()
+        self.set_interval(LOOK_EVERY_S, self.drawing.look)
+
+    @property
+    def result(self) -> Player:
+        """Return the player that shows what was drawn."""
+        return self.query_one("#result", Player)
 
     @property
     def prompt(self) -> PromptInput:
@@ -79,8 +91,8 @@ class SamplingScreen(WatchingScreen):
         """Draw the form's choices, the queue, and what the watched job has drawn."""
         self.query_one("#host", Choice).offer([(name, name) for name in state.hosts or (LOCAL,)])
         self._offer_checkpoints()
-        jobs = self._jobs(state)
-        self._follow(jobs)
+        jobs = self.drawing.listed(state)
+        self.drawing.follow(jobs)
         rows = {f"{job.key.host}\t{job.key.job}": job for job in jobs}
         self.queue.show_items(rows, lambda job: self._cells(job, state))
         alive = sum(not job.row.has_ended for job in jobs)
@@ -90,7 +102,8 @@ class SamplingScreen(WatchingScreen):
 
     def _about_host(self, state: State, now_t: float) -> str:
         """That the host of the form, or of the watched job, is asked or not heard; else nothing."""
-        named = [self.watched.host if self.watched is not None else "", self.chosen_host]
+        watched = self.drawing.watched
+        named = [watched.host if watched is not None else "", self.chosen_host]
         cells = self.query_one("#queue-box").size.width - 2
         hosts = [state.hosts[name] for name in named if name in state.hosts and name != LOCAL]
         said = [not_heard(host, now_t, cells) or (asked(host, now_t) if waits(host) else "") for host in hosts]
@@ -111,11 +124,11 @@ class SamplingScreen(WatchingScreen):
                 entry.choose(SHIPPED_NAME)
 
     def _cells(self, job: JobView, state: State) -> tuple[Text, ...]:
-        row, spec, run = job.row, self._specs.get(job.key, {}), state.runs.get(job.key)
+        row, spec, run = job.row, self.drawing.specs.get(job.key, {}), state.runs.get(job.key)
         name = str(spec.get("prompt") or row.job)
         seed = f" · seed {spec['seed']}" if "seed" in spec else ""
         where = f"{job.key.host}: " if job.key.host != LOCAL else ""
-        mark = "▸ " if job.key == self.watched else ""
+        mark = "▸ " if job.key == self.drawing.watched else ""
         return (
             Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"),
             Text(f"{mark}{_how_far(job, run)}{where}{name}{seed}"),
@@ -127,7 +140,7 @@ class SamplingScreen(WatchingScreen):
             box.entitle(f"{launch.verb} on {launch.host}", launch.phase.value)
             self.result.say(before_a_job(launch))
             return
-        job = state.jobs.get(self.watched) if self.watched is not None else None
+        job = self.drawing.watched_job
         run = state.runs.get(job.key) if job is not None else None
         sample = run.samples[-1] if run is not None and run.samples else None
         if job is None:
@@ -158,6 +171,23 @@ class SamplingScreen(WatchingScreen):
             self.pull([relative, in_workspace(sample.beside) or names_beside(relative)[0]], job.host)
 
     # Reading
+
+    def watch_job(self, job: JobKey) -> None:
+        """Show this job's video from now on, and listen to it."""
+        self.drawing.watch(job)
+        self.redraw()
+
+    @on(SpecsRead)
+    def _take_specs(self, message: SpecsRead) -> None:
+        self.drawing.specs.update(message.specs)
+        self.redraw()
+
+    @on(Drawn)
+    def _show_drawn(self, message: Drawn) -> None:
+        """Another job's, or that of one that has ended, is left out."""
+        job = self.drawing.watched_job
+        if job is not None and job.key == message.job and not job.row.has_ended:
+            self.result.show_film(message.film)
 
     @work(thread=True, exclusive=True, group="prompts", exit_on_error=False)
     def _read_prompts(self) -> None:
@@ -232,7 +262,7 @@ class SamplingScreen(WatchingScreen):
         if launch is not None and launch.job is None and launch.phase not in OVER:
             self.cockpit.launcher.leave(self.cockpit.state, self.cockpit.now())
             return
-        job = self.cockpit.state.jobs.get(self.watched) if self.watched is not None else None
+        job = self.drawing.watched_job
         if job is not None and not job.row.has_ended:
             self.post_message(StopWork(job.key))
         else:

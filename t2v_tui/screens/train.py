@@ -22,8 +22,8 @@ from t2v_tui.store.events import News
 from t2v_tui.store.state import JobKey, JobView, RunView, Sample, State
 from t2v_tui.text.dependency import at_work_for
 from t2v_tui.text.empty_curve import before_curve, title_of, why_it_ended
-from t2v_tui.text.format import JOB_GLYPHS
 from t2v_tui.text.headline import Piece, Tone
+from t2v_tui.text.job_words import JOB_GLYPHS
 from t2v_tui.text.unreachable import not_heard_of
 from t2v_tui.widgets import gauges, transfers
 from t2v_tui.widgets.chrome import Block, Line, content_of
@@ -213,12 +213,12 @@ class TrainScreen(LaunchKeys, Cockpit):
         if job in self.overlaid:
             self.overlaid.remove(job)
         elif job == self.cockpit.state.shown:
-            self.notify("this run is the one that is shown; the cursor on another lays that over it", timeout=4)
+            self.notify("this run is the one shown; move the cursor to another to lay it over", timeout=4)
         elif len(self.overlaid) < MOST_OVERLAID - 1:
             self.overlaid.append(job)
             self.post_message(FollowJob(job))
         else:
-            self.notify(f"{MOST_OVERLAID} curves at once; space on one takes it away", timeout=4)
+            self.notify(f"{MOST_OVERLAID} curves at once; space on one removes it", timeout=4)
         self._draw()
 
     def action_stop(self) -> None:

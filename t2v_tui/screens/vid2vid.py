@@ -121,11 +121,9 @@ class Vid2VidScreen(SamplingScreen):
         """Draw what Generate has too; an empty path takes the video that the watched job refines."""
         super().show(state, now_t)
         self.path.history = [video.path for video in self.here.videos]
-        if (
-            self.watched is not None
-            and (said := self._specs.get(self.watched, {}).get("input"))
-            and not self.path.value
-        ):
+        watched = self.drawing.watched
+        said = self.drawing.specs.get(watched, {}).get("input") if watched is not None else None
+        if said and not self.path.value:
             self.path.value = str(said)
 
     @on(Input.Changed, "#path")

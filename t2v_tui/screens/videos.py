@@ -18,13 +18,13 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from t2v_core.errors import EngineError
+from t2v_core.format import ago, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.messages import Failed, GoTo, StartWork
 from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.text.confirmations import Question
-from t2v_tui.text.format import ago, grouped, size
 from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
@@ -254,7 +254,7 @@ class VideosScreen(HoldingsScreen):
         if video is None:
             return
         if not video.prompt:
-            self.post_message(Failed("nothing is known of how it was made", "4 makes a video from a prompt"))
+            self.post_message(Failed("nothing is known about how it was made", "4 makes a video from a prompt"))
             return
         values = again(video, secrets.randbelow(9_999) + 1)
         checkpoint, places = str(values.get("checkpoint", "")), ([LOCAL] if video.is_here else []) + [self.host]
@@ -262,7 +262,7 @@ class VideosScreen(HoldingsScreen):
         if place is None:
             name = shown_name(checkpoint.removeprefix("checkpoints/"))
             where = " or ".join(dict.fromkeys(places))
-            self.post_message(Failed(f"{name}, which made it, is not seen on {where}", "e takes its settings along"))
+            self.post_message(Failed(f"{name}, which made it, was not found on {where}", "e takes its settings along"))
             return
         self.post_message(StartWork("generate", values, place))
         self.notify(f"“{video.prompt}” again, with seed {values['seed']}", markup=False)

@@ -19,6 +19,7 @@ from remote.errors import StartLeft
 from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
+from t2v_core.format import ago, span, usd
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.vm_history import Day, days_of
 from t2v_tui.messages import Failed, Told
@@ -26,7 +27,6 @@ from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.store.state import HostKind, HostView, Reach, State, VmView
 from t2v_tui.text.confirmations import about_starting_vm, about_stopping_vm
-from t2v_tui.text.format import ago, span, usd
 from t2v_tui.text.headline import stops_in, truth
 from t2v_tui.text.unreachable import asked, is_lost, waits
 from t2v_tui.widgets.checks import CheckList

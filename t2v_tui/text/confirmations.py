@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from remote.power.state import Power
+from t2v_core.format import duration, usd
 from t2v_tui.store.state import HostKind, JobKey, State
-from t2v_tui.text.format import duration, job_in_words, usd
 from t2v_tui.text.headline import truth
+from t2v_tui.text.job_words import job_in_words
 
 STOP_GRACE_S = 60
 NOUNS = {"train": "training", "generate": "generation", "preprocess": "preprocessing"}
@@ -44,10 +45,10 @@ def about_stopping(state: State, key: JobKey, now_t: float) -> Question:
             lines.append(f"it has run for {duration(now_t - job.row.started_t)}")
     lines.append("")
     if verb == "train":
-        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is made to end, with all "
+        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is killed, with all "
                      "its processes. u in the panel of the next start goes on from there.")  # fmt: skip
     else:
-        lines.append(f"It is asked first; after {STOP_GRACE_S} s it is made to end, with all its processes.")
+        lines.append(f"It is asked first; after {STOP_GRACE_S} s it is killed, with all its processes.")
     host = state.hosts.get(key.host)
     if host is not None and host.kind is HostKind.VM and host.cost is not None and host.cost.usd_per_hour:
         lines += ["", f"{key.host} stays on and costs {usd(host.cost.usd_per_hour)}/h until it stops itself."]
@@ -86,6 +87,6 @@ def hosts_to_choose(state: State, now_t: float) -> list[tuple[str, tuple[Text, .
         is_so = truth(host, now_t)
         price = f"{usd(host.cost.up_usd_per_hour)}/h" if host.cost else ""
         is_on = host.vm is None or host.vm.power is not Power.STOPPED
-        detail = is_so.detail if is_on or host.vm is None else "work sent there starts it, after a yes"
+        detail = is_so.detail if is_on or host.vm is None else "work sent there starts it, once you say yes"
         rows.append((host.name, (Text(f"{is_so.glyph} {is_so.word}"), Text(host.name), Text(price), Text(detail))))
     return rows

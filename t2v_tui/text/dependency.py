@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from t2v_core.format import duration, grouped
 from t2v_tui.store.state import JobKey, JobView, State
-from t2v_tui.text.format import duration, grouped, job_in_words
+from t2v_tui.text.job_words import job_in_words
 
 
 def at_work_for(state: State, key: JobKey) -> JobKey:
@@ -21,7 +22,7 @@ def at_work_for(state: State, key: JobKey) -> JobKey:
 
 
 def how_far(job: JobView, state: State) -> str:
-    """Return `preprocess: latents 120 of 2 376 clips · 0:40 left`"""
+    """Return `preprocess: latents 120 of 2,376 clips · 0:40 left`"""
     run = state.runs.get(job.key)
     if run is None or not run.total:
         return f"{job.row.verb}: {job_in_words(job.row) or job.row.state}"

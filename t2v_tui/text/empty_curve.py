@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from t2v_core.format import duration, for_so_long, grouped
 from t2v_tui.store.state import JobView, RunView, State
-from t2v_tui.text.format import JOB_GLYPHS, duration, for_so_long, grouped, job_in_words
 from t2v_tui.text.headline import truth
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.text.unreachable import asked, instead_of_empty, is_lost, waits
 
 EMPTY = """No training yet.
@@ -42,7 +43,7 @@ def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> st
         lines = [f"{head} before its first step{f': {why}' if why else ''}", f"→ {row.hint}" if row.hint else "",
                  "\n9 shows its log, t starts another one"]  # fmt: skip
         if run is None and row.state == "succeeded":
-            lines = [head, f"reading what {job.key.host} wrote of its losses …"]
+            lines = [head, f"reading the losses that {job.key.host} wrote …"]
         return "\n".join(filter(None, lines))
     since = for_so_long(row.started_t, now_t)
     doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""

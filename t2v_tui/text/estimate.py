@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2v_core.events.estimated import Estimated
+from t2v_core.format import duration, grouped, size, usd
 from t2v_core.workspace import Workspace
-from t2v_tui.text.format import duration, gb, usd
 
 if TYPE_CHECKING:
     from t2v_core.specs import Spec
@@ -55,12 +55,12 @@ def sentences(said: Estimated, price: float | None) -> tuple[str, ...]:
     if said.time is None:
         return UNKNOWN
     if not said.data.is_preprocessed:
-        return ("how long it will take is known when there is data",)
+        return ("how long it will take can be told once there is data",)
     seconds = said.time.total_s
     cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
-    lines = [f"about {duration(seconds)} for {said.time.steps:,} steps on {said.machine.name}{cost}"]
+    lines = [f"about {duration(seconds)} for {grouped(said.time.steps)} steps on {said.machine.name}{cost}"]
     if not said.fits.memory:
-        lines.append(f"needs {gb(said.memory.peak_bytes)} of memory, which is not there")
+        lines.append(f"needs {size(said.memory.peak_bytes)} of memory, more than there is")
     if not said.fits.disk:
-        lines.append(f"needs {gb(said.disk.expected)} of disk, which is not free")
+        lines.append(f"needs {size(said.disk.expected)} of disk, more than is free")
     return tuple(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -21,9 +20,9 @@ from t2v_core.events import (
     StepEvent,
     WarningEvent,
 )
+from t2v_core.format import duration, time_of_day
 from t2v_core.workspace import Workspace
 from t2v_tui.store.state import JobKey
-from t2v_tui.text.format import duration
 
 CHUNK_BYTES = 1 << 20
 # Exit codes of work that was asked to end: what it says of that is no fault.
@@ -84,7 +83,7 @@ def line_of(event: Event) -> str:
 
     WARN and ERROR stand there as loggers say them, so that the log view colours them.
     """
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))} {_said(event)}".rstrip()
+    return f"{time_of_day(event.t)} {_said(event)}".rstrip()
 
 
 def _said(event: Event) -> str:  # noqa: PLR0911 - one line a kind

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Collection
 
 from remote.power.state import Power
+from t2v_core.format import usd
 from t2v_tui.store.state import HostKind, HostView, JobView, LaunchPhase, Reach, State
-from t2v_tui.text.format import JOB_GLYPHS, job_in_words, usd
 from t2v_tui.text.headline import stops_in, truth
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 
 
 def farewell(state: State, now_t: float, command: str, being_started: Collection[str] = ()) -> list[str]:

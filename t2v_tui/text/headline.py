@@ -9,8 +9,8 @@ from enum import StrEnum
 from rich.cells import cell_len
 
 from remote.power.state import Power
+from t2v_core.format import ago, duration, span, usd
 from t2v_tui.store.state import HostKind, HostView, Reach, State
-from t2v_tui.text.format import ago, duration, span, usd
 
 # Below this many columns the short form is taken.
 WIDE = 110

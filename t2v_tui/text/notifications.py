@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 
 from t2v_tui.store.state import JobView, State
-from t2v_tui.text.format import JOB_GLYPHS, job_in_words
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 
 # Steps of other work, and children of this app: nobody waits for them.
 QUIET_VERBS = frozenset({"bootstrap", "estimate"})

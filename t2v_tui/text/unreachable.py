@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from t2v_core.format import ago, duration, usd
 from t2v_tui.store.state import HostKind, HostView, JobKey, Reach, State
-from t2v_tui.text.format import ago, duration, usd
 from t2v_tui.text.headline import is_off
 
 RECONNECT = "R tries now"

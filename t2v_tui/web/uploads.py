@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.format import size
 from t2v_core.workspace import CLIP_SUFFIXES, Workspace
 
 FOLDER = "outputs/inputs"  # as t2v-tui keeps what it brings in for a host
@@ -36,12 +37,15 @@ class Upload:
 def accept(sent: Path, workspace: Workspace, *, most_bytes: int) -> Upload:
     """Check a file that came and move it to `outputs/inputs/`. Raises AskedWrongly when it is too large or no video."""
     if sent.stat().st_size > most_bytes:
-        raise AskedWrongly(f"the file is larger than {most_bytes / 1e6:.0f} MB", hint="cut it, or --max-upload-mb")
+        raise AskedWrongly(f"the file is larger than {size(most_bytes)}", hint="shorten it, or raise --max-upload-mb")
     if shutil.disk_usage(workspace.root).free < KEPT_FREE_BYTES:
-        raise WorkFailed(f"less than 1 GB is free in {workspace.root}", hint="make room, and send it again")
+        raise WorkFailed(
+            f"less than {size(KEPT_FREE_BYTES)} is free in {workspace.root}",
+            hint="free some space, and upload it again",
+        )
     if sent.suffix.lower() not in SUFFIXES:
         raise AskedWrongly(
-            f"a file named *{sent.suffix[:12]} is not taken for a video", hint=f"send one of {' '.join(SUFFIXES)}"
+            f"a file named *{sent.suffix[:12]} is not accepted as a video", hint=f"send one of {' '.join(SUFFIXES)}"
         )
     found = checked(sent)
     with sent.open("rb") as file:

@@ -14,6 +14,7 @@ from typing import Any
 from textual.app import App
 
 from t2v_core.disk.files import staged_file
+from t2v_core.format import counted
 
 # Terminals drop longer ones without a word: 100,000 characters of base64 are the smallest limit known (xterm, tmux).
 OSC52_BYTES = 74_000
@@ -49,7 +50,7 @@ def copy_text(app: App[Any], text: str, file: Path, environ: Mapping[str, str] |
     with staged_file(file, mode=0o600) as partial:
         partial.write_text(text)
     lines = text.count("\n") + 1
-    what = f"{lines:,} line{'s' if lines > 1 else ''}"
+    what = f"{counted(lines, 'line')}"
     program = program_for(environ)
     if program is not None and _ran(program, text):
         return f"copied {what}; also in {file}"

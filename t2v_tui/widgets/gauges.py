@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from remote.power.state import Power
+from t2v_core.format import ago, part_of, size
 from t2v_tui.store.state import HostView
-from t2v_tui.text.format import ago, gb
 from t2v_tui.text.headline import is_off, truth
 from t2v_tui.text.unreachable import asked, is_lost, waits
 from t2v_tui.widgets.chrome import Block
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from remote.replies.machine import GpuSample
 
 BAR = 16
+MIB = 2**20
 # What is older than this is said to be old.
 FRESH_S = 10.0
 
@@ -70,7 +71,7 @@ def text_of(host: HostView, now_t: float) -> Content:
     if not host.machine.gpus:
         lines += _bar("cpu", host.machine.cpu_percent / 100, f"{host.machine.cpu_percent:>4.0f} %")
     lines += _memory(host.machine)
-    lines.append((f"disk {gb(host.machine.disk_free_bytes):>{BAR}} free\n", ""))
+    lines.append((f"disk {size(host.machine.disk_free_bytes):>{BAR}} free\n", ""))
     if not host.machine.gpus:
         lines.append((f"no GPU: the engine takes the CPU\n{host.machine.why_no_gpu}", "$text-muted"))
     return Content.assemble(*lines)
@@ -80,7 +81,7 @@ def _gpu(gpu: GpuSample, name: str) -> list[tuple[str, str]]:
     heat = f"  {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
     lines = _bar(name, _share(gpu.utilization_percent, 100), f"{_number(gpu.utilization_percent)} %{heat}")
     used, total = gpu.memory_used_mib, gpu.memory_total_mib
-    said = f"{used * 1.048576e-3:>5.1f} / {total * 1.048576e-3:.0f} GB" if used is not None and total else "?"
+    said = f"{part_of(used * MIB, total * MIB):>14}" if used is not None and total else "?"
     lines += _bar("vram", _share(used, total), said)
     if gpu.power_w is not None and gpu.power_limit_w:
         lines += _bar("pwr", _share(gpu.power_w, gpu.power_limit_w), f"{gpu.power_w:>4.0f} / {gpu.power_limit_w:.0f} W")
@@ -89,7 +90,7 @@ def _gpu(gpu: GpuSample, name: str) -> list[tuple[str, str]]:
 
 def _memory(machine: MachineSample) -> list[tuple[str, str]]:
     used, total = machine.memory_used_bytes, machine.memory_total_bytes
-    said = f"{used / 1e9:>5.1f} / {total / 1e9:.0f} GB" if used is not None and total else "?"
+    said = f"{part_of(used, total):>14}" if used is not None and total else "?"
     return _bar("mem", _share(used, total), said)
 
 
@@ -108,17 +109,17 @@ def _bar(name: str, share: float, said: str) -> list[tuple[str, str]]:
 
 
 def in_one_line(host: HostView, now_t: float) -> str:
-    """Return `gpu 94% 61/80 GB 68 °C · disk 41 GB`, for a terminal without room for bars."""
+    """Return `gpu 94% 61.2/80.0 GB 68 °C · disk 41.2 GB`, for a terminal without room for bars."""
     machine = host.machine
     if machine is None:
         return not_looked_at(host, now_t)
     parts = []
     for gpu in machine.gpus[:1]:
-        memory = f" {(gpu.memory_used_mib or 0) / 953.7:.0f}/{(gpu.memory_total_mib or 0) / 953.7:.0f} GB"
+        memory = part_of((gpu.memory_used_mib or 0) * MIB, (gpu.memory_total_mib or 0) * MIB).replace(" / ", "/")
         heat = f" {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
-        parts.append(f"gpu {_number(gpu.utilization_percent).strip()}%{memory}{heat}")
+        parts.append(f"gpu {_number(gpu.utilization_percent).strip()}% {memory}{heat}")
     if not machine.gpus:
         used, total = machine.memory_used_bytes, machine.memory_total_bytes
-        memory = f"  mem {used / 1e9:.1f}/{total / 1e9:.0f} GB" if used is not None and total else ""
+        memory = f"  mem {part_of(used, total)}" if used is not None and total else ""
         parts.append(f"cpu {machine.cpu_percent:>3.0f}%{memory}")
-    return " · ".join([*parts, f"disk {gb(machine.disk_free_bytes)}"])
+    return " · ".join([*parts, f"disk {size(machine.disk_free_bytes)}"])

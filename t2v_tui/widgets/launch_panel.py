@@ -14,10 +14,11 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from remote.steps import Status, StepState
+from t2v_core.format import usd
 from t2v_tui.keys import bindings_for
 from t2v_tui.store.state import HostKind, LaunchPhase, LaunchView, State
 from t2v_tui.text.dependency import at_work_for, how_far
-from t2v_tui.text.format import job_in_words, usd
+from t2v_tui.text.job_words import job_in_words
 from t2v_tui.widgets.chrome import Block
 from t2v_tui.workers.launch_controller import OVER, can_take_back
 
@@ -159,7 +160,7 @@ def text_of(state: State, launch: LaunchView, width: int) -> Content:
     head, _, chosen = launch.title.partition("\n")
     parts: list[tuple[str, str]] = [(f"{head}\n", "bold"), (f"{chosen}\n" if chosen else "", "$text-muted")]
     if launch.verb == "train":
-        parts += [(f"{line}\n", "$text-muted") for line in launch.estimate or ("reckoning what it will take …",)]
+        parts += [(f"{line}\n", "$text-muted") for line in launch.estimate or ("estimating what it will take …",)]
     parts.append(("\n", ""))
     for step in launch.steps:
         parts += _step(_with_what_goes_before(step, state, launch), width)

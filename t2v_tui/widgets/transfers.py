@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
+from t2v_core.format import duration, rate
 from t2v_tui.store.state import TransferView
-from t2v_tui.text.format import duration
 
 BAR = 4
 MOST = 6
@@ -48,10 +48,10 @@ def _line(one: TransferView) -> list[tuple[str, str]]:
         return [head, (f"{one.state}{': ' + one.why if one.why else ''}\n", "$error" if one.state == "failed" else "")]
     share = one.done_bytes / one.total_bytes if one.total_bytes else 0.0
     full = round(share * BAR)
-    rate = f"{one.rate / 1e6:>3.0f} MB/s" if one.rate else " " * 8
+    speed = f"{rate(one.rate):>8}" if one.rate else " " * 8
     left = f" {duration((one.total_bytes - one.done_bytes) / one.rate)}" if one.rate else ""
     bar = [("█" * full, "$accent"), ("░" * (BAR - full), "$panel-lighten-2")]
-    return [head, *bar, (f"{share:>4.0%} {rate}{left}\n", "")]
+    return [head, *bar, (f"{share:>4.0%} {speed}{left}\n", "")]
 
 
 def _short(text: str) -> str:

@@ -24,7 +24,7 @@ def kept_in(workspace: Workspace, say: Callable[[Failed], object]) -> Callable[[
             return
         name = ended.thread.name if ended.thread is not None else "a thread"
         lines = traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
-        hint = f"a fault of t2v itself; what is needed to mend it is in {file}"
+        hint = f"a fault of t2v itself; the details are in {file}"
         try:
             make_folder(file.parent)
             with file.open("a") as log:

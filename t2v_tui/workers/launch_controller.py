@@ -7,10 +7,10 @@ from typing import Any
 
 from remote.power.state import Power
 from remote.steps import Status, StepState
+from t2v_core.format import usd
 from t2v_tui.store.events import LaunchBegun, LaunchClosed, LaunchLeft, LaunchQueued, LaunchTurned
 from t2v_tui.store.state import HostKind, HostView, LaunchPhase, LaunchView, State
 from t2v_tui.text.estimate import gpu_in_table
-from t2v_tui.text.format import usd
 from t2v_tui.workers.estimate import Estimating
 from t2v_tui.workers.launch_worker import Launch, Wanted
 from t2v_tui.workers.services import Services

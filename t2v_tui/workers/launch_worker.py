@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from remote.errors import NotReady
 from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
+from t2v_core.format import size
 from t2v_core.workspace import Dataset, Workspace
 from t2v_tui.demo_world import CLIPS, ENCODERS, PICTURES, TEST_CLIPS
 from t2v_tui.store.events import LaunchLeft, LaunchSaid, LaunchTurned, News, TransferHeard
 from t2v_tui.store.state import JobKey, LaunchPhase, TransferView
-from t2v_tui.text.format import gb, size
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import Stream, Tell
 from t2v_tui.workers.upload_input import SendStream, brought_in
@@ -200,7 +200,7 @@ def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path)
         for step in _data(services, name, spec, Workspace(root)):
             after = step.job if isinstance(step, JobKey) else after
             yield step
-    yield StepState("disk", Status.OK, f"{gb(_free(root))} free")
+    yield StepState("disk", Status.OK, f"{size(_free(root))} free")
     yield StepState("launch", Status.DOING)
     made = services.submit(name, verb, spec, after=after)
     yield StepState("launch", Status.DONE, made.job)

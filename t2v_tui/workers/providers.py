@@ -124,5 +124,5 @@ def guard_view(guard: GuardState) -> GuardView | None:
     if not guard.is_installed:
         return GuardView(why="no guard: it does not stop by itself")
     why = ", ".join((*guard.busy, *guard.unknown)) or guard.why
-    problem = guard.error or ("" if guard.is_alive else "the guard does not look any more")
+    problem = guard.error or ("" if guard.is_alive else "the guard no longer checks")
     return GuardView(guard.stops_t, problem or why, guard.kept_until_t, guard.cap_t, is_busy=bool(guard.busy))

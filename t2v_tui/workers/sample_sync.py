@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from remote.errors import Refused
 from t2v_core.errors import EngineError
+from t2v_core.format import grouped, size
 from t2v_tui.store.events import TransferGone
 from t2v_tui.store.state import JobKey, Reach, Sample, State
-from t2v_tui.text.format import grouped
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import Tell
 from t2v_tui.workers.transfers import PullStream
@@ -47,7 +47,7 @@ class SamplePull(PullStream):
         """Return what would come. Raises Refused when it is more than 20 MB."""
         plan = super().planned(jobs)
         if plan.to_send > MOST_BYTES:
-            raise Refused(f"{plan.to_send / 1e6:.0f} MB do not come by themselves", "3 pulls them")
+            raise Refused(f"{size(plan.to_send)} is too large to fetch automatically", "press 3 to pull")
         return plan
 
     def take(self, progress: TransferProgress) -> None:

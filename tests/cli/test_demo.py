@@ -62,7 +62,7 @@ def test_the_demo_does_the_whole_job_and_tells_what_it_did(run_demo: Ran, tmp_pa
     assert [heading for heading in headings if heading not in said] == []
     assert "training loss over optimiser steps" in said
     assert "clip_score\t0.25" in said
-    assert "   0:02  Train a model from nothing" in said
+    assert "   0:02  Train a model from scratch" in said
     assert f"  cd {tmp_path / 'toy'}" in said
     verbs = [path.name.split("-", 2)[2].rsplit("-", 1)[0] for path in (tmp_path / "toy/jobs").iterdir()]
     assert sorted(verbs) == sorted(step.verb for step in demo.STEPS)

@@ -99,7 +99,9 @@ class BucketCarrier(Carrier):
         self._take_sums(files)
         paths = [f"{self.there}/{one.far_path}" for one in files]
         if odd := next((path for path in paths if set(path) & set(PATTERN)), None):
-            raise TransferFailed(f"gcloud storage takes {shown(odd)} for a pattern", 'pull it with transfer = "ssh"')
+            raise TransferFailed(
+                f"gcloud storage would read {shown(odd)} as a pattern", 'pull it with transfer = "ssh"'
+            )
         argv = storage_cp_argv(paths, f"{place}/")
         for attempt in range(ATTEMPTS):
             key = hashlib.sha256(f"{place} {attempt}".encode()).hexdigest()

@@ -28,7 +28,7 @@ ATTEMPTS, PAUSE_S = 3, 2.0
 LOOK_S = 0.5
 END_TIMEOUT_S = 5.0
 PARTIAL = ".t2v-partial"
-NOT_BROUGHT = "ended without a complaint and did not bring it"
+NOT_BROUGHT = "ended without an error, but did not bring it"
 # What rsync says behind the reason, which is ssh's.
 BEHIND = re.compile(r"^(rsync error: |rsync: connection unexpectedly closed|.*\b(exiting|Broken pipe))")
 
@@ -93,7 +93,7 @@ class Carrier:
         except FileNotFoundError:
             self.arrivals.again(one, f"{self.program} {NOT_BROUGHT}")
         except OSError as error:
-            self.arrivals.again(one, f"it came in part: {error.strerror}")
+            self.arrivals.again(one, f"only part of it arrived: {error.strerror}")
         one.wake()
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", growing: Callable[[], int] | None = None) -> None:
@@ -139,7 +139,7 @@ class Carrier:
             )
         except OSError as error:
             raise TransferFailed(
-                f"{self.program} cannot be started: {error.strerror}", 'mend it, or set transfer = "ssh" in t2v.toml'
+                f"{self.program} cannot be started: {error.strerror}", 'fix it, or set transfer = "ssh" in t2v.toml'
             ) from error
 
     def _show_growth(self, growing: Callable[[], int] | None, base: int) -> None:

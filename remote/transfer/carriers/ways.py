@@ -64,7 +64,9 @@ def carrier(
     host = jobs.host
     if way == GCLOUD:
         if (gclouds := gcloud_way(host)) is None:
-            raise NotReady(f"{host.name} is no VM that gcloud knows", 'set provider = "gcloud", or transfer = "auto"')
+            raise NotReady(
+                f"{host.name} is not a VM that gcloud knows", 'set provider = "gcloud", or transfer = "auto"'
+            )
         return GcloudCarrier(gclouds, plan.there, incoming, arrivals, board)
     if way == RSYNC and isinstance(host, SSHHost):
         staging = Memory(jobs.workspace, host.name).folder / "rsync"

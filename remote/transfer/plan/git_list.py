@@ -28,9 +28,11 @@ def listed_by_git(folder: Path) -> Listed:
     try:
         said = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=GIT_TIMEOUT_S, check=True)
     except FileNotFoundError as error:
-        raise AskedWrongly("git is not installed, and it says what is code", "install it, or push a PATH") from error
+        raise AskedWrongly(
+            "git is not installed, and it decides what counts as code", "install it, or push a PATH"
+        ) from error
     except subprocess.CalledProcessError as error:
-        said_lines = error.stderr.decode(errors="replace").strip().splitlines() or ["no word why"]
+        said_lines = error.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         # On a disk of its own a folder gets a second line, "Stopping at filesystem boundary".
         why = next((line for line in said_lines if line.startswith("fatal:")), said_lines[-1])
         hint = "git init there, or push a PATH"
@@ -60,4 +62,4 @@ def _why_not(path: Path, name: str) -> str | None:
         return "it is a repository of its own"
     if path.is_file():
         return None
-    return "it is no file" if path.exists() else ""
+    return "it is not a regular file" if path.exists() else ""

@@ -25,6 +25,7 @@ from remote.transfer.plan.names import folds_case
 from remote.transfer.plan.offered import CHECKPOINTS, Offer, Unit, lies_in, read_offer
 from t2v_core.disk.files import MANIFEST, sha256
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import counted, size
 from t2v_core.workspace import Workspace
 
 OFFER_TIMEOUT_S = 120.0
@@ -103,8 +104,7 @@ class Plan:
         """Check the disk. Raises DiskFull before anything is sent that it cannot hold."""
         if not self.fits:
             raise DiskFull(
-                f"{self.to_send / 1e6:,.0f} MB are to come to {workspace.root}, and {self.free_bytes / 1e6:,.0f} MB "
-                "are free there",
+                f"{size(self.to_send)} would be pulled to {workspace.root}, which has {size(self.free_bytes)} free",
                 hint="free some space, or pull less: t2v pull checkpoints --latest",
             )
 
@@ -125,7 +125,7 @@ def asked_paths(what: Sequence[str]) -> list[str]:
         parts = PurePosixPath(path).parts
         if path.startswith(("/", "~")) or ".." in parts or "\0" in path:
             raise AskedWrongly(
-                f"{shown(word)} is no path of the workspace there", "give it as from its root: data/clips"
+                f"{shown(word)} is not a path in the workspace there", "write it relative to its root: data/clips"
             )
         paths.append(str(PurePosixPath(path)))
     return paths
@@ -234,10 +234,10 @@ def _without_old(units: Sequence[Unit], asked: Sequence[str]) -> tuple[Sequence[
     if not old:
         return units, ()
     newest = max(old, key=lambda unit: unit.order)
-    counted = "1 checkpoint" if len(old) == 1 else f"{len(old)} checkpoints"
     why = (
-        f"{counted} of the previous system, {sum(unit.size for unit in old) / 1e9:,.1f} GB, stay there; name the one "
-        f"that is to come (t2v pull {newest.path.name}), or take the newest with --latest where there is no other"
+        f"{counted(len(old), 'checkpoint')} of the previous system, {size(sum(unit.size for unit in old))}, stay "
+        f"there; name the one that is to come (t2v pull {newest.path.name}), or take the newest with --latest where "
+        "there is no other"
     )
     kept = set(old)
     return [unit for unit in units if unit not in kept], ((f"{CHECKPOINTS}/*.pt", why),)

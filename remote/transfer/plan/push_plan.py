@@ -22,6 +22,7 @@ from remote.transfer.plan.names import STAGED
 from remote.transfer.plan.pull_plan import MARGIN_BYTES, SLOW_HASH_BYTES_PER_S
 from t2v_core.disk.files import sha256
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import size
 from t2v_core.workspace import SETTINGS_FILE, Workspace, expanded
 
 CODE, DATA, VIDEOS, PATHS = "code", "data", "videos", "path"
@@ -80,9 +81,8 @@ class PushPlan:
     def require_space(self) -> None:
         """Check the host's disk. Raises DiskFull before anything is sent that it cannot hold."""
         if not self.fits:
-            size, free = (f"{number / 1e6:,.0f} MB" for number in (self.to_send, self.free_bytes))
             raise DiskFull(
-                f"{size} are to go to {self.host}, which has {free} free",
+                f"{size(self.to_send)} would be pushed to {self.host}, which has {size(self.free_bytes)} free",
                 hint="free some space there, or set workdir in t2v.toml to a larger disk",
             )
 
@@ -96,7 +96,9 @@ def plan_push(jobs: HostJobs, what: Sequence[str], *, is_replacing: bool = False
     """
     workspace = jobs.workspace
     if CODE in what and len(what) > 1:
-        raise AskedWrongly("code is pushed alone: git says what it is", "push the rest by a second command")
+        raise AskedWrongly(
+            "code is pushed by itself: git decides what belongs to it", "push the rest with a second command"
+        )
     kind = what[0] if len(what) == 1 and what[0] in (CODE, *FOLDERS) else PATHS
     passed_over: list[tuple[str, str]] = []
     if kind == CODE:
@@ -168,7 +170,7 @@ def _is_plain(file: Path, workspace: Workspace, passed_over: list[tuple[str, str
         passed_over.append((str(file.relative_to(workspace.root)), str(error.strerror)))
         return False
     if not is_plain:
-        passed_over.append((str(file.relative_to(workspace.root)), "it is no file"))
+        passed_over.append((str(file.relative_to(workspace.root)), "it is not a regular file"))
     return is_plain
 
 
@@ -186,7 +188,7 @@ def _looked_at(workspace: Workspace, names: Sequence[str]) -> list[LocalFile]:
             mode = 0o600 if name == SETTINGS_FILE else 0o755 if status.st_mode & stat.S_IXUSR else 0o644
             files.append(LocalFile(name, status.st_size, status.st_mtime_ns, status.st_ino, mode, digest))
     except OSError as error:
-        raise AskedWrongly(f"{error.filename} cannot be read: {error.strerror}", "mend its permissions") from error
+        raise AskedWrongly(f"{error.filename} cannot be read: {error.strerror}", "fix its permissions") from error
     finally:
         if new:
             remember(new)

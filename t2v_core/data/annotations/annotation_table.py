@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import counted
 
 DELIMITERS = (",", ";", "\t")
 # The first line of a CSV that Excel is to open in any country.
@@ -42,7 +43,7 @@ class Table:
         self.columns = [name.strip().lower() for name in header]
         named = [name for name in self.columns if name]
         if doubled := next((name for name in named if named.count(name) > 1), None):
-            raise AskedWrongly(f"{file} has two columns {doubled}", hint="leave one of them, or name the other anew")
+            raise AskedWrongly(f"{file} has two columns {doubled}", hint="keep one of them, or rename the other")
 
     def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield (`line 7 of train.csv`, its values by column).
@@ -72,7 +73,7 @@ class Table:
                 yield where, row
 
     def _uneven(self, where: str, row: list[str]) -> AskedWrongly:
-        what = f"{where} has {_counted(len(row), 'field')}, and the header {_counted(len(self.columns), 'column')}"
+        what = f"{where} has {counted(len(row), 'field')}, and the header {counted(len(self.columns), 'column')}"
         if len(row) < len(self.columns):
             return AskedWrongly(f"{what}: {self.columns[len(row)]} is missing", hint="complete the line, or remove it")
         last, extra = self.columns[-1], self._delimiter.join(row[len(self.columns) :])
@@ -81,10 +82,6 @@ class Table:
             f"{what}: {shown!r} stands after {last}",
             hint=f'put quotes round a field that has a {_name(self._delimiter)} in it: "a man, who sings"',
         )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _name(delimiter: str) -> str:

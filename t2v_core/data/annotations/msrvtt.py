@@ -11,6 +11,7 @@ from t2v_core.data.annotations.annotation_rows import Split
 from t2v_core.data.annotations.clip_folder import ClipFolder, clip_files, clip_folder, composed
 from t2v_core.data.annotations.overlap import ids_to_drop, in_words, shared_ids
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import counted
 from t2v_core.specs import OnOverlap
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset
 
@@ -200,4 +201,4 @@ def _are(names: list[str]) -> str:
 
 def _some(ids: list[str], noun: str) -> str:
     """`3 video files (video7, video9, video12)`, with the first five ids at most."""
-    return f"{len(ids)} {noun}{'s' if len(ids) > 1 else ''} ({in_words(ids)})"
+    return f"{counted(len(ids), noun)} ({in_words(ids)})"

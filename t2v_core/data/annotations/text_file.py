@@ -33,7 +33,7 @@ def read_text(file: Path, encoding: str | None = None) -> str:
     try:
         data = read_bytes(file, MOST_TABLE_BYTES)
     except OSError as error:
-        raise AskedWrongly(f"{file} cannot be read: {error.strerror}", hint="mend its permissions") from error
+        raise AskedWrongly(f"{file} cannot be read: {error.strerror}", hint="fix its permissions") from error
     for sign, (what, hint) in NOT_TEXT.items():
         if data.startswith(sign):
             raise AskedWrongly(f"{file} is {what}, not text", hint=hint)

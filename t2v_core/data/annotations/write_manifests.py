@@ -78,5 +78,5 @@ def _is_new(path: Path, text: str, spec: ManifestSpec) -> bool:
     if spec.replace:
         return True
     raise AskedWrongly(
-        f"{path} is there already and says something else", hint="--replace writes it anew; it is not merged"
+        f"{path} is there already and says something else", hint="--replace overwrites it; nothing is merged"
     )

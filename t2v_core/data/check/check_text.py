@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from t2v_core.data.annotations.overlap import in_words
+from t2v_core.format import duration, size
 
 WIDTH = 18
 MOST = 6
@@ -30,13 +31,13 @@ def _film(report: Mapping[str, Any]) -> Iterator[str]:
     if not report["usable"]:
         return
     length, frames = report["duration_s"], report["frames"]
-    yield _line("together", f"{_hours(length['total'])}, {report['size_bytes'] / 1e6:,.1f} MB")
+    yield _line("together", f"{duration(length['total'])}, {size(report['size_bytes'])}")
     yield _line("length", f"{_range(length, '.3g')} s")
     yield _line("frames", _range(frames, ",.0f"))
     yield _line("size", _counts(report["sizes"]))
     yield _line("frame rate", _counts(report["fps"]))
     yield _line("codec", _counts(report["codecs"]))
-    yield _line("turned", f"{report['turned']:,} clips ask to be turned or mirrored, and are")
+    yield _line("turned", f"{report['turned']:,} clips ask to be rotated or mirrored, and are")
     if report["not_square"]:
         yield _line("pixels", f"not square ({_counts(report['not_square'])}); shown as wide as players show them")
     yield _line("sound", f"{report['with_audio']:,} clips have it")
@@ -46,9 +47,11 @@ def _picked(picked: Mapping[str, Any]) -> Iterator[str]:
     how = "evenly spaced" if picked["stride"] is None else f"{picked['stride']} apart around the middle"
     yield f"{picked['frames']} frames of each clip, {how}"
     if picked["effective_fps"]:
-        yield _line("effective rate", f"{_range(picked['effective_fps'], '.2f')} frames a second")
+        yield _line("effective rate", f"{_range(picked['effective_fps'], '.2f')} frames per second")
     if picked["clips_with_fewer_frames"] and picked["stride"] is None:
-        yield _line("few frames", f"{picked['clips_with_fewer_frames']:,} clips have fewer, and some frames come twice")
+        yield _line(
+            "few frames", f"{picked['clips_with_fewer_frames']:,} clips have fewer, so some frames are used twice"
+        )
     if picked["clips_too_short"]:
         yield _line("too short", _some(picked["clips_too_short"], "clips"))
 
@@ -98,7 +101,3 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _range(spread: Mapping[str, float], style: str) -> str:
     least, middle, most = (format(spread[key], style) for key in ("min", "median", "max"))
     return middle if least == most else f"{least} … {most}, median {middle}"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"

@@ -159,7 +159,7 @@ class CheckWorkers:
         task.tries += 1
         if self.count == 1 and task.tries >= TRIES:
             raise NotEnoughMemory(
-                f"not enough memory to decode {task.path.name}, even with nothing beside it",
+                f"not enough memory to decode {task.path.name}, even with nothing else running",
                 hint="give this machine or this job more, or take the clip out of videos/; it is not listed as bad",
             )
         self.count = 1
@@ -170,7 +170,7 @@ class CheckWorkers:
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(START_TIMEOUT_S)  # its pipe is closed, so it is on its way out
         code = self._remove(child)
-        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         if not child.is_ready:
             raise WorkFailed(f"a decoding process {how} before its first clip", hint="the job's log says more")
         if child.task is None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median
 from typing import Any
 
 from t2v_core.data.annotations.msrvtt import Annotations
 from t2v_core.data.encode.encode_clips import DTYPES, latent_settings
-from t2v_core.data.encode.lost_clips import LostClips
 from t2v_core.data.quarantine import Quarantine, settings_of
 from t2v_core.data.store.ahead import is_same_source
 from t2v_core.data.store.shard_plan import PlannedShard, SplitPlan
 from t2v_core.data.store.shard_set import ShardSet, report_changes
 from t2v_core.data.store.shared_shards import Report
 from t2v_core.disk.files import MANIFEST, require_space
+from t2v_core.errors import WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
+
+# Of a handful of clips one is a large share; two bad ones are no sign that all of them are.
+NEVER_TOO_MANY = 2
 
 
 class LatentSet:
@@ -102,3 +106,32 @@ class LatentSet:
             "stride": self.spec.stride,
             "fps": median(self.shards.places[name].entry["effective_fps"] for name in stored),
         }
+
+
+class TooManyLost(WorkFailed):
+    """More clips than allowed cannot be used."""
+
+
+class LostClips:
+    """The clips of one split that cannot be used, with their reasons.
+
+    total: how many the split has with a file
+    max_share: more than this share of them is too many; 0 allows none, otherwise NEVER_TOO_MANY are always allowed
+    """
+
+    def __init__(self, split: str, total: int, max_share: float) -> None:
+        self.split, self.total, self.max_share = split, total, max_share
+        self._reasons: dict[str, str] = {}
+
+    def note(self, video_id: str, reason: str) -> None:
+        """Count a clip as lost. Raises TooManyLost as soon as it is certain."""
+        self._reasons[video_id] = reason
+        lost = len(self._reasons)
+        if lost <= max(self.max_share * self.total, NEVER_TOO_MANY if self.max_share else 0):
+            return
+        reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(self._reasons.values()).most_common(3))
+        raise TooManyLost(
+            f"{lost} of {self.total} {self.split} clips cannot be used ({reasons}), more than {self.max_share:.0%}; "
+            "what is encoded by now is kept",
+            hint="quarantine.csv says why of each; to go on without them: --max-lost 1",
+        )

@@ -61,7 +61,7 @@ def import_text(
     job.events.warning(
         "the text is taken as the old files have it: one caption a clip, padded to 77 tokens, no pooled embedding; "
         "prompts of a model trained on it are padded in the same way",
-        hint="with annotations beside the latents, every caption is encoded anew instead",
+        hint="with annotations beside the latents, every caption is encoded again instead",
     )
     imports = [
         PaddedTextImport(spec, encoder, dataset, old, part, quarantine=quarantine, job=job) for part in splits.parts
@@ -103,8 +103,8 @@ def _compare(part: Annotations, dataset: Dataset, old: Dataset, job: Job) -> Non
     if differing:
         job.events.warning(
             f"the old text of {len(differing)} of {compared} clips of {part.split} is not that of their first caption "
-            f"({in_words(differing)}): it is of another text encoder, or captions and clips were mixed up",
-            hint="the captions of the annotations are used; look whether they fit the videos",
+            f"({in_words(differing)}): it comes from another text encoder, or captions and clips were mixed up",
+            hint="the captions of the annotations are used; check that they fit the videos",
         )
 
 
@@ -185,7 +185,8 @@ class PaddedTextImport:
         """The first row is the start token's, which sees no other: it is the same for every prompt of an encoder."""
         if tokens.shape[1] != self.null.tokens.shape[1] or not _is_same(tokens[:1], self.null.tokens[:1]):
             raise AskedWrongly(
-                f"{path} is not of the text encoder {self.spec.text_encoder}: its start token is another vector",
+                f"{path} does not come from the text encoder {self.spec.text_encoder}: "
+                "its start token is another vector",
                 hint="name the one that made it: --text-encoder openai/clip-vit-base-patch32",
             )
 

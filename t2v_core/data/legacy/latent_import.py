@@ -68,7 +68,7 @@ def _require_that_scaling(vae: VideoAutoencoder) -> None:
     found = vae.statistics()
     if found != SCALING or vae.downsampling != 8:
         raise AskedWrongly(
-            f"the VAE {vae.identity.source} is not one the old latents can be from: it normalises them otherwise",
+            f"the VAE {vae.identity.source} cannot have made the old latents: it normalises them differently",
             hint="name the VAE that made them: --vae stabilityai/sd-vae-ft-mse",
         )
 

@@ -145,7 +145,9 @@ def _load(data: bytes, path: Path) -> object:
         value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except UNLOADABLE as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BadTensorFile("not-a-tensor-file", f"{path.name} is no file of one tensor: {first_line[:120]}") from error
+        raise BadTensorFile(
+            "not-a-tensor-file", f"{path.name} is not a file of one tensor: {first_line[:120]}"
+        ) from error
     if is_damaged(data):
         raise BadTensorFile("damaged", f"{path.name} does not match its own checksums")
     return value

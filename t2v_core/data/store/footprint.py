@@ -75,7 +75,7 @@ def _expected(dataset: Dataset, frames: int, size: int) -> DataFacts:
     except AskedWrongly:
         clips, captions = MSRVTT_CLIPS, MSRVTT_CLIPS * MSRVTT_CAPTIONS + MSRVTT_TEST_CLIPS
         in_all = clips + MSRVTT_TEST_CLIPS
-        source = f"no data at {dataset.root}: reckoned for MSR-VTT's {clips:,} clips"
+        source = f"no data at {dataset.root}: estimated for MSR-VTT's {clips:,} clips"
     else:
         clips, captions = len(train), sum(len(clip.captions) for clip in train)
         in_all = clips

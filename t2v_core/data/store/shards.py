@@ -64,7 +64,7 @@ class Shard:
             header, data_at = _read_header(path)
             metadata = table(header.pop("__metadata__")[METADATA_KEY].encode())
             if not isinstance(metadata["settings"], dict) or not isinstance(metadata.get("rows", []), list):
-                raise TypeError("its description is none of a shard")
+                raise TypeError("its header does not describe a shard")
             self._layouts = {name: _layout(entry, data_at) for name, entry in header.items()}
             end = data_at + max(entry["data_offsets"][1] for entry in header.values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -147,7 +147,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 def _layout(entry: dict[str, Any], data_at: int) -> _Layout:
     dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
     if not all(type(one) is int and one >= 0 for one in (*shape, *entry["data_offsets"])):
-        raise ValueError("a size is none")
+        raise ValueError("invalid size")
     return _Layout(dtype, shape, data_at + entry["data_offsets"][0], prod(shape[1:]) * dtype.itemsize)
 
 

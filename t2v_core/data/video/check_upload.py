@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from t2v_core.format import size
+
 # What refining holds in memory at once, as RGB.
 MOST_FRAMES, MOST_BYTES = 600, 2**30
 
@@ -28,7 +30,7 @@ def check(path: Path) -> dict[str, Any]:
     if frames > MOST_FRAMES or frames * width * height * 3 > MOST_BYTES:
         raise AskedWrongly(
             f"the video has {frames} frames of {width}×{height}",
-            hint=f"cut it to {MOST_FRAMES} frames or fewer, {MOST_BYTES / 1e9:.1f} GB decoded; "
+            hint=f"cut it to {MOST_FRAMES} frames or fewer, {size(MOST_BYTES)} decoded; "
             "the model works on a few seconds",
         )
     with opened(path) as (container, stream):

@@ -24,6 +24,7 @@ from t2v_core.data.video.timing import exact_rate
 from t2v_core.data.video.upright import SQUARE, squared
 from t2v_core.disk.files import Land, require_writable, staged_file
 from t2v_core.errors import AskedWrongly, NotEnoughMemory
+from t2v_core.format import size
 from t2v_core.memory import free_memory_bytes
 
 SMALL_FRAME_BYTES = 512 * 512 * 3
@@ -54,8 +55,8 @@ def require_memory(path: Path, frames: int, width: int, height: int) -> None:
     kind, needed, free = path.suffix.lower(), 2 * frames * width * height * 3, free_memory_bytes()
     if kind in ANIMATIONS and free and needed > free:
         raise NotEnoughMemory(
-            f"a {kind[1:]} of {frames:,} frames of {width}×{height} takes {needed / 1e9:,.1f} GB of memory to make, "
-            f"and {free / 1e9:,.1f} GB are free",
+            f"a {kind[1:]} of {frames:,} frames of {width}×{height} takes {size(needed)} of memory to make, "
+            f"and {size(free)} are free",
             hint=f"write an mp4, which takes no more for a longer video: {path.with_suffix('.mp4').name}",
         )
 

@@ -59,7 +59,7 @@ def require_rate(path: Path, fps: float) -> float:
     """
     if not SLOWEST_FPS <= fps <= FASTEST_FPS:
         raise AskedWrongly(
-            f"{path.name} cannot have {fps:,.6g} frames a second",
+            f"{path.name} cannot have {fps:,.6g} frames per second",
             hint=f"a frame a day ({SLOWEST_FPS:.3g}) … {FASTEST_FPS:,.0f}",
         )
     format_ = ANIMATIONS.get(path.suffix.lower())
@@ -79,6 +79,6 @@ def words_on_rate(path: Path, count: int, fps: float) -> str:
         return ""
     kind = path.suffix.lower()[1:]
     return (
-        f"a {kind} shows at most {format_.fastest_fps:.0f} frames a second, and the video has {fps:.4g}: "
+        f"a {kind} shows at most {format_.fastest_fps:.0f} frames per second, and the video has {fps:.4g}: "
         f"{shown} of {count} frames are in it"
     )

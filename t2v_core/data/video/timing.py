@@ -65,7 +65,7 @@ def timing_of(path: Path, stream: VideoStream, pts: Sequence[int | None]) -> Tim
     if fps := _possible(declared, stream.guessed_rate, stream.codec_context.framerate):
         return _numbered(len(pts), fps)
     if measured:
-        shown = f"{measured:,.0f} frames a second" if measured > 1 else f"a frame every {1 / measured:,.0f} seconds"
+        shown = f"{measured:,.0f} frames per second" if measured > 1 else f"a frame every {1 / measured:,.0f} seconds"
         raise UnreadableClip(path, "impossible-rate", f"its timestamps say {shown}")
     return _numbered(len(pts), FALLBACK_FPS)
 

@@ -16,6 +16,7 @@ from remote.jobs.foreground import JobHandle, run_here
 from t2v_core.disk.files import incompleteness
 from t2v_core.errors import AskedWrongly
 from t2v_core.events import StepEvent, read_events
+from t2v_core.format import duration
 from t2v_core.specs import all_values, make_spec, read_spec
 from t2v_core.workspace import Workspace, followed
 from t2v_tui.cli.engine.curve import curve
@@ -25,7 +26,6 @@ from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.demo_world import CLIPS, ENCODERS, PICTURES, TEST_CLIPS
 from t2v_tui.new_workspace import make_workspace
-from t2v_tui.text.format import duration
 
 # 1404 steps of 16 clips. Frames by themselves and noisy timesteps teach colour soonest (trials of 125 CPU s: .83 to .92
 # obey it; with attention over time .56 to .75). Motion and shape take attention over time and about 40 minutes.
@@ -75,14 +75,14 @@ STEPS = (
         "Make clips of moving shapes, with captions", "shapes", {"data": DATA, "clips": CLIPS, "test_clips": TEST_CLIPS}
     ),
     Step("Encode clips and captions", "preprocess", {"data": DATA, **ENCODERS, **PICTURES}),
-    Step("Train a model from nothing", "train", TRAIN),
+    Step("Train a model from scratch", "train", TRAIN),
     Step(
         f"Generate “{PROMPT}” with it",
         "generate",
         {"prompt": PROMPT, "output": FRESH, "seed": SEED, "guidance_scale": GUIDANCE},
     ),
     Step(
-        "The same with the model that comes with t2v, which trained longer",
+        "The same with the model that comes with t2v, trained for longer",
         "generate",
         {"prompt": PROMPT, "output": SHIPPED, "seed": SEED, "checkpoint": "embedded"},
     ),
@@ -105,9 +105,9 @@ def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the demo's workspace.")] = Path("demo"),
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the engine's log as well.")] = False,
 ) -> int:
-    """The whole job on the built-in world: make a data set, train a model on it, generate, refine, score.
+    """The whole workflow on the built-in world: make a data set, train a model on it, generate, refine, score.
 
-    It needs no download and no GPU. Each step is an ordinary job in DIR; a second run goes on where the first ended.
+    It needs no download and no GPU. Each step is an ordinary job in DIR; a second run continues where the first ended.
 
     \b
     Examples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from t2v_core.events.estimated import Estimated
+from t2v_core.format import grouped, size, timing
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed
 from t2v_tui.cli.narrate import Narrator
@@ -30,7 +31,7 @@ def tell_estimate(followed: Followed, workspace: Workspace, teller: Narrator, *,
 def lines_of(result: Estimated) -> list[str]:
     """Return the estimate for people, within 80 columns except for paths and names."""
     model, data = result.model, result.data
-    shape = " × ".join(str(size) for size in data.shape)
+    shape = " × ".join(str(side) for side in data.shape)
     head = [
         f"{model.preset}, {model.parameters / 1e6:.1f} M parameters, {model.arithmetic}",
         f"for {data.source}; latents {shape}",
@@ -42,17 +43,17 @@ def lines_of(result: Estimated) -> list[str]:
 
 def _memory(result: Estimated) -> list[str]:
     memory, machine = result.memory, result.machine
-    rows = [_row(label, amount(getattr(memory, name))) for name, label in MEMORY_PARTS.items() if getattr(memory, name)]
+    rows = [
+        _row(label, _column(getattr(memory, name))) for name, label in MEMORY_PARTS.items() if getattr(memory, name)
+    ]
     verdict = "fits" if result.fits.memory else "DOES NOT FIT"
     free = "free on" if machine.is_here else "on an empty"
-    room = f"{amount(machine.memory_bytes).strip()} {free} {machine.name}"
-    rows.append(_row("peak", f"{amount(memory.peak_bytes)}  {verdict}: {room}"))
+    room = f"{size(machine.memory_bytes)} {free} {machine.name}"
+    rows.append(_row("peak", f"{_column(memory.peak_bytes)}  {verdict}: {room}"))
     if memory.measured_bytes:
-        rows.append(_row("measured", f"{amount(memory.measured_bytes)}  at the peak of the steps that were tried"))
+        rows.append(_row("measured", f"{_column(memory.measured_bytes)}  at the peak of the steps that were tried"))
     largest = result.largest_batch
-    rows.append(
-        _row("largest batch", f"{largest:>6}     that fits" if largest else "  none     fits, not even one clip")
-    )
+    rows.append(_row("largest batch", f"{largest:>7}  that fits" if largest else "   none  fits, not even one clip"))
     return [f"memory of a step, batch {memory.batch_size}", *rows]
 
 
@@ -60,27 +61,27 @@ def _disk(result: Estimated) -> list[str]:
     disk = result.disk
     there = "there already" if result.data.is_preprocessed else "to come"
     verdict = "fits" if result.fits.disk else "DOES NOT FIT"
-    kept = f"{disk.kept} of {amount(disk.checkpoint).strip()}: the kept ones and one being written"
+    kept = f"{disk.kept} of {size(disk.checkpoint)}: the kept ones and one being written"
     return [
         "disk",
-        _row("latents", f"{amount(disk.latents)}  {there}"),
-        _row("text embeddings", f"{amount(disk.text)}  {there}"),
-        _row("checkpoints", f"{amount(disk.checkpoints)}  {kept if disk.kept > 1 else 'one'}"),
-        _row("to come", f"{amount(disk.expected)}  {verdict}: {amount(disk.free).strip()} free here"),
+        _row("latents", f"{_column(disk.latents)}  {there}"),
+        _row("text embeddings", f"{_column(disk.text)}  {there}"),
+        _row("checkpoints", f"{_column(disk.checkpoints)}  {kept if disk.kept > 1 else 'one'}"),
+        _row("to come", f"{_column(disk.expected)}  {verdict}: {size(disk.free)} free here"),
     ]
 
 
 def _time(result: Estimated) -> list[str]:
     time = result.time
     if time is None:
-        return ["time", "  not known: let it try three steps (--probe), or name a GPU (--gpu L4)"]
+        return ["time", "  not known: let it measure three steps (--probe), or name a GPU (--gpu L4)"]
     about = "" if time.is_measured else "about "
     rate = time.clips / time.step_s
     return [
         f"time, from {time.source}",
-        _row("a step", f"{about}{span(time.step_s)} ({time.clips} clips, {rate:.3g} clips/s)"),
-        _row("an epoch", f"{about}{span(time.epoch_s)} ({time.steps_per_epoch:,} steps)"),
-        _row("in all", f"{about}{span(time.total_s)} ({time.steps:,} steps)"),
+        _row("a step", f"{about}{timing(time.step_s)} ({time.clips} clips, {rate:.3g} clips/s)"),
+        _row("an epoch", f"{about}{timing(time.epoch_s)} ({grouped(time.steps_per_epoch)} steps)"),
+        _row("in all", f"{about}{timing(time.total_s)} ({grouped(time.steps)} steps)"),
         _row("", "checkpoints and sample videos come on top"),
     ]
 
@@ -89,16 +90,6 @@ def _row(label: str, value: str) -> str:
     return f"  {label:<17}{value}".rstrip()
 
 
-def amount(size_bytes: float) -> str:
-    """Return `  5.31 GB`, `   749 MB`: right-aligned so that a column of them can be read."""
-    if size_bytes < 1e9:
-        return f"{size_bytes / 1e6:6.{1 if size_bytes < 1e7 else 0}f} MB"
-    return f"{size_bytes / 1e9:6.2f} GB" if size_bytes < 1e11 else f"{size_bytes / 1e9:6,.0f} GB"
-
-
-def span(seconds: float) -> str:
-    """Return a time to plan with: `0.61 s`, `48 s`, `11.6 minutes`, `19.3 hours`, `4.2 days`."""
-    for limit, unit, divisor in ((1, "s", 1), (120, "s", 1), (7200, "minutes", 60), (172_800, "hours", 3600)):
-        if seconds < limit:
-            return f"{seconds:.2f} s" if limit == 1 else f"{seconds / divisor:.3g} {unit}"
-    return f"{seconds / 86_400:.3g} days"
+def _column(size_bytes: float) -> str:
+    """Return ` 5.3 GB`, ` 749 MB`: right-aligned so that a column of them can be read."""
+    return f"{size(size_bytes):>7}"

@@ -21,6 +21,7 @@ from remote.replies.job_row import JobRow
 from remote.steps import Status
 from t2v_core.events import Event
 from t2v_core.events.estimated import Estimated
+from t2v_core.format import duration
 from t2v_core.settings import values_for
 from t2v_core.specs import Spec, make_spec
 from t2v_core.workspace import Workspace
@@ -29,7 +30,7 @@ from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.vm.forecast import Beforehand, Forecast, cost_of_run
 from t2v_tui.cli.vm.left import told_if_left
 from t2v_tui.cli.which_job import Hosts, find_job
-from t2v_tui.text.format import duration, progress_of, what_it_waits_for
+from t2v_tui.text.job_words import progress_of, what_it_waits_for
 
 
 def run_there(
@@ -57,7 +58,7 @@ def run_there(
         first = find_job(after, host, hosts).row.job if after else None
         job = _submitted(jobs, verb, spec, first, teller)
         if not job.is_new:
-            teller.say(f"asked before, and the answer was lost: it is job {job.job}", "yellow")
+            teller.say(f"submitted before, and the answer was lost: it is job {job.job}", "yellow")
         if is_detached:
             teller.say(how_to_come_back(job.job))
             print(job.job)

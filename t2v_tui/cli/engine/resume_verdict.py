@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from t2v_core.events.results import KilledRun, ResumeVerified
+from t2v_core.format import timing
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed
 from t2v_tui.cli.narrate import Narrator
@@ -32,11 +33,11 @@ def _case(case: KilledRun) -> str:
 
 
 def _verdict(result: ResumeVerified) -> str:
-    took = f"({result.took_s:.0f} s)"
+    took = f"({timing(result.took_s)})"
     if result.exact:
         return f"training resumes exactly: weights, averages, moments and order are the same to the last bit {took}"
     return (
         f"training resumes up to rounding: the largest difference is {result.largest_difference:.3g}, and "
-        f"{result.between_two_whole_runs:.3g} between two runs that were not killed; --deterministic takes both "
+        f"{result.between_two_whole_runs:.3g} between two runs that were not killed; --deterministic removes both "
         f"away {took}"
     )

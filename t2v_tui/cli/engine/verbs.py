@@ -77,7 +77,7 @@ _COMMON = (
             None,
             "--host",
             metavar="NAME",
-            help="Do it there, as a job that outlives this terminal; paths are those of its workspace. NAME as in "
+            help="Run it there, as a job that outlives this terminal; paths are those of its workspace. NAME as in "
             "t2v.toml; 'local' is this machine.",
             show_default=False,
         ),
@@ -93,7 +93,7 @@ _COMMON = (
         inspect.Parameter.KEYWORD_ONLY,
         annotation=str | None,
         default=typer.Option(
-            None, "--after", metavar="JOB", help="Begin when that job has succeeded.", show_default=False
+            None, "--after", metavar="JOB", help="Start once that job has succeeded.", show_default=False
         ),
     ),
     inspect.Parameter(
@@ -104,8 +104,7 @@ _COMMON = (
             None,
             "--settings",
             metavar="NAME",
-            help="Take the settings that stand below [COMMAND.NAME] in t2v.toml, such as [refine.epoch100]; flags go "
-            "before them.",
+            help="Use the settings under [COMMAND.NAME] in t2v.toml, such as [refine.epoch100]; flags override them.",
             show_default=False,
         ),
     ),
@@ -114,7 +113,7 @@ _QUIET = inspect.Parameter(
     "quiet_",
     inspect.Parameter.KEYWORD_ONLY,
     annotation=bool,
-    default=typer.Option(False, "--quiet", help="Say each step in a short line, as in a pipe."),
+    default=typer.Option(False, "--quiet", help="Write a short line for each step, as into a pipe."),
 )
 
 
@@ -164,7 +163,7 @@ shapes = command(
         "shapes",
         "Make the built-in world: small clips of coloured shapes that move, with captions, laid out as MSR-VTT is. "
         "It needs no download, and a model learns it in minutes on a CPU. Some combinations of colour, shape and "
-        "motion are kept for the test set, so that a model can be asked for what it never saw.",
+        "motion are kept for the test set, so that a model can be asked for something it never saw.",
         ("t2v data shapes", "t2v data shapes --clips 500 --data data/small"),
         "The clips go to data/shapes/videos, the captions to data/shapes/annotations.",
     )
@@ -183,7 +182,7 @@ check = command(
             "t2v data check --frames 16 --stride 4        which clips are too short for preprocess --stride 4",
         ),
         "The report goes to check/report.txt and report.json in the data set's folder, beside a contact sheet; clips "
-        "that cannot be used are listed in quarantine.csv, where preprocess passes over them. Bad clips are a finding: "
+        "that cannot be used are listed in quarantine.csv, where preprocess skips them. Bad clips are a finding: "
         "the exit code is 0 unless no clip can be used.",
     )
 )
@@ -191,8 +190,8 @@ check = command(
 preprocess = command(
     Verb(
         "preprocess",
-        "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training need not. What is "
-        "already done is kept: the same command goes on after an interruption. Clips that cannot be read are "
+        "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training does not have to. "
+        "What is already done is kept: the same command goes on after an interruption. Clips that cannot be read are "
         "listed in quarantine.csv and left out.",
         (
             "t2v preprocess --data data/msr-vtt --device cuda",
@@ -218,7 +217,7 @@ import_latents = command(
         "import-latents",
         "Turn the previous system's folders, latents/VIDEO_ID.pt and text_embeddings/VIDEO_ID.pt, into the store that "
         "training reads. Captions and splits come from the annotations of the data set or, without any there, from "
-        "those in OLD_DIR; captions are encoded anew. Without annotations the old padded text is taken as it is, and "
+        "those in OLD_DIR; captions are encoded again. Without annotations the old padded text is taken as it is, and "
         "only the seed preset trains on that. Files that cannot be used are listed in quarantine.csv and left out; "
         "the same command goes on after an interruption.",
         (
@@ -233,10 +232,10 @@ import_latents = command(
 import_checkpoint = command(
     Verb(
         "import-checkpoint",
-        "Make checkpoints of ours from those of the previous system: weights, Adam's moments, epoch and loss. "
+        "Turn the previous system's checkpoints into t2v's: weights, Adam's moments, epoch and loss. "
         "t2v train --resume then goes on as the old loop would have. For generate, refine and evaluate nothing has to "
         "be imported: they take a .pt as it is (--checkpoint). Every byte is verified first; a file of a folder that "
-        "cannot be used is said and left out. The same command goes on after an interruption.",
+        "cannot be used is reported and left out. The same command goes on after an interruption.",
         (
             "t2v import-checkpoint checkpoints/checkpoint_epoch_100.pt",
             "t2v import-checkpoint checkpoints checkpoints/imported --last 5",
@@ -251,7 +250,7 @@ train = command(
     Verb(
         "train",
         "Train a video diffusion model on what preprocess made. Ctrl-C ends it after the step and keeps a "
-        "checkpoint; --resume goes on from there as if nothing had been.",
+        "checkpoint; --resume goes on from there exactly as if never interrupted.",
         (
             "t2v train --preset tiny --data data/shapes     minutes on a CPU",
             "t2v train --preset base --device cuda",
@@ -320,10 +319,11 @@ evaluate = command(
 estimate = command(
     Verb(
         "estimate",
-        "Say before it costs anything whether a training fits and how long it takes: parameters, memory by part, disk "
-        "for latents and checkpoints, time per epoch and in all. It takes what train takes, settings included. Time "
-        "comes from three real steps on this machine, or with --gpu from that card's data sheet; it says which. "
-        "Without data it reckons for MSR-VTT.",
+        "Tell, before it costs anything, whether a training run fits and how long it takes: parameters, memory by "
+        "part, disk for latents and checkpoints, time per epoch and in all. It takes what train takes, settings "
+        "included. Time comes from three real steps on this machine, or with --gpu from that card's data sheet; it "
+        "says which. "
+        "Without data it assumes MSR-VTT.",
         (
             "t2v estimate                               the training that t2v train would do here",
             "t2v estimate --preset base --gpu L4",
@@ -346,7 +346,7 @@ verify_resume = command(
             "t2v verify-resume --preset base --device cuda --deterministic",
             "t2v verify-resume --processes 2 --device cpu",
         ),
-        "The verdict goes to stdout; when a resumed run ends otherwise, the exit code is 1 and the runs are kept.",
+        "The verdict goes to stdout; when a resumed run ends differently, the exit code is 1 and the runs are kept.",
     ),
     tell_verdict,
 )

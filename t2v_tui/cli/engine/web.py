@@ -31,7 +31,7 @@ def web(
         typer.Option(
             "--host",
             metavar="NAME",
-            help="The page is here and the work runs there, as jobs; videos come here, verified.",
+            help="Show the page here and run the work there, as jobs; videos come back verified.",
             show_default=False,
         ),
     ] = None,
@@ -40,13 +40,13 @@ def web(
         typer.Option(
             "--forward",
             metavar="NAME",
-            help="Page and work are both there; its port comes here over SSH.",
+            help="Run both page and work there; its port is forwarded here over SSH.",
             show_default=False,
         ),
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is any free port.")] = PORT,
     address: Annotated[
-        str, typer.Option("--address", help="Where it listens; another than this machine's own needs --auth.")
+        str, typer.Option("--address", help="Where it listens; any address but this machine's own needs --auth.")
     ] = "127.0.0.1",
     auth: Annotated[
         str | None,
@@ -59,20 +59,25 @@ def web(
     ] = None,
     auth_file: Annotated[
         Path | None,
-        typer.Option("--auth-file", metavar="FILE", help="The same from a file's first line.", show_default=False),
+        typer.Option(
+            "--auth-file", metavar="FILE", help="The same, from the first line of a file.", show_default=False
+        ),
     ] = None,
-    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="The largest video it takes.")] = 200,
+    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="The largest video it accepts.")] = 200,
     device: Annotated[
         str | None,
         typer.Option("--device", metavar="TEXT", help="auto, cpu, cuda, mps (default: t2v.toml's)", show_default=False),
     ] = None,
     idle_min: Annotated[
-        float, typer.Option("--idle-min", min=0.1, help="Minutes without work after which the model is let go.")
+        float, typer.Option("--idle-min", min=0.1, help="Minutes without work after which the model is unloaded.")
     ] = 10.0,
     unused_min: Annotated[
         float | None,
         typer.Option(
-            "--unused-min", min=0.1, help="End the page when no browser was connected for so long.", show_default=False
+            "--unused-min",
+            min=0.1,
+            help="Close the page once no browser has been connected for this long.",
+            show_default=False,
         ),
     ] = None,
 ) -> int:
@@ -82,7 +87,7 @@ def web(
     Examples:
       t2v web                              http://127.0.0.1:7860
       t2v web --host a100-golden           the page here, the work there
-      t2v web --forward a100-golden        the page there, seen here at the same address
+      t2v web --forward a100-golden        the page there, shown here at the same address
       T2V_WEB_AUTH=me:secret t2v web --address 0.0.0.0
 
     The page's address goes to stdout. Ctrl-C ends the page, and the engine that was kept for it.
@@ -111,8 +116,8 @@ def _serve(workspace: Workspace, address: str, port: int, settings: Settings) ->
 
     if settings.credentials is None and not is_loopback(address):
         raise AskedWrongly(
-            f"--address {address}: everybody who reaches it could use this machine",
-            hint="say who may: --auth USER:PASSWORD, T2V_WEB_AUTH or --auth-file",
+            f"--address {address}: anyone who can reach it could use this machine",
+            hint="say who may use it: --auth USER:PASSWORD, T2V_WEB_AUTH or --auth-file",
         )
     listening = listen(address, port)
     shown = f"[{address}]" if ":" in address else address
@@ -125,7 +130,9 @@ def _serve(workspace: Workspace, address: str, port: int, settings: Settings) ->
 def _require_sense(host: str | None, forward: str | None, workspace: Workspace) -> None:
     """Raises AskedWrongly for both ways at once, and for a host that t2v.toml does not name."""
     if host is not None and forward is not None:
-        raise AskedWrongly("--host keeps the page here, --forward has it there: one of them", hint="see t2v web --help")
+        raise AskedWrongly(
+            "--host keeps the page here, --forward runs it there: give one of them", hint="see t2v web --help"
+        )
     hosts = read_hosts(workspace)
     for flag, name in (("--host", host), ("--forward", forward)):
         if name is not None and name not in hosts and not (name == LOCAL and flag == "--host"):
@@ -153,5 +160,5 @@ def credentials_of(flag: str | None, variable: str | None, file: Path | None) ->
         return None
     user, _, password = said.partition(":")
     if not user or not password:
-        raise AskedWrongly(f"{origin}: this is no USER:PASSWORD", hint="as me:secret; neither may be empty")
+        raise AskedWrongly(f"{origin}: this is not USER:PASSWORD", hint="write it as me:secret; neither may be empty")
     return said

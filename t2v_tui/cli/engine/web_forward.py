@@ -91,7 +91,7 @@ def _port_of(chunks: Iterator[Said], job: str, teller: Narrator) -> int:
         if isinstance(said, JobRow):
             break
     lines = [line for line in log.decode(errors="replace").splitlines() if line.strip()]
-    why = next((line for line in lines if line.startswith("error:")), lines[-1] if lines else "no word why")
+    why = next((line for line in lines if line.startswith("error:")), lines[-1] if lines else "no reason given")
     hint = next((line.removeprefix("hint:").strip() for line in lines if line.startswith("hint:")), f"t2v logs {job}")
     raise NotReady(f"the page does not start there: {why.removeprefix('error:').strip()}", hint)
 

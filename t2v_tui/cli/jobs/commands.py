@@ -16,6 +16,7 @@ from remote.errors import UNREACHABLE, HostUnreachable
 from remote.jobs.client import STOP_GRACE_S, HostJobs
 from remote.jobs.follow import Follower, LinkState, LogChunk, fetch_log
 from remote.jobs.spool import LOG, Spool
+from t2v_core.format import date_time
 from t2v_tui.cli.engine.on_host import LinkWords, how_to_come_back, watch
 from t2v_tui.cli.jobs.table import as_json_rows, table
 from t2v_tui.cli.main import Common
@@ -24,7 +25,7 @@ from t2v_tui.cli.which_job import Hosts, find_job
 from t2v_tui.find_workspace import find_workspace
 
 JobArgument = Annotated[
-    str | None, typer.Argument(metavar="[JOB]", help="Its id, or a part of it that no other has.", show_default=False)
+    str | None, typer.Argument(metavar="[JOB]", help="Its id, or any part that is unique to it.", show_default=False)
 ]
 HostOption = Annotated[
     str | None,
@@ -43,9 +44,9 @@ def jobs(
     workspace_: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """The jobs of this machine, and what is remembered of those on other hosts; oldest first.
+    """List this machine's jobs and those remembered from other hosts, oldest first.
 
-    How a job stands comes from its own files, so jobs of another terminal, another person or another day are there too.
+    A job's state comes from its own files, so jobs of another terminal, another person or another day are listed too.
 
     \b
     Examples:
@@ -83,9 +84,9 @@ def attach(
     is_verbose: Annotated[bool, typer.Option("--verbose", help="Show the engine's log as well.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Watch a job to its end, with all it said before; the newest that has not ended when JOB is left out.
+    """Watch a job to its end, with all it has said so far; without JOB, the newest that has not ended.
 
-    Ctrl-C leaves it running. A lost link is looked for until it is back, and nothing is missed.
+    Ctrl-C leaves it running. A lost link is restored as soon as possible, and nothing is missed.
 
     \b
     Examples:
@@ -110,15 +111,18 @@ def stop(
     job: JobArgument = None,
     host: HostOption = None,
     grace_s: Annotated[
-        float, typer.Option("--grace-s", metavar="S", min=0, help="How long it may take to end by itself.")
+        float, typer.Option("--grace-s", metavar="S", min=0, help="How long it may take to end on its own.")
     ] = STOP_GRACE_S,
     is_anyones: Annotated[
-        bool, typer.Option("--anyones", help="Also one that another workspace began, which shares the host's folder.")
+        bool,
+        typer.Option(
+            "--anyones", help="Also stop a job that another workspace started in the same folder of the host."
+        ),
     ] = False,
     workspace_: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """End a job: it is asked first, and a training keeps a checkpoint; then it is made to, with all its processes.
+    """End a job: it is asked to stop first, and training keeps a checkpoint; then it is killed, with all its processes.
 
     \b
     Examples:
@@ -142,7 +146,7 @@ def stop(
     print(f"{found.row.job}: {ended.state}, {how}" + (f": {reason}" if reason else ""), file=sys.stderr)
     if ended.left or ended.gpu_left:
         numbers = sorted({*ended.left, *(one.pid for one in ended.gpu_left)})
-        print(f"error: processes of it are left: {', '.join(map(str, numbers))}", file=sys.stderr)
+        print(f"error: some of its processes are left: {', '.join(map(str, numbers))}", file=sys.stderr)
         return 1
     return 0
 
@@ -150,15 +154,17 @@ def stop(
 def logs(
     ctx: typer.Context,
     job: JobArgument = None,
-    is_followed: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job has ended.")] = False,
-    since: Annotated[int, typer.Option("--since", metavar="BYTE", min=0, help="Begin at this byte of the log.")] = 0,
+    is_followed: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep following until the job has ended.")
+    ] = False,
+    since: Annotated[int, typer.Option("--since", metavar="BYTE", min=0, help="Start at this byte of the log.")] = 0,
     host: HostOption = None,
     workspace_: WorkspaceOption = None,
 ) -> int:
-    """The log of a job, byte for byte; the newest job's when JOB is left out.
+    """Show a job's log, byte for byte; without JOB, the newest job's.
 
-    On a terminal, progress lines that were drawn over are shown as they stood last. What came once is kept here and can
-    be read with the host switched off.
+    On a terminal, progress lines that were drawn over are shown in their last state. What has arrived is kept here and
+    can be read with the host switched off.
 
     \b
     Examples:
@@ -166,7 +172,7 @@ def logs(
       t2v logs 3f2a -f
       t2v logs 3f2a --since 120000 > rest.txt
 
-    The log goes to stdout. Exit code 3 when the host cannot be reached: then it is what came before.
+    The log goes to stdout. Exit code 3 when the host cannot be reached: then it is what arrived before.
     """
     common: Common = ctx.obj
     with Hosts(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
@@ -203,7 +209,7 @@ def _logs(there: HostJobs, job: str, spool: Spool, out: Out, *, since: int, is_f
             out.write(data)
         out.end()
         known = spool.known()
-        when = time.strftime(" by %Y-%m-%d %H:%M:%S", time.localtime(known.seen_t)) if known else ""
+        when = f" by {date_time(known.seen_t)}" if known else ""
         print(f"{there.host.name} is unreachable: {error.message}; this is what came{when}", file=sys.stderr)
         return UNREACHABLE
     except KeyboardInterrupt:

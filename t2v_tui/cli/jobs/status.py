@@ -16,14 +16,15 @@ import typer
 from remote.errors import UNREACHABLE
 from remote.power.state import Power
 from t2v_core.errors import EngineError
+from t2v_core.format import ago, span, usd
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
 from t2v_tui.store.events import HostsKnown, LinkHeard, News, Remembered, RowsHeard
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.session import recall
 from t2v_tui.store.state import LOCAL, HostKind, HostView, JobView, LinkView, Reach, State
-from t2v_tui.text.format import JOB_GLYPHS, ago, job_in_words, span, usd
 from t2v_tui.text.headline import stops_in, truth
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.workers.services import Services
 
 MOST_ENDED = 3
@@ -41,7 +42,7 @@ def status(
 ) -> int:
     """What runs, how far it is, what it costs and when it stops: the terminal UI in plain text.
 
-    Without --all only this machine is asked; of the others stands what was known last, with its age.
+    Without --all only this machine is asked; for the others it shows what was last known, with its age.
 
     \b
     Examples:

@@ -8,8 +8,9 @@ from typing import Any
 
 from remote.hosts.settings import LOCAL
 from remote.replies.job_row import JobRow
+from t2v_core.format import ago
 from t2v_tui.cli.which_job import Listed
-from t2v_tui.text.format import JOB_GLYPHS, ago, job_in_words
+from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 
 COLOURS = {"running": "36", "starting": "36", "succeeded": "32", "failed": "31", "lost": "31", "preempted": "33"}
 HEAD = ("job", "verb", "state", "since", "progress", "host")

@@ -18,14 +18,14 @@ from remote.guard import GuardState
 from remote.power.state import MachineState
 from remote.steps import Status, StepState
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import date_time, limit, span, usd
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator, narrator
-from t2v_tui.cli.vm.cost import Which, clock, which_vm
+from t2v_tui.cli.vm.cost import Which, which_vm
 from t2v_tui.cli.vm.guard import as_json_guard, asked_guard, guard_in_words, last_stop_in_words
 from t2v_tui.cli.vm.left import tell_of_vm, told_if_left
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.text.format import duration, usd
 
 if TYPE_CHECKING:
     from remote.power.host import MachineHost
@@ -38,10 +38,10 @@ def status(
     ctx: typer.Context,
     host: Which = None,
     with_guard: Annotated[
-        bool, typer.Option("--guard", help="Ask the VM itself, too, when it stops by itself; takes a second.")
+        bool, typer.Option("--guard", help="Also ask the VM when it will stop by itself; takes a second.")
     ] = False,
 ) -> int:
-    """How a VM stands: what the cloud says of it, and whether its SSH server answers.
+    """Show a VM's state: what the cloud says about it, and whether its SSH server answers.
 
     \b
     Examples:
@@ -114,9 +114,9 @@ def lines(
 
 def _since(state: MachineState) -> str:
     if state.is_running and state.last_start_t is not None:
-        return f" for {duration(state.seen_t - state.last_start_t)}"
+        return f" for {span(state.seen_t - state.last_start_t)}"
     if state.is_stopped and state.last_stop_t is not None:
-        return f" since {clock(state.last_stop_t)}"
+        return f" since {date_time(state.last_stop_t)}"
     return ""
 
 
@@ -146,8 +146,8 @@ def _price_of(state: MachineState, cost: HostCost) -> str:
 def _limit_of(provider: str, state: MachineState) -> str:
     if state.max_run_s is None:
         return f"none set at {provider}"
-    when = f", at {clock(state.termination_t)}" if state.termination_t is not None else ""
-    return f"{provider} stops it {state.max_run_s / 3600:g} h after its start{when}"
+    when = f", at {date_time(state.termination_t)}" if state.termination_t is not None else ""
+    return f"{provider} stops it {limit(state.max_run_s)} after its start{when}"
 
 
 def start(
@@ -160,10 +160,10 @@ def start(
         bool, typer.Option("--replace-guard", help="Its guard keeps this t2v.toml's rules, not another workspace's.")
     ] = False,
 ) -> int:
-    """Start a VM, wait until its SSH server lets us in, see to its guard, and go on with what a preemption ended.
+    """Start a VM, wait until its SSH server lets you in, set up its guard, and resume what a preemption ended.
 
-    When the zone has no such machine to give, it is tried again until there is one. Ctrl-C leaves, and says whether the
-    VM comes up all the same: a start that was asked of the cloud cannot be taken back.
+    When the zone has no such machine available, it is tried again until there is one. Ctrl-C leaves, and says whether
+    the VM comes up all the same: a start requested from the cloud cannot be cancelled.
 
     \b
     Examples:
@@ -199,9 +199,9 @@ def told(steps: Iterable[StepState], teller: Narrator) -> None:
 def stop(
     ctx: typer.Context,
     host: Which = None,
-    is_forced: Annotated[bool, typer.Option("--force", help="Also while jobs run on it.")] = False,
+    is_forced: Annotated[bool, typer.Option("--force", help="Stop it even while jobs run on it.")] = False,
 ) -> int:
-    """Stop a VM, and say so when the cloud has confirmed it. Its disks stay, and go on costing a little.
+    """Stop a VM, and wait until the cloud confirms it. Its disks stay, and continue to cost a little.
 
     \b
     Example:
@@ -251,7 +251,7 @@ def _refuse_while_at_work(host: MachineHost, workspace: Workspace, state: Machin
 
 
 def list_(ctx: typer.Context) -> int:
-    """Every VM of the project, in all zones, and which of them t2v.toml names.
+    """List every VM of the project, in all zones, and which of them t2v.toml names.
 
     \b
     Examples:

@@ -24,10 +24,10 @@ from remote.host_factory import host_named, switched_host
 from remote.hosts.settings import HostSettings, switched_hosts
 from remote.power.state import MachineState
 from t2v_core.errors import AskedWrongly
+from t2v_core.format import date_time, duration, span, usd
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.text.format import duration, usd
 
 SHOWN_SESSIONS = 10
 UNITS_S = {"d": 86_400, "h": 3600, "m": 60, "min": 60, "s": 1}
@@ -38,10 +38,10 @@ Which = Annotated[
 
 
 def cost(ctx: typer.Context, host: Which = None) -> int:
-    """What a VM costs now, in this session and today, and what it went on costing while it was stopped.
+    """Show what a VM costs now, in this session and today, and what it cost while it was stopped.
 
-    Prices are a dated table's, an estimate: without discounts, without tax. What you really pay an hour can be written
-    into t2v.toml as usd_per_hour. Sessions are those that were seen from this workspace.
+    Prices come from a dated table and are an estimate, without discounts or tax. What you really pay an hour can be
+    written into t2v.toml as usd_per_hour. Sessions are those seen from this workspace.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def figures(vm: MachineState, meter: Meter, price: Price, unpriced_h: float = 0.
     if meter.since_t is not None:
         for part, amount in price.parts:
             yield f"           {amount:.4f}  {part}"
-        yield f"session  {usd(meter.usd_session)}  {duration(meter.hours * 3600)} since {clock(meter.since_t)}"
+        yield f"session  {usd(meter.usd_session)}  {duration(meter.hours * 3600)} since {date_time(meter.since_t)}"
     else:
         yield f"running  {usd(price.usd_per_hour)}/h"
     without = f"  without {unpriced_h:.2f} h whose price was not known" if unpriced_h else ""
@@ -114,14 +114,9 @@ def history(sessions: list[Session], now_t: float) -> Iterator[str]:
     if sessions:
         yield f"{'started':<17} {'stopped':<17} {'hours':>7}  cost"
     for one in sessions[-SHOWN_SESSIONS:]:
-        stopped = "runs" if one.stopped_t is None else ("" if one.is_exact else "by ") + clock(one.stopped_t)
+        stopped = "runs" if one.stopped_t is None else ("" if one.is_exact else "by ") + date_time(one.stopped_t)
         amount = "not known" if one.usd_per_hour is None else usd(one.usd(0, now_t))
-        yield f"{clock(one.started_t):<17} {stopped:<17} {one.hours(0, now_t):>7.2f}  {amount}"
-
-
-def clock(t: float) -> str:
-    """Return a moment as `2026-11-24 03:10`, in this machine's time zone."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(t))
+        yield f"{date_time(one.started_t):<17} {stopped:<17} {one.hours(0, now_t):>7.2f}  {amount}"
 
 
 def as_json(name: str, vm: MachineState, meter: Meter, price: Price, sessions: list[Session]) -> dict[str, Any]:
@@ -136,10 +131,10 @@ def as_json(name: str, vm: MachineState, meter: Meter, price: Price, sessions: l
 
 def keep(
     ctx: typer.Context,
-    how_long: Annotated[str, typer.Argument(metavar="TIME", help="As 2h, 90m or 1h30m; 0 lets go of it.")],
+    how_long: Annotated[str, typer.Argument(metavar="TIME", help="For example 2h, 90m or 1h30m; 0 ends it.")],
     host: Which = None,
 ) -> int:
-    """Keep a VM from stopping itself for so long, although it is idle. Its cap of max_run_h holds all the same.
+    """Keep a VM from stopping itself for this long, even when it is idle. Its cap of max_run_h still applies.
 
     \b
     Examples:
@@ -168,14 +163,14 @@ def seconds_of(text: str) -> float:
     if text.strip() == "0":
         return 0.0
     if not parts or "".join(n + unit for n, unit in parts) != re.sub(r"\s", "", text.lower()):
-        raise AskedWrongly(f"'{text}' is no time", hint="as in: t2v vm keep 2h, or 90m, or 1h30m")
+        raise AskedWrongly(f"'{text}' is not a duration", hint="for example: t2v vm keep 2h, or 90m, or 1h30m")
     return sum(float(number) * UNITS_S[unit] for number, unit in parts)
 
 
 def in_words(name: str, state: GuardState, now_t: float) -> str:
     """Return `a100-golden stays until 14:05; …`"""
     until = state.kept_until_t
-    begin = f"nothing keeps {name}" if until is None else f"{name} is kept until {clock(until)}"
+    begin = f"nothing keeps {name}" if until is None else f"{name} is kept until {date_time(until)}"
     if state.stops_t is None:
         return begin
-    return f"{begin}; it stops in {duration(state.stops_t - now_t)}: {state.why}"
+    return f"{begin}; it stops in {span(state.stops_t - now_t)}: {state.why}"

@@ -16,11 +16,12 @@ from remote.steps import Status, StepState
 from t2v_core.errors import EngineError
 from t2v_core.events import Event, StepEvent
 from t2v_core.events.estimated import Estimated
+from t2v_core.format import duration, limit, usd
 from t2v_core.specs import EstimateSpec, Spec, TrainSpec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.narrate import Pace
 from t2v_tui.text.estimate import gpu_in_table, reckoned, sentences
-from t2v_tui.text.format import counted, duration, usd
+from t2v_tui.text.job_words import counted
 
 # The first steps are slow: kernels are chosen, caches are filled.
 TELLING_S = 30.0
@@ -112,7 +113,7 @@ def in_words(forecast: RunForecast, price: Price, cap_h: float) -> str:
     """Return `about $71.50 in all, at $3.71 an hour (est.); …`"""
     about = " (est.)" if price.is_estimate else ""
     cap = (
-        f"; it stops {cap_h:g} h after its start, before that is done: raise max_run_h"
+        f"; it stops {limit(cap_h * 3600)} after its start, before that is done: raise max_run_h"
         if forecast.is_beyond_cap
         else ""
     )

@@ -8,8 +8,7 @@ from typing import Any
 from remote.errors import RemoteError
 from remote.guard import GuardState, guard_status
 from remote.hosts.host import Host
-from t2v_tui.cli.vm.cost import clock
-from t2v_tui.text.format import ago, duration
+from t2v_core.format import ago, date_time, span
 
 SHOWN_REASONS = 3
 
@@ -32,13 +31,13 @@ def guard_in_words(guard: GuardState | RemoteError, now_t: float) -> str:
     if isinstance(guard, RemoteError):
         return f"not known: {guard.message}"
     if not guard.is_installed:
-        return "none: it does not stop by itself; the next job brings one"
+        return "none: it does not stop by itself; the next job installs one"
     if guard.error:
         return guard.error
     if not guard.can_power_off:
         return "it may not switch the VM off, so it does not stop by itself: let its user use sudo there"
     if not guard.is_alive or guard.stops_t is None:
-        return "it does not look any more: t2v vm start installs it again"
+        return "it no longer checks: t2v vm start installs it again"
     reasons = [*guard.busy, *guard.unknown]
     if reasons:
         more = f" and {len(reasons) - SHOWN_REASONS} more" if len(reasons) > SHOWN_REASONS else ""
@@ -46,11 +45,11 @@ def guard_in_words(guard: GuardState | RemoteError, now_t: float) -> str:
     else:
         begin = "idle" if guard.idle_since_t is None else f"idle for {ago(now_t - guard.idle_since_t)}"
     kept = f"; kept for {ago(guard.kept_until_t - now_t)}" if guard.kept_until_t is not None else ""
-    return f"{begin}{kept}; stops in {duration(guard.stops_t - now_t)}: {guard.why}"
+    return f"{begin}{kept}; stops in {span(guard.stops_t - now_t)}: {guard.why}"
 
 
 def last_stop_in_words(guard: GuardState | RemoteError | None) -> str:
     """Return `2026-11-24 03:10 by itself: idle for 30 min`; "" when it has never stopped itself, as far as it knows."""
     if not isinstance(guard, GuardState) or guard.last_stop is None:
         return ""
-    return f"{clock(guard.last_stop.t)} by itself: {guard.last_stop.why}"
+    return f"{date_time(guard.last_stop.t)} by itself: {guard.last_stop.why}"

@@ -27,7 +27,7 @@ def told_if_left(host: Host, workspace: Workspace, teller: Narrator) -> Iterator
         yield
     except KeyboardInterrupt:
         if (vm := _vm_of(host)) is not None:
-            teller.say(f"left; looking how {vm.vm.name} stands …", "dim")
+            teller.say(f"left; checking the state of {vm.vm.name} …", "dim")
             tell_of_vm(vm, workspace, teller, is_off_worth_a_word=True)
         raise
     except EngineError as error:
@@ -55,7 +55,10 @@ def tell_of_vm(
     try:
         state = left_vm(host, workspace)
     except KeyboardInterrupt:
-        teller.say(f"nobody has looked: it may run, and cost money: t2v vm stop --host {host.name} ends that", "yellow")
+        teller.say(
+            f"nobody has looked: it may be running, and costing money: t2v vm stop --host {host.name} ends that",
+            "yellow",
+        )
         raise
     if state.status is Status.NOTE:
         teller.say(f"{state.detail}; {then or state.hint}", "yellow")

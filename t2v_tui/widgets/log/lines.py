@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import ClassVar
 
-from textual import work
+from textual import on
 from textual.events import Resize
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.widget import Widget
 
-from t2v_tui.widgets.log.drawing import DrawnLines
-from t2v_tui.widgets.log.index import Fate, Lines, LogIndex, count_lines
-from t2v_tui.widgets.log.text import clean
+from t2v_tui.widgets.log.drawing import LineStrips, Span
+from t2v_tui.widgets.log.index import Fate, LogIndex
+from t2v_tui.widgets.log.rows import LogRows
+from t2v_tui.widgets.log.scans import HeadCounted, LogScans, ScanEnded, Scanned
+from t2v_tui.widgets.log.search import LineFilter, Needle
+from t2v_tui.widgets.log.text import Level, level_of
 
+COPY_LINES = 20_000
 REPAINTS_A_SECOND = 12
-# What one tick may read: 96 MB/s, in about 6 ms each. A log that grew by more is caught up with in the next ticks.
-TICK_BYTES = 8 * 1024 * 1024
 # A log that was quiet for so many ticks is looked at a third as often.
 QUIET_TICKS = 24
 
 
-class LogLines(DrawnLines, can_focus=True):
-    """Shows one file, which may grow, be cut or be replaced meanwhile, and follows its end."""
+class LogLines(ScrollView, can_focus=True):
+    """Shows one file, which may grow, be cut or be replaced meanwhile, and follows its end.
+
+    What is shown is in `LogRows`, how it looks in `LineStrips`, and `LogScans` reads what takes long.
+    current: line of the hit that was found last; marked: rows, from which to which in the order they were chosen
+    """
+
+    ALLOW_SELECT = True
+    DEFAULT_CSS = """
+    LogLines {
+        background: $surface;
+        color: $foreground;
+        overflow-x: auto;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+        scrollbar-size-horizontal: 1;
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "log--error", "log--warning", "log--debug", "log--found", "log--current", "log--marked",
+    }  # fmt: skip
 
     class Changed(Message):
         """Lines came, the view moved, or what is looked for was found; at most twelve times a second."""
@@ -33,21 +59,47 @@ class LogLines(DrawnLines, can_focus=True):
             super().__init__()
             self.fate = fate
 
-    class HeadCounted(Message, bubble=False):
-        """A worker counted what lies before the tail."""
-
-        def __init__(self, index: LogIndex, head: Lines) -> None:
-            super().__init__()
-            self.index, self.head = index, head
-
     def __init__(self, path: Path | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.path = path
-        self.index: LogIndex | None = None
+        self.needle: Needle | None = None
+        self.current: int | None = None
+        self.marked: tuple[int, int] | None = None
         self.is_following = True
         self.seen_rows = 0
+        self._log, self._strips, self._scans = LogRows(), LineStrips(self), LogScans(self)
         self._is_placing = self._has_changed = False
         self._quiet = 0
+
+    @property
+    def index(self) -> LogIndex | None:
+        """Return the lines of the file; None while there is none."""
+        return self._log.index
+
+    @property
+    def line_filter(self) -> LineFilter | None:
+        """Return what leaves lines out; None when all are shown."""
+        return self._log.line_filter
+
+    @property
+    def rows(self) -> int:
+        """Return how many lines can be scrolled through: all, or those that the filter lets pass."""
+        return self._log.count
+
+    @property
+    def unseen(self) -> int:
+        """Return how many rows came since the end was in sight."""
+        return 0 if self.is_following else max(0, self.rows - self.seen_rows)
+
+    def line_of(self, row: int) -> int:
+        """Return the number of the line that stands in a row, whatever the filter leaves out."""
+        return self._log.line_of(row)
+
+    def text_of(self, row: int) -> str:
+        """Return the text of a row, with nothing that a terminal would obey; empty beyond the end."""
+        return self._log.text_of(row)
+
+    # The file
 
     def on_mount(self) -> None:
         """Open the file, and look at it twelve times a second."""
@@ -66,49 +118,18 @@ class LogLines(DrawnLines, can_focus=True):
         self.is_following = True
         self._open()
 
-    @property
-    def rows(self) -> int:
-        """Return how many lines can be scrolled through."""
-        return self.index.count if self.index is not None else 0
-
-    @property
-    def unseen(self) -> int:
-        """Return how many rows came since the end was in sight."""
-        return 0 if self.is_following else max(0, self.rows - self.seen_rows)
-
-    def line_of(self, row: int) -> int:
-        """Return the number of the line that stands in a row, counted from 0."""
-        return row
-
-    def text_of(self, row: int) -> str:
-        """Return the text of a row, with nothing that a terminal would obey; empty beyond the end."""
-        return clean(self.index.line(self.line_of(row))) if self.index is not None and row < self.rows else ""
-
-    def may_change(self, row: int) -> bool:
-        """Tell whether the row's line is still being written."""
-        return self.index is None or self.index.is_torn(self.line_of(row))
-
-    # The file
-
     def _open(self) -> None:
-        self._strips.clear()
-        self._width = 0
+        self._strips.forget()
+        self._strips.width = 0
         if self.path is not None:
-            try:
-                self.index = LogIndex(self.path)
-            except OSError:
-                self.index = None
-        if self.index is not None:
-            self.index.grow(TICK_BYTES)
-            if not self.index.is_counted:
-                self._count_head(self.index)
+            self._log.open(self.path)
+        if self.index is not None and not self.index.is_counted:
+            self._scans.count_head(self.index)
         self._place_rows()
 
     def _close(self) -> None:
         self.workers.cancel_node(self)
-        if self.index is not None:
-            self.index.close()
-            self.index = None
+        self._log.close()
 
     def _tick(self) -> None:
         self._quiet += 1
@@ -124,45 +145,93 @@ class LogLines(DrawnLines, can_focus=True):
             self._open()
             self.post_message(self.Restarted(fate))
             return
-        if self._grow(self.index):
+        if self._log.grow():
             self._quiet = 0
             self._place_rows()
         if self._has_changed:
             self._has_changed = False
             self.post_message(self.Changed())
 
-    def _grow(self, index: LogIndex) -> bool:
-        """Take in what came; True when there is something to show."""
-        return index.grow(TICK_BYTES)
-
-    @work(thread=True, exclusive=True, group="log-head", exit_on_error=False)
-    def _count_head(self, index: LogIndex) -> None:
-        descriptor = os.dup(index.descriptor)
-        try:
-            self.post_message(self.HeadCounted(index, count_lines(descriptor, 0, index.head_end)))
-        finally:
-            os.close(descriptor)
-
-    def on_log_lines_head_counted(self, message: HeadCounted) -> None:
-        """Take in how many lines lie before the tail; all others move down."""
-        if message.index is not self.index:
+    @on(HeadCounted)
+    def _take_head(self, message: HeadCounted) -> None:
+        """All other lines move down; a filter looks through those that are new."""
+        if self.index is None or message.index is not self.index:
             return
         shift = self.index.take_head(message.head)
-        self._strips.clear()
-        self._moved_down(shift)
-
-    def _moved_down(self, lines: int) -> None:
-        """Every line has a higher number now."""
-        y = self.scroll_offset.y + lines
-        self.seen_rows += lines
+        self._strips.forget()
+        if self.line_filter is not None:
+            self.filter(self.line_filter.needle.text)
+            return
+        y = self.scroll_offset.y + shift
+        self.seen_rows += shift
         self._place_rows(None if self.is_following else y)
+
+    # Finding and filtering
+
+    def filter(self, text: str) -> None:
+        """Show only lines that have `text`, those that come included; all lines for an empty one."""
+        self._strips.forget()
+        self._log.line_filter, self._log.is_scanning = None, False
+        if not text or self.index is None:
+            self._scans.stop_scan()
+        else:
+            self._log.line_filter = LineFilter(Needle(text))
+            self._log.is_scanning = self.index.is_counted
+            if self.index.is_counted:
+                self._scans.scan(self._log.line_filter, self.index)
+        self.is_following = True
+        self._place_rows()
+        self.refresh()
+
+    @on(Scanned)
+    def _take_scanned(self, message: Scanned) -> None:
+        if self.line_filter is not None and message.line_filter is self.line_filter:
+            self.line_filter.take(message.batch)
+            self._quiet = 0
+            self._place_rows()
+
+    @on(ScanEnded)
+    def _end_scan(self, message: ScanEnded) -> None:
+        if message.line_filter is self.line_filter:
+            self._log.is_scanning = False
+
+    def find(self, text: str, *, backward: bool = False) -> None:
+        """Look for the next line that has `text`, from the current one or what is in sight; SearchEnded tells."""
+        if self.index is None or not text or not self.index.is_counted or not self.rows:
+            return
+        self.needle = Needle(text)
+        self._strips.forget()
+        if self.current is not None:
+            begin = self.current if backward else self.current + 1
+        else:
+            last = min(self.rows - 1, self.scroll_offset.y + self.size.height - 1)
+            begin = self.line_of(last) + 1 if backward else self.line_of(self.scroll_offset.y)
+        self._scans.find(self.index, self.needle, self.index.offset_of(begin), backward=backward)
+
+    def show_hit(self, offset: int) -> None:
+        """Make the line of a hit the current one; a filter that hides it goes."""
+        if self.index is None:
+            return
+        line = self.index.line_at(offset)
+        if self.line_filter is not None:
+            self.filter("")
+        self.current = line
+        self._strips.forget()
+        self.reveal(line)
+        self.refresh()
+
+    def forget_hits(self) -> None:
+        """Drop what is looked for and the current hit, and draw without them."""
+        self.needle = self.current = None
+        self._strips.forget()
+        self.refresh()
 
     # Where we look
 
     def _place_rows(self, y: int | None = None) -> None:
         """After the rows changed: to the end when it is followed, to row `y` when given, else stay."""
         self._is_placing = True
-        self.set_rows(self.rows)
+        self._set_size()
         if self.is_following:
             self.seen_rows = self.rows
             y = self.max_scroll_y
@@ -172,6 +241,15 @@ class LogLines(DrawnLines, can_focus=True):
             self.refresh()
         self._is_placing = False
         self._has_changed = True
+
+    def _set_size(self) -> None:
+        """`virtual_size` lays out the whole screen again, which takes 20 ms; a bar does not."""
+        size = Size(self._strips.width, self.rows)
+        if size.width == self.virtual_size.width:
+            self.set_reactive(Widget.virtual_size, size)
+            self._scroll_update(size)
+        else:
+            self.virtual_size = size
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow while the end is in sight, and count what is unseen from when it no longer is."""
@@ -188,6 +266,11 @@ class LogLines(DrawnLines, can_focus=True):
         """Stay at the end when it is followed."""
         if self.is_following:
             self._place_rows()
+
+    def rows_in_sight(self) -> tuple[int, int]:
+        """Return the first and last row in sight."""
+        top = self.scroll_offset.y
+        return top, max(top, min(self.rows, top + self.size.height) - 1)
 
     def follow(self) -> None:
         """Go to the end and stay there; marks go."""
@@ -207,11 +290,77 @@ class LogLines(DrawnLines, can_focus=True):
             self.scroll_to(y=max(0, min(self.max_scroll_y, row - height // 3)), animate=False)
 
     def mark(self, rows: tuple[int, int] | None) -> None:
-        """Mark rows, from which to which in the order they were chosen; None ends it. Following rests meanwhile."""
+        """Mark rows; None ends it. Following rests meanwhile."""
         self.marked = rows
         if rows is not None:
             self.is_following = False
             self.seen_rows = max(self.seen_rows, self.rows)
             self.reveal(rows[1])
-        self._strips.clear()
+        self._strips.forget()
+        self.refresh()
+
+    # What is drawn, and taken away
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw without the usual way through borders and padding, of which there are none.
+
+        That way takes a third of a flood's time.
+        """
+        strips = [self.render_line(y) for y in range(crop.y, crop.bottom)]
+        if crop.x == 0 and crop.width == self.size.width:
+            return strips
+        return [strip.crop(crop.x, crop.right) for strip in strips]
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row, as far as it is in sight; blank below the last one."""
+        (left, top), width, base = self.scroll_offset, self.size.width, self._strips.base
+        row = top + y
+        if row >= self.rows:
+            return Strip.blank(width, base)
+        return self._strip(row).crop_extend(left, left + width, base).apply_offsets(left, row)
+
+    def _strip(self, row: int) -> Strip:
+        line = self.line_of(row)
+        is_settled = self.marked is None and self.text_selection is None and not self._log.may_change(row)
+        if is_settled and (kept := self._strips.kept(line)) is not None:
+            return kept
+        text, width = self.text_of(row), self._strips.width
+        strip = self._strips.draw(line, text, self._look(row, line, text), self._parts(row, text), keeps=is_settled)
+        if self._strips.width > width:
+            self.call_later(self._widen)
+        return strip
+
+    def _look(self, row: int, line: int, text: str) -> str:
+        if self.marked is not None and min(self.marked) <= row <= max(self.marked):
+            return "log--marked"
+        if line == self.current:
+            return "log--current"
+        level = level_of(text)
+        return "" if level is Level.PLAIN else f"log--{level.value}"
+
+    def _parts(self, row: int, text: str) -> list[Span]:
+        if self.text_selection is not None and (chosen := self.text_selection.get_span(row)) is not None:
+            return [(chosen[0], len(text) if chosen[1] == -1 else chosen[1], "screen--selection")]
+        return [(a, b, "log--found") for a, b in self.needle.spans(text)] if self.needle is not None else []
+
+    def _widen(self) -> None:
+        self.virtual_size = Size(self._strips.width, self.rows)
+
+    def notify_style_update(self) -> None:
+        """Drop what was drawn in the old style."""
+        super().notify_style_update()
+        self._strips.forget_styles()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Return what was dragged over, at most 20,000 lines of it."""
+        first = selection.start.y if selection.start is not None else 0
+        last = min(selection.end.y if selection.end is not None else self.rows - 1, first + COPY_LINES - 1)
+        text = "\n".join(self.text_of(row) for row in range(first, last + 1))
+        start = None if selection.start is None else Offset(selection.start.x, 0)
+        end = None if selection.end is None else Offset(selection.end.x, selection.end.y - first)
+        return Selection(start, end).extract(text), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002 - Textual's
+        """Draw what the mouse drags over."""
+        self._strips.forget()
         self.refresh()

@@ -1,4 +1,4 @@
-"""Finding text in a log: the next line that has it, and all lines that have it."""
+"""Finding text in a log: the next line that contains it, and all lines that have it."""
 
 from __future__ import annotations
 

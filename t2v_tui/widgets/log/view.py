@@ -14,12 +14,12 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from t2v_core.errors import EngineError
+from t2v_core.format import grouped
 from t2v_tui.keys import bindings_for
-from t2v_tui.text.format import grouped
 from t2v_tui.widgets.clipboard import copy_text
-from t2v_tui.widgets.log.drawing import COPY_LINES
-from t2v_tui.widgets.log.filtered import Found, SearchableLog
 from t2v_tui.widgets.log.index import Fate
+from t2v_tui.widgets.log.lines import COPY_LINES, LogLines
+from t2v_tui.widgets.log.scans import Found, SearchEnded
 
 # While somebody types, the filter waits for a pause.
 TYPING_S = 0.15
@@ -42,7 +42,7 @@ class LogView(Vertical):
     LogView:focus-within { border: round $accent; border-title-color: $foreground; }
     LogView > .log--empty { width: 1fr; height: 1fr; content-align: center middle; color: $text-muted; display: none; }
     LogView.-empty > .log--empty { display: block; }
-    LogView.-empty > SearchableLog { display: none; }
+    LogView.-empty > LogLines { display: none; }
     LogView > Input { dock: bottom; height: 1; border: none; padding: 0 1; display: none; }
     LogView > Input.-open { display: block; }
     LogView .log--error { color: $text-error; }
@@ -76,7 +76,7 @@ class LogView(Vertical):
 
     def compose(self) -> ComposeResult:
         """Lay out the lines, the words for when there are none, and the entry."""
-        yield SearchableLog(self._path)
+        yield LogLines(self._path)
         yield Static(self.empty, classes="log--empty", markup=False)
         yield Input(compact=True, select_on_focus=True)
 
@@ -85,9 +85,9 @@ class LogView(Vertical):
         self._describe()
 
     @property
-    def lines(self) -> SearchableLog:
+    def lines(self) -> LogLines:
         """Return the widget that shows the lines."""
-        return self.query_one(SearchableLog)
+        return self.query_one(LogLines)
 
     @property
     def entry(self) -> Input:
@@ -118,7 +118,7 @@ class LogView(Vertical):
             else:
                 self._describing = self.set_timer(wait, self._describe)
 
-    def on_log_lines_restarted(self, message: SearchableLog.Restarted) -> None:
+    def on_log_lines_restarted(self, message: LogLines.Restarted) -> None:
         """Say in the border what became of the file."""
         self._said = FATES[message.fate]
         self._describe()
@@ -223,7 +223,7 @@ class LogView(Vertical):
             self.lines.find(message.value, backward=self.lines.is_following)
 
     def action_find_next(self) -> None:
-        """Find the next line that has it."""
+        """Find the next line that contains it."""
         self._find(backward=False)
 
     def action_find_previous(self) -> None:
@@ -234,9 +234,9 @@ class LogView(Vertical):
         if self.lines.needle is not None:
             self.lines.find(self.lines.needle.text, backward=backward)
         else:
-            self.notify("nothing is looked for yet: / finds", timeout=3)
+            self.notify("nothing to look for yet: / finds text", timeout=3)
 
-    def on_searchable_log_search_ended(self, message: SearchableLog.SearchEnded) -> None:
+    def on_search_ended(self, message: SearchEnded) -> None:
         """Show the hit, or say that there is none."""
         if message.index is not self.lines.index:
             return
@@ -244,7 +244,7 @@ class LogView(Vertical):
         if message.offset is None:
             self._said = f"“{needle.text}” is nowhere in this log" if needle else ""
         else:
-            self._said = "went round the end" if message.found is Found.WRAPPED else ""
+            self._said = "wrapped round the end" if message.found is Found.WRAPPED else ""
             self.lines.show_hit(message.offset)
         self._describe()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from textual.app import ComposeResult
 
+from t2v_core.format import grouped
 from t2v_tui.store.state import JobKey, Sample
-from t2v_tui.text.format import grouped
 from t2v_tui.widgets.pane import Pane
 from t2v_tui.widgets.video.player import Player
 

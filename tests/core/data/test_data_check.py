@@ -270,7 +270,7 @@ def test_a_clip_whose_decoder_the_kernel_kills_for_memory_is_not_called_bad(work
     os.kill(child_at(process, "video900.mp4", other_than=first), signal.SIGKILL)
     ended = end_of(process, directory)
     assert ended.code == 1
-    assert ended.error["message"] == "not enough memory to decode video900.mp4, even with nothing beside it"
+    assert ended.error["message"] == "not enough memory to decode video900.mp4, even with nothing else running"
     assert "video900" not in quarantine(workspace)
     video(workspace, "video900").unlink()
     assert to_decode(check(workspace)) == "0 clips to decode, 8 decoded before"

@@ -362,14 +362,14 @@ def test_old_text_that_is_bad_leaves_its_clip_out(bare: Path) -> None:
 
 def test_text_of_another_encoder_is_refused(bare: Path) -> None:
     save_clip(bare / "clip", max_length=77, width=512, seed=1)
-    assert "is not of the text encoder ./clip: its start token is another vector" in imported(bare).sentence
+    assert "does not come from the text encoder ./clip: its start token is another vector" in imported(bare).sentence
 
 
 # --- what is refused ---
 
 REFUSED = {
     "a folder that is not there": ({"old_dir": "nowhere"}, "nowhere/latents holds no .pt files"),
-    "a VAE that normalises otherwise": ({"vae": "embedded"}, "is not one the old latents can be from"),
+    "a VAE that normalises otherwise": ({"vae": "embedded"}, "cannot have made the old latents"),
     "a text encoder that is not there": ({"text_encoder": "./nowhere"}, "there is no text encoder at ./nowhere"),
 }
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from t2v_core.models import cpu, kernels
+from t2v_core.models import attention, cpu
+from t2v_core.models.attention import attend
 from t2v_core.models.cpu import multiply_with_mkl, multiply_with_onednn, onednn_multiplies, suit_to_cpu
-from t2v_core.models.kernels import attend
 
 Attend = Callable[..., Tensor]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -20,7 +20,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 @pytest.fixture
 def products_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor for which oneDNN multiplies."""
-    monkeypatch.setattr(kernels, "onednn_multiplies", lambda: True)
+    monkeypatch.setattr(attention, "onednn_multiplies", lambda: True)
 
 
 def with_gradients(function: Attend, inputs: list[Tensor], mask: Tensor | None) -> list[Tensor]:

@@ -165,7 +165,7 @@ def test_a_run_goes_on_from_the_newest_checkpoint_of_numbers(name: str, tmp_path
     spoil(newest / name, math.nan)
     ended = through_the_door(tmp_path, "train", resume=True, max_steps=2)
     assert ended.code == 0, ended.log
-    assert f"{newest.name} is damaged ({name} holds values that are not finite) and is passed over" in ended.warnings
+    assert f"{newest.name} is damaged ({name} holds values that are not finite) and is skipped" in ended.warnings
     assert open_checkpoint(newest).tensors(name)
 
 

@@ -212,7 +212,7 @@ def test_training_weighs_each_clips_error_and_the_held_out_loss_does_not(tmp_pat
     [
         ({"objective": "flow", "min_snr_gamma": 5}, "min-SNR weights are for epsilon and v", "--objective v"),
         ({"objective": "flow", "zero_terminal_snr": True}, "zero terminal SNR is for v", "--objective v"),
-        ({"objective": "epsilon", "zero_terminal_snr": True}, "zero terminal SNR cannot be had with epsilon", "v"),
+        ({"objective": "epsilon", "zero_terminal_snr": True}, "zero terminal SNR does not work with epsilon", "v"),
     ],
 )
 def test_what_an_objective_cannot_have_is_refused_before_any_work(
@@ -230,6 +230,6 @@ def test_a_run_with_zero_terminal_snr_and_min_snr_trains_resumes_and_stays_itsel
     assert ended.code == 0
     assert all(math.isfinite(event["loss"]) for event in ended.of("step"))
     resumed = through_the_door(tmp_path, "train", **asked(resume=True, min_snr_gamma=1, max_steps=5))
-    assert "min_snr_gamma was 5.0, asked 1.0" in resumed.sentence
+    assert "min_snr_gamma was 5.0, now 1.0" in resumed.sentence
     again = through_the_door(tmp_path, "train", **asked(resume=True, max_steps=5))
     assert (again.code, again.of("step")[-1]["step"]) == (0, 5)

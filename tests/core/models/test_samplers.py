@@ -180,7 +180,7 @@ def test_zero_terminal_snr_keeps_the_first_level_and_takes_all_signal_from_the_l
 
 @pytest.mark.parametrize("kind", [DDIMSampler, DPMSolverSampler])
 def test_zero_terminal_snr_is_refused_with_epsilon(kind: Any) -> None:
-    with pytest.raises(AskedWrongly, match="zero terminal SNR cannot be had with epsilon") as caught:
+    with pytest.raises(AskedWrongly, match="zero terminal SNR does not work with epsilon") as caught:
         kind(prediction="epsilon", zero_terminal_snr=True)
     assert "--objective v" in caught.value.hint
 

@@ -83,7 +83,7 @@ def test_a_run_with_a_setting_that_is_not_known_here_is_not_gone_on_with(trained
     for changes in ({"new_thing": 5}, {"objective": "score"}, {"preset": "large"}, {"epochs": -1}):
         edit(newest, spec=spec | changes)
         sentence = refused(through_the_door(trained, "train", resume=True, max_steps=5))
-        assert f"{newest / 'trainer.json'} is of a run that this t2v does not know" in sentence
+        assert f"{newest / 'trainer.json'} belongs to a run that this t2v does not know" in sentence
         assert next(iter(changes)) in sentence
 
 
@@ -146,4 +146,4 @@ def test_preprocessing_leaves_them_as_they_are(later_store: Path) -> None:
 def test_a_job_that_a_later_t2v_asked_for_says_what_is_not_known_and_what_to_do(tmp_path: Path) -> None:
     ended = through_the_door(tmp_path, "generate", prompt="a", holographic=True)
     assert ended.sentence == "there is no setting 'holographic' here"
-    assert "if a later t2v asked for it" in ended.error["hint"]
+    assert "if a later t2v wrote it" in ended.error["hint"]

@@ -184,7 +184,7 @@ def test_generate_takes_a_named_file_without_guidance(workspace: Path) -> None:
     ("clip", "sentence"),
     [
         ({"width": 512, "max_length": 40}, "reads 40 tokens, and this model takes prompts of 77"),
-        ({"width": 16, "max_length": 77}, "gives 16 values a token, and this model takes 512"),
+        ({"width": 16, "max_length": 77}, "gives 16 values per token, and this model takes 512"),
     ],
 )
 def test_a_text_encoder_that_does_not_fit_is_one_sentence(workspace: Path, clip: dict[str, int], sentence: str) -> None:
@@ -204,7 +204,7 @@ def test_a_pooled_text_of_another_width_is_one_sentence(workspace: Path) -> None
     state = {name: value for name, value in UNet3DCond().state_dict().items() if not name.startswith("null_")}
     torch.save(state, workspace / "unet.pt")
     ended = generated(workspace, checkpoint="unet.pt")
-    assert "the text encoder clip gives 8 values a prompt, and this model takes 512" in ended.sentence
+    assert "the text encoder clip gives 8 values per prompt, and this model takes 512" in ended.sentence
 
 
 def test_guidance_that_was_asked_for_is_given_and_warned_of(workspace: Path) -> None:
@@ -423,7 +423,7 @@ def test_one_damaged_file_of_a_folder_does_not_hold_up_the_others(workspace: Pat
 
 
 def test_final_model_is_imported_when_its_epoch_is_said(workspace: Path) -> None:
-    assert "says of no epoch" in imported(workspace, old="pts/final_model.pt").sentence
+    assert "does not record which epoch" in imported(workspace, old="pts/final_model.pt").sentence
     ended = imported(workspace, old="pts/final_model.pt", of_epoch=3)
     assert ended.code == 0, ended.log
     assert "comes without Adam's state" in ended.warnings
@@ -501,7 +501,7 @@ def test_a_model_of_another_size_than_the_preset_says_so(workspace: Path) -> Non
     import_data(workspace)
     assert imported(workspace, old="pts/checkpoint_epoch_3.pt").code == 0
     ended = through_the_door(workspace, "train", resume=True, data="data", preset="seed", device="cpu", samples=0)
-    assert "checkpoint_epoch_3 is of another size than the seed preset" in ended.sentence
+    assert "checkpoint_epoch_3 differs in size from the seed preset" in ended.sentence
 
 
 # The U-Net

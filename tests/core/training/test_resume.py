@@ -202,7 +202,7 @@ def test_a_refusal_names_all_differences_in_one_sentence_ends_with_2_and_touches
     ended = child.end()
     assert ended.code == 2
     assert ended.error["message"] == (
-        f"checkpoint_epoch_{EPOCHS} belongs to another run: batch_size was 2, asked 7; seed was 0, asked 5"
+        f"checkpoint_epoch_{EPOCHS} belongs to another run: batch_size was 2, now 7; seed was 0, now 5"
     )
     assert child.log.splitlines() == [ended.error["message"]]
     assert contents(trained / "checkpoints") == before

@@ -55,7 +55,7 @@ def test_two_processes_resume_exactly_with_deterministic_algorithms(tmp_path: Pa
 @pytest.mark.parametrize(
     ("sabotage", "sentence"),
     [
-        ("moments", "killed in the middle of an epoch and resumed, training ended otherwise: "),
+        ("moments", "killed in the middle of an epoch and resumed, training ended differently: "),
         ("order", "killed in the middle of an epoch and resumed, training saw other clips or noise than "),
     ],
 )

@@ -12,6 +12,7 @@ from support.engine.engine import events_of, job_here, start
 from support.engine.training_set import asked, contents, data_set, make_run
 from support.hosts.door import EndedHere, through_the_door
 
+from t2v_core import format as texts
 from t2v_core.data.store.footprint import DataFacts, data_facts
 from t2v_core.errors import AskedWrongly
 from t2v_core.events.estimated import Estimated
@@ -30,9 +31,9 @@ from t2v_core.training.forecast.memory import (  # fmt: skip
     simulate,
     step_memory,
 )
-from t2v_core.training.preflight import amount, config_for, memory_advice, tell_before_training
+from t2v_core.training.preflight import config_for, memory_advice, tell_before_training
 from t2v_core.workspace import Dataset, Workspace
-from t2v_tui.cli.engine.estimate import lines_of, span
+from t2v_tui.cli.engine.estimate import lines_of
 from t2v_tui.cli.main import main
 
 FACTS = DataFacts(
@@ -153,7 +154,7 @@ def test_without_data_or_gpu_it_reckons_for_msr_vtt_and_a_data_sheet_and_says_so
     assert done["memory"]["peak_bytes"] > 5 * 4 * done["model"]["parameters"]
     told = lines_of(estimated(done))
     assert [line for line in told if len(line) > 80 and str(tmp_path) not in line] == []
-    assert any("fits: 24.00 GB on an empty L4" in line for line in told)
+    assert any("fits: 24.0 GB on an empty L4" in line for line in told)
 
 
 def test_a_card_without_bf16_computes_in_fp16() -> None:
@@ -242,8 +243,12 @@ def test_training_says_it_first_and_warns_of_what_is_not_there(tmp_path: Path, m
     assert len(told) == 3
     assert '"name":"estimate","detail":"memory ' in told[0]
     weights = 4 * sum(parameter.numel() for parameter in run.model.parameters())
-    assert f"(weights {amount(weights)}, gradients {amount(weights)}, Adam {amount(2 * weights)}, " in told[0]
-    assert f"checkpoints up to {amount(4 * 4 * weights)}, " in told[0]  # four of them: two last, one best, one to come
+    assert (
+        f"(weights {texts.size(weights)}, gradients {texts.size(weights)}, Adam {texts.size(2 * weights)}, " in told[0]
+    )
+    assert (
+        f"checkpoints up to {texts.size(4 * 4 * weights)}, " in told[0]
+    )  # four of them: two last, one best, one to come
     assert '"kind":"warning"' in told[2]
     assert "a step takes about" in told[2]
 
@@ -260,8 +265,8 @@ def test_it_reads_what_training_reads_and_its_own_section_before_that(tmp_path: 
 
 
 def test_times_are_said_as_people_plan() -> None:
-    said = [span(seconds) for seconds in (0.614, 48.36, 695, 69_524, 680_000)]
-    assert said == ["0.61 s", "48.4 s", "11.6 minutes", "19.3 hours", "7.87 days"]
+    said = [texts.timing(seconds) for seconds in (0.614, 48.36, 695, 69_524, 680_000)]
+    assert said == ["0.61 s", "48.4 s", "11:35", "19:18:44", "7d20h"]
 
 
 # Presets that fit here, at sizes that a core computes in seconds.

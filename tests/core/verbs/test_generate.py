@@ -138,7 +138,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_the_shapes(workspa
     info = trainer_info(model, 30, "flow") | {"model": MODEL | {"hidden_size": 64}}
     save_checkpoint(workspace / "checkpoints/checkpoint_step_30", {"ema.safetensors": model.state_dict()}, info)
     sentence = generate(workspace).sentence
-    assert "checkpoint_step_30 is of another architecture" in sentence
+    assert "checkpoint_step_30 has another architecture" in sentence
     assert "blocks.0.attn.in_proj_bias is 96, the model's is 192" in sentence
     assert sentence.count(";") == 4
 
@@ -168,7 +168,7 @@ def test_a_half_written_newest_checkpoint_is_passed_over_with_a_word(workspace: 
 
     assert ended.code == 0
     assert "checkpoint_step_40 is not complete (ema.safetensors has 1000 bytes instead of" in ended.warnings
-    assert "checkpoint_step_50 is not complete (no manifest.json) and is passed over" in ended.warnings
+    assert "checkpoint_step_50 is not complete (no manifest.json) and is skipped" in ended.warnings
     assert json.loads(Path(ended.done["settings"]).read_text())["checkpoint"]["step"] == 12
 
 

@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_in_one_sentence(
 ) -> None:
     path = untrained_checkpoint(tmp_path, model=model)
     ended = through_the_door(tmp_path, "generate", prompt="a red circle", steps=1, device="cpu")
-    assert f"{path} is of another architecture: {difference}" in ended.sentence
+    assert f"{path} has another architecture: {difference}" in ended.sentence
 
 
 def test_attention_is_not_asked_of_it(tmp_path: Path) -> None:

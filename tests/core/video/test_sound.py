@@ -138,7 +138,7 @@ def test_pictures_at_uneven_times_leave_it_out_and_say_how_far_it_would_be_off(t
     ffmpeg("-i", whole, *irregular, *PLAIN, "-c:a", "copy", tmp_path / "vfr.mp4")
     ended = add_noise(tmp_path, "vfr.mp4")
     assert "the frames come at uneven times and are written at an even rate: some are 0." in ended.warnings
-    assert "the sound is left out: it would not fit to pictures that are off by so much" in ended.warnings
+    assert "the sound is left out: it would not match pictures that are off by so much" in ended.warnings
     assert codecs(tmp_path / "out.mp4") == []
 
 

@@ -226,7 +226,7 @@ def test_one_that_never_comes_up_is_told_when_time_is_over(
 ) -> None:
     monkeypatch.setattr(module, "START_TIMEOUT_S", 0.2)
     told = refusal(machine(workspace, start_command="true").start)
-    assert re.fullmatch(r"home is still stopped after 0 minutes; it may be running, and cost money", told)
+    assert re.fullmatch(r"home is still stopped after 0 minutes; it may be running, and costing money", told)
 
 
 def test_a_status_that_fails_while_it_comes_up_is_asked_again(workspace: Workspace) -> None:

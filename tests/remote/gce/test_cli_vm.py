@@ -30,7 +30,7 @@ def test_running_and_answering_are_two_facts(vm: VmHere) -> None:
     told = vm.ran("vm", "status")
     assert told.returncode == 0, told.stderr
     rows = dict(line.strip().split("  ", 1) for line in told.stdout.splitlines()[1:])
-    assert rows["VM"].strip().startswith("RUNNING for 0:0")
+    assert rows["VM"].strip().startswith("RUNNING for ")
     assert rows["SSH answers"].strip() == f"no: not yet, at 127.0.0.1:{vm.sshd.port}"
     assert "a2-highgpu-1g, 1 × nvidia-tesla-a100, 200 GB of disk" in rows["machine"]
     assert "an hour" in rows["costs"]
@@ -107,7 +107,7 @@ def test_ctrl_c_while_there_is_no_room_leaves_and_says_how_it_stands(vm: VmHere)
     ("status", "code", "said", "hint"),
     [
         (401, 2, "login has expired", "hint:  gcloud auth application-default login"),
-        (503, 3, "trouble of its own (503)", "try again"),
+        (503, 3, "a problem of its own (503)", "try again"),
     ],
 )
 def test_what_the_cloud_says_is_one_sentence_and_a_next_step(

@@ -51,11 +51,11 @@ def told(vm: VmHere, *words: str, **environment: str) -> tuple[int, str, str]:
         ),
         (
             (429, "rateLimitExceeded", "Quota exceeded for quota metric 'Read requests'."), 3,
-            "Google Cloud asks for fewer questions: Quota exceeded for quota metric 'Read requests'", "wait a minute",
+            "Google Cloud asks for fewer requests: Quota exceeded for quota metric 'Read requests'", "wait a minute",
         ),
         (
-            (503, "backendError", "Backend Error."), 3, "Google Cloud has trouble of its own (503): Backend Error",
-            "it is Google's to mend; try again in a minute",
+            (503, "backendError", "Backend Error."), 3, "Google Cloud has a problem of its own (503): Backend Error",
+            "only Google can fix it; try again in a minute",
         ),
         (
             (404, "notFound", "The resource 'projects/proj/zones/us-central1-a/instances/vm' was not found."), 2,
@@ -127,7 +127,7 @@ def test_without_gcloud_either_it_is_the_first_thing_to_install(vm: VmHere, tmp_
 def test_a_login_file_that_was_named_and_cannot_be_read_is_what_is_wrong(vm: VmHere, tmp_path: Path) -> None:
     file = tmp_path / "gone.json"
     code, error, hint = told(vm, "vm", "status", GOOGLE_APPLICATION_CREDENTIALS=str(file), **GOOGLE)
-    assert (code, hint) == (2, "let it name another file, or unset it")
+    assert (code, hint) == (2, "point it at another file, or unset it")
     assert error == f"the login that GOOGLE_APPLICATION_CREDENTIALS names cannot be used: File {file} was not found"
 
 
@@ -178,7 +178,7 @@ def test_a_tunnel_that_lacks_a_login_says_so_in_gclouds_words(vm: VmHere) -> Non
     without = {"CLOUDSDK_CORE_ACCOUNT": "", "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "false"}
     done = vm.ran("vm", "start", **without)
     assert done.returncode == 2
-    assert f"gcloud does not get to {NAME}" in done.stderr
+    assert f"gcloud cannot reach {NAME}" in done.stderr
     assert "You do not currently have an active account selected" in done.stderr
     assert "hint:  gcloud auth login" in done.stderr
     assert f"{NAME} runs and costs" in done.stderr

@@ -183,7 +183,7 @@ def test_a_stockout_is_tried_again_until_there_is_room(gce: Gce) -> None:
     assert [word.rpartition("; ")[2] for word in gce.words] == [
         "attempt 2 in 0 s", "attempt 3 in 0 s", "attempt 4 in 0 s",
     ]  # fmt: skip
-    assert f"{ZONE} has no such machine to give just now; there is room in a, b" in gce.words[0]
+    assert f"{ZONE} has no such machine available just now; there is room in a, b" in gce.words[0]
 
 
 def test_patience_with_a_stockout_ends_and_the_zones_with_room_are_named(gce: Gce) -> None:
@@ -250,7 +250,7 @@ def test_a_cloud_that_goes_away_meanwhile_is_waited_for(gce: Gce) -> None:
     gce.add()
     gce.emulator.fail("GET .*operations", 503, times=5)
     assert gce.vm.start(tell=gce.tell).is_running
-    assert any("trouble of its own (503)" in word for word in gce.words)
+    assert any("a problem of its own (503)" in word for word in gce.words)
 
 
 def test_an_operation_that_the_api_has_forgotten_is_judged_by_the_vm(gce: Gce) -> None:

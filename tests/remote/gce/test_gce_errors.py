@@ -48,12 +48,12 @@ URL = "https://compute.googleapis.com/compute/v1/projects/p/zones/z/instances/vm
         (
             {"code": "http", "http": 403, "message": f"GET {URL}: Quota exceeded for 'Read requests'",
              "reason": "rateLimitExceeded"},
-            RateLimited, "Google Cloud asks for fewer questions: Quota exceeded for 'Read requests'",
+            RateLimited, "Google Cloud asks for fewer requests: Quota exceeded for 'Read requests'",
         ),
         ({"code": "http", "http": 418, "message": "teapot"}, VmRefused, "Compute Engine answers 418: teapot"),
         (
             {"code": "http", "http": 502, "message": "Bad\nGateway"},
-            CloudUnreachable, "Google Cloud has trouble of its own (502): Bad Gateway",
+            CloudUnreachable, "Google Cloud has a problem of its own (502): Bad Gateway",
         ),
         (
             {"code": "login-application", "message": "('invalid_grant: Bad Request', {})"},
@@ -118,7 +118,7 @@ def test_a_stockout_names_the_zones_with_room_once() -> None:
     assert isinstance(error, Stockout)
     assert error.zones == ("us-west1-b", "us-east1-c")
     assert error.message == (
-        "us-central1-a has no such machine to give just now; there is room in us-west1-b, us-east1-c (m)"
+        "us-central1-a has no such machine available just now; there is room in us-west1-b, us-east1-c (m)"
     )
 
 

@@ -152,7 +152,7 @@ def test_a_timer_whose_rules_were_lost_keeps_to_the_copy_beside_its_units(home: 
     lost = guard_files.agreed()
     assert lost is not None
     assert (lost["idle_stop_min"], lost["max_run_h"], lost["were_lost"]) == (30.0, 24.0, True)
-    assert guard.guard_status({})["error"] == "its rules were lost: t2v vm start agrees on them anew"
+    assert guard.guard_status({})["error"] == "its rules were lost: t2v vm start sets them again"
 
 
 def test_a_job_whose_files_make_no_sense_does_not_keep_the_machine(home: Path) -> None:

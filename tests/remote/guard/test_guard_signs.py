@@ -224,7 +224,7 @@ def test_a_machine_that_is_nobody_s_cloud_is_never_powered_off(vm: Guarded) -> N
         vm.program(name, f"#!/bin/sh\ntouch {record}\n")
     vm.look()
     vm.was_idle_for(HOUR)
-    assert vm.look()["error"] == "it cannot power itself off: it is no machine of Google Cloud"
+    assert vm.look()["error"] == "it cannot power itself off: it is not a Google Cloud machine"
     assert not vm.is_off
     install_guard(vm, vm.settings, {})
     assert not guard_status(vm).can_power_off

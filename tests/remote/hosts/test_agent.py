@@ -110,11 +110,11 @@ def test_what_is_asked_wrongly_is_a_sentence(here: Here) -> None:
     wrong: list[tuple[type[Exception], str, str, dict[str, Any]]] = [
         (Refused, "the agent knows no 'dance'", "dance", {}),
         (Refused, "verb is missing", "start", {}),
-        (Refused, "'../x' is no verb", "start", {"verb": "../x", "argv": ["true"]}),
+        (Refused, "'../x' is not a verb", "start", {"verb": "../x", "argv": ["true"]}),
         (Refused, "neither python nor argv says what to start", "start", {"verb": "train"}),
         (Refused, "argv must be a list, not \"true\"", "start", {"verb": "train", "argv": "true"}),
-        (Refused, "argv must hold texts without NUL and lone surrogates", "start", {"verb": "a", "argv": ["\x00"]}),
-        (Refused, "env must hold texts", "start", {"verb": "a", "argv": ["true"], "env": {"A": 1}}),
+        (Refused, "argv must be strings without NUL", "start", {"verb": "a", "argv": ["\x00"]}),
+        (Refused, "env must be strings", "start", {"verb": "a", "argv": ["true"], "env": {"A": 1}}),
         (JobNotFound, "there is no job 'x' in", "status", {"jobs": ["x"]}),
         (JobNotFound, "there is no job '../x' in", "stop", {"job": "../x"}),
         (JobNotFound, "there is no folder", "ls", {"path": "nowhere"}),
@@ -184,7 +184,7 @@ for line in sys.stdin:
 def test_silence_is_a_lost_link_and_a_late_answer_is_not(here: Here) -> None:
     with (
         Agent(ProcessChannel([sys.executable, "-c", SILENT]), "silent", silence_s=0.5) as silent,
-        pytest.raises(LinkLost, match=r"nothing was heard of the agent for 0\.5 s"),
+        pytest.raises(LinkLost, match=r"nothing was heard from the agent for 0\.5 s"),
     ):
         silent.call("hello")
     job = here.start(WAITS, "0")
@@ -548,7 +548,7 @@ def test_an_offset_beyond_the_end_is_refused_and_an_ended_job_ends_at_once(here:
     where = {"workspace": str(here.workspace), "job": job}
     said = list(frames(open_agent("follow"), where | {"files": {"log": 6, "events.jsonl": 0}}))
     assert [header["end"]["state"] for header, _ in said] == ["succeeded"]
-    with pytest.raises(AgentError, match="log has 6 bytes, and 7 are said to be read already"):
+    with pytest.raises(AgentError, match="log has 6 bytes, and 7 are reported as read already"):
         list(frames(open_agent("follow"), where | {"files": {"log": 7}}))
     with pytest.raises(JobNotFound):
         list(frames(open_agent("follow"), where | {"job": "nobody", "files": {"log": 0}}))

@@ -93,7 +93,7 @@ def test_whatever_it_prints_is_passed_over(sshd: Sshd, tmp_path: Path, text: str
         ("yes", "prints [0-9]+ bytes before it runs a command: y", r"~/\.bashrc"),
         ("echo Sorry, closed; exit", "it said: Sorry, closed", "exit in its"),
         ("exit", "it said nothing", "exit in its"),
-        ("echo Quota exceeded >&2; exit 1", "it said: Quota exceeded", "look what ssh vm true says"),
+        ("echo Quota exceeded >&2; exit 1", "it said: Quota exceeded", "see what ssh vm true says"),
     ],
 )
 def test_one_that_never_comes_to_an_end_or_ends_is_said_so(

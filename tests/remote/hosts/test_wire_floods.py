@@ -39,7 +39,7 @@ def flood(name: str, gigabytes: float) -> dict[str, object]:
     [
         ("greeting of a child", 10, "does not start on local; it said: xxx"),
         ("greeting over SSH", 10, "bytes before it runs a command"),
-        ("banner", 10, "no banner of SSH"),
+        ("banner", 10, "no SSH banner"),
         ("one line", 1, "without an end of line"),
         ("settings", 0.1, "100 MB are too much for it"),
         ("table", 0.1, "100 MB are too much for it"),
@@ -98,5 +98,5 @@ def test_a_host_that_only_complains_is_left_at_the_deadline(monkeypatch: pytest.
 
 def test_a_pipe_in_the_place_of_known_hosts_is_a_sentence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "known_hosts")
-    with pytest.raises(HostKeyRefused, match="it is no file"):
+    with pytest.raises(HostKeyRefused, match="it is not a regular file"):
         KnownHosts(tmp_path / "known_hosts").pinned("host")

@@ -54,7 +54,7 @@ async def test_while_its_data_are_made_train_shows_the_log_and_progress_of_that(
                 launch = app.state.launch
                 return str(text_of(app.state, launch, 100)) if launch else ""
 
-            await eventually(pilot, lambda: "preprocess: latents 120 of 2\u202f376 clips" in panel())
+            await eventually(pilot, lambda: "preprocess: latents 120 of 2,376 clips" in panel())
             (tmp_path / "go").touch()
             await eventually(pilot, lambda: training.job in str(log.border_title))
             assert "waits for" not in str(log.border_title)

@@ -85,7 +85,7 @@ async def test_the_newest_sample_comes_by_itself_and_plays_and_so_does_the_next(
                 assert pane.player.is_playing
                 assert pane.border_subtitle == r"a \[red] square"
             assert says(app).count("↓") == 1
-            assert "sample 5\u202f400" in says(app)
+            assert "sample 5,400" in says(app)
 
 
 @on_screen

@@ -137,7 +137,7 @@ def test_a_started_job_outlives_its_client_and_keeps_its_exit_code(
     go(here)
     row = here.end_of(job)
     assert (row["state"], row["code"], row["signal"]) == ("failed", 42, None)
-    assert row["reason"] == "it ended with code 42 and no word why; its log ends: at work"
+    assert row["reason"] == "it ended with code 42 and gave no reason; its log ends: at work"
     written = json.loads((here.directory(job) / "exit.json").read_text())
     assert written.keys() == {"code", "signal", "reason", "hint", "ended", "is_preempted"}
 
@@ -201,7 +201,7 @@ def test_a_program_that_cannot_run_is_told_with_its_name(here: Here) -> None:
         (DONE, "succeeded", 0, "done"),
         (ERROR, "failed", 2, "no clips"),
         (STOPPED, "stopped", 4, "stopped after step 3"),
-        (SILENT, "failed", 1, "it ended with code 0 and no word why; its log ends: at work"),
+        (SILENT, "failed", 1, "it ended with code 0 and gave no reason; its log ends: at work"),
     ],
     ids=["done", "error", "stopped", "silent"],
 )
@@ -408,7 +408,7 @@ def test_requests_are_files_and_resume_takes_pause_away(here: Here) -> None:
         assert (here.directory(job) / what).exists()
     here.call("request", job=job, what="resume")
     assert not (here.directory(job) / "pause").exists()
-    with pytest.raises(Refused, match="'dance' is none of stop, save, pause, resume"):
+    with pytest.raises(Refused, match="'dance' is not one of stop, save, pause, resume"):
         here.call("request", job=job, what="dance")
 
 
@@ -425,7 +425,7 @@ def kill_supervisor(here: Here, job: str) -> int:
 @pytest.mark.parametrize(("program", "state", "reason"), [
     (DONE, "succeeded", "done"),
     (ERROR, "failed", "no clips"),
-    (SILENT, "lost", "its processes are gone and left no word how they ended"),
+    (SILENT, "lost", "its processes are gone, and nothing says how they ended"),
 ], ids=["done", "error", "silent"])  # fmt: skip
 def test_a_killed_supervisor_is_replaced_and_the_job_s_end_is_known_from_its_events(
     here: Here, program: str, state: str, reason: str

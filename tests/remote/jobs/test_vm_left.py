@@ -52,7 +52,7 @@ def test_a_start_that_was_asked_goes_on_and_that_is_said_with_its_price_and_its_
     with comes_up_slowly(vm) as instance:
         err = interrupted(vm, *words, at="STAGING")
     assert (
-        f"{NAME} is STAGING and will run, since a start that was asked cannot be taken back; it costs $3.70 an hour "
+        f"{NAME} is STAGING and will run, since a requested start cannot be cancelled; it costs $3.70 an hour "
         "(est., prices of 20"
     ) in err
     assert f"until it is stopped; {ENDS_IT}" in err
@@ -87,7 +87,7 @@ def test_a_cloud_that_cannot_be_asked_afterwards_leaves_it_open(vm: VmHere) -> N
 
     with comes_up_slowly(vm):
         err = interrupted(vm, "vm", "start", at="STAGING", then=refuses)
-    assert f"{NAME} may run, and cost money: its start was asked, and nobody can say: " in err
+    assert f"{NAME} may be running, and costing money: its start was requested, and nobody can say: " in err
     assert "login has expired" in err
     assert ENDS_IT in err
 
@@ -117,7 +117,10 @@ def test_a_network_that_goes_down_during_a_start_leaves_a_word_that_it_was_asked
 
     with comes_up_slowly(vm), pytest.raises(CloudUnreachable):
         starts()
-    assert f"{NAME} may run, and cost money: its start was asked, and nobody can say: " in capsys.readouterr().err
+    assert (
+        f"{NAME} may be running, and costing money: its start was requested, and nobody can say: "
+        in capsys.readouterr().err
+    )
 
 
 def test_leaving_a_stop_says_that_it_is_not_confirmed(vm: VmHere) -> None:

@@ -99,7 +99,7 @@ def test_a_checkpoint_by_name_only_is_said_to_be_damaged(tmp_path: Path) -> None
     torch.save({"a": 1}, tmp_path / "checkpoint_epoch_3.pt", _use_new_zipfile_serialization=False)
     torch.save({"a": 1}, tmp_path / "x.pt")
     assert kinds(tmp_path) == {
-        "checkpoint_epoch_1.pt": "no torch file: damaged or cut short",
+        "checkpoint_epoch_1.pt": "not a torch file: damaged or cut short",
         "checkpoint_epoch_2.pt": "empty file",
         "checkpoint_epoch_3.pt": "checkpoint of the previous system",
         "x.pt": "torch file",
@@ -177,7 +177,7 @@ def test_old_data_is_counted_and_comes_with_the_command_that_takes_it(old: Path)
     found = OLD_DATA.read(old_data({"workspace": str(old), "data": "data/msr-vtt", "patience_s": 20.0}), "here").found
     assert found.latents is not None
     in_3_days = found.latents.newest_t + 3 * 86_400
-    assert in_words(found, in_3_days).startswith("3 latents (0.8 MB) and 3 text embed")
+    assert in_words(found, in_3_days).startswith("3 latents (791 kB) and 3 text embed")
     assert in_words(found, in_3_days).endswith("of the previous system, 3 days old")
     assert command("my data", "vm") == "t2v data import-latents 'my data' --data 'my data' --host vm"
     assert old_data({"workspace": str(old), "data": "data/none"})["found"] == {}

@@ -297,7 +297,7 @@ def test_a_place_that_cannot_be_ours_is_one_sentence_and_nothing_is_made(
     before = fingerprint(machine.there, but=())
     with pytest.raises(NotReady, match=words) as caught:
         machine.bootstrap(release)
-    assert caught.value.hint == "mend that there, or set workdir in [host.vm]"
+    assert caught.value.hint == "fix that there, or set workdir in [host.vm]"
     with pytest.raises(NotReady, match=words):
         look_beforehand(machine.host(), machine.here, release)
     assert fingerprint(machine.there, but=()) == before

@@ -45,7 +45,7 @@ def far(tmp_path: Path) -> Iterator[Far]:
 ENDS = {
     "without a word": ("#!/bin/sh\nexit 1\n", "rsync: it ended with code 1 and said nothing"),
     "without reading its names": ("#!/bin/sh\nexec 0<&-\necho no room for it >&2\nexit 11\n", "rsync: no room for it"),
-    "content with nothing": ("#!/bin/sh\nexit 0\n", "rsync ended without a complaint and did not bring it"),
+    "content with nothing": ("#!/bin/sh\nexit 0\n", "rsync ended without an error, but did not bring it"),
     "by a signal": ("#!/bin/sh\nkill -SEGV $$\n", "rsync: it was ended by SIGSEGV"),
     "before it began": ("", "rsync cannot be started: Exec format error"),
     "with much to say": ("#!/bin/sh\nseq 100000 >&2; echo the reason >&2; exit 3\n", "rsync: the reason"),
@@ -144,7 +144,7 @@ def test_one_that_cannot_be_read_is_refused_and_the_others_come(far: Far) -> Non
     assert done.returncode == 1
     assert "refused: outputs/v1.mp4 cannot be read there" in done.stderr
     assert "refused: checkpoints/checkpoint_step_1/notes.txt cannot be read there" in done.stderr
-    assert "begun again" not in done.stderr
+    assert "starting it over" not in done.stderr
     assert sorted(path.name for path in (far.here.root / "outputs").iterdir()) == ["v0.mp4", "v2.mp4", "v3.mp4"]
     assert same_tree(far.there / "checkpoints/checkpoint_step_2", far.here.root / "checkpoints/checkpoint_step_2")
 
@@ -171,7 +171,7 @@ def test_one_that_cannot_be_read_any_more_is_said_once_when_the_others_have_come
             with pytest.raises(TransferFailed, match=r"outputs/v1\.mp4 cannot be read on vm: Permission denied"):
                 rows.extend(Pulling(jobs, plan))
             assert len(list((far.here.root / "outputs").glob("*.mp4"))) == 3
-    assert not [note for note in notes(rows) if "begun again" in note]
+    assert not [note for note in notes(rows) if "starting it over" in note]
 
 
 # What a killed pull or push leaves

@@ -96,7 +96,7 @@ def test_what_is_refused_makes_the_code_one_and_the_rest_comes(far: Far) -> None
     done = far.ran("pull", "videos")
     assert (done.returncode, done.stdout) == (1, f"{far.here.root}/outputs/v1.mp4\n")
     assert "refused: outputs/\\x1b[31mred.mp4 is refused: it has control characters" in done.stderr
-    assert "refused: outputs/v0.mp4 here is another one, and did not come from vm: see --replace" in done.stderr
+    assert "refused: outputs/v0.mp4 is here already and did not come from vm: see --replace" in done.stderr
     assert "\x1b" not in done.stderr
     assert far.ran("pull", "videos", "--replace").returncode == 1
     assert (far.here.root / "outputs/v0.mp4").read_bytes() == (far.there / "outputs/v0.mp4").read_bytes()
@@ -177,9 +177,9 @@ def test_on_a_terminal_there_is_a_bar_with_rate_and_time_left(far: Far) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["pull"], 2, "what is to come home?"),
+        (["pull"], 2, "what should be pulled?"),
         (["pull", "checkpoints"], 2, "there is no checkpoints in vm:"),
-        (["pull", "../x"], 2, "../x is no path of the workspace there"),
+        (["pull", "../x"], 2, "../x is not a path in the workspace there"),
         (["pull", "videos", "--host", "vn"], 2, "has no host 'vn'"),
         (["pull", "videos", "--host", "local"], 2, "this machine has the files already"),
         (["push", "nothing-here"], 2, "there is no nothing-here in"),

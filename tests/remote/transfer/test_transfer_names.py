@@ -177,7 +177,7 @@ def test_a_manifest_there_that_points_out_of_its_folder_brings_nothing(
 
 @pytest.mark.parametrize("job", ["../../../home/me/.ssh", "a/b", "", "..", "\x1b[2J", "a\0"])
 def test_a_jobs_id_from_a_host_leads_nowhere_else(tmp_path: Path, job: str) -> None:
-    with pytest.raises(UnsafeName, match="is no id of a job"):
+    with pytest.raises(UnsafeName, match="is not the id of a job"):
         Spool.of(Workspace(tmp_path), "vm", job)
 
 

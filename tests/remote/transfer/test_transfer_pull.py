@@ -143,7 +143,7 @@ def test_what_is_not_there_is_a_sentence(far: Far) -> None:
         with pytest.raises(Refused, match="there is no checkpoints in vm:"):
             plan_pull(jobs, ["checkpoints"])
         for word in ("../up", "/etc/passwd", "~/x"):
-            with pytest.raises(AskedWrongly, match="is no path of the workspace there"):
+            with pytest.raises(AskedWrongly, match="is not a path in the workspace there"):
                 plan_pull(jobs, [word])
 
 

@@ -154,7 +154,7 @@ def test_without_rsync_at_either_end_ssh_is_taken_with_a_word(far: Far, monkeypa
 def test_gcloud_for_a_host_that_is_no_vm_is_a_sentence(far: Far) -> None:
     write_videos(far.there, 1)
     set_way(far, 'transfer = "gcloud"')
-    with far.jobs() as jobs, pytest.raises(NotReady, match="vm is no VM that gcloud knows"):
+    with far.jobs() as jobs, pytest.raises(NotReady, match="vm is not a VM that gcloud knows"):
         pulled(jobs, "videos")
 
 

@@ -17,11 +17,13 @@ from support.hostile.hostile_world import World
 from support.house.left_behind import processes_of
 
 DEADLINE_S = 60.0
-# 0 done, 1 failed, 2 asked wrongly, 3 unreachable, 4 stopped, 130 interrupted: as `t2v --help` says.
+# 0 done, 1 failed, 2 invalid request, 3 unreachable, 4 stopped, 130 interrupted: as `t2v --help` says.
 CODES = (0, 1, 2, 3, 4, 130)
 # A command that would go on for minutes, or until Ctrl-C: once it has said so much it is interrupted.
 BEGUN = {"demo": "1 of ", "web": "http://", "verify-resume": "▸", "pull": "watching "}
-OWN_FAULT = re.compile(r"Traceback|t2v itself failed|the traceback is in the job's log|no word why|Exception ignored")
+OWN_FAULT = re.compile(
+    r"Traceback|t2v itself failed|the traceback is in the job's log|gave no reason|no reason given|Exception ignored"
+)
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 LONGEST_SAID = 3000
 

@@ -132,7 +132,7 @@ def test_a_host_that_is_not_heard_hides_nothing_that_is_here(
 ) -> None:
     state = state_of(results(tmp_path), reach=Reach.LOST)
     vm = state.hosts["vm"]
-    lost = replace(vm, link=replace(vm.link, why="nothing was heard of the agent for 10 s"))
+    lost = replace(vm, link=replace(vm.link, why="nothing was heard from the agent for 10 s"))
     app = app_of(name, replace(state, hosts={**state.hosts, "vm": lost}))
     assert snap_compare(app, terminal_size=size, run_before=stand_still())
 

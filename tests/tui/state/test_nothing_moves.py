@@ -56,7 +56,7 @@ async def test_what_was_drawn_plays_by_itself_only_where_things_move(tmp_path: P
         assert isinstance(app.focused, Input)
         await pilot.pause()
         assert app.focused.cursor_blink is moves
-        screen.watched = next(iter(app.state.jobs))
+        screen.drawing.watched = next(iter(app.state.jobs))
         screen.redraw()
         await eventually(pilot, lambda: screen.result.film is not None)
         screen.redraw()

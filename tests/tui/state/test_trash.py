@@ -42,7 +42,7 @@ def test_nothing_that_is_there_again_is_written_over(tmp_path: Path) -> None:
     workspace = results(tmp_path)
     one = put_away(workspace, ["checkpoints/checkpoint_epoch_5"], time.time())
     add_checkpoint(tmp_path, 5, loss=0.9)
-    with pytest.raises(AskedWrongly, match="there is another checkpoints/checkpoint_epoch_5 here by now"):
+    with pytest.raises(AskedWrongly, match="there is another checkpoints/checkpoint_epoch_5 here now"):
         bring_back(workspace, one)
     assert deleted(workspace) == (one,)
 
@@ -96,7 +96,7 @@ def test_from_a_shell_it_is_listed_brought_back_and_emptied(tmp_path: Path, caps
     assert main([*here, "trash", "checkpoint_epoch_5", "--back"]) == 2
     assert "there is: checkpoint_epoch_10" in capsys.readouterr().err
     assert main([*here, "trash", "--empty"]) == 0
-    assert "121 kB came free" in capsys.readouterr().err
+    assert "121 kB freed" in capsys.readouterr().err
     assert empty(Workspace(tmp_path), before_t=now_t + 1) == 0
 
 

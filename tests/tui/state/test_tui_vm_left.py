@@ -61,9 +61,7 @@ def test_esc_while_the_vm_comes_up_says_that_it_will_run_what_it_costs_and_what_
         one.wait_for("cancelled; r begins again")
         one.wait_for("! VM", "◔ STARTING")
         said = words_of(one.text())
-        assert (
-            f"{NAME} is STAGING and will run, since a start that was asked cannot be taken back; it costs $3.70" in said
-        )
+        assert f"{NAME} is STAGING and will run, since a requested start cannot be cancelled; it costs $3.70" in said
         assert f"→ t2v vm stop --host {NAME} ends that" in said
         one.press("q")
         assert f"t2v vm stop --host {NAME}" in one.wait_for("ended with 0")

@@ -11,6 +11,7 @@ from support.screen.tui_states import HERE, NOW, RUN, empty, live
 from textual.widgets import Button, Input
 from textual.widgets._toast import Toast
 
+from t2v_core.format import for_so_long
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.keys import KEYS
@@ -18,7 +19,6 @@ from t2v_tui.screens.dialogs import HELP_WIDTH, help_text
 from t2v_tui.screens.train import RunsList
 from t2v_tui.store.state import State
 from t2v_tui.text.empty_curve import before_curve, title_of
-from t2v_tui.text.format import for_so_long
 
 # Keys that have nothing to do on a screen with nothing on it, and what of their words tells why.
 WITH_NOTHING = [
@@ -45,7 +45,7 @@ WITH_NOTHING = [
     ("jobs", "x", "there is no job to stop"),
     ("jobs", "L", "there is no job to read the log of"),
     ("log", "E", "no job is shown"),
-    ("log", "n", "nothing is looked for yet: / finds"),
+    ("log", "n", "nothing to look for yet: / finds text"),
     ("log", "V", "there is no line to mark"),
     ("log", "Y", "there is no line to copy"),
     ("vm", "u", "is not a VM"),
