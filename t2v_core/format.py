@@ -173,7 +173,7 @@ def time_of_day(t: float) -> str:
 
 def _local(form: str, t: float) -> str:
     value = _real(t)
-    return time.strftime(form, time.localtime(value)) if abs(value) < LAST_T else NO_NUMBER
+    return time.strftime(form, time.localtime(value)) if 0 <= value < LAST_T else NO_NUMBER
 
 
 def _real(value: float) -> float:
