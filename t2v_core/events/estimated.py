@@ -30,7 +30,7 @@ class DataPart(Result):
     """As `t2v_core.data.store.footprint.DataFacts` describes it."""
 
     clips: int
-    shape: list[int]
+    shape: tuple[int, ...]
     text_dim: int
     pooled_dim: int
     null_length: int
@@ -111,7 +111,7 @@ class Estimated(Result):
     time: TimePart | None
     fits: Fits
     largest_batch: int
-    advice: list[str]
+    advice: tuple[str, ...]
 
     @property
     def total_s(self) -> float | None:

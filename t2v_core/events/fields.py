@@ -10,14 +10,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-
-Built = TypeVar("Built", bound="DataclassInstance")
 
 # They are about the line, and do not stand in it under these names.
 ASIDE = ("t", "extra")
@@ -81,31 +79,6 @@ def plain(one: DataclassInstance) -> dict[str, Json]:
 
 
 def _json(value: Any) -> Json:
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return [_json(part) for part in value]
     return plain(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
-
-
-def built(kind: type[Built], said: Mapping[str, Json]) -> Built:
-    """Return the `kind` that an object is, fields that are dataclasses or lists of them included.
-
-    What it says beyond them is passed over. Raises ValueError for what is missing or of another type.
-    """
-    hints = get_type_hints(kind)
-    values = {one.name: _fit(said[one.name], hints[one.name]) for one in _fields(kind) if one.name in said}
-    if missing := lacks(kind, values):
-        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(missing))}")
-    return kind(**values)
-
-
-def _fit(value: Json, hint: Any) -> Any:
-    if get_origin(hint) is UnionType:
-        inner = [part for part in get_args(hint) if part is not NoneType]
-        return None if value is None and len(inner) < len(get_args(hint)) else _fit(value, inner[0])
-    if get_origin(hint) is list and isinstance(value, list):
-        return [_fit(part, get_args(hint)[0]) for part in value]
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return built(cast("type[DataclassInstance]", hint), value)
-    if type(value) is hint or (hint is float and type(value) is int):
-        return value
-    raise ValueError(f"a {type(value).__name__} is no {hint}")

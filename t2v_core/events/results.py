@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from t2v_core.events.fields import Json, built, plain
+from t2v_core.disk.typed_json import Misfit, read_as
+from t2v_core.events.fields import Json, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,8 @@ class Result:
         said: what else it holds is passed over
         """
         try:
-            return built(cls, said)
-        except ValueError:
+            return read_as(cls, said)
+        except Misfit:
             return None
 
 
@@ -38,7 +39,7 @@ class ShapesMade(Result):
     """Of `shapes`. written, skipped: clips that were drawn, and that were there already"""
 
     data: str
-    annotations: list[str]
+    annotations: tuple[str, ...]
     clips: int
     test_clips: int
     written: int
@@ -54,7 +55,7 @@ class DataChecked(Result):
     unusable: int
     without_caption: int
     duplicates: int
-    paths: list[str]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class Preprocessed(Result):
     skipped: int
     bytes: int
     data: str
-    paths: list[str]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class ManifestsWritten(Result):
     clips: int
     captions: int
     written: int
-    paths: list[str]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class LatentsImported(Result):
     quarantined: int
     skipped: int
     data: str
-    paths: list[str]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class CheckpointsImported(Result):
     imported: int
     skipped: int
     refused: int
-    paths: list[str]
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,7 @@ class Diagnosis(Result):
     """Of `doctor`. healthy: nothing is bad"""
 
     healthy: bool
-    checks: list[Finding]
+    checks: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +171,10 @@ class KilledRun(Result):
     killed: str
     steps_done: int
     resumed_at: int
-    left_half_written: list[str]
+    left_half_written: tuple[str, ...]
     order_is_same: bool
     tensors: int
-    differing: list[str]
+    differing: tuple[str, ...]
     largest_difference: float
 
 
@@ -183,7 +184,7 @@ class ResumeVerified(Result):
 
     exact: bool
     largest_difference: float
-    cases: list[KilledRun]
+    cases: tuple[KilledRun, ...]
     between_two_whole_runs: float | None
     preset: str
     steps: int

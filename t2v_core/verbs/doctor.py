@@ -18,4 +18,4 @@ def doctor(spec: DoctorSpec, job: Job) -> Diagnosis:
     for check in examine(spec, job.workspace, os.environ):
         job.check_stop()
         checks.append(check)
-    return Diagnosis(healthy=is_healthy(checks), checks=[Finding(**asdict(check)) for check in checks])
+    return Diagnosis(healthy=is_healthy(checks), checks=tuple(Finding(**asdict(check)) for check in checks))

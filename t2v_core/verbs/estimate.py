@@ -61,13 +61,13 @@ def estimate(spec: EstimateSpec, job: Job) -> Estimated:
     return Estimated(
         model=ModelPart(preset=spec.preset, parameters=parameters, arithmetic=machine.arithmetic),
         machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
-        data=DataPart(**asdict(facts) | {"shape": [*facts.shape]}),
+        data=DataPart(**asdict(facts)),
         memory=MemoryPart(**_bytes_by_part(memory), batch_size=spec.batch_size, measured_bytes=measured),
         disk=DiskPart(**asdict(disk), checkpoints=disk.checkpoints),
         time=time,
         fits=Fits(memory=memory.peak <= machine.memory_bytes, disk=disk.fits),
         largest_batch=largest_batch(spec, config, facts, machine),
-        advice=memory_advice(spec, config, facts, machine, memory) + disk_advice(disk),
+        advice=(*memory_advice(spec, config, facts, machine, memory), *disk_advice(disk)),
     )
 
 

@@ -88,7 +88,7 @@ def _imported(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) 
         imported=len(todo) - len(refused),
         skipped=ready,
         refused=len(refused),
-        paths=[str(job.workspace.relative(path)) for path in made],
+        paths=tuple(str(job.workspace.relative(path)) for path in made),
     )
 
 

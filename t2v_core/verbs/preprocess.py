@@ -56,5 +56,5 @@ def _result(dataset: Dataset, splits: list[Annotations], skipped: int, job: Job)
         skipped=skipped,
         bytes=sum(file.stat().st_size for folder in folders for file in folder.glob("*.*")),
         data=str(job.workspace.relative(dataset.root)),
-        paths=[str(job.workspace.relative(folder)) for folder in folders],
+        paths=tuple(str(job.workspace.relative(folder)) for folder in folders),
     )

@@ -88,7 +88,7 @@ def verify_resume(spec: VerifyResumeSpec, job: Job) -> ResumeVerified:
     result = ResumeVerified(
         exact=not any(case.differing for case in told),
         largest_difference=max(case.largest_difference for case in told),
-        cases=told,
+        cases=tuple(told),
         between_two_whole_runs=again,
         preset=spec.preset,
         steps=spec.steps,
@@ -158,10 +158,10 @@ class _Trial:
             killed=case.where,
             steps_done=len(before[0]) // ACCUMULATION,
             resumed_at=first,
-            left_half_written=left,
+            left_half_written=tuple(left),
             order_is_same=_is_same_order(whole.seen, before, run.seen, first * ACCUMULATION),
             tensors=sum(part.tensors for part in differences.values()),
-            differing=[f"{what} {name}" for what, part in differences.items() for name in part.differing],
+            differing=tuple(f"{what} {name}" for what, part in differences.items() for name in part.differing),
             largest_difference=_largest(differences),
         )
         shutil.rmtree(self.workspace.root / name)  # of the large presets each is gigabytes

@@ -42,7 +42,7 @@ def write_manifests(spec: ManifestSpec, job: Job) -> ManifestsWritten:
         clips=sum(len(clips) for _, clips in splits.values()),
         captions=sum(len(clip.captions) for _, clips in splits.values() for clip in clips),
         written=len(written),
-        paths=[str(job.workspace.relative(_path(dataset, split))) for split in splits],
+        paths=tuple(str(job.workspace.relative(_path(dataset, split))) for split in splits),
     )
 
 

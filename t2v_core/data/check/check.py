@@ -163,5 +163,5 @@ def _result(described: dict[str, Any], found: CheckedSet, folder: Path, job: Job
         unusable=len(found.clips) - len(found.usable),
         without_caption=len(described["captions"]["clips_without"]),
         duplicates=sum(len(group) - 1 for group in [*duplicates["same_bytes"], *duplicates["same_picture"]]),
-        paths=[str(text), str(job.workspace.relative(folder / SHEET))],
+        paths=(str(text), str(job.workspace.relative(folder / SHEET))),
     )

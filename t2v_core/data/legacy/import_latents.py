@@ -36,5 +36,5 @@ def import_latents(spec: ImportLatentsSpec, job: Job) -> LatentsImported:
         quarantined=sum(len(part.clips) for part in splits.parts) - imported.clips,
         skipped=imported.skipped,
         data=str(job.workspace.relative(dataset.root)),
-        paths=[str(job.workspace.relative(folder)) for folder in folders],
+        paths=tuple(str(job.workspace.relative(folder)) for folder in folders),
     )

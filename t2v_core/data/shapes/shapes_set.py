@@ -58,7 +58,7 @@ def _make(dataset: Dataset, spec: ShapesSpec, job: Job) -> ShapesMade:
     annotations = _write_words(dataset, spec, scenes)
     return ShapesMade(
         data=str(job.workspace.relative(dataset.root)),
-        annotations=[str(job.workspace.relative(path)) for path in annotations],
+        annotations=tuple(str(job.workspace.relative(path)) for path in annotations),
         clips=spec.clips,
         test_clips=spec.test_clips,
         written=len(missing),

@@ -115,12 +115,12 @@ def test_a_comparison_finds_one_bit_a_sign_a_nan_a_shape_and_a_missing_tensor(tm
 
 def test_two_runs_on_a_gpu_that_differ_a_little_are_told_with_the_difference_between_whole_ones() -> None:
     case = KilledRun(
-        killed=KILLS[0], steps_done=7, resumed_at=6, left_half_written=[], order_is_same=True, tensors=524,
-        differing=["weights a", "moments b"], largest_difference=3e-6,
+        killed=KILLS[0], steps_done=7, resumed_at=6, left_half_written=(), order_is_same=True, tensors=524,
+        differing=("weights a", "moments b"), largest_difference=3e-6,
     )  # fmt: skip
     said = lines_of(
         ResumeVerified(
-            exact=False, largest_difference=3e-6, cases=[case], between_two_whole_runs=2e-6, preset="base", steps=12,
+            exact=False, largest_difference=3e-6, cases=(case,), between_two_whole_runs=2e-6, preset="base", steps=12,
             processes=1, device="cuda", took_s=31.4,
         )
     )  # fmt: skip
