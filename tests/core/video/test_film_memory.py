@@ -112,7 +112,7 @@ def test_a_film_is_the_same_frames_one_by_one(films: Path) -> None:
 
 
 def test_a_gif_that_would_not_fit_into_memory_is_refused_beforehand(tmp_path: Path) -> None:
-    with pytest.raises(NotEnoughMemory, match=r"a gif of 10,000,000 frames of 1920×1080 takes .* GB of memory"):
+    with pytest.raises(NotEnoughMemory, match=r"a gif of 10,000,000 frames of 1920×1080 takes .* TB of memory"):
         require_memory(tmp_path / "a.gif", 10_000_000, 1920, 1080)
     require_memory(tmp_path / "a.mp4", 10_000_000, 1920, 1080)
 
