@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # before this folder, where another `remote` lies
 
 from t2v_core.disk.plain_json import table
 from t2v_core.events import Event
