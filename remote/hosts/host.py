@@ -9,14 +9,15 @@ from typing import Protocol
 
 from remote.errors import LinkLost
 from remote.hosts.agent_client import Agent, Channel, ProcessChannel, agent_argv
-from remote.hosts.settings import LOCAL
+from remote.hosts.settings import DEFAULTS, LOCAL, HostSettings
 from t2v_core.workspace import Workspace
 
 
 class Host(Protocol):
-    """name: as in `[host.NAME]`, or `local`"""
+    """name: as in `[host.NAME]`, or `local`; settings: what that section says, else the defaults"""
 
     name: str
+    settings: HostSettings
 
     @property
     def workdir(self) -> str:
@@ -52,6 +53,7 @@ class LocalHost:
     is_twin = True
 
     def __init__(self, workspace: Workspace) -> None:
+        self.settings = DEFAULTS
         self.workdir = str(workspace.root)
         self.engine_python = sys.executable
 

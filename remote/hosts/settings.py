@@ -75,6 +75,10 @@ class HostSettings(BaseModel):
         return self.python or f"{self.workdir}/{ENGINE_PYTHON}"
 
 
+# Of a host that t2v.toml says nothing of.
+DEFAULTS = HostSettings.model_validate({})
+
+
 def read_hosts(workspace: Workspace) -> dict[str, HostSettings]:
     """Read every host that t2v.toml names. Raises AskedWrongly with file and section for one that is wrong."""
     file = workspace.settings_file

@@ -11,9 +11,8 @@ from typing import Annotated
 
 import typer
 
-from remote.host_factory import host_named
 from remote.hosts.settings import LOCAL
-from remote.jobs.client import HostJobs
+from remote.jobs.host_pool import HostPool
 from t2v_core.workspace import expanded
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
@@ -50,8 +49,8 @@ def ls(
     workspace = find_workspace(common.workspace, os.environ)
     # Relative to where it is typed, as every path of a command line; on a host there is only the workspace.
     asked = path if host not in (None, LOCAL) else str(expanded(Path(path)).absolute())
-    with HostJobs(host_named(host or LOCAL, workspace), workspace) as jobs:
-        listing = listing_of(jobs, asked, patience)
+    with HostPool(workspace) as hosts:
+        listing = listing_of(hosts.jobs(host or LOCAL), asked, patience)
     if as_json or common.as_json:
         print(json.dumps(listing, indent=2, default=vars))
         return 0

@@ -8,13 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from remote.errors import HostUnreachable, JobNotFound
-from remote.host_factory import host_named
-from remote.hosts.settings import LOCAL, read_hosts, settings_of
-from remote.jobs.client import HostJobs
+from remote.hosts.settings import LOCAL, settings_of
+from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import known_rows
 from remote.replies.job_row import JobRow
 from t2v_core.errors import AskedWrongly, EngineError
-from t2v_core.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -29,62 +27,43 @@ class Listed:
     seen_t: float | None = None
 
 
-class Hosts:
-    """The hosts of a workspace, each connected at most once and only when it is needed; a context manager.
+class KnownJobs:
+    """The jobs of the hosts of a pool: as each says now, or as it said last.
 
     unreachable: why, by host, of those that were asked and gave no answer, for whatever reason
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, hosts: HostPool) -> None:
+        self.hosts = hosts
         self.unreachable: dict[str, EngineError] = {}
-        self._open: dict[str, HostJobs] = {}
-
-    def __enter__(self) -> Hosts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for jobs in self._open.values():
-            jobs.close()
-
-    @property
-    def names(self) -> list[str]:
-        """Return this machine's name, then those of t2v.toml."""
-        return [LOCAL, *read_hosts(self.workspace)]
-
-    def jobs(self, name: str) -> HostJobs:
-        """Return the one connection to a host. Raises AskedWrongly for a host that t2v.toml does not know."""
-        if name not in self._open:
-            self._open[name] = HostJobs(host_named(name, self.workspace), self.workspace)
-        return self._open[name]
 
     def asked(self, name: str) -> list[Listed]:
         """Return the jobs of a host as it says now; as it said last when nothing can be learned from it."""
         try:
-            return [Listed(name, row) for row in self.jobs(name).rows()]
+            return [Listed(name, row) for row in self.hosts.jobs(name).rows()]
         except EngineError as error:
             self.unreachable[name] = error
             return self.remembered(name)
 
     def remembered(self, name: str) -> list[Listed]:
         """Return the jobs of a host as it said when it was asked last, without a connection."""
-        return [Listed(name, known.row, known.seen_t) for known in known_rows(self.workspace, name)]
+        return [Listed(name, known.row, known.seen_t) for known in known_rows(self.hosts.workspace, name)]
 
     def all_asked(self, names: Sequence[str]) -> list[Listed]:
         """Ask several hosts at once, each by itself. Raises AskedWrongly for a name that t2v.toml does not know."""
         for name in names:
             if name != LOCAL:
-                settings_of(name, self.workspace)
+                settings_of(name, self.hosts.workspace)
         with ThreadPoolExecutor(max_workers=8) as pool:
             return [listed for rows in pool.map(self.asked, names) for listed in rows]
 
     def at_hand(self) -> list[Listed]:
         """Return this machine's jobs, and what is remembered of the other hosts'."""
-        others = [name for name in self.names if name != LOCAL]
+        others = [name for name in self.hosts.names if name != LOCAL]
         return self.asked(LOCAL) + [listed for name in others for listed in self.remembered(name)]
 
 
-def find_job(asked: str | None, host: str | None, hosts: Hosts, *, is_alive_first: bool = False) -> Listed:
+def find_job(asked: str | None, host: str | None, hosts: HostPool, *, is_alive_first: bool = False) -> Listed:
     """Return the job that is meant. Without a host: among those at hand, and if it is none of them, among every host's.
 
     asked:          an id, a unique part of one, or None for the newest
@@ -92,10 +71,11 @@ def find_job(asked: str | None, host: str | None, hosts: Hosts, *, is_alive_firs
     Raises AskedWrongly when it fits several, JobNotFound with the nearest ids, HostUnreachable when only a host that
     does not answer could know it.
     """
-    listed = hosts.all_asked([host]) if host else hosts.at_hand()
+    known = KnownJobs(hosts)
+    listed = known.all_asked([host]) if host else known.at_hand()
     if not host and not (listed if asked is None else fitting(asked, listed)):
         others = [name for name in hosts.names if name != LOCAL]
-        listed = hosts.all_asked([LOCAL, *others])
+        listed = known.all_asked([LOCAL, *others])
     found = (
         [newest(listed, is_alive_first=is_alive_first)] if asked is None and listed else fitting(asked or "", listed)
     )
@@ -106,8 +86,8 @@ def find_job(asked: str | None, host: str | None, hosts: Hosts, *, is_alive_firs
             f"'{asked}' is part of {len(found)} jobs: {', '.join(one.row.job for one in found[:5])}",
             hint="type more of the id",
         )
-    if hosts.unreachable:
-        name, error = next(iter(hosts.unreachable.items()))
+    if known.unreachable:
+        name, error = next(iter(known.unreachable.items()))
         raise HostUnreachable(f"{error.message}; the jobs remembered from {name} do not include it", error.hint)
     raise _not_found(asked, host, listed)
 

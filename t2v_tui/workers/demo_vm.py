@@ -59,6 +59,9 @@ class DemoHost:
     is_twin = True
 
     def __init__(self, machine: DemoMachine) -> None:
+        from remote.hosts.settings import DEFAULTS  # with pydantic, which the first paint does not need
+
+        self.settings = DEFAULTS
         self.machine = machine
         self.workdir = str(machine.folder)
         self.engine_python = sys.executable

@@ -5,20 +5,19 @@ Nothing of `remote` that is slow to import is imported before the first call.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remote.jobs.host_pool import HostPool
 from remote.steps import StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.store.state import LOCAL, HostKind, HostView, JobKey, JobView, VmView
 
 if TYPE_CHECKING:
-    from remote.hosts.host import Host
-    from remote.jobs.client import HostJobs, RemoteJob
+    from remote.jobs.client import RemoteJob
     from remote.replies.job_row import JobRow
     from remote.replies.jobs import Stopped
     from t2v_core.specs import Spec
@@ -33,14 +32,12 @@ class Answer:
     latency_s: float
 
 
-class Services:
-    """The hosts of one workspace, each connected at most once and only when it is needed. Threads may share it."""
+class Services(HostPool):
+    """The hosts of one workspace, with what the app asks of them beyond their jobs."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self._open: dict[str, HostJobs] = {}
+        super().__init__(workspace)
         self._providers: dict[str, Provider] = {}
-        self._lock = threading.Lock()
 
     def hosts(self) -> tuple[HostView, ...]:
         """Return this machine, and those of t2v.toml. Raises AskedWrongly when that is wrong."""
@@ -57,21 +54,6 @@ class Services:
     def here(self) -> HostView:
         """Return this machine, which is there whatever t2v.toml says."""
         return HostView(LOCAL, HostKind.LOCAL, "this machine", str(self.workspace.root))
-
-    def host(self, name: str) -> Host:
-        """Return a connection of its own, for what streams. Raises AskedWrongly."""
-        from remote.host_factory import host_named
-
-        return host_named(name, self.workspace)
-
-    def jobs(self, name: str) -> HostJobs:
-        """Return the one connection to a host. Raises AskedWrongly for a host that t2v.toml does not know."""
-        from remote.jobs.client import HostJobs
-
-        with self._lock:
-            if name not in self._open:
-                self._open[name] = HostJobs(self.host(name), self.workspace)
-            return self._open[name]
 
     def rows(self, name: str) -> Answer:
         """Ask a host for its jobs. Raises HostUnreachable."""
@@ -149,17 +131,3 @@ class Services:
     def folder_of(self, name: str) -> Path | None:
         """Return its workspace, when that is a folder of this machine."""
         return self.workspace.root if name == LOCAL else None
-
-    def reconnect(self, name: str) -> None:
-        """Forget the connection, so that the next question makes a new one."""
-        with self._lock:
-            jobs = self._open.pop(name, None)
-        if jobs is not None:
-            jobs.close()
-
-    def close(self) -> None:
-        """End all conversations; jobs go on."""
-        with self._lock:
-            open_, self._open = self._open, {}
-        for jobs in open_.values():
-            jobs.close()

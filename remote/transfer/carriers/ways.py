@@ -10,7 +10,6 @@ from typing import Protocol
 
 from remote.errors import NotReady
 from remote.host_factory import gcloud_way
-from remote.hosts.settings import read_hosts
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.transfer.arrivals import Arrivals
@@ -44,12 +43,12 @@ class Carries(Protocol):
 
 def way_of(jobs: HostJobs, plan: Plan) -> tuple[str, str]:
     """Return the way, and a word about it when it is not the one that was asked for. Raises NotReady."""
-    settings = read_hosts(jobs.workspace).get(jobs.host.name)
-    asked = settings.transfer if settings is not None else "auto"
+    settings = jobs.host.settings
+    asked = settings.transfer
     if asked == RSYNC:
         lacking = "here" if shutil.which(RSYNC) is None else jobs.host.name if RSYNC not in plan.programs else ""
         return (SSH, f"there is no rsync {lacking}: taking ssh") if lacking else (RSYNC, "")
-    if asked == BUCKET and (settings is None or settings.bucket is None):
+    if asked == BUCKET and settings.bucket is None:
         raise NotReady(
             f'[host.{jobs.host.name}] has transfer = "bucket" and no bucket', 'add bucket = "gs://NAME/FOLDER"'
         )
@@ -72,8 +71,7 @@ def carrier(
         staging = Memory(jobs.workspace, host.name).folder / "rsync"
         return RsyncCarrier(ssh_way(host), plan.there, incoming, arrivals, board, staging)
     if way == BUCKET:
-        bucket = read_hosts(jobs.workspace)[host.name].bucket or ""
-        return BucketCarrier(bucket, jobs, plan.there, incoming, arrivals, board, plan.programs)
+        return BucketCarrier(host.settings.bucket or "", jobs, plan.there, incoming, arrivals, board, plan.programs)
     ranges = RangeQueue(requests_for(incoming, sizes))
     return Streams(
         host, ranges, board, lambda one: FetchStream(one, ranges, arrivals, board), most=most_streams

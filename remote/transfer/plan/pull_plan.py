@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from remote.agent.parts import journal_path, merged, part_path, read_journal, tidy
 from remote.errors import DiskFull, HostUnreachable, Refused
 from remote.host_factory import egress_usd
-from remote.hosts.settings import read_hosts
 from remote.jobs.client import HostJobs
 from remote.replies.question import bad_reply
 from remote.replies.questions import OFFER, SUMS
@@ -164,7 +163,7 @@ def plan_pull(
         host=jobs.host.name, asked=tuple(asked), items=items,
         passed_over=(*offer.passed_over, *staying), unsafe=offer.unsafe, absent=offer.absent,
         programs=offer.programs, there=offer.workspace, free_bytes=free_bytes(workspace.root),
-        seconds=to_send / rate if rate else None, usd=egress_of(jobs.host.name, workspace, to_send),
+        seconds=to_send / rate if rate else None, usd=egress_usd(jobs.host.settings, to_send),
         is_anyones=is_anyones,
     )  # fmt: skip
 
@@ -197,16 +196,9 @@ def _said(jobs: HostJobs, memory: Memory, asked: list[str], known: FullOffer | N
 
 def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> tuple[OfferedUnit, ...]:
     """The units that the host has uploaded, which need it no more."""
-    settings = read_hosts(jobs.workspace).get(jobs.host.name)
-    if settings is None or settings.transfer != "bucket":
+    if jobs.host.settings.transfer != "bucket":
         return ()
     return tuple(unit for unit in memory.uploaded_units() if any(lies_in(unit.path, path) for path in asked))
-
-
-def egress_of(host: str, workspace: Workspace, size: int) -> float | None:
-    """Return what the cloud takes for so many bytes out of it, in USD, estimated; None for a host that is in none."""
-    settings = read_hosts(workspace).get(host)
-    return None if settings is None else egress_usd(settings, size)
 
 
 def free_bytes(folder: Path) -> int:

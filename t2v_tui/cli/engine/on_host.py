@@ -15,6 +15,7 @@ from remote.hosts.settings import LOCAL
 from remote.jobs.client import HostJobs, RemoteJob
 from remote.jobs.follow import Follower, LinkState, LogChunk
 from remote.jobs.foreground import Exit
+from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import Spool
 from remote.launch.launch import Launch
 from remote.replies.job_row import JobRow
@@ -29,7 +30,7 @@ from t2v_tui.cli.engine.run import INTERRUPTED, Followed, Tell, command_to_go_on
 from t2v_tui.cli.narrate import Narrator, narrator
 from t2v_tui.cli.vm.forecast import Beforehand, Forecast, cost_of_run
 from t2v_tui.cli.vm.left import told_if_left
-from t2v_tui.cli.which_job import Hosts, find_job
+from t2v_tui.cli.which_job import find_job
 from t2v_tui.text.job_words import progress_of, what_it_waits_for
 
 
@@ -51,7 +52,7 @@ def run_there(
     """Start one verb as a job on a host; then leave it, or follow it to its end and return its own code."""
     spec = make_spec(verb, values_for(verb, workspace, os.environ, flags, flag_names=flag_names, named=named))
     teller = teller or narrator()
-    with Hosts(workspace) as hosts:
+    with HostPool(workspace) as hosts:
         jobs = hosts.jobs(host)
         for path in only_here(flags, jobs):
             teller.say(f"note: {path} means {in_words(path, jobs)}; nothing is copied there", "yellow")

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from remote.errors import NotReady
-from remote.host_factory import host_named
 from remote.hosts.forward import Forward
 from remote.hosts.ssh import SSHHost
-from remote.jobs.client import HostJobs
 from remote.jobs.follow import Follower, LinkState, LogChunk, Said
+from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import Spool
 from remote.launch.launch import Launch
 from remote.replies.job_row import JobRow
@@ -34,13 +33,14 @@ def forward_page(name: str, port: int, workspace: Workspace, flags: list[str]) -
     """Start the page there, bring its port here, and end it when this ends. Returns 130 after Ctrl-C."""
     listening = listen("127.0.0.1", port)  # taken here is said before anything is started there
     teller = narrator()
-    with HostJobs(host_named(name, workspace), workspace) as jobs, listening:
+    with HostPool(workspace) as hosts, listening:
+        jobs = hosts.jobs(name)
         host = jobs.host
         if not isinstance(host, SSHHost):
             raise AskedWrongly(f"--forward {name}: it is not reached over SSH", hint="t2v web shows it here as it is")
         argv = [host.engine_python, "-m", *_program(host), "--port", "0", "--unused-min", str(UNUSED_MIN), *flags]
         job = _started(Launch(host, workspace, "web", ServeSpec.model_validate({}), jobs=jobs, argv=argv), teller)
-        follower = Follower(host_named(name, workspace), job, Spool.of(workspace, name, job))
+        follower = Follower(hosts.host(name), job, Spool.of(workspace, name, job))
         forward = None
         try:
             chunks = iter(follower)

@@ -15,13 +15,14 @@ import typer
 from remote.errors import UNREACHABLE, HostUnreachable
 from remote.jobs.client import STOP_GRACE_S, HostJobs
 from remote.jobs.follow import Follower, LinkState, LogChunk, fetch_log
+from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import LOG, Spool
 from t2v_core.format import date_time
 from t2v_tui.cli.engine.on_host import LinkWords, how_to_come_back, watch
 from t2v_tui.cli.jobs.table import as_json_rows, table
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import narrator
-from t2v_tui.cli.which_job import Hosts, find_job
+from t2v_tui.cli.which_job import KnownJobs, find_job
 from t2v_tui.find_workspace import find_workspace
 
 JobArgument = Annotated[
@@ -57,10 +58,10 @@ def jobs(
     The table goes to stdout. Exit code 3 when a host that was asked cannot be reached; what is remembered is shown.
     """
     common: Common = ctx.obj
-    with Hosts(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
-        asked = [host] if host else hosts.names if is_all else []
-        listed = hosts.all_asked(asked) if asked else hosts.at_hand()
-        unreachable = hosts.unreachable
+    with HostPool(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
+        known, asked = KnownJobs(hosts), [host] if host else hosts.names if is_all else []
+        listed = known.all_asked(asked) if asked else known.at_hand()
+        unreachable = known.unreachable
     if as_json or common.as_json:
         print(json.dumps(as_json_rows(listed, unreachable), ensure_ascii=False))
     else:
@@ -98,7 +99,7 @@ def attach(
     """
     common: Common = ctx.obj
     teller = narrator()
-    with Hosts(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
+    with HostPool(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
         found = find_job(job, host, hosts, is_alive_first=True)
         there = hosts.jobs(found.host)
         teller.say(f"job {found.row.job} on {found.host}; Ctrl-C leaves it running", "dim")
@@ -133,7 +134,7 @@ def stop(
     Without JOB: the newest that has not ended. Exit code 0 when nothing of it is left, 1 otherwise.
     """
     common: Common = ctx.obj
-    with Hosts(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
+    with HostPool(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
         found = find_job(job, host, hosts, is_alive_first=True)
         there = hosts.jobs(found.host)
         print(f"stopping {found.row.job} on {found.host}, for up to {grace_s:g} s …", file=sys.stderr)
@@ -175,7 +176,7 @@ def logs(
     The log goes to stdout. Exit code 3 when the host cannot be reached: then it is what arrived before.
     """
     common: Common = ctx.obj
-    with Hosts(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
+    with HostPool(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
         found = find_job(job, host, hosts)
         spool = Spool.of(hosts.workspace, found.host, found.row.job)
         out = Out()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.chaos import ChaosProxy
@@ -16,7 +17,7 @@ from bench.guest_agent import lose_power
 from bench.sshd import Sshd
 
 from remote.hosts.known_hosts import KnownHosts
-from remote.hosts.settings import HostSettings
+from remote.hosts.settings import HostSettings, read_hosts
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.jobs.spool import Spool
@@ -51,9 +52,14 @@ class Far:
         """A connection of its own, as another process would have."""
         settings = HostSettings(
             address="127.0.0.1", port=self.proxy.port, user=self.sshd.user, identity=self.sshd.client_key,
-            workdir=str(self.there), python=sys.executable,
+            workdir=str(self.there), python=sys.executable, **self._transfer(),
         )  # fmt: skip
         return SSHHost("vm", settings, known_hosts=self.known_hosts, config=NOWHERE)
+
+    def _transfer(self) -> dict[str, Any]:
+        """How files travel, as t2v.toml here says."""
+        said = read_hosts(self.here).get("vm")
+        return {} if said is None else {"transfer": said.transfer, "bucket": said.bucket}
 
     def pin(self) -> None:
         self.known_hosts.pin(self.host().key_name, [self.sshd.public_host_key])
