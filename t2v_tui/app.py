@@ -68,6 +68,8 @@ class CockpitApp(HearingApp):
     def launch(self, wanted: Wanted) -> None:
         """Begin the steps to a job, which the screen that it names shows."""
         self.launcher.begin(wanted, self.state, self.now())
+        if wanted in self.launcher.waiting and self.launch_in_sight is None:
+            self.notify(f"{wanted.verb} waits until the start before it has its job", timeout=4)
 
     def file_of(self, host: str, path: str) -> Path | None:
         """Return a file of that host's workspace; None when it is not here."""

@@ -253,6 +253,9 @@ class HearingApp(App[str]):
         if launch.verb != "train":  # nobody waits for its first loss
             self.set_timer(TAKE_BACK_S, partial(self._close_begun, job))
         self.launcher.go_on(self.state, self.now())
+        now = self.state.launch
+        if now is not None and now.phase is LaunchPhase.ASKING and self.launch_in_sight is None:
+            self.notify(f"{now.verb} on {now.host} will cost: its screen asks for a yes", timeout=8, markup=False)
 
     def _close_begun(self, job: JobKey) -> None:
         """The panel has nothing more to say of a job that cannot be taken back."""
