@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import packages
 import pytest
-from programs import PROGRAMS, find
+from programs import PROGRAMS, find, offered
 from support.house.left_behind import processes_of
 from support.house.needs import left_out, needs
 
@@ -131,3 +132,8 @@ def test_a_user_who_may_not_install_reads_what_is_missing_and_it_is_no_error() -
     assert re.fullmatch(
         r"missing here: .*; this user may not install them: sudo apt-get install .*git .*\n", with_apt.stderr
     )
+
+
+@pytest.mark.skipif(shutil.which("apt-cache") is None, reason="no apt here")
+def test_one_package_that_a_distribution_lacks_does_not_keep_the_others_away() -> None:
+    assert offered(["coreutils", "no-such-package"]) == ["coreutils"]
