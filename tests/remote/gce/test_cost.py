@@ -134,7 +134,7 @@ def test_a_file_of_the_user_s_goes_before_ours(tmp_path: Path) -> None:
         ("[egress\n", "not valid TOML"),
         (
             f"[disks]\n{DATED}\nassumed = 'a'\nusd_per_gb_month = {{ b = 1 }}",
-            "assumed = 'a' is none",
+            "assumed = 'a' is not one of",
         ),
     ],
 )

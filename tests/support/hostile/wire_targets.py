@@ -248,7 +248,7 @@ def _job_folder(folder: Path, data: bytes) -> object:
     for row in found:
         STATUS.read({"jobs": [json.loads(json.dumps({**row, "of": ""}))]}, "vm")
     return endings.end_of_its_own(
-        folder / "jobs/all", 1, None, next(endings.last_events(folder / "jobs/all"), {}), None
+        folder / "jobs/all", 1, None, next(endings.last_events(folder / "jobs/all"), {}), None, None
     )
 
 
