@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from support.hosts.door import SHAPES, run, scores
+from door import SHAPES, run, scores
 
 
 def main() -> None:

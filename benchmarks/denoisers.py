@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from support.hosts.door import SHAPES, make_world, result, run, scores
+from door import SHAPES, make_world, result, run, scores
 
 SHOWN = ("colour_obeyed_seen", "shape_obeyed_seen", "motion_obeyed_seen", "all_obeyed_seen", "jitter_px_seen")
 

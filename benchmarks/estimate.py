@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from support.hosts.door import result, run
+from door import result, run
 
 # frames, size in pixels, clips of a forward pass, forward passes of a step
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import av
+from door import result, run
 from full_size import WORDS, save_clip_text, save_data_set, save_sd_vae
-from support.hosts.door import result, run
 
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.workspace import Dataset

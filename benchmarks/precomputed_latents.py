@@ -30,7 +30,7 @@ from t2v_core.events import EventWriter
 from t2v_core.job import Job
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
 from t2v_core.specs import PreprocessSpec, TrainSpec
-from t2v_core.training.setup import start
+from t2v_core.training.setup import start_run
 from t2v_core.training.trainer import Trainer
 from t2v_core.verbs.preprocess import preprocess
 from t2v_core.workspace import Dataset, Workspace, create_job_directory
@@ -91,7 +91,7 @@ def training(root: Path, preset: str) -> dict[str, Callable[[], object]]:
         held_out_clips=0, samples=0, latents_in_memory="no", device="cpu",
     )  # fmt: skip
     job = new_job(root, "train")
-    trainer = Trainer(start(spec, job), job)
+    trainer = Trainer(start_run(spec, job), job)
     store = trainer.run.store
     batch = load_batch(store, [0], 0, 0)
     return {

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from support.hosts.door import SHAPES, run, scores
+from door import SHAPES, run, scores
 from torch import Tensor, nn
 
 from t2v_core.assemble import load_pipeline

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from support.hosts.door import SHAPES, run, scores
+from door import SHAPES, run, scores
 
 from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints.open import open_checkpoint

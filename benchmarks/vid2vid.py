@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from door import SHAPES, run
 from numpy.typing import NDArray
-from support.hosts.door import SHAPES, run
 
 from t2v_core.data.shapes.judge import judge
 from t2v_core.data.shapes.shapes import COLOURS, Scene

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from remote.hosts.host import Host, LocalHost
 from remote.hosts.settings import LOCAL, HostSettings, settings_of, switched_hosts
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def host_named(name: str, workspace: Workspace) -> Host:
-    """Return `local`, or a host of t2v.toml. Raises AskedWrongly for one that is not known."""
+    """Return `local`, or a host of t2v.toml. Raises InvalidRequest for one that is not known."""
     if name == LOCAL:
         return LocalHost(workspace)
     settings = settings_of(name, workspace)
@@ -29,7 +29,7 @@ def host_named(name: str, workspace: Workspace) -> Host:
 
 
 def switched_host(name: str, workspace: Workspace) -> MachineHost:
-    """Return a host whose machine t2v switches on and off; nobody is asked yet. Raises AskedWrongly for any other."""
+    """Return a host whose machine t2v switches on and off; nobody is asked yet. Raises InvalidRequest for any other."""
     settings = settings_of(name, workspace)
     if settings.provider == "gcloud":
         from remote.gce.host import GceHost
@@ -42,7 +42,7 @@ def switched_host(name: str, workspace: Workspace) -> MachineHost:
 
         return CommandHost(name, settings, CommandMachine(name, settings, workspace))
     hint = f'add provider = "gcloud" or "command" to [host.{name}] if it is one'
-    raise AskedWrongly(f"t2v.toml does not say that {name} is a VM that t2v may start and stop", hint)
+    raise InvalidRequest(f"t2v.toml does not say that {name} is a VM that t2v may start and stop", hint)
 
 
 def machines(workspace: Workspace) -> Iterator[tuple[str, MachineState]]:

@@ -38,19 +38,19 @@ class StepState:
     hint: str = ""
 
 
-class Told(Generic[T, R]):
+class ProgressIterator(Generic[T, R]):
     """A call that tells as it goes, as an iterator of what it tells; `result` is there at its end.
 
-    It runs in a thread of its own. Whoever stops iterating sets `left`, which the call may look at; so may whoever gave
-    it, from another thread, and need not wait for the next thing that is told.
+    It runs in a thread of its own. Whoever stops iterating sets `cancelled`, which the call may look at; so may whoever
+    gave it, from another thread, and need not wait for the next thing that is told.
     """
 
     result: R
 
     def __init__(
-        self, call: Callable[[Callable[[T], None], threading.Event], R], left: threading.Event | None = None
+        self, call: Callable[[Callable[[T], None], threading.Event], R], cancelled: threading.Event | None = None
     ) -> None:
-        self._call, self._left = call, left or threading.Event()
+        self._call, self._cancelled = call, cancelled or threading.Event()
         self._said: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[T]:
@@ -61,12 +61,12 @@ class Told(Generic[T, R]):
                     raise said
                 yield said[0]
         except (GeneratorExit, KeyboardInterrupt):
-            self._left.set()
+            self._cancelled.set()
             raise
 
     def _run(self) -> None:
         try:
-            self.result = self._call(lambda said: self._said.put((said,)), self._left)
+            self.result = self._call(lambda said: self._said.put((said,)), self._cancelled)
             self._said.put(None)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is iterated
             self._said.put(error)

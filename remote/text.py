@@ -24,7 +24,7 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
-def last_word_of(stderr: str) -> str:
+def stderr_reason(stderr: str) -> str:
     """Return gcloud's ERROR, whatever it says after, else the last line that is no mere warning.
 
     "" when it said nothing.

@@ -23,14 +23,14 @@ def identity(workspace: Workspace) -> dict[str, str]:
     """Return `{"id", "name"}`, as the agent takes it; made where there is none. Empty where none can be kept."""
     root = str(workspace.root)
     with suppress(EngineError):
-        if (known := _read(workspace.root)) is not None and _is_a_copy(known, workspace.root):
+        if (known := _id_in(workspace.root)) is not None and _is_a_copy(known, workspace.root):
             write_json(workspace.root / FILE, _new(root))
         elif known is None:
             with suppress(NameTaken):  # another process made one just now
                 write_json(workspace.root / FILE, _new(root), land=land_new)
         elif known["root"] != root:  # it was moved, and stays what it was
             write_json(workspace.root / FILE, {**known, "root": root})
-    known = _read(workspace.root)
+    known = _id_in(workspace.root)
     return {} if known is None else {"id": known["id"], "name": f"{root} on {socket.gethostname()}"}
 
 
@@ -38,7 +38,7 @@ def _new(root: str) -> dict[str, str]:
     return {"id": secrets.token_hex(8), "root": root}
 
 
-def _read(root: Path) -> dict[str, str] | None:
+def _id_in(root: Path) -> dict[str, str] | None:
     """None when there is none, or it makes no sense; then no id is made either, as somebody should look."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         said = read_table(root / FILE)
@@ -50,6 +50,6 @@ def _is_a_copy(known: dict[str, str], root: Path) -> bool:
     """The folder that the id was made in is there still, with the same id: `cp -r` has made two of one."""
     other = Path(known["root"])
     with suppress(OSError):
-        said = None if other == root or other.samefile(root) else _read(other)
+        said = None if other == root or other.samefile(root) else _id_in(other)
         return said is not None and said["id"] == known["id"]
     return False

@@ -18,7 +18,7 @@ from t2v_core.diffusion.samplers import SAMPLERS, choose_sampler
 from t2v_core.diffusion.schedules import Sampler
 from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.formats import UPDATE
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoiser import Denoiser
@@ -50,14 +50,14 @@ def find_checkpoint(spec: SamplingSpec, job: Job) -> Checkpoint:
 def open_or_latest(asked: Path | None, workspace: Workspace, warn: Warn) -> Checkpoint:
     """Return the checkpoint asked for, else the latest complete one, else the newest of the previous system.
 
-    Raises AskedWrongly when there is none.
+    Raises InvalidRequest when there is none.
     """
     if asked is not None:
         return open_checkpoint(asked)
     folder = workspace.checkpoints
     checkpoint = newest_of_any(folder, warn)
     if checkpoint is None:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"there is no complete checkpoint in {folder}",
             hint="train a model (t2v train), or use the one that is shipped: --checkpoint embedded",
         )
@@ -132,8 +132,8 @@ def load_pipeline(
     sampler: `auto`, `ddim`, `euler` or `dpm++`
     encoders: VAE and text encoder, where they do not lie any more where the data was made with them
     keep:    where the models of the last call stay loaded, for the next one that asks for the same
-    Raises AskedWrongly when weights and configuration or sampler and objective do not fit, or an encoder is not the one
-    the data was made with.
+    Raises InvalidRequest when weights and configuration or sampler and objective do not fit, or an encoder is not the
+    one the data was made with.
     """
     checkpoint.require_known_format()
     require_usable(checkpoint.path, checkpoint.info)
@@ -152,13 +152,13 @@ def load_pipeline(
 
 
 def _trained_sampler(checkpoint: Checkpoint) -> Sampler:
-    """The way back that the model was trained for. Raises AskedWrongly for one that is not known here."""
+    """The way back that the model was trained for. Raises InvalidRequest for one that is not known here."""
     settings = dict(checkpoint.info["sampler"])
     name = settings.pop("class")
     try:
         return SAMPLERS[name](**settings)
     except (KeyError, *UNBUILDABLE) as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"checkpoint {checkpoint.path} was trained for a sampler that this t2v does not have: {name}", hint=UPDATE
         ) from error
 
@@ -196,7 +196,7 @@ def _null_prompt(encoder: PromptEncoder) -> tuple[Tensor, Tensor]:
 
 
 def _require_fitting(encoder: PromptEncoder, denoiser: Denoiser) -> None:
-    """Raises AskedWrongly for widths, or a length of prompts, that the model was not trained with."""
+    """Raises InvalidRequest for widths, or a length of prompts, that the model was not trained with."""
     source, width, pooled = encoder.identity.source, denoiser.null_tokens.shape[1], denoiser.null_pooled.numel()
     wrong = ""
     if encoder.dim != width:
@@ -206,21 +206,21 @@ def _require_fitting(encoder: PromptEncoder, denoiser: Denoiser) -> None:
     elif encoder.padded_to and encoder.padded_to > encoder.max_length:
         wrong = f"reads {encoder.max_length} tokens, and this model takes prompts of {encoder.padded_to}"
     if wrong:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the text encoder {source} {wrong}",
             hint="name the one its data was made with: --text-encoder openai/clip-vit-base-patch32",
         )
 
 
 def build_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> Denoiser:
-    """Build the denoiser of a configuration, with these weights. Raises AskedWrongly with what differs."""
+    """Build the denoiser of a configuration, with these weights. Raises InvalidRequest with what differs."""
     model = empty_denoiser(config, weights, where)
     model.load_state_dict(weights, assign=True)
     return model
 
 
 def empty_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> Denoiser:
-    """Build the same without values, and see whether the weights are of its names and shapes. Raises AskedWrongly."""
+    """Build the same without values, and see whether the weights are of its names and shapes. Raises InvalidRequest."""
     layers = config.get("num_layers")
     if isinstance(layers, int) and layers > len(weights):  # a number of thousands would take hours to build
         raise _of_another_architecture(where, f"it has {len(weights)} tensors for {layers} layers")
@@ -236,8 +236,8 @@ def empty_denoiser(config: dict[str, Any], weights: dict[str, Tensor], where: st
     return model
 
 
-def _of_another_architecture(where: str, difference: str) -> AskedWrongly:
-    return AskedWrongly(
+def _of_another_architecture(where: str, difference: str) -> InvalidRequest:
+    return InvalidRequest(
         f"{where} has another architecture: {difference}", hint="name the checkpoint of this model, or train one"
     )
 
@@ -259,7 +259,7 @@ def _shape(shape: torch.Size | None) -> str:
 def _require_same(found: EncoderIdentity, trained_with: dict[str, str], what: str) -> None:
     """What a checkpoint of the previous system was trained with is not written down anywhere: its sha256 is empty."""
     if trained_with["sha256"] and found.sha256 != trained_with["sha256"]:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the {what} {found.source} is not the one this checkpoint was trained with (its files differ)",
             hint=f"restore the {what} that preprocessing used",
         )

@@ -18,7 +18,7 @@ class EngineError(Exception):
         self.hint = hint
 
 
-class AskedWrongly(EngineError):
+class InvalidRequest(EngineError):
     """The request cannot be carried out as asked: a wrong flag, a missing file, an unreadable input."""
 
     exit_code = 2

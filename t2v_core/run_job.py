@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from t2v_core.disk.files import describe_os_error, wrong_place
-from t2v_core.errors import AskedWrongly, EngineError, NotEnoughMemory, Stopped
+from t2v_core.errors import EngineError, InvalidRequest, NotEnoughMemory, Stopped
 from t2v_core.events import DoneEvent, ErrorEvent, EventWriter
 from t2v_core.events.results import Result
 from t2v_core.job import Job
@@ -100,7 +100,7 @@ def _load(verb: str) -> Verb:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("t2v_core"):
             raise
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the engine is not installed here: Python has no module {error.name}",
             hint="pip install 't2v[engine]', or run on a host that has it",
         ) from error
@@ -112,7 +112,7 @@ def _report(error: BaseException, events: EventWriter) -> int:
     said = _said(error)
     events.emit(ErrorEvent(said.message, said.hint, said.exit_code))
     with suppress(OSError):  # the log may lie on the full disk that this is about; the event has its reserve
-        if said is not error and not isinstance(error, KeyboardInterrupt) and not isinstance(said, AskedWrongly):
+        if said is not error and not isinstance(error, KeyboardInterrupt) and not isinstance(said, InvalidRequest):
             traceback.print_exception(error)
         print(said.message, file=sys.stderr)
     return said.exit_code

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from t2v_core.disk.plain_toml import read_toml
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import SPECS, SamplingSpec
 from t2v_core.validation import shown
 from t2v_core.workspace import Workspace
@@ -85,7 +85,7 @@ def values_for(
     flags:      setting → value, only those actually given
     named:      which of the file's named settings for this verb were asked for
     flag_names: setting → how it was typed, where that is not `--its-name` (a positional argument)
-    Returns setting → value. Raises AskedWrongly that names the flag, the variable, or the file and line.
+    Returns setting → value. Raises InvalidRequest that names the flag, the variable, or the file and line.
     """
     names = flag_names or {}
     given = _from_file(verb, workspace.settings_file) | _from_environment(verb, environ)
@@ -106,7 +106,7 @@ def _from_environment(verb: str, environ: Mapping[str, str]) -> dict[str, _Given
     known |= {variable_name(other, field) for other, spec in SPECS.items() for field in spec.model_fields}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known | RESERVED_VARIABLES:
-            raise AskedWrongly(f"there is no setting for the environment variable {name}", _nearest(name, known))
+            raise InvalidRequest(f"there is no setting for the environment variable {name}", _nearest(name, known))
     given = {}
     for field in SPECS[verb].model_fields:
         names = [variable_name(section, field) for section in _sections_for(verb, field)]
@@ -139,12 +139,14 @@ def _from_file(verb: str, file: Path) -> dict[str, _Given]:
             continue
         if key in SPECS:
             if not isinstance(value, dict):
-                raise AskedWrongly(f"{where}: '{key}' is a section, not a value", hint=f"write [{key}] on its own line")
+                raise InvalidRequest(
+                    f"{where}: '{key}' is a section, not a value", hint=f"write [{key}] on its own line"
+                )
             _check_section(key, value, file, text)
         elif isinstance(value, dict):
-            raise AskedWrongly(f"{where}: there is no section [{key}]", _nearest(key, {*SPECS, *OTHER_SECTIONS}))
+            raise InvalidRequest(f"{where}: there is no section [{key}]", _nearest(key, {*SPECS, *OTHER_SECTIONS}))
         elif key not in FIELDS:
-            raise AskedWrongly(f"{where}: there is no setting '{key}'", _nearest(key, {*FIELDS, *SPECS}))
+            raise InvalidRequest(f"{where}: there is no setting '{key}'", _nearest(key, {*FIELDS, *SPECS}))
         elif key in fields and is_for_all(verb, key):
             top[key] = _Given(value, f"{where}: {key}")
     for field in fields:
@@ -156,14 +158,14 @@ def _from_file(verb: str, file: Path) -> dict[str, _Given]:
 
 
 def _from_named(verb: str, name: str, file: Path) -> dict[str, _Given]:
-    """The settings of `[VERB.NAME]`. Raises AskedWrongly with the nearest name when there are none."""
+    """The settings of `[VERB.NAME]`. Raises InvalidRequest with the nearest name when there are none."""
     text, values = read_toml(file)
     section = values.get(verb, {})
     sets = {key: value for key, value in section.items() if isinstance(value, dict)}
     if name not in sets:
         near = _nearest(name, sets)
         hint = near or f"write [{verb}.{name}] with its settings below, one a line"
-        raise AskedWrongly(f"{file} has no section [{verb}.{name}]", hint)
+        raise InvalidRequest(f"{file} has no section [{verb}.{name}]", hint)
     where = f"{verb}.{name}"
     return {key: _Given(value, f"{file} line {_line_of(text, where, key)}: {key}") for key, value in sets[name].items()}
 
@@ -175,14 +177,14 @@ def _sections_for(verb: str, field: str) -> list[str]:
 
 
 def _check_section(verb: str, section: Mapping[str, Any], file: Path, text: str) -> None:
-    """Raise AskedWrongly for a key that is no setting of the verb, in its section or in named settings within it."""
+    """Raise InvalidRequest for a key that is no setting of the verb, in its section or in named settings within it."""
     fields = SPECS[verb].model_fields
     named = {key: value for key, value in section.items() if isinstance(value, dict) and key not in fields}
     for where, keys in [(verb, section.keys() - named.keys()), *((f"{verb}.{name}", named[name]) for name in named)]:
         for key in keys:
             if key not in fields:
                 line = f"{file} line {_line_of(text, where, key)}"
-                raise AskedWrongly(f"{line}: [{where}] has no setting '{key}'", _nearest(key, fields))
+                raise InvalidRequest(f"{line}: [{where}] has no setting '{key}'", _nearest(key, fields))
 
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
@@ -214,15 +216,15 @@ def _bare(dotted: str) -> str:
 
 
 def _check(verb: str, given: Mapping[str, _Given]) -> None:
-    """Raise AskedWrongly for the first value that does not fit; what is missing is for `make_spec` to say."""
+    """Raise InvalidRequest for the first value that does not fit; what is missing is for `make_spec` to say."""
     fields = SPECS[verb].model_fields
     for name, entry in given.items():
         if isinstance(entry.value, bool) and name in fields and fields[name].annotation is not bool:
             message = f"{entry.origin} = {_shown(entry.value)}: true or false does not fit here"
-            raise AskedWrongly(message, _about(fields[name]))
+            raise InvalidRequest(message, _about(fields[name]))
         if not isinstance(entry.value, str | int | float | Path):
             message = f"{entry.origin}: one value is expected, not {_kind(entry.value)}"
-            raise AskedWrongly(message, _about(fields.get(name)))
+            raise InvalidRequest(message, _about(fields.get(name)))
     try:
         SPECS[verb].model_validate({name: entry.value for name, entry in given.items()})
     except ValidationError as error:
@@ -231,7 +233,7 @@ def _check(verb: str, given: Mapping[str, _Given]) -> None:
             if name in given and wrong["type"] != "extra_forbidden":
                 message = wrong["msg"][:1].lower() + wrong["msg"][1:]
                 hint = _nearest_choice(fields[name], given[name].value) or _about(fields[name])
-                raise AskedWrongly(f"{given[name].origin} = {_shown(wrong['input'])}: {message}", hint) from error
+                raise InvalidRequest(f"{given[name].origin} = {_shown(wrong['input'])}: {message}", hint) from error
 
 
 def _shown(value: object) -> str:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.plain_text import require_utf8
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.presets import PRESET_TRAINING
-from t2v_core.validation import in_words
+from t2v_core.validation import sentence_of
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["frame", "temporal", "joint", "joint+temporal"]
@@ -354,20 +354,20 @@ SPECS: dict[str, type[Spec]] = {
 
 
 def make_spec(verb: str, values: dict[str, Any]) -> Spec:
-    """Validate what was asked; raise AskedWrongly with one sentence for the first thing that is wrong."""
+    """Validate what was asked; raise InvalidRequest with one sentence for the first thing that is wrong."""
     require_utf8(values)
     try:
         return SPECS[verb].model_validate(values)
     except ValidationError as error:
-        raise AskedWrongly(*in_words(SPECS[verb], error)) from error
+        raise InvalidRequest(*sentence_of(SPECS[verb], error)) from error
 
 
 def read_spec(verb: str, path: Path) -> Spec:
-    """Read the spec of a job. Raises AskedWrongly when it is missing or wrong."""
+    """Read the spec of a job. Raises InvalidRequest when it is missing or wrong."""
     try:
         values = read_table(path)
     except (OSError, ValueError) as error:
-        raise AskedWrongly(f"{path} cannot be read: {error}", hint="submit the job again") from error
+        raise InvalidRequest(f"{path} cannot be read: {error}", hint="submit the job again") from error
     return make_spec(verb, values)
 
 

@@ -11,7 +11,7 @@ from t2v_core.disk.formats import UPDATE
 LONGEST_SHOWN = 200
 
 
-def in_words(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
+def sentence_of(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
     """Return the first thing that is wrong, as a sentence and a hint."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or model.__name__

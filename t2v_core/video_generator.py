@@ -16,7 +16,7 @@ from t2v_core.assemble import load_pipeline, newest_of_any, open_or_latest, suit
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.resize import resize_and_crop
 from t2v_core.diffusion.pipeline import Progress
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import GenerateSpec, make_spec
 from t2v_core.verbs.generate import Frames, sample, save_video, warn_if_truncated
 from t2v_core.verbs.target import Target
@@ -48,7 +48,7 @@ class Video:
     def save(self, path: str | Path) -> Path:
         """Write an mp4, gif or webp by its suffix, whole or not at all, and a .json beside it that makes it again.
 
-        Returns the path. Raises AskedWrongly for another suffix or a place that cannot be written.
+        Returns the path. Raises InvalidRequest for another suffix or a place that cannot be written.
         """
         target = Target(expanded(Path(path)).absolute()).checked()
         save_video(target, Frames.of(torch.from_numpy(self.frames)), self.fps, self._spec, self._checkpoint)
@@ -93,7 +93,7 @@ class VideoGenerator:
         checkpoint_path: a checkpoint folder, a `.pt` of the previous system, or "embedded", the small model that comes
             with t2v; without it the one that `find_latest_checkpoint` names
         device, precision, weights, sampler, vae, text_encoder: as the options of `t2v generate`
-        Raises AskedWrongly when there is no such checkpoint or a setting is wrong.
+        Raises InvalidRequest when there is no such checkpoint or a setting is wrong.
         """
         self._settings = {
             "device": device, "precision": precision, "weights": weights, "sampler": sampler, "vae": vae,
@@ -129,10 +129,10 @@ class VideoGenerator:
         size:     side in pixels that the finished frames are scaled to; by default the model's own
         fps:      by default the data set's
         progress: called with (steps done, steps) after each step; what it raises ends the run
-        Raises AskedWrongly for a value outside its range, or more frames than the model knows.
+        Raises InvalidRequest for a value outside its range, or more frames than the model knows.
         """
         if size is not None and not 1 <= size <= LARGEST_SIDE:
-            raise AskedWrongly(f"size = {size}: a side is 1 … {LARGEST_SIDE} pixels")
+            raise InvalidRequest(f"size = {size}: a side is 1 … {LARGEST_SIDE} pixels")
         values: dict[str, Any] = {
             "prompt": prompt, "frames": frames, "steps": steps, "seed": seed, "fps": fps,
             "guidance_rescale": guidance_rescale,

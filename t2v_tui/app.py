@@ -11,9 +11,9 @@ from textual.screen import Screen
 
 from t2v_core.errors import EngineError
 from t2v_tui import keys
-from t2v_tui.event_app import HearingApp
+from t2v_tui.event_app import StateApp
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
-from t2v_tui.messages import Failed, FollowJob, GoTo, ShowJob, StartWork, StopWork, Told
+from t2v_tui.messages import Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
 from t2v_tui.registry import entry_of
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.events import HostChosen, JobShown
@@ -27,8 +27,8 @@ from t2v_tui.workers.services import Services
 DEMO = "demo"
 
 
-class CockpitApp(HearingApp):
-    """See HearingApp for what it is made of."""
+class CockpitApp(StateApp):
+    """See StateApp for what it is made of."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for(keys.EVERYWHERE)]
 
@@ -43,20 +43,20 @@ class CockpitApp(HearingApp):
     @on(ShowJob)
     def _show_job(self, message: ShowJob) -> None:
         self.tell(JobShown(message.job))
-        if self.ears is not None:
-            self.ears.follow(message.job)
+        if self.subscriptions is not None:
+            self.subscriptions.follow(message.job)
 
     @on(FollowJob)
     def _follow_job(self, message: FollowJob) -> None:
-        if self.ears is not None:
-            self.ears.follow(message.job)
+        if self.subscriptions is not None:
+            self.subscriptions.follow(message.job)
 
     @on(Failed)
     def _failed_notice(self, message: Failed) -> None:
         self.notify(message.hint or " ", title=message.message, severity="error", timeout=12, markup=False)
 
-    @on(Told)
-    def _told_notice(self, message: Told) -> None:
+    @on(Notice)
+    def _told_notice(self, message: Notice) -> None:
         self.notify(message.text, timeout=4, markup=False)
 
     @on(StartWork)
@@ -113,7 +113,7 @@ class CockpitApp(HearingApp):
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
             return
-        self.post_message(Told(said))
+        self.post_message(Notice(said))
 
     def may_change(self) -> bool:
         """Tell whether anything may be started, ended or written; else say why not."""
@@ -252,8 +252,8 @@ class CockpitApp(HearingApp):
         """Send work there from now on; None changes nothing."""
         if host is not None:
             self.tell(HostChosen(host))
-            if self.ears is not None:
-                self.ears.listen(self.state)
+            if self.subscriptions is not None:
+                self.subscriptions.listen(self.state)
 
     def action_next_theme(self) -> None:
         """Switch to the next theme, and say how to keep it."""

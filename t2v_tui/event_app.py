@@ -25,7 +25,7 @@ from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import pasted
 from t2v_tui.library import trash
-from t2v_tui.messages import Failed, Heard
+from t2v_tui.messages import EventReceived, Failed
 from t2v_tui.palette import Actions
 from t2v_tui.registry import SCREENS, load
 from t2v_tui.screens.base import Cockpit
@@ -39,11 +39,11 @@ from t2v_tui.store.events import (
     LaunchTurned,
     News,
     Remembered,
-    RowsHeard,
+    RowsReceived,
     RunEnded,
 )
 from t2v_tui.store.reducer import reduce, shows_left
-from t2v_tui.store.session import Memory, remember
+from t2v_tui.store.session import SessionMemory, remember
 from t2v_tui.store.state import JobKey, LaunchPhase, LaunchView, State
 from t2v_tui.text import notifications as notices
 from t2v_tui.theme import DARK, LIGHT
@@ -52,7 +52,7 @@ from t2v_tui.workers.crash_report import kept_in
 from t2v_tui.workers.launch_controller import TAKE_BACK_S, Launcher
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import RunFollow
-from t2v_tui.workers.subscriptions import Ears
+from t2v_tui.workers.subscriptions import Subscriptions
 
 # Drawn at most so often, however much is heard.
 DRAW_INTERVAL_S = 0.1
@@ -77,7 +77,7 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-class HearingApp(App[str]):
+class StateApp(App[str]):
     """services: what talks to hosts; None shows the state and asks nobody, as tests of what is drawn do
 
     now: the clock, Unix seconds
@@ -94,7 +94,7 @@ class HearingApp(App[str]):
         services: Services | None,
         settings: Tui | None = None,
         state: State | None = None,
-        memory: Memory | None = None,
+        memory: SessionMemory | None = None,
         now: Callable[[], float] = time.time,
         first: str = "",
     ) -> None:
@@ -103,7 +103,7 @@ class HearingApp(App[str]):
         self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-short"), (30, "-tall")]
         self.workspace, self.services, self.settings, self.now = workspace, services, settings or Tui(), now
-        memory = memory or Memory()
+        memory = memory or SessionMemory()
         self.state = reduce(state or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
         if services is not None and not self.state.hosts:
             here = services.here()  # the others come with t2v.toml, and the chosen one may be among them
@@ -113,7 +113,7 @@ class HearingApp(App[str]):
         self._first_screen = first
         self._workspace_was = identity_of(workspace.root)
         self.is_gone = False  # the workspace, moved or deleted while the app was open
-        self.ears = Ears(services, self.from_thread, self._run_is_ready) if services else None
+        self.subscriptions = Subscriptions(services, self.from_thread, self._run_is_ready) if services else None
         self.closing = threading.Event()
         self.being_started: set[str] = set()  # VMs, asked of their provider, which has not said yet that they run
         self.launcher = Launcher(services, self.tell, self.from_thread)
@@ -213,17 +213,17 @@ class HearingApp(App[str]):
 
     def from_thread(self, news: News) -> None:
         """Take up what happened, from any thread."""
-        self.post_message(Heard(news))
+        self.post_message(EventReceived(news))
 
-    @on(Heard)
-    def _heard(self, message: Heard) -> None:
+    @on(EventReceived)
+    def _heard(self, message: EventReceived) -> None:
         self.tell(message.news)
         match message.news:
-            case HostsKnown() if self.ears is not None:
-                self.ears.listen(self.state)
-            case RunEnded(job) if self.ears is not None:
-                self.ears.has_ended(job)
-            case RowsHeard() | Remembered():
+            case HostsKnown() if self.subscriptions is not None:
+                self.subscriptions.listen(self.state)
+            case RunEnded(job) if self.subscriptions is not None:
+                self.subscriptions.has_ended(job)
+            case RowsReceived() | Remembered():
                 self._show_something()
             case LaunchTurned(LaunchPhase.WORKING, job) if job is not None:
                 self._has_job(job)
@@ -285,8 +285,8 @@ class HearingApp(App[str]):
         ready, self._ready_runs = self._ready_runs, []
         for follow in ready:
             self._advance(follow.take())
-        if self.ears is not None:
-            self.ears.state = self.state
+        if self.subscriptions is not None:
+            self.subscriptions.state = self.state
         for screen in reversed(self.screen_stack):
             if isinstance(screen, Cockpit):
                 screen.refresh_all(self.state, self.now())
@@ -302,9 +302,9 @@ class HearingApp(App[str]):
             self._workspace_was = is_now
         elif is_now != self._workspace_was and not self.is_gone and self.services is not None:
             self.is_gone = True
-            if self.ears is not None:
-                self.ears.close()
-                self.ears = None
+            if self.subscriptions is not None:
+                self.subscriptions.close()
+                self.subscriptions = None
             self.say_gone()
 
     def say_gone(self) -> None:
@@ -330,11 +330,11 @@ class HearingApp(App[str]):
             if trainings:
                 newest = max(trainings, key=lambda job: (not job.row.has_ended, job.row.began_t))
                 self.tell(JobShown(newest.key))
-        if self.state.shown is not None and self.state.shown in self.state.jobs and self.ears is not None:
-            self.ears.follow(self.state.shown)
+        if self.state.shown is not None and self.state.shown in self.state.jobs and self.subscriptions is not None:
+            self.subscriptions.follow(self.state.shown)
 
     def _say_ended(self, job: Any) -> None:
-        title, text = notices.in_words(job)
+        title, text = notices.notification_of(job)
         severity: SeverityLevel = "error" if job.row.state in ("failed", "lost") else "information"
         self.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)
         if self.settings.bell:
@@ -372,11 +372,11 @@ class HearingApp(App[str]):
 
     def wake(self, host: str) -> None:
         """Ask it now; any thread may."""
-        if self.ears is not None:
-            self.ears.wake(host)
+        if self.subscriptions is not None:
+            self.subscriptions.wake(host)
 
     def on_unmount(self) -> None:
         """Stop listening, and tell threads that the app closes."""
         self.closing.set()
-        if self.ears is not None:
-            self.ears.close()
+        if self.subscriptions is not None:
+            self.subscriptions.close()

@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace, followed
 
 
 def find_workspace(asked: Path | None, environ: Mapping[str, str]) -> Workspace:
     """Return the workspace that was named, by flag or T2V_WORKSPACE, or the one around the current folder.
 
-    Raises AskedWrongly when the named folder does not exist.
+    Raises InvalidRequest when the named folder does not exist.
     """
     named = asked or (Path(environ["T2V_WORKSPACE"]) if environ.get("T2V_WORKSPACE") else None)
     if named is None:
@@ -21,5 +21,7 @@ def find_workspace(asked: Path | None, environ: Mapping[str, str]) -> Workspace:
     root = followed(named)
     if not root.is_dir():
         origin = "--workspace" if asked else "T2V_WORKSPACE"
-        raise AskedWrongly(f"{origin}: there is no folder {root}", hint=f"t2v init {shlex.quote(str(named))} makes one")
+        raise InvalidRequest(
+            f"{origin}: there is no folder {root}", hint=f"t2v init {shlex.quote(str(named))} makes one"
+        )
     return Workspace(root)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2v_core import __version__
-from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.errors import EngineError, InvalidRequest
 from t2v_core.workspace import Workspace, followed
 from t2v_tui.find_workspace import find_workspace
 from t2v_tui.text.exit_summary import farewell
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _require_terminal(environ: Mapping[str, str]) -> None:
     if environ.get("TERM", "dumb") in ("dumb", "") or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise AskedWrongly(
+        raise InvalidRequest(
             "this is not a terminal that can be drawn on (TERM=dumb, or output that goes elsewhere)",
             hint="the same in plain text: t2v status, t2v jobs, t2v logs -f",
         )

@@ -14,7 +14,7 @@ from t2v_tui.store.state import JobKey
 
 
 @dataclass
-class Heard(Message):
+class EventReceived(Message):
     """A worker's one message: something happened. The app reduces it into the state."""
 
     news: News
@@ -73,7 +73,7 @@ class Failed(Message):
 
 
 @dataclass
-class Told(Message):
+class Notice(Message):
     """Something was done that cannot be seen otherwise."""
 
     text: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from t2v_core.disk.plain_toml import read_toml
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 SECTION = "tui"
@@ -37,11 +37,13 @@ ABOUT = {
 
 
 def read_tui(workspace: Workspace) -> Tui:
-    """Read what `[tui]` sets. Raises AskedWrongly that names file, section and the nearest setting."""
+    """Read what `[tui]` sets. Raises InvalidRequest that names file, section and the nearest setting."""
     file = workspace.settings_file
     values: Any = read_toml(file)[1].get(SECTION, {})
     if not isinstance(values, dict):
-        raise AskedWrongly(f"{file}: '{SECTION}' is a section, not a value", hint=f"write [{SECTION}] on its own line")
+        raise InvalidRequest(
+            f"{file}: '{SECTION}' is a section, not a value", hint=f"write [{SECTION}] on its own line"
+        )
     found = Tui()
     for name, value in values.items():
         _check(f"{file}: [{SECTION}]", name, value)
@@ -51,25 +53,25 @@ def read_tui(workspace: Workspace) -> Tui:
 
 def _check(where: str, name: str, value: object) -> None:
     if name not in ABOUT:
-        raise AskedWrongly(f"{where} has no setting '{name}'", _nearest(name, list(ABOUT)))
+        raise InvalidRequest(f"{where} has no setting '{name}'", _nearest(name, list(ABOUT)))
     if name == "keys":
         _check_keys(where, value)
         return
     wanted = type(getattr(Tui, name))
     if type(value) is not wanted:
         kind = "true or false" if wanted is bool else "text in quotes"
-        raise AskedWrongly(f"{where} {name} = {value!r}: {kind} is expected", f"it is: {ABOUT[name]}")
+        raise InvalidRequest(f"{where} {name} = {value!r}: {kind} is expected", f"it is: {ABOUT[name]}")
 
 
 def _check_keys(where: str, value: object) -> None:
     from t2v_tui.keys import KEYS  # only when somebody has keys of their own
 
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value.values()):
-        raise AskedWrongly(f'{where} keys: a section of ACTION = "KEY" lines is expected', ABOUT["keys"])
+        raise InvalidRequest(f'{where} keys: a section of ACTION = "KEY" lines is expected', ABOUT["keys"])
     known = [key.id for key in KEYS]
     for name in value:
         if name not in known:
-            raise AskedWrongly(f"{where} keys: there is no action '{name}'", _nearest(name, known))
+            raise InvalidRequest(f"{where} keys: there is no action '{name}'", _nearest(name, known))
 
 
 def _nearest(name: str, known: list[str]) -> str:

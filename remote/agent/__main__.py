@@ -28,7 +28,7 @@ from .files import Json, Problem
 from .following import follow
 from .guard import guard_status, keep, note
 from .guard_timer import guard_look, guard_watch, install_guard, tend_guard
-from .jobs import leave_request, start, status, stop
+from .jobs import leave_request, start_job, status, stop
 from .listing import list_folder, old_data
 from .looking import hash_files, hello, ls, probe, read
 from .machine import gpu_sample, metrics
@@ -47,7 +47,7 @@ from .supervisor import supervise
 from .wire import beat, described, greeting, say_line
 
 VERBS: dict[str, Callable[[Json], Json]] = {
-    "hello": hello, "start": start, "status": status, "stop": stop, "request": leave_request, "ls": ls,
+    "hello": hello, "start": start_job, "status": status, "stop": stop, "request": leave_request, "ls": ls,
     "hash": hash_files, "gpu": lambda _: gpu_sample(), "probe": probe, "read": read,
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,

@@ -40,13 +40,13 @@ from .guard_rules import (
     ASK_JOBS,
     LONGEST_GAP_S,
     POWER_OFF,
+    GuardMemory,
     Look,
-    Memory,
     Rules,
     after_look,
     cap_in_s,
     due,
-    in_words,
+    limit_words,
     outlook,
     remembered,
     up_s,
@@ -73,7 +73,7 @@ def note(verb: str) -> None:
 # One look
 
 
-def one_look(said: Json, before: Memory | None = None) -> Json:
+def one_look(said: Json, before: GuardMemory | None = None) -> Json:
     """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
     rules, workspaces = rules_of(said), [Path(path) for path in said["workspaces"]]
     memory = after_look(last_memory(before), look(rules, workspaces))
@@ -104,7 +104,7 @@ def stop_machine(why: str, said: Json) -> str | None:
     return error
 
 
-def look_at_all_events(said: Json, before: Memory | None = None) -> Json:
+def look_at_all_events(said: Json, before: GuardMemory | None = None) -> Json:
     """Take one look. What breaks it is told where `guard` shows it; of the rules then at least the cap holds."""
     try:
         return one_look(said, before)
@@ -113,7 +113,7 @@ def look_at_all_events(said: Json, before: Memory | None = None) -> Json:
         rules = rules_of(said)
         is_over = cap_in_s(rules, up_s()) <= 0
         if is_over:
-            why = stop_machine(f"{in_words(rules.cap_s)} are over, and {why}", said) or why
+            why = stop_machine(f"{limit_words(rules.cap_s)} are over, and {why}", said) or why
         with suppress(*FAILURES):
             state = next(filter(None, (said_in(place / STATE) for place in places())), {})
             write_of_boot(STATE, {**state, "error": why})
@@ -164,7 +164,7 @@ def guard_status(_: Json) -> Json:
     if said is None:
         return {"is_installed": False, "last_stop": last_stop}
     rules, kept = rules_of(said), kept_until_s()
-    memory = last_memory() or Memory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
+    memory = last_memory() or GuardMemory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
     stops = outlook(rules, memory, now_s, kept)
     lost = "its rules were lost: t2v vm start sets them again" if said.get("were_lost") else None
     return {
@@ -197,7 +197,10 @@ def stop_that_was(asked: Json | None, now_s: float) -> tuple[Json | None, str | 
     if asked.get("boot_id") != boot_id():
         return asked, None
     ago_s = now_s - (float(asked["up_s"]) if is_number(asked.get("up_s")) else now_s)
-    return None, f"it was asked to power off {in_words(ago_s)} ago, and is still up" if ago_s > LONGEST_GAP_S else None
+    return (
+        None,
+        f"it was asked to power off {limit_words(ago_s)} ago, and is still up" if ago_s > LONGEST_GAP_S else None,
+    )
 
 
 def keep(parameters: Json) -> Json:

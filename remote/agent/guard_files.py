@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from .asked import expanded
 from .bounded import FAILURES, within
 from .files import Json, write_json
-from .guard_rules import Memory, Rules, remembered, up_s
+from .guard_rules import GuardMemory, Rules, remembered, up_s
 from .plain_json import table
 from .processes import boot_id
 
@@ -150,7 +150,7 @@ def rules_of(said: Json) -> Rules:
 # What is of this boot
 
 
-def last_memory(more: Memory | None = None) -> Memory | None:
+def last_memory(more: GuardMemory | None = None) -> GuardMemory | None:
     """Return the latest memory of this boot that was written anywhere, or is at hand."""
     found = [more, *(remembered(said_in(place / STATE)) for place in places())]
     return latest((one for one in found if one is not None and one.boot_id == boot_id()), lambda one: one.looked_s)

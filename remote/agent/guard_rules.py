@@ -51,7 +51,7 @@ class Look(NamedTuple):
     unknown: tuple[str, ...] = ()
 
 
-class Memory(NamedTuple):
+class GuardMemory(NamedTuple):
     """What is kept from look to look. looked_s, active_s: up_s of the last look, and of the last that was not idle."""
 
     boot_id: str | None
@@ -73,8 +73,8 @@ def up_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def remembered(said: Mapping[str, Any] | None) -> Memory | None:
-    """Return what a file says as a Memory; None for one that is none of ours, whatever it holds."""
+def remembered(said: Mapping[str, Any] | None) -> GuardMemory | None:
+    """Return what a file says as a GuardMemory; None for one that is none of ours, whatever it holds."""
     if said is None:
         return None
     try:
@@ -84,10 +84,10 @@ def remembered(said: Mapping[str, Any] | None) -> Memory | None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     is_ours = -math.inf < active_s <= looked_s < math.inf and isinstance(boot_id, (str, type(None)))
-    return Memory(boot_id, looked_s, active_s, busy, unknown) if is_ours else None
+    return GuardMemory(boot_id, looked_s, active_s, busy, unknown) if is_ours else None
 
 
-def after_look(before: Memory | None, look: Look) -> Memory:
+def after_look(before: GuardMemory | None, look: Look) -> GuardMemory:
     """Return what is kept after a look.
 
     A state of an earlier boot says nothing of this one, nor does one that nobody carried on for minutes.
@@ -99,24 +99,24 @@ def after_look(before: Memory | None, look: Look) -> Memory:
     )
     is_idle = not look.busy and not look.unknown
     active_s = before.active_s if before is not None and is_idle and not is_new else look.up_s
-    return Memory(look.boot_id, look.up_s, active_s, look.busy, look.unknown)
+    return GuardMemory(look.boot_id, look.up_s, active_s, look.busy, look.unknown)
 
 
-def outlook(rules: Rules, memory: Memory, up_s: float, kept_until_s: float = 0.0) -> Outlook:
+def outlook(rules: Rules, memory: GuardMemory, up_s: float, kept_until_s: float = 0.0) -> Outlook:
     """Return when the machine stops as things stand, and why.
 
     kept_until_s: up_s until which somebody asked that it stays; the cap comes first all the same
     """
     since = "its start" if rules.cap_from_s == 0 else "it got its guard"
-    cap = Outlook(cap_in_s(rules, up_s), f"{in_words(rules.cap_s)} after {since}, whatever it does")
+    cap = Outlook(cap_in_s(rules, up_s), f"{limit_words(rules.cap_s)} after {since}, whatever it does")
     if memory.busy or memory.unknown:
         return cap
     idle_at_s = max(memory.active_s + rules.idle_s, kept_until_s)
-    idle = Outlook(max(0.0, idle_at_s - up_s), f"idle for {in_words(idle_at_s - memory.active_s)}")
+    idle = Outlook(max(0.0, idle_at_s - up_s), f"idle for {limit_words(idle_at_s - memory.active_s)}")
     return idle if idle.stops_in_s <= cap.stops_in_s else cap
 
 
-def due(rules: Rules, memory: Memory, kept_until_s: float = 0.0) -> str:
+def due(rules: Rules, memory: GuardMemory, kept_until_s: float = 0.0) -> str:
     """Return what to do right after a look."""
     if outlook(rules, memory, memory.looked_s, kept_until_s).stops_in_s <= 0:
         return POWER_OFF
@@ -128,7 +128,7 @@ def cap_in_s(rules: Rules, up_s: float) -> float:
     return max(0.0, rules.cap_from_s + rules.cap_s - up_s)
 
 
-def in_words(seconds: float) -> str:
+def limit_words(seconds: float) -> str:
     """Return a time as `45 s`, `30 min`, `24 h`; as `limit` of t2v_core.format does, which is not here."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 2 * size or (seconds >= size and seconds % size == 0):

@@ -22,7 +22,7 @@ STOP_GRACE_S = 60.0
 OF_THE_LOGIN = ("SSH_", "XDG_SESSION_", "XDG_RUNTIME_DIR", "DBUS_", "INVOCATION_ID", "JOURNAL_STREAM", JOB_VARIABLE)
 
 
-def start(parameters: Json) -> Json:
+def start_job(parameters: Json) -> Json:
     """Start a job. The same key is the same job, however often and from wherever it is asked for."""
     if not Path("/proc/self/stat").exists():  # a Mac: nobody could say whether the job still lives, or end all of it
         hint = "in the foreground it runs here: without --detach; or let a Linux host do it: --host NAME"

@@ -72,7 +72,7 @@ def described(path: str) -> dict[str, Any]:
     try:
         # What has a `peek` is read ahead: 0.8 ms a file instead of 2.7.
         content = Reader(io.BufferedReader(io.BytesIO(data_pickle(path)))).load()
-        said.update(in_words(content))
+        said.update(contents_of(content))
     except Unreadable as why:
         said["why"] = str(why)
     except OSError as error:
@@ -84,7 +84,7 @@ def described(path: str) -> dict[str, Any]:
     return said
 
 
-def in_words(content: object) -> dict[str, Any]:
+def contents_of(content: object) -> dict[str, Any]:
     """Return what an unpickled checkpoint says of itself. Raises Unreadable when it holds none of the known models."""
     if not isinstance(content, dict):
         raise Unreadable(FOREIGN)

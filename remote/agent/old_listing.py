@@ -124,14 +124,14 @@ def describe(paths: list[str]) -> list[Json]:
     said: list[Json] = []
     while len(said) < len(paths):
         left = paths[len(said) :]
-        lines, why = _read(left)
+        lines, why = _listed(left)
         said += lines[: len(left)]
         if len(lines) < len(left):
             said.append({**UNKNOWN, "why": why})
     return said
 
 
-def _read(paths: list[str]) -> tuple[list[Json], str]:
+def _listed(paths: list[str]) -> tuple[list[Json], str]:
     argv = [sys.executable, "-I", "-S", "-X", "utf8", os.fspath(READER)]
     try:
         done = subprocess.run(

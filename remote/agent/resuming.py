@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .asked import expanded, take, workspace
 from .files import Json, read_json
-from .jobs import start
+from .jobs import start_job
 from .keys import resumption_key
 from .looking import is_complete
 from .preemption import is_going_down
@@ -28,7 +28,7 @@ def go_on(before: Path, parameters: Json) -> Json:
     request, spec = read_json(before / "request.json") or {}, read_json(before / "spec.json") or {}
     folder = before.parent.parent / expanded(str(spec.get("checkpoints", "checkpoints")))
     has_checkpoint = any(is_complete(one) for one in folder.glob("checkpoint_*"))
-    said = start({
+    said = start_job({
         "workspace": take(parameters, "workspace", str), "verb": "train", "key": resumption_key(before.name),
         "spec": {**spec, "resume": True} if has_checkpoint else spec, "env": request["env"],
         "needs_gpu": request["needs_gpu"], "python": request["python"],

@@ -67,7 +67,7 @@ def read_answer(printed: bytes, who: str) -> Answer:
 def _of_word(text: str, who: str) -> Answer:
     power = power_of(text) if len(text) <= MOST_LETTERS else None
     if power is None:
-        sentence = f"{who} says {_short(text)}, which is no state"
+        sentence = f"{who} says {_quoted(text)}, which is no state"
         raise ProviderFailed(sentence, f"it says {STATES}, or a JSON object with that as its state")
     return Answer(shown(text), power)
 
@@ -92,7 +92,7 @@ def _address(said: str | None, who: str) -> str | None:
     if not said:
         return None
     if said.startswith("-") or not ADDRESS.fullmatch(said):
-        sentence = f"{who} says that its address is {_short(said)}"
+        sentence = f"{who} says that its address is {_quoted(said)}"
         raise ProviderFailed(sentence, "a name or an IP is meant, without user and port")
     return said
 
@@ -103,6 +103,6 @@ def _price(said: float | None, who: str) -> float | None:
     return said
 
 
-def _short(text: str) -> str:
+def _quoted(text: str) -> str:
     text = shown(text)
     return f"'{text}'" if len(text) <= MOST_LETTERS else f"'{text[:MOST_LETTERS]}…'"

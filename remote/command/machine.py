@@ -16,7 +16,7 @@ from remote.hosts.settings import HostSettings
 from remote.power.machine import Tell, tell_nobody
 from remote.power.state import MachineState, Power
 from remote.steps import Status, StepState
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 STEP = "VM"
@@ -50,10 +50,10 @@ class CommandMachine:
     is_any_machine = True
 
     def __init__(self, name: str, settings: HostSettings, workspace: Workspace) -> None:
-        """Take the commands of `[host.NAME]`. Raises AskedWrongly when there is no status_command."""
+        """Take the commands of `[host.NAME]`. Raises InvalidRequest when there is no status_command."""
         if settings.status_command is None:
             hint = 'add status_command = "…", which prints running or stopped'
-            raise AskedWrongly(f'[host.{name}] has provider = "command" and no status_command', hint)
+            raise InvalidRequest(f'[host.{name}] has provider = "command" and no status_command', hint)
         self.name, self.settings, self.workspace = name, settings, workspace
         self.provider = f"the status_command of {name}"
         self.is_start_asked = False
@@ -96,40 +96,40 @@ class CommandMachine:
             last_stop_t=last.stopped_t if last is not None and last.is_exact else None, usd_per_hour=said.usd_per_hour,
         )  # fmt: skip
 
-    def start(self, *, tell: Tell = tell_nobody, left: threading.Event | None = None) -> CommandState:
+    def start(self, *, tell: Tell = tell_nobody, cancelled: threading.Event | None = None) -> CommandState:
         """Bring it up by its start command, and look until it is called running, for ten minutes at most.
 
-        Raises StartLeft soon after `left` is set, which ends a start command that is still at it; VmRefused where there
-        is none.
+        Raises StartLeft soon after `cancelled` is set, which ends a start command that is still at it; VmRefused where
+        there is none.
         """
-        left = left or threading.Event()
+        cancelled = cancelled or threading.Event()
         state = self.state()
         if state.power is Power.STOPPING:
-            state = self._awaited(lambda now: now.power is not Power.STOPPING, START_TIMEOUT_S, tell, state, left)
+            state = self._awaited(lambda now: now.power is not Power.STOPPING, START_TIMEOUT_S, tell, state, cancelled)
         if state.power in (Power.STOPPED, Power.UNKNOWN):
-            self._ask_to_start(tell, left)
-        state = self._awaited(lambda now: now.is_running, START_TIMEOUT_S, tell, state, left)
+            self._ask_to_start(tell, cancelled)
+        state = self._awaited(lambda now: now.is_running, START_TIMEOUT_S, tell, state, cancelled)
         self.is_start_asked = False
         return state
 
-    def _ask_to_start(self, tell: Tell, left: threading.Event) -> None:
+    def _ask_to_start(self, tell: Tell, cancelled: threading.Event) -> None:
         command = self._command("start_command", self._needed("start"), CHANGE_TIMEOUT_S)
         self._has_ended.clear()
         try:
-            self.is_start_asked = True  # before the look at `left`: whoever sets that looks at this afterwards
-            self.is_start_asked = not left.is_set()
+            self.is_start_asked = True  # before the look at `cancelled`: whoever sets that looks at this afterwards
+            self.is_start_asked = not cancelled.is_set()
             if not self.is_start_asked:
                 raise StartLeft(f"{self.name} was not started: nobody waits for it any more")
             tell(StepState(STEP, Status.DOING, f"its start_command runs: {command.line}"))
             self._up_t = time.time()
-            self._run(command, (Power.STARTING, Power.RUNNING), left)
+            self._run(command, (Power.STARTING, Power.RUNNING), cancelled)
         finally:
             self._has_ended.set()
 
-    def _run(self, command: Command, way: Sequence[Power], left: threading.Event | None = None) -> None:
+    def _run(self, command: Command, way: Sequence[Power], cancelled: threading.Event | None = None) -> None:
         """A command that failed may have done it all the same: then how the machine stands says so."""
         try:
-            command.output(left)
+            command.output(cancelled)
         except ProviderFailed as failed:
             try:
                 is_on_its_way = self.state().power in way
@@ -178,10 +178,10 @@ class CommandMachine:
 
     def _awaited(
         self, is_there: Callable[[CommandState], bool], timeout_s: float, tell: Tell, told: CommandState,
-        left: threading.Event | None = None,
+        cancelled: threading.Event | None = None,
     ) -> CommandState:  # fmt: skip
         """Look until it is where it was to go, and tell each new word. Raises StartLeft, ProviderFailed."""
-        left, look, deadline = left or threading.Event(), 0, time.monotonic() + timeout_s
+        cancelled, look, deadline = cancelled or threading.Event(), 0, time.monotonic() + timeout_s
         failed = 0
         while True:
             try:
@@ -200,6 +200,6 @@ class CommandMachine:
                 raise ProviderFailed(
                     f"{sentence}; it may be running, and costing money", "t2v vm status shows how it is"
                 )
-            if left.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
+            if cancelled.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
                 raise StartLeft(f"nobody waits for {self.name} any more")
             look += 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from remote.errors import ProviderFailed, StartLeft
-from remote.text import last_word_of
+from remote.text import stderr_reason
 
 MOST_BYTES = 64 * 1024
 LOOK_S = 0.02
@@ -39,10 +39,10 @@ class Command:
     folder: Path
     timeout_s: float
 
-    def output(self, left: threading.Event | None = None) -> bytes:
+    def output(self, cancelled: threading.Event | None = None) -> bytes:
         """Run it by `sh -c`, and return what it printed.
 
-        left: set by whoever does not wait any more; StartLeft is raised then
+        cancelled: set by whoever does not wait any more; StartLeft is raised then
         Raises ProviderFailed for one that fails, takes too long, or prints more than 64 KiB; with the last two and
         with StartLeft its whole process group is ended. What it left running by itself goes on.
         """
@@ -50,7 +50,7 @@ class Command:
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             child = self._begun(said, complained)
             try:
-                self._wait(child, said, left)
+                self._wait(child, said, cancelled)
             except BaseException:
                 end_group(child)
                 raise
@@ -68,7 +68,7 @@ class Command:
         except OSError as error:
             raise ProviderFailed(f"{self} cannot be run: {error.strerror}", self._hint) from error
 
-    def _wait(self, child: subprocess.Popen[bytes], said: IO[bytes], left: threading.Event | None) -> None:
+    def _wait(self, child: subprocess.Popen[bytes], said: IO[bytes], cancelled: threading.Event | None) -> None:
         deadline = time.monotonic() + self.timeout_s
         while child.poll() is None or os.fstat(said.fileno()).st_size > MOST_BYTES:
             if os.fstat(said.fileno()).st_size > MOST_BYTES:
@@ -76,13 +76,13 @@ class Command:
                 raise ProviderFailed(sentence, "one word or one JSON object is meant")
             if time.monotonic() > deadline:
                 raise ProviderFailed(f"{self} did not end within {self.timeout_s:g} s, and was ended", self._hint)
-            if left is not None and left.is_set():
+            if cancelled is not None and cancelled.is_set():
                 raise StartLeft(f"nobody waits for {self.host} any more; its {self.setting} was ended")
             with suppress(subprocess.TimeoutExpired):
                 child.wait(LOOK_S)
 
     def _failed(self, code: int, complaint: bytes) -> ProviderFailed:
-        last = last_word_of(complaint.decode(errors="replace"))[:LONGEST_COMPLAINT] or "it said nothing"
+        last = stderr_reason(complaint.decode(errors="replace"))[:LONGEST_COMPLAINT] or "it said nothing"
         if code < 0:
             return ProviderFailed(f"{self} was ended by signal {-code}: {last}", self._hint)
         return ProviderFailed(f"{self} failed with code {code}: {last}", self._hint)

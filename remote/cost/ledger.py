@@ -147,7 +147,7 @@ class Ledger:
     def sessions(self) -> list[Session]:
         """Return them in the order of their starts; of each what was written last. A torn line is passed over."""
         try:
-            known = {one.key: one for one in _read(read_lines(self.path))}
+            known = {one.key: one for one in _sessions_in(read_lines(self.path))}
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -179,7 +179,7 @@ class Ledger:
             raise describe_os_error(error, self.path) from error
 
 
-def _read(lines: Iterable[bytes]) -> Iterator[Session]:
+def _sessions_in(lines: Iterable[bytes]) -> Iterator[Session]:
     for line in lines:
         try:
             yield read_as(Session, table(line))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from remote.errors import RemoteError
 from t2v_core.disk.plain_toml import read_toml
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 SHIPPED = Path(__file__).with_name("prices.toml")
 HOURS_A_MONTH = 730.0  # as the provider counts
@@ -148,14 +148,14 @@ def user_prices_file() -> Path:
 
 
 def read_table(path: Path) -> PriceTable:
-    """Read a table of prices. Raises AskedWrongly, with file and key, for one that is wrong."""
+    """Read a table of prices. Raises InvalidRequest, with file and key, for one that is wrong."""
     try:
         return PriceTable.model_validate(read_toml(path)[1])
     except ValidationError as error:
         wrong = error.errors()[0]
         key = ".".join(str(part) for part in wrong["loc"])
         message = wrong["msg"][:1].lower() + wrong["msg"][1:]
-        raise AskedWrongly(f"{path}: {key}: {message}", hint=f"write it as in {SHIPPED}") from error
+        raise InvalidRequest(f"{path}: {key}: {message}", hint=f"write it as in {SHIPPED}") from error
 
 
 def tables() -> tuple[PriceTable, ...]:
@@ -221,11 +221,12 @@ def _of_kind(prices: tuple[float, ...], name: str, *, is_spot: bool) -> float:
 
 def _unknown(what: str) -> PriceUnknown:
     return PriceUnknown(
-        f"what {what} costs is not known here", hint=f"usd_per_hour = … in its [host.NAME], or add it to {_short()}"
+        f"what {what} costs is not known here",
+        hint=f"usd_per_hour = … in its [host.NAME], or add it to {_prices_file()}",
     )
 
 
-def _short() -> str:
+def _prices_file() -> str:
     path = user_prices_file()
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 

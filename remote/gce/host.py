@@ -71,7 +71,7 @@ class GceHost(MachineHost):
 
     @property
     def login(self) -> Login:
-        """Return how to log in, asked once. Raises CloudError, AskedWrongly."""
+        """Return how to log in, asked once. Raises CloudError, InvalidRequest."""
         if self._login is None:
             self._login = login_to(self.vm, self.settings.user)
         return self._login

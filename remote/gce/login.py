@@ -25,7 +25,7 @@ from remote.gce.vm import Vm
 from remote.text import GCLOUDS_OWN, LOG_IN, NOT_LOGGED_IN
 from t2v_core.disk.plain_json import table
 from t2v_core.disk.typed_json import Misfit, read_as
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 GCLOUD_TIMEOUT_S = 60.0
 KEYGEN_TIMEOUT_S = 30.0
@@ -58,12 +58,12 @@ def login_to(vm: Vm, user: str | None) -> Login:
 
 
 def local_user(vm: str) -> str:
-    """Return the name here if it can be one there, else that of gcloud's account. Raises AskedWrongly."""
+    """Return the name here if it can be one there, else that of gcloud's account. Raises InvalidRequest."""
     names = (getpass.getuser(), (gcloud_says("account") or "").partition("@")[0].replace(".", "_"))
     for name in names:
         if LINUX_NAME.fullmatch(name):
             return name
-    raise AskedWrongly(
+    raise InvalidRequest(
         f"nothing says which user logs in to {vm}: {names[0]!r} is not a Linux user name", "set user for it in t2v.toml"
     )
 

@@ -11,24 +11,24 @@ from remote.gce.list import list_vms
 from remote.gce.vm import Vm
 from remote.gce.vm_state import VmState, last_word
 from remote.hosts.settings import HostSettings
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 def vm_of(name: str, settings: HostSettings, *, client: ComputeClient | None = None) -> Vm:
-    """Return the VM, its project and zone as the settings say, else gcloud's own configuration. Raises AskedWrongly."""
+    """Return the VM, with project and zone of the settings, else of gcloud's configuration. Raises InvalidRequest."""
     project = project_of(settings, f'add project = "…" to [host.{name}]')
     zone = settings.zone or gcloud_says("zone")
     if zone is None:
         hint = f'add zone = "us-central1-a" to [host.{name}], or: gcloud config set compute/zone us-central1-a'
-        raise AskedWrongly(f"nothing says which zone {name} is in", hint)
+        raise InvalidRequest(f"nothing says which zone {name} is in", hint)
     return Vm(settings.instance or name, project, last_word(zone), client=client)
 
 
 def project_of(settings: HostSettings | None, hint: str) -> str:
-    """Return the project of the settings, else gcloud's own. Raises AskedWrongly, its hint beginning with `hint`."""
+    """Return the project of the settings, else gcloud's own. Raises InvalidRequest, its hint beginning with `hint`."""
     project = (settings.project if settings else None) or gcloud_says("project", os.environ)
     if project is None:
-        raise AskedWrongly(
+        raise InvalidRequest(
             "nothing says which Google Cloud project is meant", f"{hint}, or: gcloud config set project NAME"
         )
     return project

@@ -67,20 +67,20 @@ class Vm:
         return self._ask(verb, request_id=str(uuid.uuid4()), **parameters)
 
     def start(
-        self, *, tell: Tell = tell_nobody, patience_s: float | None = None, left: threading.Event | None = None
+        self, *, tell: Tell = tell_nobody, patience_s: float | None = None, cancelled: threading.Event | None = None
     ) -> VmState:
         """Bring it up, whatever it does just now, and return as soon as the API calls it RUNNING.
 
         tell:       hears each new state, and each attempt while the zone has no such machine to give
-        patience_s: for so long a stock-out is tried again; None: until somebody sets `left`
-        left:       set by whoever does not wait any more: nothing is asked of the cloud from then on
-        Raises Stockout when patience is over, QuotaExceeded at once, StartLeft soon after `left` is set.
+        patience_s: for so long a stock-out is tried again; None: until somebody sets `cancelled`
+        cancelled:       set by whoever does not wait any more: nothing is asked of the cloud from then on
+        Raises Stockout when patience is over, QuotaExceeded at once, StartLeft soon after `cancelled` is set.
         """
-        left, began = left or threading.Event(), time.monotonic()
+        cancelled, began = cancelled or threading.Event(), time.monotonic()
         attempt = 0
         while True:
             try:
-                state = self._up(tell, left)
+                state = self._up(tell, cancelled)
                 self.is_start_asked = False
                 return state
             except CloudError as error:
@@ -93,32 +93,34 @@ class Vm:
                     raise
                 detail = f"{error.message}; attempt {attempt + 1} in {pause_s:.0f} s"
                 tell(StepState(STEP, Status.DOING, detail, error.hint))
-                if left.wait(pause_s):
+                if cancelled.wait(pause_s):
                     raise
 
-    def _up(self, tell: Tell, left: threading.Event) -> VmState:
+    def _up(self, tell: Tell, cancelled: threading.Event) -> VmState:
         deadline = time.monotonic() + START_TIMEOUT_S
-        state = self._settled(tell, deadline, left)
+        state = self._settled(tell, deadline, cancelled)
         if state.is_running:
             return state
         operation = None
         if state.status not in ON_THE_WAY_UP:
-            self.is_start_asked = True  # before the look at `left`: whoever sets that looks at this afterwards
-            self.is_start_asked = not left.is_set()
+            self.is_start_asked = True  # before the look at `cancelled`: whoever sets that looks at this afterwards
+            self.is_start_asked = not cancelled.is_set()
             if not self.is_start_asked:
                 raise StartLeft(f"{self.name} was not started: nobody waits for it any more")
             try:
                 operation = self._change("resume" if state.status == SUSPENDED else "start")
             except CloudError as error:
-                return self._even_so(error, lambda now: now.is_running, ON_THE_WAY_UP, tell, deadline)
-        return self._awaited(operation, lambda now: now.is_running, tell, deadline, told=state.status, left=left)
+                return self._state_or_raise(error, lambda now: now.is_running, ON_THE_WAY_UP, tell, deadline)
+        return self._awaited(
+            operation, lambda now: now.is_running, tell, deadline, told=state.status, cancelled=cancelled
+        )
 
-    def _settled(self, tell: Tell, deadline: float, left: threading.Event) -> VmState:
+    def _settled(self, tell: Tell, deadline: float, cancelled: threading.Event) -> VmState:
         """One that is on its way down cannot be started before it is there."""
         state = self.state()
         if state.status not in ON_THE_WAY_DOWN:
             return state
-        return self._awaited(None, lambda now: now.status not in ON_THE_WAY_DOWN, tell, deadline, left=left)
+        return self._awaited(None, lambda now: now.status not in ON_THE_WAY_DOWN, tell, deadline, cancelled=cancelled)
 
     def left(self) -> VmState:
         """Return how it stands once nobody waits for its start any more.
@@ -144,7 +146,7 @@ class Vm:
             try:
                 operation = self._stop_asked(state.status, tell, deadline)
             except CloudError as error:
-                return self._even_so(error, lambda now: now.is_stopped, ON_THE_WAY_DOWN, tell, deadline)
+                return self._state_or_raise(error, lambda now: now.is_stopped, ON_THE_WAY_DOWN, tell, deadline)
         return self._awaited(operation, lambda now: now.is_stopped, tell, deadline, told=state.status)
 
     def _stop_asked(self, status: str, tell: Tell, deadline: float) -> dict[str, Any]:
@@ -165,10 +167,10 @@ class Vm:
         deadline: float,
         *,
         told: str = "",
-        left: threading.Event | None = None,
+        cancelled: threading.Event | None = None,
     ) -> VmState:
         """Look until it is where it was to go. The client's own `result()` would ask another endpoint, for ever."""
-        look, left, has_come_up = 0, left or threading.Event(), False
+        look, cancelled, has_come_up = 0, cancelled or threading.Event(), False
         while True:
             try:
                 is_over, failed = self._outcome(operation)
@@ -193,7 +195,7 @@ class Vm:
                 has_come_up = has_come_up or state.status in ON_THE_WAY_UP
                 if time.monotonic() > deadline:
                     raise self._not_confirmed(state)
-            if left.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
+            if cancelled.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
                 raise StartLeft(f"nobody waits for {self.name} any more")
             look += 1
 
@@ -210,7 +212,7 @@ class Vm:
     def _operation(self, operation: Mapping[str, Any]) -> dict[str, Any]:
         return self.client.ask("operation", project=self.project, zone=self.zone, operation=operation["name"])
 
-    def _even_so(
+    def _state_or_raise(
         self, error: CloudError, is_there: Callable[[VmState], bool], way: Sequence[str], tell: Tell, deadline: float
     ) -> VmState:
         """The state, when what failed has worked nevertheless; else the error. A lost answer says neither."""

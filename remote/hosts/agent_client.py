@@ -177,7 +177,7 @@ def ready(to_read: Sequence[int], to_write: Sequence[int], timeout_s: float) -> 
     return [descriptor for descriptor, _ in poller.poll(1000 * timeout_s)]
 
 
-class Lines:
+class ReplyLines:
     """What an agent writes: JSON lines, some followed by bytes. Raises LinkLost on silence and at the end."""
 
     def __init__(self, channel: Channel, *, silence_s: float = SILENCE_S) -> None:
@@ -247,7 +247,7 @@ class Agent:
 
     def __init__(self, channel: Channel, host: str, *, silence_s: float = SILENCE_S) -> None:
         self.channel, self.greeting, self.host = channel, channel.greeting, host
-        self._lines = Lines(channel, silence_s=silence_s)
+        self._lines = ReplyLines(channel, silence_s=silence_s)
         self._ids = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any] | RemoteError]] = {}
         self._lock, self._writing = threading.Lock(), threading.Lock()
@@ -345,7 +345,7 @@ def frames(
     Ends after {"end": …}. Raises LinkLost on silence or when the stream breaks off, and the agent's own refusals.
     """
     channel.write(json.dumps(parameters).encode() + b"\n")
-    lines = Lines(channel, silence_s=silence_s)
+    lines = ReplyLines(channel, silence_s=silence_s)
     while True:
         header = lines.said()
         if "n" not in header:

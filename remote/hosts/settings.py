@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from t2v_core.disk.plain_toml import read_toml
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 LOCAL = "local"
@@ -80,24 +80,26 @@ DEFAULTS = HostSettings.model_validate({})
 
 
 def read_hosts(workspace: Workspace) -> dict[str, HostSettings]:
-    """Read every host that t2v.toml names. Raises AskedWrongly with file and section for one that is wrong."""
+    """Read every host that t2v.toml names. Raises InvalidRequest with file and section for one that is wrong."""
     file = workspace.settings_file
     sections = read_toml(file)[1].get("host", {})
     if not isinstance(sections, dict):
-        raise AskedWrongly(f"{file}: 'host' is a section for each host", hint="write [host.NAME] on its own line")
+        raise InvalidRequest(f"{file}: 'host' is a section for each host", hint="write [host.NAME] on its own line")
     return {name: _settings(file, name, values) for name, values in sections.items()}
 
 
 def _settings(file: Path, name: str, values: object) -> HostSettings:
     if not isinstance(values, dict):
-        raise AskedWrongly(f"{file}: 'host.{name}' is a section, not a value", hint=f"write [host.{name}] on its line")
+        raise InvalidRequest(
+            f"{file}: 'host.{name}' is a section, not a value", hint=f"write [host.{name}] on its line"
+        )
     try:
         return HostSettings.model_validate({"address": name} | values)
     except ValidationError as error:
-        raise AskedWrongly(*_in_words(file, name, error.errors()[0])) from error
+        raise InvalidRequest(*_wrong_setting(file, name, error.errors()[0])) from error
 
 
-def _in_words(file: Path, name: str, wrong: Any) -> tuple[str, str]:
+def _wrong_setting(file: Path, name: str, wrong: Any) -> tuple[str, str]:
     key = str(wrong["loc"][0]) if wrong["loc"] else ""
     if wrong["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, HostSettings.model_fields, n=1)
@@ -110,15 +112,15 @@ def _in_words(file: Path, name: str, wrong: Any) -> tuple[str, str]:
 
 
 def switched_hosts(workspace: Workspace) -> dict[str, HostSettings]:
-    """Return the hosts of t2v.toml whose machines t2v switches on and off. Raises AskedWrongly as `read_hosts` does."""
+    """Return the hosts whose machines t2v switches on and off. Raises InvalidRequest as `read_hosts` does."""
     return {name: one for name, one in read_hosts(workspace).items() if one.is_switched}
 
 
 def settings_of(name: str, workspace: Workspace) -> HostSettings:
-    """Return the host of that name. Raises AskedWrongly for one that t2v.toml does not know."""
+    """Return the host of that name. Raises InvalidRequest for one that t2v.toml does not know."""
     hosts = read_hosts(workspace)
     if name not in hosts:
         near = difflib.get_close_matches(name, [*hosts, LOCAL], n=1)
         hint = f"did you mean '{near[0]}'?" if near else f'add to t2v.toml: [host.{name}] and address = "…"'
-        raise AskedWrongly(f"{workspace.settings_file} has no host '{name}'", hint=hint)
+        raise InvalidRequest(f"{workspace.settings_file} has no host '{name}'", hint=hint)
     return hosts[name]

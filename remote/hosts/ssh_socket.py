@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from remote.errors import HostUnreachable
-from remote.text import last_word_of
+from remote.text import stderr_reason
 
 CONNECT_TIMEOUT_S = 10.0
 # Without it a sender learns of a cut link after a quarter of an hour.
@@ -80,7 +80,7 @@ class Way:
         if self.stderr is not None and not self.stderr.closed:
             with self.stderr:
                 self.stderr.seek(0)
-                self.last_word = last_word_of(self.stderr.read(MOST_STDERR_BYTES).decode(errors="replace"))
+                self.last_word = stderr_reason(self.stderr.read(MOST_STDERR_BYTES).decode(errors="replace"))
 
 
 def dial(route: Route) -> Way:

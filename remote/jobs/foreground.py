@@ -75,7 +75,7 @@ class Exit:
 
 
 def create(workspace: Workspace, verb: str, spec: Spec) -> JobHandle:
-    """Make `jobs/<id>/` with its `spec.json`. Raises AskedWrongly or WorkFailed when it cannot be written."""
+    """Make `jobs/<id>/` with its `spec.json`. Raises InvalidRequest or WorkFailed when it cannot be written."""
     try:
         directory = create_job_directory(workspace, verb)
     except OSError as error:

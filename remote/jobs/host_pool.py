@@ -31,19 +31,19 @@ class HostPool:
 
     @property
     def names(self) -> list[str]:
-        """Return this machine's name, then those of t2v.toml. Raises AskedWrongly when that is wrong."""
+        """Return this machine's name, then those of t2v.toml. Raises InvalidRequest when that is wrong."""
         from remote.hosts.settings import LOCAL, read_hosts
 
         return [LOCAL, *read_hosts(self.workspace)]
 
     def host(self, name: str) -> Host:
-        """Return a host with a connection of its own, for what streams. Raises AskedWrongly for one not known."""
+        """Return a host with a connection of its own, for what streams. Raises InvalidRequest for one not known."""
         from remote.host_factory import host_named
 
         return host_named(name, self.workspace)
 
     def jobs(self, name: str) -> HostJobs:
-        """Return the jobs of a host, over the one connection that is kept. Raises AskedWrongly for one not known."""
+        """Return the jobs of a host, over the one connection that is kept. Raises InvalidRequest for one not known."""
         from remote.jobs.client import HostJobs
 
         with self._lock:

@@ -30,13 +30,13 @@ from remote.hosts.known_hosts import fingerprint
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.launch.launch import MAY_LINGER
-from remote.launch.preflight import look
+from remote.launch.preflight import inspect_host
 from remote.power.host import MachineHost, switched
 from remote.power.state import MachineState
 from remote.replies.machine import Examination
 from remote.replies.questions import EXAMINE
 from remote.setup.bootstrap import INSTALL_BYTES, Steps
-from remote.setup.old_data import command, in_words, old_data
+from remote.setup.old_data import command, old_data, old_data_words
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
 from t2v_core.diagnosis.check import Check, State, bad, good, odd
@@ -58,7 +58,8 @@ def examine_host(host: Host, workspace: Workspace, spec: DoctorSpec, release: Re
 
     workspace: the one here, whose settings say which data and encoders are meant
     spec:      its paths are those of the workspace there
-    Raises AskedWrongly; HostUnreachable, CloudError or AgentError after yielding what is bad, when it goes no further.
+    Raises InvalidRequest; HostUnreachable, CloudError or AgentError after yielding what is bad, when it goes no
+    further.
     """
     environment = settings_for_there(workspace)
     yield from _way(host)
@@ -237,7 +238,7 @@ def _old_in(host: Host, workspace: Workspace, asked: DoctorSpec, there: Examinat
         return
     data = str(getattr(_training(workspace, asked), "data", ""))
     if old := old_data(HostJobs(host, workspace), data):
-        yield odd("old data", f"there are {in_words(old)} in {data}", command(data, host.name))
+        yield odd("old data", f"there are {old_data_words(old)} in {data}", command(data, host.name))
 
 
 def _training(workspace: Workspace, asked: DoctorSpec) -> Spec:
@@ -249,11 +250,11 @@ def _training(workspace: Workspace, asked: DoctorSpec) -> Spec:
 def _data(host: Host, workspace: Workspace, asked: DoctorSpec, release: Release) -> Check:
     spec = _training(workspace, asked)
     data = getattr(spec, "data", "")
-    standing = look(HostJobs(host, workspace), "train", spec, release, begins=False)
+    standing = inspect_host(HostJobs(host, workspace), "train", spec, release, begins=False)
     if standing.missing:
         sentence = f"there is no {' and no '.join(standing.missing)} in {data}, which training reads"
         if standing.old:
-            return bad("data", f"{sentence}; there are {in_words(standing.old)}", command(str(data), host.name))
+            return bad("data", f"{sentence}; there are {old_data_words(standing.old)}", command(str(data), host.name))
         return bad("data", sentence, f"t2v push data --host {host.name}")
     return good("data", f"{data} has what training reads")
 

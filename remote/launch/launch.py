@@ -14,10 +14,10 @@ from remote.errors import NotReady, RemoteError
 from remote.hosts.host import Host
 from remote.hosts.settings import LOCAL
 from remote.jobs.client import HostJobs, RemoteJob
-from remote.launch.preflight import Standing, look
+from remote.launch.preflight import HostStatus, inspect_host
 from remote.power.host import switched
 from remote.power.start import guarded, ssh_up, vm_up
-from remote.setup.old_data import command, in_words
+from remote.setup.old_data import command, old_data_words
 from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
 from t2v_core.format import size
@@ -40,7 +40,7 @@ class Launch:
     after: id of a job there that has to succeed first; it may be the one that makes the data
     key:   makes it the same job as an earlier request; by itself the same press is remembered for an hour
     argv:  another program in the engine's place
-    left:  set by another thread that does not want it any more: a VM is not started from then on
+    cancelled:  set by another thread that does not want it any more: a VM is not started from then on
     job:   what came of it, after the last step
 
     Raises after yielding the failed step: CloudError, HostUnreachable, NotReady, AgentError.
@@ -48,10 +48,10 @@ class Launch:
 
     def __init__(
         self, host: Host, workspace: Workspace, verb: str, spec: Spec, *, after: str | None = None,
-        key: str | None = None, jobs: HostJobs | None = None, left: threading.Event | None = None,
+        key: str | None = None, jobs: HostJobs | None = None, cancelled: threading.Event | None = None,
         argv: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.left = left
+        self.cancelled = cancelled
         self.host, self.workspace, self.verb, self.spec = host, workspace, verb, spec
         self.after, self.key, self.argv = after, key, argv
         self.jobs = jobs or HostJobs(host, workspace)
@@ -72,13 +72,13 @@ class Launch:
     def _reached(self) -> Iterator[StepState]:
         if (host := switched(self.host)) is None:
             return
-        yield from vm_up(host, self.workspace, self.left)
+        yield from vm_up(host, self.workspace, self.cancelled)
         yield from ssh_up(host)
         yield from guarded(host, self.workspace)  # at once: what comes takes minutes, may fail, and may be left
 
-    def _looked(self, release: Release) -> Generator[StepState, None, Standing]:
+    def _looked(self, release: Release) -> Generator[StepState, None, HostStatus]:
         try:
-            standing = look(self.jobs, self.verb, self.spec, release, begins=True)
+            standing = inspect_host(self.jobs, self.verb, self.spec, release, begins=True)
         except RemoteError as error:
             yield StepState("SSH", Status.FAILED, error.message, error.hint)
             raise
@@ -88,7 +88,7 @@ class Launch:
             yield StepState("SSH", Status.OK, self.host.name)
         return standing
 
-    def _data(self, standing: Standing) -> Iterator[StepState]:
+    def _data(self, standing: HostStatus) -> Iterator[StepState]:
         data = getattr(self.spec, "data", None)
         if data is None or (standing.missing and self.after is not None):
             return
@@ -98,7 +98,7 @@ class Launch:
         what = " and ".join(standing.missing)
         sentence = f"{self.host.name} has no {what} in {data}"
         if standing.old:
-            sentence = f"{sentence} that training reads yet; there are {in_words(standing.old)}"
+            sentence = f"{sentence} that training reads yet; there are {old_data_words(standing.old)}"
             hint = f"take those: {command(str(data), self.host.name)}"
             yield StepState("data", Status.FAILED, sentence, hint)
             raise NotReady(sentence, hint)
@@ -107,7 +107,7 @@ class Launch:
         yield StepState("data", Status.FAILED, sentence, hint)
         raise NotReady(sentence, hint)
 
-    def _made_ready(self, release: Release, standing: Standing) -> Iterator[StepState]:
+    def _made_ready(self, release: Release, standing: HostStatus) -> Iterator[StepState]:
         if not self.host.is_managed:
             yield StepState("environment", Status.OK, self.host.engine_python)
         elif standing.has_release and standing.has_environment:
@@ -120,7 +120,7 @@ class Launch:
             for state in bootstrap(self.host, self.workspace, release=release):
                 yield replace(state, name=BELONGS_TO.get(state.name, "environment"), detail=_with_name(state))
 
-    def _disk(self, standing: Standing) -> Iterator[StepState]:
+    def _disk(self, standing: HostStatus) -> Iterator[StepState]:
         free = standing.disk_free_bytes
         if free is None:
             return

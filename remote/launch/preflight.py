@@ -33,7 +33,7 @@ WRITES_MUCH = ("train", "preprocess", "import-latents", "import-checkpoint")
 
 
 @dataclass(frozen=True)
-class Standing:
+class HostStatus:
     """How it stands.
 
     missing:         folders of the data set that are not there, or not whole
@@ -50,7 +50,7 @@ class Standing:
     old: OldFolders = field(default_factory=OldFolders)
 
 
-def look(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: bool) -> Standing:
+def inspect_host(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: bool) -> HostStatus:
     """Look over the conversation that the host's jobs have: opening one of its own costs three round trips.
 
     begins: the verb is about to be started there, and not only looked at
@@ -68,7 +68,7 @@ def look(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, begins: boo
         logout = pool.submit(asker.logout, begins)
         free = pool.submit(asker.free_bytes) if verb in WRITES_MUCH else None
         missing = tuple(name for name, has in folders.items() if not has.result())
-        return Standing(
+        return HostStatus(
             has_release=release.name in releases.result(),
             has_environment=installed.result() == release.requirements_sha256,
             missing=missing,

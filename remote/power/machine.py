@@ -46,12 +46,12 @@ class Machine(Protocol):
         """Return how it stands now."""
         ...
 
-    def start(self, *, tell: Tell = tell_nobody, left: threading.Event | None = None) -> MachineState:
+    def start(self, *, tell: Tell = tell_nobody, cancelled: threading.Event | None = None) -> MachineState:
         """Bring it up, whatever it does just now, and return as soon as the provider calls it running.
 
         tell: hears each new state, and each attempt
-        left: set by whoever does not wait any more: nothing is asked of the provider from then on
-        Raises StartLeft soon after `left` is set.
+        cancelled: set by whoever does not wait any more: nothing is asked of the provider from then on
+        Raises StartLeft soon after `cancelled` is set.
         """
         ...
 

@@ -14,7 +14,7 @@ from remote.guard import install_guard, resume_preempted
 from remote.hosts.ssh_socket import silence
 from remote.power.host import MachineHost
 from remote.power.state import MachineState, Power
-from remote.steps import Status, StepState, Told
+from remote.steps import ProgressIterator, Status, StepState
 from remote.text import LOG_IN, NOT_LOGGED_IN
 from remote.workspace_id import identity
 from t2v_core.format import limit, span, usd
@@ -26,26 +26,26 @@ SSH_TIMEOUT_S, SSH_PAUSE_S = 240.0, 1.0
 TELL_EVERY_S = 5.0
 
 
-def vm_up(host: MachineHost, workspace: Workspace, left: threading.Event | None = None) -> Iterator[StepState]:
+def vm_up(host: MachineHost, workspace: Workspace, cancelled: threading.Event | None = None) -> Iterator[StepState]:
     """Start the VM if it does not run, with the cloud's own limit on it, and say what it costs.
 
-    A stock-out is tried again until whoever iterates leaves, or somebody sets `left`; what becomes of the VM then,
+    A stock-out is tried again until whoever iterates leaves, or somebody sets `cancelled`; what becomes of the VM then,
     `left_vm` tells. Raises CloudError after yielding the failed step.
     """
     cost = HostCost.of(workspace, host.name, host.settings)
     try:
         state = host.vm.state()
         if state.is_running:
-            yield StepState(VM, Status.OK, _in_words(state, cost))
+            yield StepState(VM, Status.OK, _state_words(state, cost))
             return
         yield StepState(VM, Status.DOING, f"{state.status}; starting it: {_what_it_is(state, cost)}")
         if state.is_stopped and host.vm.has_own_limit:
             yield from _limited(host, state)
-        state = yield from _started(host, left)
+        state = yield from _started(host, cancelled)
     except CloudError as error:
         yield StepState(VM, Status.FAILED, error.message, error.hint)
         raise
-    yield StepState(VM, Status.DONE, _in_words(state, cost))
+    yield StepState(VM, Status.DONE, _state_words(state, cost))
 
 
 def _limited(host: MachineHost, state: MachineState) -> Iterator[StepState]:
@@ -64,16 +64,16 @@ def _limited(host: MachineHost, state: MachineState) -> Iterator[StepState]:
         )
 
 
-def _started(host: MachineHost, left: threading.Event | None) -> Generator[StepState, None, MachineState]:
-    def start(tell: Callable[[StepState | MachineState], None], left: threading.Event) -> MachineState:
-        return host.vm.start(tell=tell, left=left)
+def _started(host: MachineHost, cancelled: threading.Event | None) -> Generator[StepState, None, MachineState]:
+    def start(tell: Callable[[StepState | MachineState], None], cancelled: threading.Event) -> MachineState:
+        return host.vm.start(tell=tell, cancelled=cancelled)
 
-    for said in (starting := Told(start, left)):
+    for said in (starting := ProgressIterator(start, cancelled)):
         yield said if isinstance(said, StepState) else StepState(VM, Status.DOING, said.status)
     return starting.result
 
 
-def _in_words(state: MachineState, cost: HostCost) -> str:
+def _state_words(state: MachineState, cost: HostCost) -> str:
     """`RUNNING at 34.1.2.3, a2-highgpu-1g, $3.67 an hour (est.)`; what was seen goes into the ledger."""
     where = f" at {state.address}" if state.address else ""
     with suppress(PriceUnknown):  # it is noted without a price
@@ -110,7 +110,7 @@ def left_vm(host: MachineHost, workspace: Workspace) -> StepState:
         what = f"{vm.name} may be running, and costing money: {why}nobody can say: {error.message}"
         return StepState(VM, Status.NOTE, what, stop_it)
     if state.is_running:
-        _in_words(state, cost)  # into the ledger
+        _state_words(state, cost)  # into the ledger
         return StepState(VM, Status.NOTE, f"{vm.name} runs and costs {_price_in_words(state, cost)}", stop_it)
     is_coming = state.power is Power.STARTING
     if is_coming or vm.is_start_asked:

@@ -24,7 +24,7 @@ def old_data(jobs: HostJobs, data: str) -> OldFolders:
     return jobs.ask(OLD_DATA, timeout_s=TIMEOUT_S, data=data).found
 
 
-def in_words(old: OldFolders, now_t: float | None = None) -> str:
+def old_data_words(old: OldFolders, now_t: float | None = None) -> str:
     """Say what there is in a line.
 
     `10,000 latents (5.3 GB) and 10,000 text embeddings (1.6 GB) of the previous system, 400 days old`.

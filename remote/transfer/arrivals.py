@@ -18,7 +18,7 @@ from remote.jobs.client import HostJobs
 from remote.replies.questions import SUMS
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming, UnitState
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S, UNIT_MARK, PlanItem, staging_of
 from t2v_core.disk.files import describe_os_error, replace_directory, sync
 from t2v_core.errors import EngineError
@@ -36,7 +36,7 @@ class Arrivals:
     Every method may be called by any thread. `failed` holds the units of which something has to come again.
     """
 
-    def __init__(self, jobs: HostJobs, items: Sequence[PlanItem], board: Board, memory: Memory) -> None:
+    def __init__(self, jobs: HostJobs, items: Sequence[PlanItem], board: Board, memory: ArrivedFiles) -> None:
         self.jobs, self.board, self.memory = jobs, board, memory
         self.root = jobs.workspace.root
         self.failed: dict[str, str] = {}

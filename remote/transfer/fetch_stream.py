@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from remote.errors import HostUnreachable, TransferFailed
-from remote.hosts.agent_client import Channel, Lines
+from remote.hosts.agent_client import Channel, ReplyLines
 from remote.hosts.host import Host
 from remote.replies.transfer import RangeBegins, RangeEnds
 from remote.text import shown
@@ -33,7 +33,7 @@ class FetchStream(Stream):
 
     def _converse(self, channel: Channel) -> None:
         """Ask one request ahead, so that the other side never waits for the next."""
-        lines, asked = Lines(channel, silence_s=SILENCE_S), deque[Request[Incoming]]()
+        lines, asked = ReplyLines(channel, silence_s=SILENCE_S), deque[Request[Incoming]]()
         channel.write(json.dumps({"workspace": self.host.workdir}).encode() + b"\n")
         try:
             while True:
@@ -51,7 +51,7 @@ class FetchStream(Stream):
             for request in asked:
                 self.ranges.give_back(request)
 
-    def _take_range(self, lines: Lines, request: Request[Incoming]) -> None:
+    def _take_range(self, lines: ReplyLines, request: Request[Incoming]) -> None:
         """The answer to the first range of a request, which is taken off when it is dealt with."""
         one, incoming = request[0], request[0].file
         header = self._line(lines, RangeBegins)

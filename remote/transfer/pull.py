@@ -16,7 +16,7 @@ from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.carriers.programs import NOT_BROUGHT
 from remote.transfer.carriers.ways import SSH, Carries, carrier, way_of
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.ranges import Sizes
@@ -52,7 +52,7 @@ class Pulling:
 
     def __iter__(self) -> Iterator[TransferProgress]:
         self.plan.require_space(self.jobs.workspace)
-        memory = Memory(self.jobs.workspace, self.plan.host)
+        memory = ArrivedFiles(self.jobs.workspace, self.plan.host)
         try:
             yield from self._wait_for_turn()
             plan, began, hopeless = self.plan, time.monotonic(), dict[str, str]()
@@ -82,7 +82,7 @@ class Pulling:
                 return
 
     def _round(
-        self, plan: Plan, memory: Memory, hopeless: dict[str, str]
+        self, plan: Plan, memory: ArrivedFiles, hopeless: dict[str, str]
     ) -> Generator[TransferProgress, None, dict[str, str]]:
         """Everything that the plan says is needed, once. Returns what has to come again, and why.
 

@@ -12,14 +12,14 @@ from contextlib import suppress
 
 from remote.agent.parts import Interval, missing
 from remote.errors import Corrupt, HostUnreachable, RemoteError
-from remote.hosts.agent_client import Channel, Lines
+from remote.hosts.agent_client import Channel, ReplyLines
 from remote.hosts.host import Host
 from remote.jobs.client import HostJobs
 from remote.replies.questions import BEGIN, LAND, REMOVE_GONE, WANT
 from remote.replies.transfer import RangeGot
 from remote.text import shown
 from remote.transfer.board import Board
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
 from remote.transfer.plan.push_plan import CODE, LocalFile, PushPlan, plan_files
 from remote.transfer.progress import Phase, TransferProgress
@@ -65,7 +65,7 @@ class PushStream(Stream):
         self.pushing = pushing
 
     def _converse(self, channel: Channel) -> None:
-        lines, unheard = Lines(channel, silence_s=SILENCE_S), deque[Request[Outgoing]]()
+        lines, unheard = ReplyLines(channel, silence_s=SILENCE_S), deque[Request[Outgoing]]()
         channel.write(json.dumps({"workspace": self.host.workdir}).encode() + b"\n")
         try:
             while True:
@@ -105,7 +105,7 @@ class PushStream(Stream):
         finally:
             os.close(descriptor)
 
-    def _hear(self, lines: Lines, request: Request[Outgoing]) -> None:
+    def _hear(self, lines: ReplyLines, request: Request[Outgoing]) -> None:
         """The answers to all ranges of a request."""
         while request:
             got = self._line(lines, RangeGot)
@@ -118,7 +118,7 @@ class PushStream(Stream):
             elif one.file.range_arrived():
                 self.pushing.land(one.file)
 
-    def _why_it_ended(self, lines: Lines) -> None:
+    def _why_it_ended(self, lines: ReplyLines) -> None:
         """The agent says so before it ends, as when its disk is full. Raises what it said."""
         lines.silence_s = LAST_WORD_S
         with suppress(HostUnreachable):
@@ -164,7 +164,9 @@ class Pushing:
                     yield self.board.row(
                         Phase.NOTE, note=f"{shown(path)} was pushed before and is gone here: removed there"
                     )
-            Memory(self.jobs.workspace, self.plan.host).keep_rate(self.board.done_bytes, time.monotonic() - began, "up")
+            ArrivedFiles(self.jobs.workspace, self.plan.host).keep_rate(
+                self.board.done_bytes, time.monotonic() - began, "up"
+            )
             yield self.board.row(Phase.ENDED)
         finally:
             self._turn.give()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from remote.errors import AuthFailed, HostKeyRefused, HostUnreachable
-from remote.hosts.agent_client import Channel, Lines
+from remote.hosts.agent_client import Channel, ReplyLines
 from remote.hosts.backoff import Backoff
 from remote.hosts.host import Host
 from remote.replies.question import read_reply
@@ -96,7 +96,7 @@ class Stream:
         self._backoff.reset()
         self._misses = 0
 
-    def _line(self, lines: Lines, kind: type[R]) -> R:
+    def _line(self, lines: ReplyLines, kind: type[R]) -> R:
         """The next line, of which we know what it has to be."""
         return read_reply(kind, lines.said(), self.host.name, self.mode)
 

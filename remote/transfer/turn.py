@@ -39,7 +39,7 @@ class Turn:
         except BlockingIOError:
             holder = os.pread(file, 4096, 0)
             os.close(file)
-            return _in_words(holder)
+            return _holder(holder)
         os.ftruncate(file, 0)
         os.pwrite(file, json.dumps({"pid": os.getpid(), "what": self.what, "since": time.time()}).encode(), 0)
         self._file = file
@@ -52,7 +52,7 @@ class Turn:
             self._file = None
 
 
-def _in_words(holder: bytes) -> str:
+def _holder(holder: bytes) -> str:
     with suppress(ValueError, KeyError, TypeError, OverflowError, OSError):
         said = table(holder)
         since = time_of_day(float(said["since"]))

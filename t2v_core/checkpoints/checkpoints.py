@@ -24,8 +24,8 @@ from torch import Tensor
 from t2v_core.disk.files import incompleteness, read_json, remove_directory, require_space, staged_directory, write_json
 from t2v_core.disk.formats import CHECKPOINT_FORMAT, is_later, later_in_words, made_later
 from t2v_core.disk.tensor_file import write_tensors
-from t2v_core.errors import AskedWrongly, NotFinite
-from t2v_core.models.finite import in_words, not_finite_in
+from t2v_core.errors import InvalidRequest, NotFinite
+from t2v_core.models.finite import not_finite_in, not_finite_words
 
 MODEL, EMA, OPTIMIZER, TRAINER = "model.safetensors", "ema.safetensors", "optimizer.safetensors", "trainer.json"
 NAME = re.compile(r"checkpoint_(epoch|step)_(\d+)$")
@@ -59,7 +59,7 @@ class Checkpoint:
         return is_later(self.info.get("format"), CHECKPOINT_FORMAT)
 
     def require_known_format(self) -> None:
-        """Raise AskedWrongly, with the way to read it, for one that a later t2v wrote."""
+        """Raise InvalidRequest, with the way to read it, for one that a later t2v wrote."""
         if self.is_later:
             raise made_later(f"checkpoint {self.path}", self.info.get("format"), CHECKPOINT_FORMAT)
 
@@ -70,19 +70,19 @@ class Checkpoint:
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return the tensors of one file of the checkpoint.
 
-        Raises AskedWrongly when it is not there or damaged, NotFinite for weights that give nothing but NaN.
+        Raises InvalidRequest when it is not there or damaged, NotFinite for weights that give nothing but NaN.
         """
         try:
             loaded = load_file(self.path / name)
         except FileNotFoundError as error:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{self.path} has no {name}", hint="it was made to generate from, not to go on training from"
             ) from error
         except SafetensorError as error:
-            raise AskedWrongly(f"{self.path / name} is damaged: {error}", hint="use another checkpoint") from error
+            raise InvalidRequest(f"{self.path / name} is damaged: {error}", hint="use another checkpoint") from error
         if wrong := not_finite_in(loaded):
             raise NotFinite(
-                f"the model gives values that are not finite: {self.path / name} holds {in_words(wrong)}",
+                f"the model gives values that are not finite: {self.path / name} holds {not_finite_words(wrong)}",
                 hint="use another checkpoint; where only the averages are spoiled, generate with --weights raw",
             )
         return loaded
@@ -97,7 +97,7 @@ def save_checkpoint(path: Path, files: Mapping[str, dict[str, Tensor]], info: di
     for name, tensors in files.items():
         if wrong := not_finite_in(tensors):
             raise NotFinite(
-                f"{path.name} is not saved: {name} would hold {in_words(wrong)}",
+                f"{path.name} is not saved: {name} would hold {not_finite_words(wrong)}",
                 hint="the checkpoints before it are untouched: lower --learning-rate or use --precision fp32, and go "
                 "on with --resume",
             )
@@ -164,7 +164,7 @@ def _complete_ones(folder: Path, on_incomplete: Callable[[str], None] | None) ->
 def latest_checkpoint(folder: Path, *, on_incomplete: Callable[[str], None] | None = None) -> Checkpoint | None:
     """Return the newest complete checkpoint of a folder, or None.
 
-    Raises AskedWrongly when a later t2v wrote one there: it may be the newest, and training would write over it.
+    Raises InvalidRequest when a later t2v wrote one there: it may be the newest, and training would write over it.
     """
     complete = sorted(_complete_ones(folder, on_incomplete), key=lambda checkpoint: checkpoint.step)
     for checkpoint in complete:

@@ -27,7 +27,7 @@ from t2v_core.checkpoints.old_names import ORIGIN, epoch_in_name, old_files, wro
 from t2v_core.diffusion.objectives import make_objective
 from t2v_core.disk.formats import CHECKPOINT_FORMAT
 from t2v_core.disk.tensor_file import bytes_of
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import CLIP_B32, DATA, SD_VAE, all_values, make_spec
 
 FPS = 8.0
@@ -88,19 +88,19 @@ class OldCheckpoint(Checkpoint):
     def lying(self, name: str) -> dict[str, Tensor]:
         """Return the same where they lie in the file, unread.
 
-        Raises AskedWrongly when Adam's state is asked for in vain.
+        Raises InvalidRequest when Adam's state is asked for in vain.
         """
         if name != OPTIMIZER:
             return self.stored | _no_null_prompt(self.info["model"])
         try:
             return moments_of(self.adam, self.stored)
         except LostMoments as why:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"training cannot go on from {self.path}: {why}", hint="generate from it, or name another checkpoint"
             ) from why
 
     def verify(self, tensors: Mapping[str, Tensor], read: Callable[[int], None] | None = None) -> None:
-        """Compare every tensor with the checksums of its file, and refuse what is not finite. Raises AskedWrongly.
+        """Compare every tensor with the checksums of its file, and refuse what is not finite. Raises InvalidRequest.
 
         torch writes a CRC-32 of each storage and does not look at it when it reads.
         read: called with the bytes of each tensor
@@ -109,11 +109,11 @@ class OldCheckpoint(Checkpoint):
         for name, value in tensors.items():
             own = value.untyped_storage()
             if self._is_of_file(name) and (own.nbytes(), zlib.crc32(_bytes_of_storage(value))) not in known:
-                raise AskedWrongly(
+                raise InvalidRequest(
                     f"{self.path} is damaged: {name} does not match its checksum", hint="copy it again, or use another"
                 )
             if not value.isfinite().all():
-                raise AskedWrongly(f"{self.path} holds values that are not finite, in {name}", hint="use another one")
+                raise InvalidRequest(f"{self.path} holds values that are not finite, in {name}", hint="use another one")
             if read is not None:
                 read(value.numel() * value.element_size())
 
@@ -125,14 +125,14 @@ def open_old_checkpoint(path: Path, *, vae: str = SD_VAE, text_encoder: str = CL
     """Look into a `.pt` and say what it is; its tensors stay in the file.
 
     vae, text_encoder: those that its data was made with, which the file does not say
-    Raises AskedWrongly, in one sentence, for what is cut off, of something else, or wants more than tensors.
+    Raises InvalidRequest, in one sentence, for what is cut off, of something else, or wants more than tensors.
     """
     if wrong := wrong_with(path):
-        raise AskedWrongly(f"{path} cannot be used: {wrong}", hint="copy it again, or name another checkpoint")
+        raise InvalidRequest(f"{path} cannot be used: {wrong}", hint="copy it again, or name another checkpoint")
     content = _load(path)
     state = content.get("model_state_dict", content)
     if not isinstance(state, Mapping) or not state or not all(_is_weight(*item) for item in state.items()):
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{path} holds no model: {_what_is_in(content)}",
             hint="name a checkpoint_epoch_N.pt or final_model.pt of the system before t2v",
         )
@@ -150,7 +150,7 @@ def newest_old_checkpoint(folder: Path, *, passed_over: Callable[[str], None] | 
     for path in reversed(old_files(folder)):
         try:
             return open_old_checkpoint(path)
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             if passed_over is not None:
                 passed_over(f"{error.message}; it is skipped")
     return None
@@ -162,14 +162,14 @@ def _load(path: Path) -> Mapping[str, Any]:
     except UNLOADABLE as error:
         text = str(error)
         if wanted := WANTED.search(text):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{path} is refused: beside tensors it wants {wanted[1]}, which would be run",
                 hint="save it without: torch.save(dict(epoch=…, model_state_dict=…, …)) on the machine it is from",
             ) from error
         first = (text.strip() or type(error).__name__).splitlines()[0][:160]
-        raise AskedWrongly(f"{path} cannot be read: {first}", hint="copy it again, or name another one") from error
+        raise InvalidRequest(f"{path} cannot be read: {first}", hint="copy it again, or name another one") from error
     if not isinstance(content, Mapping):
-        raise AskedWrongly(f"{path} holds a {type(content).__name__} and no model", hint="name another checkpoint")
+        raise InvalidRequest(f"{path} holds a {type(content).__name__} and no model", hint="name another checkpoint")
     return content
 
 
@@ -194,7 +194,7 @@ def _info(old: OldCheckpoint, content: Mapping[str, Any], preset: str, config: d
         "step": step or 0,
         "epoch": epoch,
         "steps_per_epoch": max(1, round(step / epoch)) if step and epoch else 1,
-        "loss": _number(content.get("loss")),
+        "loss": _scalar(content.get("loss")),
         "held_out_loss": None,
         "fps": FPS,
         "spec": all_values(spec),
@@ -220,7 +220,7 @@ def _epoch(path: Path, content: Mapping[str, Any]) -> int | None:
     return epoch_in_name(path) or (said if isinstance(said, int) else None)
 
 
-def _number(value: object) -> float | None:
+def _scalar(value: object) -> float | None:
     if isinstance(value, Tensor) and value.numel() == 1:
         value = float(value)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

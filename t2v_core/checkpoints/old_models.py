@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 # Of its transformer: 12 heads at a width of 768. The weights say the width and not the heads.
 HEAD_DIM = 64
@@ -29,7 +29,7 @@ def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def config_of(weights: Mapping[str, Tensor], where: str) -> tuple[str, dict[str, Any]]:
     """Return the preset that is the same architecture, and what `make_denoiser` makes it from, without a null prompt.
 
-    Raises AskedWrongly for weights of neither the transformer nor the FiLM U-Net.
+    Raises InvalidRequest for weights of neither the transformer nor the FiLM U-Net.
     """
     try:
         if "pos_embed" in weights and "blocks.0.norm1.weight" in weights:
@@ -37,12 +37,12 @@ def config_of(weights: Mapping[str, Tensor], where: str) -> tuple[str, dict[str,
         if any(name.endswith("to_gamma.weight") for name in weights):
             return "unet3d", _unet(weights)
     except (KeyError, IndexError, ValueError) as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{where} is of neither of the previous system's models: {error.args[0]} is missing or of another shape",
             hint="name a checkpoint_epoch_N.pt or final_model.pt of the system before t2v",
         ) from error
     some = next(iter(weights), "nothing")
-    raise AskedWrongly(
+    raise InvalidRequest(
         f"{where} is of neither of the previous system's models: it begins with {some[:80]}",
         hint="name a checkpoint_epoch_N.pt or final_model.pt of the system before t2v",
     )

@@ -8,13 +8,13 @@ from t2v_core import embedded
 from t2v_core.checkpoints.checkpoints import TRAINER, Checkpoint, read_checkpoint
 from t2v_core.checkpoints.old_checkpoints import open_old_checkpoint
 from t2v_core.disk.files import incompleteness
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open one checkpoint: a folder of ours, a `.pt` of the previous system, or `embedded`, the model that is shipped.
 
-    Raises AskedWrongly when it is not complete, or a later t2v wrote it.
+    Raises InvalidRequest when it is not complete, or a later t2v wrote it.
     """
     if path.name == "embedded" and not path.is_dir():
         path = embedded.DENOISER
@@ -23,14 +23,14 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if not path.is_dir():
         beside = path.with_name(f"{path.name}.pt")
         instead = f"there is {beside.name}, of the previous system" if beside.is_file() else "name a checkpoint folder"
-        raise AskedWrongly(f"there is no checkpoint at {path}", hint=f"{instead}, or leave --checkpoint out")
+        raise InvalidRequest(f"there is no checkpoint at {path}", hint=f"{instead}, or leave --checkpoint out")
     reason = incompleteness(path)
     if reason:
-        raise AskedWrongly(f"checkpoint {path} is not complete: {reason}", hint="use another checkpoint")
+        raise InvalidRequest(f"checkpoint {path} is not complete: {reason}", hint="use another checkpoint")
     try:
         checkpoint = read_checkpoint(path)
     except (OSError, ValueError) as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"checkpoint {path} is damaged: {TRAINER} cannot be read", "use another checkpoint"
         ) from error
     checkpoint.require_known_format()

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 class _Part(BaseModel):
@@ -58,13 +58,13 @@ class TrainerInfo(_Part):
 
 
 def require_usable(path: Path, info: dict[str, Any]) -> None:
-    """Raise AskedWrongly that names the first field of `trainer.json` that is missing or no such thing."""
+    """Raise InvalidRequest that names the first field of `trainer.json` that is missing or no such thing."""
     try:
         TrainerInfo.model_validate(info)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         what = f"it has no {where}" if first["type"] == "missing" else f"{where} is none"
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"checkpoint {path} is damaged: trainer.json: {what}", hint="use another checkpoint"
         ) from error

@@ -44,7 +44,7 @@ class Quarantine:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries = _read(path)
+        self.entries = _quarantined_in(path)
 
     def holds(self, clip: Clip, settings: str) -> bool:
         """Tell whether the clip is known to be bad, with the same file still, and the same settings if they matter."""
@@ -65,7 +65,7 @@ class Quarantine:
     def update(self, added: Iterable[Quarantined] = (), released: Iterable[str] = ()) -> None:
         """Make several changes in one write, or none when nothing changes."""
         with self._locked():
-            before = _read(self.path)
+            before = _quarantined_in(self.path)
             after = {name: entry for name, entry in before.items() if name not in set(released)}
             after |= {entry.id: entry for entry in added}
             self.entries = after
@@ -112,7 +112,7 @@ def file_state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _read(path: Path) -> dict[str, Quarantined]:
+def _quarantined_in(path: Path) -> dict[str, Quarantined]:
     """A line that somebody broke by hand is as good as none: its clip is tried again."""
     if not path.is_file():
         return {}

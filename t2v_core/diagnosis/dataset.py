@@ -14,7 +14,7 @@ from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.diagnosis.values import not_finite
 from t2v_core.disk.files import MANIFEST, incompleteness
 from t2v_core.disk.plain_json import MOST_MANIFEST_BYTES, read_table
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import counted
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
@@ -32,7 +32,7 @@ def examine_dataset(dataset: Dataset, spec: PreprocessSpec, preprocess: str, *, 
     try:
         splits = join_splits(dataset, spec.on_overlap)
         oddities = report(dataset, splits)
-    except AskedWrongly as error:
+    except InvalidRequest as error:
         sentence = f"{error.message}; {error.hint}" if error.hint else error.message
         yield bad("data", sentence, _captions_line(dataset, error, preprocess, examine))
         splits = []
@@ -52,7 +52,7 @@ def _absent(dataset: Dataset, spec: PreprocessSpec, preprocess: str) -> Check:
     return bad("data", f"{sentence}: clips go into videos/, captions into annotations/", _folders_line(dataset))
 
 
-def _captions_line(dataset: Dataset, error: AskedWrongly, preprocess: str, examine: str) -> str:
+def _captions_line(dataset: Dataset, error: InvalidRequest, preprocess: str, examine: str) -> str:
     """Folders can be made and overlaps dropped; what else is wrong with captions, only their maker can mend."""
     if "drop-from-train" in error.hint:
         return f"{preprocess} --on-overlap drop-from-train"

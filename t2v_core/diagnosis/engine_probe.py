@@ -30,7 +30,7 @@ def accelerator() -> dict[str, Any]:
 def encoder(source: str, what: str) -> dict[str, Any]:
     """Return where an encoder lies on this machine and the hash of its files; no connection is made."""
     from t2v_core import embedded
-    from t2v_core.errors import AskedWrongly
+    from t2v_core.errors import InvalidRequest
     from t2v_core.models.loading import find_model, identity
 
     files = {
@@ -40,7 +40,7 @@ def encoder(source: str, what: str) -> dict[str, Any]:
     own: Path = embedded.VAE if what == "VAE" else embedded.CLIP
     try:
         folder = find_model(source, embedded=own, files=files[what], what=what)
-    except AskedWrongly as error:
+    except InvalidRequest as error:
         return {"source": source, "wrong": error.message, "hint": error.hint}
     return {"source": source, "folder": str(folder), "sha256": identity(source, folder).sha256}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from t2v_core.diagnosis.check import Check, bad, good, odd
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import size
 from t2v_core.settings import values_for
 from t2v_core.specs import SPECS, PreprocessSpec, TrainSpec, make_spec
@@ -29,7 +29,7 @@ def examine_settings(workspace: Workspace, environ: Mapping[str, str]) -> Iterat
     for verb in SPECS:
         try:
             values_for(verb, workspace, environ, {})
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             if error.message not in told:
                 told.add(error.message)
                 yield bad("settings", _in_short(error, workspace), mending_of(error, environ))
@@ -42,12 +42,12 @@ def examine_settings(workspace: Workspace, environ: Mapping[str, str]) -> Iterat
         yield odd("settings", f"there is no {SETTINGS_FILE} in {workspace.root}: the defaults hold", line)
 
 
-def _in_short(error: AskedWrongly, workspace: Workspace) -> str:
+def _in_short(error: InvalidRequest, workspace: Workspace) -> str:
     text = error.message.replace(str(workspace.settings_file), SETTINGS_FILE)
     return f"{text}; {error.hint}" if error.hint else text
 
 
-def mending_of(error: AskedWrongly, environ: Mapping[str, str]) -> str:
+def mending_of(error: InvalidRequest, environ: Mapping[str, str]) -> str:
     """Put the nearest name in the line's place, or make a comment of the line; for a variable, forget it."""
     variable = next((name for name in environ if name.startswith("T2V_") and name in error.message), None)
     if variable:
@@ -75,7 +75,7 @@ def train_settings(workspace: Workspace, environ: Mapping[str, str]) -> TrainSpe
 def _spec(verb: str, workspace: Workspace, environ: Mapping[str, str]) -> object:
     try:
         return make_spec(verb, values_for(verb, workspace, environ, {}))
-    except AskedWrongly:
+    except InvalidRequest:
         return make_spec(verb, {})
 
 

@@ -42,13 +42,13 @@ def not_finite(file: Path, *, whole: bool) -> str | None:
 
 def _pieces(file: BinaryIO, begin: int, end: int, *, whole: bool) -> Iterator[bytes]:
     if not whole and end - begin > 2 * END_BYTES:
-        yield from (_read(file, begin, END_BYTES), _read(file, end - END_BYTES, END_BYTES))
+        yield from (_read_at(file, begin, END_BYTES), _read_at(file, end - END_BYTES, END_BYTES))
         return
     for start in range(begin, end, PIECE_BYTES):
-        yield _read(file, start, min(PIECE_BYTES, end - start))
+        yield _read_at(file, start, min(PIECE_BYTES, end - start))
 
 
-def _read(file: BinaryIO, start: int, size: int) -> bytes:
+def _read_at(file: BinaryIO, start: int, size: int) -> bytes:
     file.seek(start)
     return file.read(size)
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from t2v_core.diffusion.samplers import DDIMSampler, FlowEulerSampler
 from t2v_core.diffusion.schedules import Sampler
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 class Objective(Protocol):
@@ -118,17 +118,17 @@ def make_objective(
 
     timestep_logit_mean: of the timesteps that flow draws
     min_snr_gamma, zero_terminal_snr: see DDPMObjective and DDPMSchedule
-    Raises AskedWrongly for min-SNR weights with flow, and for zero terminal SNR with anything but v.
+    Raises InvalidRequest for min-SNR weights with flow, and for zero terminal SNR with anything but v.
     """
     if name != "flow":
         return DDPMObjective(DDIMSampler(prediction=name, zero_terminal_snr=zero_terminal_snr), min_snr_gamma)
     if min_snr_gamma is not None:
-        raise AskedWrongly(
+        raise InvalidRequest(
             "min-SNR weights are for epsilon and v, and flow weighs timesteps by how often it draws them",
             hint="leave --min-snr-gamma out, or use --objective v",
         )
     if zero_terminal_snr:
-        raise AskedWrongly(
+        raise InvalidRequest(
             "zero terminal SNR is for v, and flow's path ends in pure noise as it is",
             hint="leave --zero-terminal-snr out, or use --objective v",
         )

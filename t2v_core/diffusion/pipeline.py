@@ -117,7 +117,7 @@ class TextToVideoPipeline(DiffusionPipeline):
 
         frames: (frames, height, width, 3) uint8, already of the model's height and width
         overlap: frames that neighbouring windows share, where their predictions are blended at every step
-        Raises AskedWrongly when strength and steps leave no step. Source: Meng et al. 2021, algorithm 1.
+        Raises InvalidRequest when strength and steps leave no step. Source: Meng et al. 2021, algorithm 1.
         """
         latents = self.refine_latents(
             self.encode(frames), prompt, strength=strength, num_inference_steps=num_inference_steps,

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from t2v_core.diffusion.schedules import TRAIN_TIMESTEPS, DDPMSchedule, FlowSchedule, Sampler
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import MAX_SEED
 
 
@@ -19,7 +19,7 @@ class DDIMSampler(DDPMSchedule):
 
     def step(self, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
         """Mix the clean latents and the noise that the prediction tells anew, at the next level."""
-        clean, noise = self.clean_and_noise(prediction, index, sample)
+        clean, noise = self.predict_x0_and_noise(prediction, index, sample)
         signal, sigma = self.level(index + 1)
         return signal * clean + sigma * noise
 
@@ -52,7 +52,7 @@ class _DPMSolver2M(Sampler):
 
     def step(self, prediction: Tensor, index: int, sample: Tensor) -> Tensor:
         """Go to the next level; of second order where the step before is known and this is not the last one."""
-        clean, _ = self.clean_and_noise(prediction, index, sample)
+        clean, _ = self.predict_x0_and_noise(prediction, index, sample)
         extrapolated = clean
         if self._before is not None and self._before[0] == index - 1 and index + 1 < len(self.timesteps):
             extrapolated = clean + self._half_step_ratio(index) * (clean - self._before[1])
@@ -94,7 +94,7 @@ class FlowDPMSolverSampler(_DPMSolver2M, FlowSchedule):
 
         So a strength means the same noise with every sampler.
 
-        strength 0.3 of 50 steps takes 20, from timestep 308. Raises AskedWrongly as the others do.
+        strength 0.3 of 50 steps takes 20, from timestep 308. Raises InvalidRequest as the others do.
         """
         super().skip_to(strength)
         return int((self.timesteps - strength * TRAIN_TIMESTEPS).abs().argmin())
@@ -109,14 +109,14 @@ SAMPLERS: dict[str, type[DDPMSchedule | FlowSchedule]] = {
 def choose_sampler(trained: Sampler, name: str) -> Sampler:
     """Return another way back along the schedule of `trained`: `ddim`, `euler` or `dpm++`; `auto` is the one it has.
 
-    Raises AskedWrongly for one that does not fit what the model predicts.
+    Raises InvalidRequest for one that does not fit what the model predicts.
     """
     if name in ("auto", trained.name):
         return trained
     schedule = FlowSchedule if isinstance(trained, FlowSchedule) else DDPMSchedule
     fitting = {kind.name: kind for kind in SAMPLERS.values() if issubclass(kind, schedule)}
     if name not in fitting:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the sampler {name} does not fit this model, which predicts {trained.prediction}",
             hint=f"use --sampler {' or '.join(sorted(fitting))}, or leave it out",
         )

@@ -16,7 +16,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 TRAIN_TIMESTEPS = 1000
 
@@ -35,7 +35,7 @@ class Sampler(SchedulerMixin, ConfigMixin, ABC):
 
     @abstractmethod
     def set_timesteps(self, steps: int) -> None:
-        """Choose `steps` timesteps, from the noisiest down. Raises AskedWrongly outside 1 … 1000."""
+        """Choose `steps` timesteps, from the noisiest down. Raises InvalidRequest outside 1 … 1000."""
 
     @abstractmethod
     def level(self, index: int) -> tuple[float, float]:
@@ -46,7 +46,7 @@ class Sampler(SchedulerMixin, ConfigMixin, ABC):
         """Noise each clip to its timestep. latents, noise: (batch, …); timesteps: (batch,)."""
 
     @abstractmethod
-    def clean_and_noise(self, prediction: Tensor, index: int, sample: Tensor) -> tuple[Tensor, Tensor]:
+    def predict_x0_and_noise(self, prediction: Tensor, index: int, sample: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents and the noise that `sample` is mixed from at timestep `index`, by the model's answer."""
 
     @abstractmethod
@@ -60,14 +60,14 @@ class Sampler(SchedulerMixin, ConfigMixin, ABC):
         """Return the index of the first step when only the last `strength` share of the steps is taken (SDEdit).
 
         strength 0.3 of 50 steps takes 15. Source: Meng et al. 2021, algorithm 1.
-        Raises AskedWrongly outside 0 … 1, and when not one step is left.
+        Raises InvalidRequest outside 0 … 1, and when not one step is left.
         """
         if not 0 <= strength <= 1:
-            raise AskedWrongly(f"strength is {strength:g}, and must lie between 0 and 1")
+            raise InvalidRequest(f"strength is {strength:g}, and must lie between 0 and 1")
         total = len(self.timesteps)
         taken = min(int(round(total * strength, 9)), total)  # 100 · 0.29 is 28.999999999999996
         if taken == 0:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"strength {strength:g} of {total} steps is less than one step",
                 hint=f"use a strength of at least {1 / total:.2g}, or more steps",
             )
@@ -80,7 +80,7 @@ class DDPMSchedule(Sampler):
     prediction: `epsilon` or `v`, what the model answers
     spacing: `trailing` (999 first), `leading` or `linspace`: Lin et al. 2024, table 2
     zero_terminal_snr: nothing is left of the latents at timestep 999 (Lin et al. 2024, algorithm 1)
-    Raises AskedWrongly for zero terminal SNR with epsilon. Source: Ho et al. 2020, eq. 4.
+    Raises InvalidRequest for zero terminal SNR with epsilon. Source: Ho et al. 2020, eq. 4.
     """
 
     @register_to_config
@@ -93,7 +93,7 @@ class DDPMSchedule(Sampler):
         zero_terminal_snr: bool = False,
     ) -> None:
         if zero_terminal_snr and prediction == "epsilon":
-            raise AskedWrongly(
+            raise InvalidRequest(
                 "zero terminal SNR does not work with epsilon: predicting the noise where there is nothing but noise "
                 "says nothing about the video",
                 hint="use --objective v with --zero-terminal-snr",
@@ -108,7 +108,7 @@ class DDPMSchedule(Sampler):
     def set_timesteps(self, steps: int) -> None:
         """Choose `steps` whole timesteps by the spacing, from the noisiest down.
 
-        Raises AskedWrongly outside 1 … 1000.
+        Raises InvalidRequest outside 1 … 1000.
         """
         _require_possible(steps)
         self.restart()
@@ -141,7 +141,7 @@ class DDPMSchedule(Sampler):
         signal, sigma = self.signal_and_sigma(timesteps, like=latents)
         return signal * latents + sigma * noise
 
-    def clean_and_noise(self, prediction: Tensor, index: int, sample: Tensor) -> tuple[Tensor, Tensor]:
+    def predict_x0_and_noise(self, prediction: Tensor, index: int, sample: Tensor) -> tuple[Tensor, Tensor]:
         """Return x̂₀ and the noise. Source: Salimans & Ho 2022, appendix D.
 
         x̂₀ is never clipped, as latents have no bounds.
@@ -167,7 +167,7 @@ class FlowSchedule(Sampler):
     def set_timesteps(self, steps: int) -> None:
         """Choose even steps of σ from 1 down to 1 / steps; the last step goes to 0.
 
-        Raises AskedWrongly outside 1 … 1000.
+        Raises InvalidRequest outside 1 … 1000.
         """
         _require_possible(steps)
         self.restart()
@@ -183,16 +183,16 @@ class FlowSchedule(Sampler):
         sigma = (timesteps / TRAIN_TIMESTEPS).reshape(-1, *[1] * (latents.dim() - 1)).to(latents)
         return (1 - sigma) * latents + sigma * noise
 
-    def clean_and_noise(self, prediction: Tensor, index: int, sample: Tensor) -> tuple[Tensor, Tensor]:
+    def predict_x0_and_noise(self, prediction: Tensor, index: int, sample: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latents, sample − σ·prediction, and the noise, sample + (1 − σ)·prediction."""
         signal, sigma = self.level(index)
         return sample - sigma * prediction, sample + signal * prediction
 
 
 def _require_possible(steps: int) -> None:
-    """There are 1000 timesteps to choose from. Raises AskedWrongly for none, and for more."""
+    """There are 1000 timesteps to choose from. Raises InvalidRequest for none, and for more."""
     if not 1 <= steps <= TRAIN_TIMESTEPS:
-        raise AskedWrongly(f"{steps} steps were asked for, and there can be between 1 and {TRAIN_TIMESTEPS}")
+        raise InvalidRequest(f"{steps} steps were asked for, and there can be between 1 and {TRAIN_TIMESTEPS}")
 
 
 def _ending_in_noise(alphas_cumprod: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 Window = tuple[int, int]
 
@@ -15,11 +15,13 @@ Window = tuple[int, int]
 def windows_over(frames: int, length: int, overlap: int | None = None) -> list[Window]:
     """Return windows (begin, end) of at most `length` frames that cover `frames`; neighbours share `overlap` or more.
 
-    overlap: default half a window. Raises AskedWrongly when it leaves windows that do not move on.
+    overlap: default half a window. Raises InvalidRequest when it leaves windows that do not move on.
     """
     overlap = length // 2 if overlap is None else overlap
     if overlap >= length > 1:
-        raise AskedWrongly(f"overlap is {overlap}, and a window has only {length} frames", hint=f"use 0 … {length - 1}")
+        raise InvalidRequest(
+            f"overlap is {overlap}, and a window has only {length} frames", hint=f"use 0 … {length - 1}"
+        )
     if frames <= length:
         return [(0, frames)]
     stride = max(1, length - overlap)

@@ -21,7 +21,7 @@ from typing import Any
 from t2v_core.disk.opening import read_bytes
 from t2v_core.disk.plain_json import MOST_MANIFEST_BYTES, parsed
 from t2v_core.disk.private import make_folder, make_new
-from t2v_core.errors import AskedWrongly, EngineError, NotFinite, WorkFailed
+from t2v_core.errors import EngineError, InvalidRequest, NotFinite, WorkFailed
 from t2v_core.format import size
 
 MANIFEST = "manifest.json"
@@ -52,7 +52,7 @@ def staged_file(path: Path, *, land: Land = os.replace, mode: int = 0o666) -> It
     land: how it gets its name; `land_new` never replaces a file, `NewName` takes the next free name
     mode: less what the umask takes; 0o600 for what is nobody else's
     On any exception the staging file is removed and `path` stays as it was.
-    Raises AskedWrongly when the folder cannot be written, WorkFailed when the disk is full.
+    Raises InvalidRequest when the folder cannot be written, WorkFailed when the disk is full.
     """
     partial = _staging_name(path)
     with _disk_errors(path):
@@ -296,7 +296,7 @@ def sync(path: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make `folder` and a file in it, and take the file away. Raises AskedWrongly when that cannot be done."""
+    """Make `folder` and a file in it, and take the file away. Raises InvalidRequest when that cannot be done."""
     probe = folder / f"{STAGING}{os.getpid()}-probe"
     with _disk_errors(folder):
         make_folder(folder)
@@ -329,12 +329,12 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def wrong_place(error: OSError) -> AskedWrongly | None:
+def wrong_place(error: OSError) -> InvalidRequest | None:
     """Return the error for a path that cannot be used, whatever was to be done with it; None for another OSError."""
     if error.errno not in WRONG_PLACE or error.filename is None:
         return None
     said = error.strerror or os.strerror(error.errno)
-    return AskedWrongly(f"{os.fsdecode(error.filename)}: {said}", hint="name another place, or fix what is wrong")
+    return InvalidRequest(f"{os.fsdecode(error.filename)}: {said}", hint="name another place, or fix what is wrong")
 
 
 def describe_os_error(error: OSError, path: Path) -> EngineError:
@@ -345,7 +345,7 @@ def describe_os_error(error: OSError, path: Path) -> EngineError:
             hint="free some space and run the same command again",
         )
     if error.errno in WRONG_PLACE:
-        return AskedWrongly(
+        return InvalidRequest(
             f"cannot write {path}: {error.strerror}", hint="choose another place, or fix its permissions"
         )
     return WorkFailed(f"writing {path} failed: {error.strerror or error}", hint="check the disk, then run again")

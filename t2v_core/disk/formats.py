@@ -6,7 +6,7 @@ over without a word, nor replaced.
 
 from __future__ import annotations
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 # `format` in a checkpoint's trainer.json, and `version` in the settings of a shard of latents or text.
 CHECKPOINT_FORMAT = 1
@@ -26,6 +26,6 @@ def later_in_words(found: object, known: int) -> str:
     return f"was made by a later t2v (format {str(found)[:40]}; this one reads up to {known})"
 
 
-def made_later(what: str, found: object, known: int) -> AskedWrongly:
+def made_later(what: str, found: object, known: int) -> InvalidRequest:
     """Return the error for a file of a later format."""
-    return AskedWrongly(f"{what} {later_in_words(found, known)}", hint=UPDATE)
+    return InvalidRequest(f"{what} {later_in_words(found, known)}", hint=UPDATE)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 # What moves a cursor, changes a colour or a title, or turns what stands beside it around; a new line and a tab may.
 _MOVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -52,12 +52,12 @@ def escaped(text: str) -> str:
 
 
 def require_utf8(values: Mapping[str, Any]) -> None:
-    """Raise AskedWrongly that names the first value which is not UTF-8 text without NULs."""
+    """Raise InvalidRequest that names the first value which is not UTF-8 text without NULs."""
     for name, value in values.items():
         text = str(value) if isinstance(value, Path) else value
         if isinstance(text, str) and "\0" in text:
-            raise AskedWrongly(f"{name} = {text!r} holds a NUL character", hint="type it again")
+            raise InvalidRequest(f"{name} = {text!r} holds a NUL character", hint="type it again")
         if isinstance(text, str) and not is_utf8(text):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{name} = '{escaped(text)}' is not UTF-8 text", hint="rename the file or folder, or type it again"
             )

@@ -54,7 +54,7 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
         """Return a preset's configuration, already of the data's shapes, with what this architecture makes of the rest.
 
         attention: over time, as asked: frame (none), temporal, joint, joint+temporal
-        Raises AskedWrongly when preset, data and attention do not fit together.
+        Raises InvalidRequest when preset, data and attention do not fit together.
         """
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from t2v_core import embedded
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.finite import hint_for, require_finite
 from t2v_core.models.loading import UNLOADABLE, EncoderIdentity, find_model, identity, pick_device, pick_dtype, quiet
 from t2v_core.models.text import TextEmbedding
@@ -125,7 +125,7 @@ class PromptEncoder:
 def load_vae(source: str, *, device: str = "cpu", precision: str = "fp32") -> VideoAutoencoder:
     """Load a VAE from a hub id, a folder or `embedded`. It runs in fp32 or bf16: in fp16 SD's overflows to green.
 
-    Raises AskedWrongly when it cannot be found or is not a VAE.
+    Raises InvalidRequest when it cannot be found or is not a VAE.
     """
     folder = find_model(source, embedded=embedded.VAE, files=VAE_FILES, what="VAE")
     place = pick_device(device)
@@ -154,9 +154,9 @@ def load_prompt_encoder(source: str, *, device: str = "cpu", precision: str = "f
     return PromptEncoder(model.to(place), tokenizer, identity(source, folder))
 
 
-def not_a_model(what: str, folder: Path, error: Exception) -> AskedWrongly:
+def not_a_model(what: str, folder: Path, error: Exception) -> InvalidRequest:
     """Return the typed error for a folder whose files a library could not load."""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return AskedWrongly(
+    return InvalidRequest(
         f"{folder} holds no {what} that can be loaded: {first_line}", hint="name another --vae or --text-encoder"
     )

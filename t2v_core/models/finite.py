@@ -29,7 +29,7 @@ def not_finite_in(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in tensors.items() if not is_finite(tensor)]
 
 
-def in_words(names: Iterable[str]) -> str:
+def not_finite_words(names: Iterable[str]) -> str:
     """Return words such as `values that are not finite, in blocks.0.ff.weight and 41 others`."""
     first, *others = names
     return f"values that are not finite, in {first}" + (f" and {len(others)} others" if others else "")

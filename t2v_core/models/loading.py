@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from t2v_core.disk.opening import open_file
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import expanded
 
 # huggingface_hub waits and retries for minutes without a network.
@@ -48,14 +48,14 @@ def find_model(source: str, *, embedded: Path, files: tuple[str, ...], what: str
 
     files: patterns of the files that are needed
     what: names the model in an error, such as "VAE"
-    Raises AskedWrongly with the way out when there is no such folder, or no network and nothing cached.
+    Raises InvalidRequest with the way out when there is no such folder, or no network and nothing cached.
     """
     if source == "embedded":
         return embedded
     folder = expanded(Path(source))
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{folder} holds no {what}: config.json is missing", hint="name a folder that save_pretrained wrote"
             )
         return folder
@@ -84,7 +84,7 @@ def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
         if not _has_weights(fetched, files):  # models of the hub's first years may have no other form
             fetched = Path(snapshot_download(source, allow_patterns=[PICKLED.get(name, name) for name in files]))
     except Exception as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the {what} {source} is not on this machine and cannot be fetched ({_reason(error)})",
             hint=f"connect and run again, copy the model here and name its folder, or use 'embedded' ({what})",
         ) from error
@@ -103,8 +103,8 @@ def _has_weights(folder: Path, files: tuple[str, ...]) -> bool:
     return any((folder / name).is_file() for file in files if file in PICKLED for name in (file, PICKLED[file]))
 
 
-def _not_found(source: str, what: str) -> AskedWrongly:
-    return AskedWrongly(
+def _not_found(source: str, what: str) -> InvalidRequest:
+    return InvalidRequest(
         f"there is no {what} at {source}", hint="name a folder, a hub id such as owner/name, or 'embedded'"
     )
 
@@ -147,7 +147,7 @@ def quiet() -> Iterator[None]:
 def pick_device(asked: str) -> torch.device:
     """Return the device asked for; `auto` is the first accelerator, else the CPU.
 
-    Raises AskedWrongly for one that is not there.
+    Raises InvalidRequest for one that is not there.
     """
     if asked == "auto":
         if torch.cuda.is_available():
@@ -157,7 +157,7 @@ def pick_device(asked: str) -> torch.device:
         device = torch.device(asked)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise AskedWrongly(f"there is no device '{asked}' here", hint="use auto or cpu") from error
+        raise InvalidRequest(f"there is no device '{asked}' here", hint="use auto or cpu") from error
     return device
 
 

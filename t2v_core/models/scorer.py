@@ -63,7 +63,7 @@ class ClipScorer:
 
 
 def load_clip_scorer(source: str, *, device: str = "cpu") -> ClipScorer:
-    """Load a whole CLIP from a hub id, a folder or `embedded`. Raises AskedWrongly as the encoders do."""
+    """Load a whole CLIP from a hub id, a folder or `embedded`. Raises InvalidRequest as the encoders do."""
     folder = find_model(source, embedded=embedded.CLIP, files=CLIP_FILES, what="CLIP")
     try:
         with quiet():

@@ -11,7 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
 
 NORM_GROUPS = 8
@@ -141,9 +141,9 @@ class UNet3DCond(Denoiser):
 
     @classmethod
     def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
-        """Return the configuration as it is. Raises AskedWrongly for any attention but frame."""
+        """Return the configuration as it is. Raises InvalidRequest for any attention but frame."""
         if attention != "frame":
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"the {preset} preset has no attention: its convolutions go over time",
                 hint="leave --attention out, or use --preset base",
             )

@@ -8,7 +8,7 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.blocks import AdaLNBlock, SeedCrossBlock, SeedSelfBlock
 from t2v_core.models.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
 
@@ -98,16 +98,16 @@ class VideoTransformer(Denoiser):
     def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:
         """Add the attention to a preset's configuration; seed blocks take no pooled prompt.
 
-        Raises AskedWrongly for latents that do not divide into patches, and for seed blocks with attention over time.
+        Raises InvalidRequest for latents that do not divide into patches, and for seed blocks with attention over time.
         """
         side, patch = config["sample_size"], config["patch_size"]
         if side % patch:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"latents of {side}×{side} do not divide into the {preset} preset's patches of {patch}×{patch}",
                 hint="preprocess at another --size",
             )
         if config["block"] == "seed" and attention != "frame":
-            raise AskedWrongly(f"the {preset} preset has no attention over time", hint="use --preset base")
+            raise InvalidRequest(f"the {preset} preset has no attention over time", hint="use --preset base")
         return config | {
             "pooled_dim": 0 if config["block"] == "seed" else config["pooled_dim"],
             "attention": attention,

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from t2v_core.disk.files import describe_os_error
 from t2v_core.disk.private import open_own
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 
 DATASET_LOCK, CHECKPOINTS_LOCK = ".preprocess.lock", ".train.lock"
@@ -25,7 +25,7 @@ def alone(folder: Path, lock: str, job: Job) -> Iterator[None]:
     """Be the only run that writes into `folder`, which is made when it is not there.
 
     lock: name of the lock file; it holds the job's directory and goes with the lock
-    Raises AskedWrongly when another run is at it, at once, or when the folder cannot be written.
+    Raises InvalidRequest when another run is at it, at once, or when the folder cannot be written.
     """
     is_made = not folder.exists()
     path = folder / lock
@@ -45,7 +45,7 @@ def alone(folder: Path, lock: str, job: Job) -> Iterator[None]:
 
 
 def _locked(path: Path, job: Job) -> BinaryIO:
-    """The lock file, locked, with our job in it. Raises AskedWrongly, OSError."""
+    """The lock file, locked, with our job in it. Raises InvalidRequest, OSError."""
     while True:
         file = os.fdopen(open_own(path, os.O_RDWR | os.O_APPEND), "a+b", buffering=0)
         try:
@@ -82,13 +82,13 @@ def _is_still(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _refusal(file: BinaryIO, path: Path, job: Job) -> AskedWrongly:
+def _refusal(file: BinaryIO, path: Path, job: Job) -> InvalidRequest:
     file.seek(0)
     holder = Path(os.fsdecode(file.read(4096)))
     if not holder.name:
-        return AskedWrongly(f"another run is writing into {path.parent}", hint="wait for it, or end it")
+        return InvalidRequest(f"another run is writing into {path.parent}", hint="wait for it, or end it")
     if holder.parent == job.directory.parent:
         hint = f"wait for that job, or end it: t2v stop {holder.name}"
     else:
         hint = f"wait for that job, or end it in its own workspace, {holder.parent.parent}: t2v stop {holder.name}"
-    return AskedWrongly(f"{holder.name} is writing into {path.parent}", hint=hint)
+    return InvalidRequest(f"{holder.name} is writing into {path.parent}", hint=hint)

@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
 
 RESIDENT = "T2V_RESIDENT"
@@ -66,7 +66,7 @@ def _gone(resident: str) -> WorkFailed:
 def _reached(connection: socket.socket, resident: str, job: Job) -> bool:
     """Connect, as soon as a resident that is just starting has opened its door."""
     if Path(resident).name != resident:
-        raise AskedWrongly(f"{RESIDENT}={resident!r} is not a job id", hint="t2v jobs lists them")
+        raise InvalidRequest(f"{RESIDENT}={resident!r} is not a job id", hint="t2v jobs lists them")
     address, deadline = address_of(job, resident), time.monotonic() + OPENING_TIMEOUT_S
     while True:
         try:

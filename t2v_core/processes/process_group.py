@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from t2v_core.errors import AskedWrongly, EngineError, Stopped, WorkFailed
+from t2v_core.errors import EngineError, InvalidRequest, Stopped, WorkFailed
 from t2v_core.job import Job
 from t2v_core.processes.shared_store import LaunchedStore, OwnStore, SharedStore, is_held_by_launcher
 
@@ -154,7 +154,7 @@ class ProcessGroup:
         code = said["exit_code"]
         if code in (Stopped("").exit_code, 130):
             return Stopped("stopped with the other processes of this run", exit_code=code)
-        return (AskedWrongly if code == AskedWrongly.exit_code else WorkFailed)(said["message"], said["hint"])
+        return (InvalidRequest if code == InvalidRequest.exit_code else WorkFailed)(said["message"], said["hint"])
 
 
 @contextmanager

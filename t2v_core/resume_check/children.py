@@ -85,7 +85,7 @@ class Children:
             self.kill()
 
 
-def start(
+def start_children(
     workspace: Workspace, verb: str, values: Mapping[str, Any], *, processes: int = 1, point: KillPoint | None = None
 ) -> Children:
     """Begin a job of `workspace` in as many processes, with the environment that a launcher gives them.

@@ -67,7 +67,7 @@ def in_a_line(memory: StepMemory, disk: Disk, machine: Machine) -> str:
 
 
 def config_for(spec: TrainSpec, facts: DataFacts) -> dict[str, Any]:
-    """Return the denoiser's configuration. Raises AskedWrongly when preset and data do not fit together."""
+    """Return the denoiser's configuration. Raises InvalidRequest when preset and data do not fit together."""
     return model_config(
         spec, facts.shape, null_length=facts.null_length, text_dim=facts.text_dim, pooled_dim=facts.pooled_dim
     )

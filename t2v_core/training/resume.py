@@ -22,7 +22,7 @@ from t2v_core.checkpoints.old_checkpoints import newest_old_checkpoint
 from t2v_core.checkpoints.trainer_info import require_usable
 from t2v_core.disk.files import incompleteness
 from t2v_core.disk.formats import UPDATE
-from t2v_core.errors import AskedWrongly, NotFinite
+from t2v_core.errors import InvalidRequest, NotFinite
 from t2v_core.job import Job
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.specs import TrainSpec, all_values, make_spec
@@ -44,8 +44,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     """Return the run of the latest complete checkpoint, exactly where it stopped.
 
-    What was not asked for is as the run had it. Raises AskedWrongly when what was asked for would make it another run,
-    with the differences, or when its data has changed.
+    What was not asked for is as the run had it. Raises InvalidRequest when what was asked for would make it another
+    run, with the differences, or when its data has changed.
     """
     folder = job.workspace.resolve(spec.checkpoints)
     checkpoint = _latest_undamaged(folder, job)
@@ -77,13 +77,13 @@ def _latest_undamaged(folder: Path, job: Job) -> Checkpoint:
         )
     where = job.workspace.relative(folder)
     if damaged:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"there is no undamaged checkpoint in {where}; {damaged}",
             hint="restore a copy of it (t2v pull checkpoints), or start a new run with --checkpoints OTHER-FOLDER",
         )
     if (old := _of_the_previous_system(folder, job)) is not None:
         return old
-    raise AskedWrongly(f"there is no complete checkpoint in {where}", hint="start a run: t2v train")
+    raise InvalidRequest(f"there is no complete checkpoint in {where}", hint="start a run: t2v train")
 
 
 def _broken_values(checkpoint: Checkpoint) -> str | None:
@@ -93,7 +93,7 @@ def _broken_values(checkpoint: Checkpoint) -> str | None:
             checkpoint.tensors(name)
         except NotFinite:
             return f"{name} holds values that are not finite"
-        except AskedWrongly:  # it says so better when it is loaded
+        except InvalidRequest:  # it says so better when it is loaded
             continue
     return None
 
@@ -113,7 +113,7 @@ def _merged(spec: TrainSpec, checkpoint: Checkpoint) -> TrainSpec:
     asked = spec.model_dump(mode="json", include=spec.model_fields_set)
     differences = [f"{k} was {saved[k]}, now {asked[k]}" for k in TRAJECTORY if k in asked and asked[k] != saved[k]]
     if differences:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{checkpoint.path.name} belongs to another run: {'; '.join(differences)}",
             hint="leave these settings out (the run's own are used), or start a new run with "
             "--checkpoints OTHER-FOLDER",
@@ -127,8 +127,8 @@ def _require_known_settings(saved: dict[str, Any], checkpoint: Checkpoint) -> No
     """What the run was asked for is asked for again; a setting or a value that is not known here would be left out."""
     try:
         make_spec("train", saved)
-    except AskedWrongly as error:
-        raise AskedWrongly(
+    except InvalidRequest as error:
+        raise InvalidRequest(
             f"{checkpoint.path / TRAINER} belongs to a run that this t2v does not know: {error.message}",
             hint=f"{UPDATE}; or start a new run with --checkpoints OTHER-FOLDER",
         ) from error
@@ -148,7 +148,7 @@ def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
         if now != then
     ]
     if changed:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{' and '.join(changed)} of {run.spec.data} changed since {checkpoint.path.name} was saved",
             hint="preprocess with the earlier settings, or start a new run with --checkpoints OTHER-FOLDER",
         )
@@ -158,7 +158,7 @@ def _require_same_division(run: TrainingRun, checkpoint: Checkpoint) -> None:
     """Which clips make a step depends on how many processes share it."""
     then, now = checkpoint.info.get("processes") or run.plan.world_size, run.plan.world_size
     if then != now:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{checkpoint.path.name} belongs to a run of {then} processes, and this one has {now}",
             hint="launch as many, or start a new run with --checkpoints OTHER-FOLDER",
         )
@@ -178,14 +178,14 @@ def _warn_of_another_schedule(run: TrainingRun, checkpoint: Checkpoint, job: Job
 def _fitting(checkpoint: Checkpoint, model: Denoiser) -> dict[str, Tensor]:
     """The weights; one that has no null prompt yet takes that of the text it is trained on.
 
-    Raises AskedWrongly when the preset makes another architecture than the checkpoint's.
+    Raises InvalidRequest when the preset makes another architecture than the checkpoint's.
     """
     weights = checkpoint.weights("raw")
     own = model.state_dict()
     if not len(weights.get("null_tokens", own["null_tokens"])):
         weights |= {name: own[name] for name in ("null_tokens", "null_pooled")}
     if differences := shape_differences({name: value.shape for name, value in own.items()}, weights):
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{checkpoint.path.name} differs in size from the {checkpoint.info['spec']['preset']} preset: "
             f"{differences[0]}",
             hint="it can be generated from; training goes on only with models that match the preset",
@@ -196,11 +196,11 @@ def _fitting(checkpoint: Checkpoint, model: Denoiser) -> dict[str, Tensor]:
 def _require_shapes(
     run: TrainingRun, checkpoint: Checkpoint, averages: dict[str, Tensor], moments: dict[str, Tensor]
 ) -> None:
-    """Raise AskedWrongly when averages or moments are not those of the model's parameters."""
+    """Raise InvalidRequest when averages or moments are not those of the model's parameters."""
     for name, parameter in run.plain_model.named_parameters():
         found = [averages.get(name), *(moments[key] for part in MOMENTS if (key := f"{name}.{part}") in moments)]
         if any(one is None or one.shape != parameter.shape for one in found):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{checkpoint.path.name} is damaged: {EMA} and {OPTIMIZER} do not fit its weights, in {name}",
                 hint="restore a copy of it (t2v pull checkpoints), or use another checkpoint",
             )

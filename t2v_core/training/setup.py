@@ -15,7 +15,7 @@ from t2v_core.data.store.batches import BatchPlan, split_held_out
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.diffusion.objectives import Objective, make_objective
 from t2v_core.disk.files import require_writable, sweep_staging
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.memory import free_memory_bytes
 from t2v_core.models.cpu import suit_to_cpu
@@ -37,12 +37,12 @@ MEMORY_SHARE = 0.5
 MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-def start(spec: TrainSpec, job: Job) -> TrainingRun:
-    """Make a fresh run. Raises AskedWrongly when the folder holds a run already."""
+def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
+    """Make a fresh run. Raises InvalidRequest when the folder holds a run already."""
     folder = job.workspace.resolve(spec.checkpoints)
     existing = latest_checkpoint(folder)
     if existing is not None:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{job.workspace.relative(folder)} already holds a run, at step {existing.step}",
             hint="go on with it: --resume; or start another one: --checkpoints OTHER-FOLDER",
         )
@@ -143,12 +143,12 @@ def model_config(
 
     shape: (frames, channels, height, width) of a latent clip
     null_length: tokens of the null prompt; text_dim, pooled_dim: sizes of token and pooled embeddings
-    Raises AskedWrongly when preset, data and attention do not fit together.
+    Raises InvalidRequest when preset, data and attention do not fit together.
     """
     frames, channels, height, _ = shape
     preset = PRESET_MODELS[spec.preset]
     if not pooled_dim and preset.get("block") != "seed":
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the text was imported without captions and has no pooled embedding, which the {spec.preset} preset needs",
             hint="put annotations into the data set and import it again, or use --preset seed",
         )

@@ -45,7 +45,7 @@ CPU_SHARE = 0.5
 def estimate(spec: EstimateSpec, job: Job) -> Estimated:
     """Reckon what `t2v train` with these settings takes, and say whether it is there.
 
-    Raises AskedWrongly for a GPU that is not in the table, and when preset and data do not fit together.
+    Raises InvalidRequest for a GPU that is not in the table, and when preset and data do not fit together.
     """
     machine = this_machine(spec) if spec.gpu is None else other_machine(find_gpu(spec.gpu), spec)
     facts = data_facts(Dataset(job.workspace.resolve(spec.data)), frames=spec.frames, size=spec.size)

@@ -19,7 +19,7 @@ from t2v_core.data.video.resize import shrink_to
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import ScoreEvent
 from t2v_core.events.results import Evaluated
 from t2v_core.job import Job
@@ -45,7 +45,7 @@ class Sample:
 
 
 def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
-    """Generate from test captions, score, and write `outputs/scores/…json`. Raises AskedWrongly as its parts do."""
+    """Generate from test captions, score, and write `outputs/scores/…json`. Raises InvalidRequest as its parts do."""
     dataset = Dataset(job.workspace.resolve(spec.data))
     scenes = read_scenes(dataset)
     clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
@@ -87,20 +87,22 @@ def read_scenes(dataset: Dataset) -> dict[str, tuple[Scene, bool]]:
             for name, entry in read_table(file).items()
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AskedWrongly(f"{file} does not say what the clips show", hint="make it again: t2v data shapes") from error
+        raise InvalidRequest(
+            f"{file} does not say what the clips show", hint="make it again: t2v data shapes"
+        ) from error
 
 
 def choose_clips(clips: list[Clip], scenes: dict[str, tuple[Scene, bool]], spec: EvaluateSpec) -> list[Clip]:
     """Pick `spec.prompts` test clips, spread evenly over the set; on the built-in world only wanted combinations."""
     if spec.combinations != "all":
         if not scenes:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"combinations = '{spec.combinations}' is for the built-in world, and {spec.data} is another data set",
                 hint="leave --combinations out",
             )
         clips = [c for c in clips if scenes[c.video_id][1] == (spec.combinations == "unseen")]
         if not clips:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"no test clip of {spec.data} shows a combination that training has {spec.combinations}",
                 hint="make a set with more --test-clips, or leave --combinations out",
             )

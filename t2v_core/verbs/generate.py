@@ -20,7 +20,7 @@ from t2v_core.data.video.showing import require_rate, words_on_rate
 from t2v_core.data.video.sound import Sound
 from t2v_core.diffusion.pipeline import Look, Progress, TextToVideoPipeline
 from t2v_core.diffusion.sampling_preview import SamplingPreview
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import ProgressEvent, SampleEvent
 from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
@@ -47,11 +47,11 @@ class Frames:
 def generate(spec: GenerateSpec, job: Job) -> VideoMade:
     """Make one video and return where it lies.
 
-    Raises AskedWrongly for a place that cannot be written, more frames than the model knows, or no checkpoint.
+    Raises InvalidRequest for a place that cannot be written, more frames than the model knows, or no checkpoint.
     """
     target = _target(spec, job.workspace).checked()
     checkpoint = find_checkpoint(spec, job)
-    job.events.stage("load", f"{job.workspace.relative(checkpoint.path)}, {in_words(checkpoint)}")
+    job.events.stage("load", f"{job.workspace.relative(checkpoint.path)}, {training_so_far(checkpoint)}")
     spec = suited(spec, checkpoint, job.events.warning)
     fps = require_rate(target.path, spec.fps or float(checkpoint.info["fps"]))
     pipeline = load_asked(checkpoint, spec, keep=job.keep)
@@ -67,7 +67,7 @@ def generate(spec: GenerateSpec, job: Job) -> VideoMade:
 def sample(
     pipeline: TextToVideoPipeline, spec: GenerateSpec, *, progress: Progress | None = None, look: Look | None = None
 ) -> Tensor:
-    """Draw the frames of one video, (frames, height, width, 3) uint8. Raises AskedWrongly as `frame_count`."""
+    """Draw the frames of one video, (frames, height, width, 3) uint8. Raises InvalidRequest as `frame_count`."""
     return pipeline(
         spec.prompt,
         num_frames=frame_count(pipeline, spec.frames),
@@ -80,7 +80,7 @@ def sample(
     ).frames[0]
 
 
-def in_words(checkpoint: Checkpoint) -> str:
+def training_so_far(checkpoint: Checkpoint) -> str:
     """Return `step 1200`, or `epoch 100 of the previous system`."""
     epoch = checkpoint.info.get("epoch")
     if checkpoint.info.get("origin") != ORIGIN or epoch is None:
@@ -89,10 +89,10 @@ def in_words(checkpoint: Checkpoint) -> str:
 
 
 def frame_count(pipeline: TextToVideoPipeline, asked: int | None) -> int:
-    """Return what was asked for, else the model's own. Raises AskedWrongly beyond it."""
+    """Return what was asked for, else the model's own. Raises InvalidRequest beyond it."""
     most = pipeline.latent_shape[0]
     if asked is not None and asked > most:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{asked} frames were asked for, and this model was trained on {most}", hint=f"use --frames {most} or fewer"
         )
     return asked or most

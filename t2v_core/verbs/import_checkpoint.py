@@ -27,7 +27,7 @@ from t2v_core.disk.files import (  # fmt: skip
 )
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.tensor_file import write_tensors
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.events import CheckpointEvent
 from t2v_core.events.results import CheckpointsImported
 from t2v_core.format import counted, size
@@ -62,9 +62,9 @@ class Wanted:
 def import_checkpoint(spec: ImportCheckpointSpec, job: Job) -> CheckpointsImported:
     """Import a file, or every file of a folder, oldest first; what was imported already is not read again.
 
-    Raises AskedWrongly for a file that cannot be used, a place that is taken, a folder without any, or one that another
-    run writes into; WorkFailed when the disk is too small, or none of a folder can be used; Stopped between two pieces,
-    with nothing half made.
+    Raises InvalidRequest for a file that cannot be used, a place that is taken, a folder without any, or one that
+    another run writes into; WorkFailed when the disk is too small, or none of a folder can be used; Stopped between two
+    pieces, with nothing half made.
     """
     source, folder = job.workspace.resolve(spec.old), job.workspace.resolve(spec.checkpoints)
     job.events.stage("look", str(source))
@@ -107,7 +107,7 @@ def _all(todo: Sequence[Wanted], is_folder: bool, spec: ImportCheckpointSpec, jo
         begun = done
         try:
             _import(one, spec, job, moved)
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             if not is_folder:
                 raise
             refused[one.old.path.name] = error.message
@@ -121,24 +121,24 @@ def _all(todo: Sequence[Wanted], is_folder: bool, spec: ImportCheckpointSpec, jo
 
 
 def _wanted(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) -> list[Wanted]:
-    """The files that are meant, looked into, the oldest first. Raises AskedWrongly."""
+    """The files that are meant, looked into, the oldest first. Raises InvalidRequest."""
     encoders = {"vae": spec.vae, "text_encoder": spec.text_encoder}
     if not source.is_dir():
         if not source.exists():
-            raise AskedWrongly(f"there is no file {source}", hint="name a .pt of the previous system, or its folder")
+            raise InvalidRequest(f"there is no file {source}", hint="name a .pt of the previous system, or its folder")
         old = open_old_checkpoint(source, **encoders)
         epoch = spec.of_epoch or old.epoch
         if epoch is None:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{source} does not record which epoch it is from",
                 hint="say which: --of-epoch 100 (final_model.pt is the last)",
             )
         return [Wanted(old, epoch, folder / f"checkpoint_epoch_{epoch}")]
     if spec.of_epoch is not None:
-        raise AskedWrongly(f"of_epoch is for one file, and {source} is a folder", hint="leave --of-epoch out")
+        raise InvalidRequest(f"of_epoch is for one file, and {source} is a folder", hint="leave --of-epoch out")
     paths = old_files(source)
     if not paths:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{source} holds no checkpoint of the previous system", hint=f"they are checkpoint_epoch_N.pt and {FINAL}"
         )
     numbered = [(path, epoch) for path in paths if (epoch := epoch_in_name(path)) is not None]
@@ -151,21 +151,21 @@ def _wanted(source: Path, folder: Path, spec: ImportCheckpointSpec, job: Job) ->
     for path, epoch in numbered[-(spec.last or len(numbered)) :]:
         try:
             wanted.append(Wanted(open_old_checkpoint(path, **encoders), epoch, folder / f"checkpoint_epoch_{epoch}"))
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             job.events.warning(f"{error.message}; it is skipped", hint=error.hint)
     if not wanted:
-        raise AskedWrongly(f"no file of {source} can be used", hint="the reasons are listed above")
+        raise InvalidRequest(f"no file of {source} can be used", hint="the reasons are listed above")
     return wanted
 
 
 def _is_imported(one: Wanted) -> bool:
-    """It is there, from this very file. Raises AskedWrongly when another checkpoint has its name."""
+    """It is there, from this very file. Raises InvalidRequest when another checkpoint has its name."""
     if not one.target.exists():
         return False
     is_whole = incompleteness(one.target) is None and (one.target / TRAINER).is_file()
     if is_whole and read_table(one.target / TRAINER).get("imported") == one.source:
         return True
-    raise AskedWrongly(
+    raise InvalidRequest(
         f"{one.target} is there already, and is not from {one.old.path.name}",
         hint="name another folder for the new ones",
     )
@@ -185,7 +185,7 @@ def _import(one: Wanted, spec: ImportCheckpointSpec, job: Job, moved: Callable[[
     for tensors in files.values():
         one.old.verify(tensors, moved)
     if one.source != source:
-        raise AskedWrongly(f"{one.old.path} was written to meanwhile", hint="import it again once it is complete")
+        raise InvalidRequest(f"{one.old.path} was written to meanwhile", hint="import it again once it is complete")
     checksums: dict[str, str] = {}
     with staged_directory(one.target, sha256_of=checksums) as partial:
         for name, tensors in files.items():

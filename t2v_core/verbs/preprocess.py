@@ -19,7 +19,7 @@ def preprocess(spec: PreprocessSpec, job: Job) -> Preprocessed | None:
 
     Unreadable clips go into `quarantine.csv` and the work goes on. Several processes of one run share the shards among
     them and make the same files as one; the first returns counts, bytes and paths, the others None.
-    Raises AskedWrongly for a data set or encoder that is not there, WorkFailed when no clip can be used, Stopped.
+    Raises InvalidRequest for a data set or encoder that is not there, WorkFailed when no clip can be used, Stopped.
     """
     dataset = Dataset(job.workspace.resolve(spec.data))
     with joined(job) as group:
@@ -33,7 +33,7 @@ def preprocess(spec: PreprocessSpec, job: Job) -> Preprocessed | None:
 
 
 def _read_splits(dataset: Dataset, on_overlap: OnOverlap, job: Job) -> list[Annotations]:
-    """Every split that is there, its files and its oddities said. Raises AskedWrongly as `join_splits`."""
+    """Every split that is there, its files and its oddities said. Raises InvalidRequest as `join_splits`."""
     splits = join_splits(dataset, on_overlap)
     job.events.stage("captions", "; ".join(f"{part.split}: {part.source}" for part in splits))
     for sentence in report(dataset, splits):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from t2v_core.data.video.beside import is_free, require_settings_place
 from t2v_core.data.video.frames import Written, require_video_target, write_video
+from t2v_core.data.video.orientation import SQUARE
 from t2v_core.data.video.sound import Sound
-from t2v_core.data.video.upright import SQUARE
 from t2v_core.disk.files import NewName
 
 
@@ -31,7 +31,7 @@ class Target:
     def checked(self) -> Target:
         """Return the target itself, when a video and its .json can be written there; known before the work.
 
-        Raises AskedWrongly as `require_video_target` and `require_settings_place`.
+        Raises InvalidRequest as `require_video_target` and `require_settings_place`.
         """
         require_video_target(self.path)
         if not self.is_new:

@@ -11,17 +11,17 @@ from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import TrainSpec
 from t2v_core.training.callbacks.order import training_callbacks
 from t2v_core.training.resume import restore
-from t2v_core.training.setup import start
+from t2v_core.training.setup import start_run
 from t2v_core.training.trainer import Trainer
 
 
 def train(spec: TrainSpec, job: Job) -> Trained:
     """Train, or go on training, and return where the last checkpoint lies.
 
-    Raises AskedWrongly when data, preset or checkpoint do not fit together or another run writes into the folder,
+    Raises InvalidRequest when data, preset or checkpoint do not fit together or another run writes into the folder,
     WorkFailed on a loss that is not finite, Stopped (after saving a checkpoint) when asked to end.
     """
     folder = job.workspace.resolve(spec.checkpoints)
     with alone(folder, CHECKPOINTS_LOCK, job) if is_first_process() else nullcontext():
-        run = restore(spec, job) if spec.resume else start(spec, job)
+        run = restore(spec, job) if spec.resume else start_run(spec, job)
         return Trainer(run, job, training_callbacks()).train()

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from t2v_core.disk.files import STAGING
-from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
+from t2v_core.errors import EngineError, InvalidRequest, WorkFailed
 from t2v_core.events import DoneEvent, ErrorEvent, StepEvent
 from t2v_core.events.results import KilledRun, ResumeVerified
 from t2v_core.job import Job
-from t2v_core.resume_check.children import Children, load_engine, start
+from t2v_core.resume_check.children import Children, load_engine, start_children
 from t2v_core.resume_check.compare import Difference, compare
 from t2v_core.resume_check.kill_point import KillPoint, seen
 from t2v_core.specs import VerifyResumeSpec
@@ -183,7 +183,7 @@ class _Trial:
     def _begin(
         self, verb: str, values: Mapping[str, Any], *, processes: int | None = None, point: KillPoint | None = None
     ) -> Children:
-        return start(self.workspace, verb, values, processes=processes or self.spec.processes, point=point)
+        return start_children(self.workspace, verb, values, processes=processes or self.spec.processes, point=point)
 
     def _run(self, verb: str, values: Mapping[str, Any], *, processes: int = 1) -> Children:
         """A job to its end. Raises what it failed with."""
@@ -196,7 +196,7 @@ class _Trial:
     def _failure(self, children: Children, code: int, what: str) -> EngineError:
         said = next((event for event in children.events if isinstance(event, ErrorEvent)), None)
         if said is not None:
-            kind = AskedWrongly if said.exit_code == AskedWrongly.exit_code else WorkFailed
+            kind = InvalidRequest if said.exit_code == InvalidRequest.exit_code else WorkFailed
             return kind(said.message, said.hint)
         last = (children.log.strip().splitlines() or ["its log is empty"])[-1]
         return WorkFailed(f"{what}: a run ended with exit code {code}: {last}", hint=f"see {children.directory}/log")

@@ -17,15 +17,15 @@ from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.beside import write_settings
 from t2v_core.data.video.decode import Film, UnreadableClip, open_film
 from t2v_core.data.video.frames import require_memory
+from t2v_core.data.video.orientation import shown_size
 from t2v_core.data.video.resize import shrink_to
 from t2v_core.data.video.showing import require_rate, words_on_rate
 from t2v_core.data.video.sound import MOST_UNEVEN_S
-from t2v_core.data.video.upright import shown_size
 from t2v_core.diffusion.guidance import Guidance
 from t2v_core.diffusion.pipeline import BATCH_FRAMES, TextToVideoPipeline
 from t2v_core.diffusion.sampling_preview import SamplingPreview
 from t2v_core.diffusion.windows import windows_over
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import SampleEvent, StageEvent
 from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
@@ -40,7 +40,7 @@ from t2v_core.version import __version__
 def add_noise(spec: AddNoiseSpec, job: Job) -> VideoMade:
     """Mix Gaussian noise into the pixels of a video; size, length and rate stay.
 
-    Raises AskedWrongly when the input cannot be read or the output cannot be written.
+    Raises InvalidRequest when the input cannot be read or the output cannot be written.
     """
     target = Target(job.workspace.resolve(spec.output), spec.keep_existing).checked()
     source = job.workspace.resolve(spec.input)
@@ -101,7 +101,7 @@ def noised(frame: NDArray[np.uint8], strength: float, rng: np.random.Generator) 
 def refine(spec: RefineSpec, job: Job) -> VideoMade:
     """Noise a video to `strength` in latent space and denoise it towards the prompt.
 
-    Raises AskedWrongly when the input cannot be read, the output cannot be written, or no step is left.
+    Raises InvalidRequest when the input cannot be read, the output cannot be written, or no step is left.
     """
     target = Target(job.workspace.resolve(spec.output), spec.keep_existing).checked()
     source = job.workspace.resolve(spec.input)
@@ -165,7 +165,7 @@ def name_of(checkpoint: Checkpoint) -> str:
 
 
 def count_steps(pipeline: TextToVideoPipeline, spec: RefineSpec) -> int:
-    """Return how many denoising steps the strength leaves. Raises AskedWrongly when it leaves none."""
+    """Return how many denoising steps the strength leaves. Raises InvalidRequest when it leaves none."""
     pipeline.scheduler.set_timesteps(spec.steps)
     return len(pipeline.scheduler.timesteps) - pipeline.scheduler.skip_to(spec.strength)
 
@@ -215,7 +215,7 @@ def decoded_frames(latents: Tensor, pipeline: TextToVideoPipeline, seen: Seen, j
 
 
 def read_input(path: Path, job: Job) -> Film:
-    """Open an input video. Raises AskedWrongly when it cannot be read."""
+    """Open an input video. Raises InvalidRequest when it cannot be read."""
     job.events.stage("read", str(path))
     try:
         film = open_film(path)
@@ -229,12 +229,12 @@ def read_input(path: Path, job: Job) -> Film:
 
 
 def _frames(film: Film) -> Iterator[NDArray[np.uint8]]:
-    """Its frames, as they are wanted. Raises AskedWrongly where it is damaged."""
+    """Its frames, as they are wanted. Raises InvalidRequest where it is damaged."""
     try:
         yield from film.frames()
     except UnreadableClip as error:
         raise _unreadable(film.path, error) from error
 
 
-def _unreadable(path: Path, error: UnreadableClip) -> AskedWrongly:
-    return AskedWrongly(f"{path} cannot be read: {error.detail}", hint="name a video file that plays")
+def _unreadable(path: Path, error: UnreadableClip) -> InvalidRequest:
+    return InvalidRequest(f"{path} cannot be read: {error.detail}", hint="name a video file that plays")

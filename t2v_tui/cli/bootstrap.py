@@ -17,7 +17,7 @@ from remote.hosts.host import Host
 from remote.hosts.settings import LOCAL
 from remote.setup.bootstrap import ensure_ready, look_beforehand
 from remote.steps import Status, StepState
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
@@ -49,7 +49,7 @@ def bootstrap(
     """
     common: Common = ctx.obj
     if host == LOCAL:
-        raise AskedWrongly("this machine is where t2v runs already", hint="t2v doctor checks it")
+        raise InvalidRequest("this machine is where t2v runs already", hint="t2v doctor checks it")
     workspace = find_workspace(common.workspace, os.environ)
     there = host_named(host, workspace)
     if is_dry:

@@ -97,7 +97,7 @@ def _shown(found: Iterator[Check], *, is_json: bool, host: str = "") -> int:
         for check in found:
             checks.append(check)
             if not is_json:
-                print("\n".join(lines_of(check, columns=_columns(), colour=_is_coloured())), flush=True)
+                print("\n".join(check_lines(check, columns=_columns(), colour=_is_coloured())), flush=True)
     except RemoteError as error:
         if is_healthy(checks):  # nothing has said so yet
             raise
@@ -122,7 +122,7 @@ def _is_coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "")
 
 
-def lines_of(check: Check, *, columns: int, colour: bool) -> Iterator[str]:
+def check_lines(check: Check, *, columns: int, colour: bool) -> Iterator[str]:
     """Yield sign, name and sentence, wrapped beside the name; the mending line whole, so that it can be copied."""
     sign = SIGNS[check.state]
     indent = " " * (NAME_WIDTH + 3)

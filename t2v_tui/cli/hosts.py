@@ -14,7 +14,7 @@ from remote.errors import HostKeyRefused
 from remote.host_factory import host_named, switched_host
 from remote.hosts.known_hosts import KnownHosts, fingerprint, known_hosts_file
 from remote.hosts.settings import HostSettings, read_hosts
-from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.errors import EngineError, InvalidRequest
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
@@ -112,7 +112,7 @@ def trust(
     common: Common = ctx.obj
     host = host_named(name, find_workspace(common.workspace, os.environ))
     if not isinstance(host, SSHHost):
-        raise AskedWrongly(f"{name} is this machine", "name a host of t2v.toml")
+        raise InvalidRequest(f"{name} is this machine", "name a host of t2v.toml")
     known = KnownHosts(known_hosts_file())
     shown = shown_key(host.route)
     seen, pinned = fingerprint(shown), known.pinned(host.key_name)
@@ -127,13 +127,13 @@ def trust(
         print("nothing is pinned", file=sys.stderr)
         return 2
     known.pin(host.key_name, [shown])
-    print(f"{name}: {seen} is pinned in {_short(known.path)}", file=sys.stderr)
+    print(f"{name}: {seen} is pinned in {_from_home(known.path)}", file=sys.stderr)
     return 0
 
 
 def _agreed(name: str, seen: str, pinned: list[str]) -> bool:
     if not sys.stdin.isatty():
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{name} shows {seen}, and there is nobody here to confirm that it is the right one",
             hint=f"compare it, then: t2v host trust {name} --fingerprint {seen}",
         )
@@ -143,5 +143,5 @@ def _agreed(name: str, seen: str, pinned: list[str]) -> bool:
     return typer.confirm("Is that what its console says?", default=False, err=True)
 
 
-def _short(path: Path) -> str:
+def _from_home(path: Path) -> str:
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)

@@ -191,14 +191,14 @@ def _answered(arguments: Sequence[str] | None) -> int:
         return int(app(args=arguments, prog_name="t2v", standalone_mode=False) or 0)
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else "t2v"
-        return _fail(in_words(error.format_message()), f"see {path} --help", 2)
+        return _fail(parser_sentence(error.format_message()), f"see {path} --help", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", "", 130)
     except Exception as error:  # noqa: BLE001  a person at a terminal cannot use a traceback
         return _unexpected(error)
 
 
-def in_words(message: str) -> str:
+def parser_sentence(message: str) -> str:
     """Return the parser's English as one sentence of ours."""
     message = re.sub(r"^No such option: (\S+?)\.?(?=\s|$)", r"there is no option \1", message)
     message = re.sub(r"^Missing (?:argument|option|parameter) '?([^'.]+)'?\.?", r"\1 is missing", message.strip())

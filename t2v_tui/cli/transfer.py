@@ -15,10 +15,10 @@ import typer
 from remote.host_factory import host_named
 from remote.hosts.settings import LOCAL, read_hosts
 from remote.jobs.client import HostJobs
-from remote.transfer.plan.pull_plan import WORDS, Plan, Standing, plan_pull
+from remote.transfer.plan.pull_plan import WORDS, ItemStatus, Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.streams import WINDOW_BYTES
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import ProgressEvent
 from t2v_core.format import duration, rate, scale, size, usd
 from t2v_core.workspace import Workspace
@@ -97,7 +97,7 @@ def pull(
     """
     words = list(what or (EVERYTHING if is_all else WATCHED if is_watching else ()))
     if not words:
-        raise AskedWrongly("what should be pulled?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
+        raise InvalidRequest("what should be pulled?", hint="t2v pull checkpoints, videos, logs, a path, or --all")
     if is_watching:
         work = partial(_watch, words=words, is_latest=is_latest)
     else:
@@ -158,13 +158,15 @@ def _carried_out(
 
 
 def which_host(name: str | None, workspace: Workspace) -> str:
-    """Return the host that is meant. Raises AskedWrongly when none was named and there is not exactly one."""
+    """Return the host that is meant. Raises InvalidRequest when none was named and there is not exactly one."""
     if name == LOCAL:
-        raise AskedWrongly("this machine has the files already", hint="--host NAME, of t2v.toml")
+        raise InvalidRequest("this machine has the files already", hint="--host NAME, of t2v.toml")
     hosts = list(read_hosts(workspace))
     if name is None and len(hosts) != 1:
         sentence = f"which host: {', '.join(hosts)}?" if hosts else f"{workspace.settings_file} names no host"
-        raise AskedWrongly(sentence, hint="--host NAME" if hosts else 'add to t2v.toml: [host.NAME] and address = "…"')
+        raise InvalidRequest(
+            sentence, hint="--host NAME" if hosts else 'add to t2v.toml: [host.NAME] and address = "…"'
+        )
     return name or hosts[0]
 
 
@@ -243,7 +245,7 @@ def bar(row: TransferProgress) -> ProgressEvent:
 
 def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
     """Say what would come, how long it takes, what it costs; and what will not."""
-    here = [item for item in plan.items if item.standing is Standing.HERE]
+    here = [item for item in plan.items if item.standing is ItemStatus.HERE]
     outcome.unchanged += len(here)
     for path, why in plan.passed_over:
         teller.say(f"skipped: {path}: {why}", "dim")
@@ -254,7 +256,7 @@ def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
         else:
             outcome.refused.append(f"there is no {path} on {plan.host}")
     for item in plan.items:
-        if item.standing is Standing.OTHER:
+        if item.standing is ItemStatus.OTHER:
             outcome.refused.append(f"{item.path} is here already and did not come from {plan.host}: see --replace")
     parts = [f"{len(plan.needed)} to come, {size(plan.to_send)}", f"{len(here)} here already"]
     if plan.needed:

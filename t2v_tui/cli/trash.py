@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import ago, size
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
@@ -35,7 +35,7 @@ def trash(
     common: Common = ctx.obj
     workspace, now_t = find_workspace(common.workspace, os.environ), time.time()
     if is_back and is_emptied:
-        raise AskedWrongly("--back and --empty cannot be combined", "give one of them")
+        raise InvalidRequest("--back and --empty cannot be combined", "give one of them")
     if is_emptied:
         print(f"{size(empty(workspace, before_t=now_t))} freed", file=sys.stderr)
         return 0
@@ -58,10 +58,10 @@ def trash(
 
 
 def _chosen(workspace: Workspace, name: str | None) -> Deleted:
-    """Raises AskedWrongly when there is none of that name."""
+    """Raises InvalidRequest when there is none of that name."""
     rows = deleted(workspace)
     for one in rows:
         if name is None or name in (one.name, PurePosixPath(one.name).name):
             return one
     there = ", ".join(PurePosixPath(one.name).name for one in rows) or "nothing"
-    raise AskedWrongly(f"the trash has no {name}" if name else "the trash is empty", f"there is: {there}")
+    raise InvalidRequest(f"the trash has no {name}" if name else "the trash is empty", f"there is: {there}")

@@ -12,7 +12,7 @@ from remote.hosts.settings import LOCAL, settings_of
 from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import known_rows
 from remote.replies.job_row import JobRow
-from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.errors import EngineError, InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class KnownJobs:
         return [Listed(name, known.row, known.seen_t) for known in known_rows(self.hosts.workspace, name)]
 
     def all_asked(self, names: Sequence[str]) -> list[Listed]:
-        """Ask several hosts at once, each by itself. Raises AskedWrongly for a name that t2v.toml does not know."""
+        """Ask several hosts at once, each by itself. Raises InvalidRequest for a name that t2v.toml does not know."""
         for name in names:
             if name != LOCAL:
                 settings_of(name, self.hosts.workspace)
@@ -68,7 +68,7 @@ def find_job(asked: str | None, host: str | None, hosts: HostPool, *, is_alive_f
 
     asked:          an id, a unique part of one, or None for the newest
     is_alive_first: the newest that has not ended goes before a newer one that has
-    Raises AskedWrongly when it fits several, JobNotFound with the nearest ids, HostUnreachable when only a host that
+    Raises InvalidRequest when it fits several, JobNotFound with the nearest ids, HostUnreachable when only a host that
     does not answer could know it.
     """
     known = KnownJobs(hosts)
@@ -82,7 +82,7 @@ def find_job(asked: str | None, host: str | None, hosts: HostPool, *, is_alive_f
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"'{asked}' is part of {len(found)} jobs: {', '.join(one.row.job for one in found[:5])}",
             hint="type more of the id",
         )

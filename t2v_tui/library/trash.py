@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from t2v_core.disk.files import describe_os_error, write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.workspace import Workspace
 
 KEPT_S = 24 * 3600.0
@@ -43,14 +43,14 @@ class Deleted:
 
 
 def put_away(workspace: Workspace, paths: Sequence[str], now_t: float) -> Deleted:
-    """Move results into the trash; those that are not there are passed over. Raises AskedWrongly, WorkFailed."""
+    """Move results into the trash; those that are not there are passed over. Raises InvalidRequest, WorkFailed."""
     for path in paths:
         parts = PurePosixPath(path).parts
         if len(parts) < 2 or parts[0] not in RESULTS or ".." in parts:
-            raise AskedWrongly(f"{path} is neither a checkpoint nor a video", "only those are deleted from here")
+            raise InvalidRequest(f"{path} is neither a checkpoint nor a video", "only those are deleted from here")
     there = [path for path in paths if (workspace.root / path).exists()]
     if not there:
-        raise AskedWrongly(f"{paths[0]} no longer exists here", "the list refreshes in a moment")
+        raise InvalidRequest(f"{paths[0]} no longer exists here", "the list refreshes in a moment")
     folder = trash_of(workspace) / f"{round(now_t * 1000)}"
     try:
         make_folder(folder.parent)
@@ -65,19 +65,19 @@ def put_away(workspace: Workspace, paths: Sequence[str], now_t: float) -> Delete
 
 def deleted(workspace: Workspace) -> tuple[Deleted, ...]:
     """Return what lies in the trash, the newest first."""
-    found = [_read(note.parent) for note in trash_of(workspace).glob(f"*/{NOTE}")]
+    found = [_note_in(note.parent) for note in trash_of(workspace).glob(f"*/{NOTE}")]
     return tuple(sorted((one for one in found if one is not None), key=lambda one: -one.t))
 
 
 def bring_back(workspace: Workspace, one: Deleted) -> None:
     """Move it back to where it was.
 
-    Raises AskedWrongly, before anything is moved, when something of that name is there again; WorkFailed when it did
+    Raises InvalidRequest, before anything is moved, when something of that name is there again; WorkFailed when it did
     not come back whole.
     """
     taken = [path for path in one.paths if (workspace.root / path).exists()]
     if taken:
-        raise AskedWrongly(f"there is another {taken[0]} here now", "rename or delete that one first")
+        raise InvalidRequest(f"there is another {taken[0]} here now", "rename or delete that one first")
     try:
         for path in one.paths:
             _move(one.folder / path, workspace.root / path)
@@ -111,7 +111,7 @@ def _size(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file() and file.name != NOTE)
 
 
-def _read(folder: Path) -> Deleted | None:
+def _note_in(folder: Path) -> Deleted | None:
     try:
         said = read_table(folder / NOTE)
         paths, t = [str(path) for path in said["paths"]], float(said["t"])

@@ -16,7 +16,7 @@ from t2v_core.format import grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import PREVIOUS, CheckpointPair, CheckpointView, shown_name, side_by_side
 from t2v_tui.messages import Failed, GoTo
-from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
+from t2v_tui.screens.library_screen import LibraryScreen, way_back
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.text.confirmations import Question
 from t2v_tui.text.headline import is_off
@@ -38,7 +38,7 @@ t   starts training; it writes one every few epochs
 NOT_ASKED, UNREACHABLE, OFF = "◌ asking", "◐ unheard", "○ off"
 
 
-class CheckpointsScreen(HoldingsScreen):
+class CheckpointsScreen(LibraryScreen):
     NAME = "checkpoints"
     CSS_PATH = "checkpoints.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("checkpoints")]
@@ -104,7 +104,7 @@ class CheckpointsScreen(HoldingsScreen):
     def _cells(self, pair: CheckpointPair) -> tuple[Text, ...]:
         view = pair.any
         return (
-            Text(_short(shown_name(pair.name), 12)),
+            Text(_cut_to(shown_name(pair.name), 12)),
             Text(f"{'—' if view.step is None else grouped(view.step):>7}"),
             Text(f"{'—' if view.loss is None else f'{view.loss:.4f}':>6}"),
             Text(f"{size(view.size_bytes):>7}"),
@@ -141,7 +141,7 @@ class CheckpointsScreen(HoldingsScreen):
         own = f"checkpoints/{view.name}" if "/" in view.name else ""
         loss = f"training loss {view.loss:.4f}" if view.is_old and view.loss is not None else ""
         what = [own, view.preset, f"epoch {view.epoch}" if view.epoch is not None else "", loss, *(
-            _in_words(f"{name} {value:.3g}") for name, value in pair.scores[:4]
+            _score_words(f"{name} {value:.3g}") for name, value in pair.scores[:4]
         )]  # fmt: skip
         what += [size(view.size_bytes)] if view.is_old else []
         first = " · ".join(filter(None, what)) or "its trainer.json says nothing"
@@ -276,10 +276,10 @@ def main_score(pair: CheckpointPair) -> str:
     return f"{100 * scores[name]:.0f} %" if "obeyed" in name else f"{scores[name]:.3f}"
 
 
-def _short(name: str, cells: int) -> str:
+def _cut_to(name: str, cells: int) -> str:
     return name if len(name) <= cells else f"{name[: cells - 1]}…"
 
 
-def _in_words(score: str) -> str:
+def _score_words(score: str) -> str:
     """`all_obeyed_seen 0.93` as `all obeyed seen 0.93`."""
     return score.replace("_", " ")

@@ -144,7 +144,7 @@ class DataScreen(Cockpit):
     def show(self, state: State, now_t: float) -> None:
         """Draw the data sets, the facts of the chosen one, and the work on data."""
         sets = self.sets or ()
-        self.table.show_rows([(one.path, _cells(one)) for one in sets])
+        self.table.show_rows([(one.path, _data_set_row(one)) for one in sets])
         is_empty = not sets
         self.query_one("#nothing").display = is_empty
         reading = f"◌ reading {self.cockpit.workspace.root / 'data'}"
@@ -281,7 +281,7 @@ def _bar(run: RunView, *, letters: bool) -> str:
     return f"{full * filled}{empty * (BAR_CELLS - filled)}\n{how_far}{left}\n"
 
 
-def _cells(one: DataSetView) -> tuple[Text, ...]:
+def _data_set_row(one: DataSetView) -> tuple[Text, ...]:
     return (
         Text(one.name), Text(f"{grouped(one.clips):>7}"), Text(_prepared(one.latents)),
         Text(f"{grouped(len(one.set_aside)) if one.set_aside else '—':>9}"),

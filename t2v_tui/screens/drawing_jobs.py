@@ -12,7 +12,7 @@ from textual.message import Message
 from remote.replies.questions import READ
 from t2v_core.errors import EngineError
 from t2v_tui.messages import FollowJob
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.store.state import JobKey, JobView, Reach, State
 from t2v_tui.widgets.video.film import Film, film_of
 
@@ -46,7 +46,7 @@ class DrawingJobs:
     specs:   what jobs were asked for, as far as it was read
     """
 
-    def __init__(self, screen: HoldingsScreen, verbs: Sequence[str]) -> None:
+    def __init__(self, screen: LibraryScreen, verbs: Sequence[str]) -> None:
         self._screen, self._verbs = screen, verbs
         self.watched: JobKey | None = None
         self.specs: dict[JobKey, Mapping[str, Any]] = {}

@@ -65,7 +65,7 @@ class JobsScreen(Cockpit):
         is_older = self._made_of.is_older(now_t)
         if self._made_of.is_new(state.jobs, heard, ages, self.app.theme) or is_older:
             ordered = {_row_of(job.key): job for job in sorted(state.jobs.values(), key=_by_place)}
-            table.show_items(ordered, lambda job: _cells(job, state, now_t, self._colour(job)))
+            table.show_items(ordered, lambda job: _job_row(job, state, now_t, self._colour(job)))
         table.stand_back(is_hidden=not state.jobs)
         nothing = self.query_one("#no-jobs", Block)
         nothing.display = not state.jobs
@@ -138,7 +138,7 @@ def _key_of(row: str) -> JobKey:
     return JobKey(host, job)
 
 
-def _cells(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text, ...]:
+def _job_row(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text, ...]:
     row = job.row
     moment = row.ended_t or row.started_t or row.queued_t
     host = state.hosts.get(job.key.host)

@@ -19,7 +19,7 @@ from t2v_tui.library.prompts import read_prompts, remember_prompt
 from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.screens.drawing_jobs import DrawingJobs, Drawn, SpecsRead
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.store.state import LOCAL, JobKey, JobView, LaunchPhase, LaunchView, RunView, Sample, State
 from t2v_tui.text.job_words import JOB_GLYPHS, what_it_waits_for
 from t2v_tui.text.unreachable import asked, not_heard, waits
@@ -38,7 +38,7 @@ SETTINGS = ("steps", "guidance_scale", "seed")
 MORE_SETTINGS = ("sampler", "guidance_rescale", "weights", "precision", "device")
 
 
-class SamplingScreen(HoldingsScreen):
+class SamplingScreen(LibraryScreen):
     """VERB: what it starts; SHOWN: the verbs whose jobs it lists"""
 
     VERB: ClassVar[str]
@@ -112,11 +112,11 @@ class SamplingScreen(HoldingsScreen):
     def _offer_checkpoints(self) -> None:
         """Those that are here; the shipped one first while there is none, as `latest` would only fail."""
         views = sorted(self.here.checkpoints, key=lambda view: (view.is_old, -(view.step or view.epoch or 0)))
-        named = [(view.path, _short(view.name)) for view in views if view.is_complete]
+        named = [(view.path, _checkpoint_word(view.name)) for view in views if view.is_complete]
         entry = self.form.query_one("#in-checkpoint", Choice)
         choices = [("", "latest"), (SHIPPED_NAME, "shipped"), *named]
         if entry.value not in dict(choices):  # it came with a video, and lies elsewhere
-            choices.append((entry.value, _short(entry.value.removeprefix("checkpoints/"))))
+            choices.append((entry.value, _checkpoint_word(entry.value.removeprefix("checkpoints/"))))
         self.form.offer("checkpoint", choices)
         if self.here.is_read and not self._has_offered:
             self._has_offered = True
@@ -348,6 +348,6 @@ def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
     return f"{head}\n{doing or 'loading the model takes a few seconds'}\nThe first picture appears here."
 
 
-def _short(checkpoint: str) -> str:
+def _checkpoint_word(checkpoint: str) -> str:
     """`epoch_20`, as people write it in commands."""
     return shown_name(checkpoint).replace(" ", "_")

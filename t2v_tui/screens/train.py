@@ -16,7 +16,7 @@ from textual.widgets import DataTable
 from t2v_core.events import DoneEvent, StepEvent
 from t2v_core.events.results import Trained
 from t2v_tui.keys import Key, bindings_for
-from t2v_tui.messages import FollowJob, Heard, ShowJob, StopWork
+from t2v_tui.messages import EventReceived, FollowJob, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.events import News
 from t2v_tui.store.state import JobKey, JobView, RunView, Sample, State
@@ -171,7 +171,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         return self._samples_home.is_coming(state, shown, sample)
 
     def _tell(self, news: News) -> None:
-        self.post_message(Heard(news))
+        self.post_message(EventReceived(news))
 
     def on_unmount(self) -> None:
         """Stop bringing samples here."""

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, Static
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import make_spec
 from t2v_tui.screens.dialogs import Panel
 from t2v_tui.widgets.entries import Choice
@@ -101,7 +101,7 @@ class TrainSettings(Panel):
         values = self.values
         try:
             make_spec("train", dict(values))
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             self._tell(error.message, is_wrong=True)
             return
         self.dismiss((values, starts))

@@ -22,7 +22,7 @@ from t2v_core.format import ago, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.messages import Failed, GoTo, StartWork
-from t2v_tui.screens.holdings_screen import HoldingsScreen, way_back
+from t2v_tui.screens.library_screen import LibraryScreen, way_back
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.chrome import Block
@@ -46,7 +46,7 @@ t   trains a model, which makes
     some at each checkpoint"""
 
 
-class VideosScreen(HoldingsScreen):
+class VideosScreen(LibraryScreen):
     NAME = "videos"
     CSS_PATH = "videos.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("videos")]
@@ -113,7 +113,7 @@ class VideosScreen(HoldingsScreen):
             self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
             self._describe([video for video in self.videos if not video.is_here][:MOST_DESCRIBED])
         if self._made_of.is_older(now_t) or is_new:
-            self.table.show_items({video.path: video for video in self.videos}, lambda video: _cells(video, now_t))
+            self.table.show_items({video.path: video for video in self.videos}, lambda video: _video_row(video, now_t))
         is_empty = not self.videos
         self.query_one("#nothing").display = is_empty
         self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
@@ -317,7 +317,7 @@ def facts_of(video: VideoView) -> Content:
     )
 
 
-def _cells(video: VideoView, now_t: float) -> tuple[Text, ...]:
+def _video_row(video: VideoView, now_t: float) -> tuple[Text, ...]:
     where = "● both" if video.is_here and video.is_there else "● here" if video.is_here else "○ host"
     title = Text(video.title, style="" if video.is_here else "dim", no_wrap=True, overflow="ellipsis")
     return Text(f"{ago(now_t - video.changed_t):>6}"), Text(where), title

@@ -22,7 +22,7 @@ from t2v_core.errors import EngineError
 from t2v_core.format import ago, span, usd
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.vm_history import Day, days_of
-from t2v_tui.messages import Failed, Told
+from t2v_tui.messages import Failed, Notice
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.store.state import HostKind, HostView, Reach, State, VmView
@@ -170,7 +170,7 @@ class VmScreen(Cockpit):
     def _told(self, name: str, step: StepState) -> None:
         self.cockpit.wake(name)
         if step.status in (Status.DOING, Status.NOTE) or step.name == "resume":
-            self.post_message(Told(step.detail))
+            self.post_message(Notice(step.detail))
 
     @work(thread=True, exclusive=True, group="keep", exit_on_error=False)
     def _keep(self, name: str, seconds: float) -> None:
@@ -185,7 +185,7 @@ class VmScreen(Cockpit):
             return
         self.cockpit.wake(name)
         self.post_message(
-            Told(f"{name} is kept for {span(seconds)}" if seconds else f"{name} may stop when it is idle")
+            Notice(f"{name} is kept for {span(seconds)}" if seconds else f"{name} may stop when it is idle")
         )
 
     @work(thread=True, exclusive=True, group="days", exit_on_error=False)

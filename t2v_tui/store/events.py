@@ -54,7 +54,7 @@ class JobShown:
 
 
 @dataclass(frozen=True)
-class LinkHeard:
+class LinkReceived:
     """A host answered, or did not."""
 
     host: str
@@ -62,7 +62,7 @@ class LinkHeard:
 
 
 @dataclass(frozen=True)
-class RowsHeard:
+class RowsReceived:
     """All jobs of a host as it says now."""
 
     host: str
@@ -71,7 +71,7 @@ class RowsHeard:
 
 
 @dataclass(frozen=True)
-class VmHeard:
+class VmReceived:
     """The provider answered; what is None stays as it was."""
 
     host: str
@@ -81,13 +81,13 @@ class VmHeard:
 
 
 @dataclass(frozen=True)
-class GuardHeard:
+class GuardReceived:
     host: str
     guard: GuardView | None
 
 
 @dataclass(frozen=True)
-class MachineHeard:
+class MachineReceived:
     host: str
     sample: MachineSample
     t: float
@@ -174,7 +174,7 @@ class LaunchClosed:
 
 
 @dataclass(frozen=True)
-class TransferHeard:
+class TransferReceived:
     transfer: TransferView
 
 
@@ -184,7 +184,7 @@ class TransferGone:
 
 
 News = (
-    HostsKnown | Remembered | HostChosen | JobShown | LinkHeard | RowsHeard | VmHeard | GuardHeard | MachineHeard
-    | RunPiece | RunEnded | LaunchBegun | LaunchSaid | LaunchEstimated | LaunchTurned | LaunchQueued | LaunchLeft
-    | LaunchClosed | TransferHeard | TransferGone
+    HostsKnown | Remembered | HostChosen | JobShown | LinkReceived | RowsReceived | VmReceived | GuardReceived |
+    MachineReceived | RunPiece | RunEnded | LaunchBegun | LaunchSaid | LaunchEstimated | LaunchTurned | LaunchQueued |
+    LaunchLeft | LaunchClosed | TransferReceived | TransferGone
 )  # fmt: skip

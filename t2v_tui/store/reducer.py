@@ -11,7 +11,7 @@ from remote.power.state import Power
 from remote.replies.job_row import JobRow
 from remote.steps import Status, StepState
 from t2v_tui.store.events import (
-    GuardHeard,
+    GuardReceived,
     HostChosen,
     HostsKnown,
     JobShown,
@@ -22,16 +22,16 @@ from t2v_tui.store.events import (
     LaunchQueued,
     LaunchSaid,
     LaunchTurned,
-    LinkHeard,
-    MachineHeard,
+    LinkReceived,
+    MachineReceived,
     News,
     Remembered,
-    RowsHeard,
+    RowsReceived,
     RunEnded,
     RunPiece,
     TransferGone,
-    TransferHeard,
-    VmHeard,
+    TransferReceived,
+    VmReceived,
 )
 from t2v_tui.store.run_fold import joined
 from t2v_tui.store.state import (
@@ -63,15 +63,15 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
             return replace(state, host=host) if host in state.hosts else state
         case JobShown(job):
             return replace(state, shown=job)
-        case LinkHeard(host, link):
+        case LinkReceived(host, link):
             return _host(state, host, link=_link(state.hosts.get(host), link))
-        case RowsHeard():
+        case RowsReceived():
             return _rows(state, news)
-        case VmHeard():
+        case VmReceived():
             return _vm(state, news)
-        case GuardHeard(host, guard):
+        case GuardReceived(host, guard):
             return _host(state, host, guard=guard)
-        case MachineHeard(host, sample, t):
+        case MachineReceived(host, sample, t):
             return _host(state, host, machine=sample, machine_t=t)
         case RunPiece(job):
             before = RunView() if news.is_first else state.runs.get(job, RunView())
@@ -88,7 +88,7 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
             return replace(state, launch=_launch(state.launch, LaunchSaid(step)))
         case LaunchSaid() | LaunchEstimated() | LaunchTurned() | LaunchQueued() if state.launch is not None:
             return replace(state, launch=_launch(state.launch, news))
-        case TransferHeard(transfer):
+        case TransferReceived(transfer):
             return replace(state, transfers=_transfers(state.transfers, transfer))
         case TransferGone(id_):
             return replace(state, transfers=tuple(one for one in state.transfers if one.id != id_))
@@ -144,7 +144,7 @@ def _link(host: HostView | None, link: LinkView) -> LinkView:
     return replace(link, since_t=since_t, seen_t=seen_t, latency_s=latency_s)
 
 
-def _vm(state: State, news: VmHeard) -> State:
+def _vm(state: State, news: VmReceived) -> State:
     """When the provider could not be asked, what it said last stays, with its age."""
     before = state.hosts.get(news.host)
     vm = news.vm
@@ -158,7 +158,7 @@ def _vm(state: State, news: VmHeard) -> State:
     return _host(state, news.host, vm=vm, cost=cost, guard=news.guard or (before.guard if before else None))
 
 
-def _rows(state: State, news: RowsHeard) -> State:
+def _rows(state: State, news: RowsReceived) -> State:
     """What the host no longer has is gone, and a job that begins to run is shown when none is."""
     jobs = {key: job for key, job in state.jobs.items() if key.host != news.host}
     for row in news.rows:

@@ -19,7 +19,7 @@ from t2v_tui.store.state import GuardView, HostKind, HostView, JobKey, LinkView,
 
 
 @dataclass(frozen=True)
-class Memory:
+class SessionMemory:
     """hosts as they were seen last; settings that were chosen for a verb, by its name"""
 
     hosts: Mapping[str, HostView] = field(default_factory=dict)
@@ -32,7 +32,7 @@ def _file(workspace: Workspace) -> Any:
     return workspace.root / ".t2v" / "tui" / "state.json"
 
 
-def recall(workspace: Workspace) -> Memory:
+def recall(workspace: Workspace) -> SessionMemory:
     """Return what the last session kept.
 
     Nothing of it is asked for again, so a file that is missing or of another version is no error.
@@ -41,9 +41,9 @@ def recall(workspace: Workspace) -> Memory:
         said = read_table(_file(workspace))
         hosts = {name: _host(name, one) for name, one in said["hosts"].items()}
         shown = JobKey(*map(str, said["shown"])) if said["shown"] else None
-        return Memory(hosts, str(said["host"]), shown, {k: dict(v) for k, v in said["chosen"].items()})
+        return SessionMemory(hosts, str(said["host"]), shown, {k: dict(v) for k, v in said["chosen"].items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Memory()
+        return SessionMemory()
 
 
 def _host(name: str, said: Mapping[str, Any]) -> HostView:

@@ -121,15 +121,15 @@ def headline(state: State, now_t: float, width: int) -> tuple[list[Piece], list[
         return _narrow(state, now_t, width - 2)
     for job in _job_forms(state):
         right = _right(state, job)
-        room = width - _cells(right) - 3
+        room = width - _width(right) - 3
         for about in _abouts(state, now_t):
             left = _wide(state, now_t, about)
-            if _cells(left) <= room:
+            if _width(left) <= room:
                 return left, right
     return _wide(state, now_t, ""), right
 
 
-def _cells(pieces: Sequence[Piece]) -> int:
+def _width(pieces: Sequence[Piece]) -> int:
     return sum(cell_len(piece.text) for piece in pieces)
 
 
@@ -174,7 +174,7 @@ def _narrow(state: State, now_t: float, width: int) -> tuple[list[Piece], list[P
         left += [Piece(f"  {text}", tone) for text, tone in (money[1:] if is_short and _uptime(host, now_t) else money)]
         for job in _job_forms(state):
             right = _right(state, job)
-            if _cells(left) + _cells(right) + 1 <= width:
+            if _width(left) + _width(right) + 1 <= width:
                 return left, right
     return left, right
 

@@ -22,7 +22,7 @@ def ended_between(before: State, after: State) -> Iterator[JobView]:
             yield job
 
 
-def in_words(job: JobView) -> tuple[str, str]:
+def notification_of(job: JobView) -> tuple[str, str]:
     """Return title and text: `✓ train succeeded on local`, `took 2:41`."""
     row = job.row
     title = f"{JOB_GLYPHS.get(row.state, ' ')} {row.verb} {row.state} on {job.key.host}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from t2v_core.disk.private import make_folder
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 from t2v_tui.library.views import VIDEO_SUFFIXES
 from t2v_tui.web.gate import Gate
@@ -55,7 +55,7 @@ class Settings:
 def listen(address: str, port: int) -> socket.socket:
     """Open the page's socket; port 0 is any that is free.
 
-    Raises AskedWrongly when it is taken or no address of ours.
+    Raises InvalidRequest when it is taken or no address of ours.
     """
     try:
         family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
@@ -63,7 +63,7 @@ def listen(address: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))
     except OSError as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"cannot listen on {address}:{port}: {error.strerror}", hint="choose another one: --port"
         ) from error
     return listening

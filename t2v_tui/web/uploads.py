@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.format import size
 from t2v_core.workspace import CLIP_SUFFIXES, Workspace
 
@@ -35,16 +35,16 @@ class Upload:
 
 
 def accept(sent: Path, workspace: Workspace, *, most_bytes: int) -> Upload:
-    """Check a file that came and move it to `outputs/inputs/`. Raises AskedWrongly when it is too large or no video."""
+    """Check a file that came and move it to `outputs/inputs/`. Raises InvalidRequest if it is too large or no video."""
     if sent.stat().st_size > most_bytes:
-        raise AskedWrongly(f"the file is larger than {size(most_bytes)}", hint="shorten it, or raise --max-upload-mb")
+        raise InvalidRequest(f"the file is larger than {size(most_bytes)}", hint="shorten it, or raise --max-upload-mb")
     if shutil.disk_usage(workspace.root).free < KEPT_FREE_BYTES:
         raise WorkFailed(
             f"less than {size(KEPT_FREE_BYTES)} is free in {workspace.root}",
             hint="free some space, and upload it again",
         )
     if sent.suffix.lower() not in SUFFIXES:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"a file named *{sent.suffix[:12]} is not accepted as a video", hint=f"send one of {' '.join(SUFFIXES)}"
         )
     found = checked(sent)
@@ -60,7 +60,7 @@ def accept(sent: Path, workspace: Workspace, *, most_bytes: int) -> Upload:
 
 
 def checked(path: Path) -> dict[str, Any]:
-    """Return what check_upload.py says of a file. Raises AskedWrongly when it is no video that can be used."""
+    """Return what check_upload.py says of a file. Raises InvalidRequest when it is no video that can be used."""
     command = [sys.executable, "-m", "t2v_core.data.video.check_upload", str(path)]
     try:
         done = subprocess.run(
@@ -68,11 +68,11 @@ def checked(path: Path) -> dict[str, Any]:
         )
         said = dict(json.loads(done.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the file could not be read within {CHECK_TIMEOUT_S:.0f} s", hint="send a shorter video"
         ) from error
     except (ValueError, IndexError) as error:  # the decoder fell over it
-        raise AskedWrongly("the file cannot be read as a video", hint="send a video file that plays") from error
+        raise InvalidRequest("the file cannot be read as a video", hint="send a video file that plays") from error
     if "error" in said:
-        raise AskedWrongly(f"the file cannot be used: {said['error']}", hint=str(said["hint"]))
+        raise InvalidRequest(f"the file cannot be used: {said['error']}", hint=str(said["hint"]))
     return said

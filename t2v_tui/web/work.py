@@ -69,7 +69,7 @@ class Work:
 
     @property
     def jobs(self) -> HostJobs:
-        """Return the connection to the host. Raises AskedWrongly when t2v.toml does not know it."""
+        """Return the connection to the host. Raises InvalidRequest when t2v.toml does not know it."""
         return self.services.jobs(self.host)
 
     def do(self, press: Press, verb: str, values: Mapping[str, Any], sends: str = "") -> Iterator[View]:
@@ -130,7 +130,7 @@ class Work:
             "serve",
             ServeSpec(idle_s=self.idle_s),
             jobs=self.jobs,
-            left=press.cancelled,
+            cancelled=press.cancelled,
         )
         yield from launch
         if launch.job is None:

@@ -80,12 +80,12 @@ class CheckList(Static):
     def _draw_checks(self) -> None:
         shown = [one for one in self.checks if not self.only_unhealthy or one.state is not State.GOOD]
         width = max(30, self.size.width - NAME_WIDTH - 3)
-        parts = [part for check in shown for part in lines_of(check, width)]
+        parts = [part for check in shown for part in check_rows(check, width)]
         parts.append((summary(self.checks, is_running=self.is_looking), "$text-muted"))
         self.update(Content.assemble(*parts))
 
 
-def lines_of(check: Check, width: int) -> Iterator[tuple[str, str]]:
+def check_rows(check: Check, width: int) -> Iterator[tuple[str, str]]:
     """Yield (text, style): sign, name, sentence, wrapped beside the name.
 
     Below it comes the line to type, whole, so that it can be copied.

@@ -79,7 +79,7 @@ def text_of(host: HostView, now_t: float) -> Content:
 
 def _gpu(gpu: GpuSample, name: str) -> list[tuple[str, str]]:
     heat = f"  {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
-    lines = _bar(name, _share(gpu.utilization_percent, 100), f"{_number(gpu.utilization_percent)} %{heat}")
+    lines = _bar(name, _share(gpu.utilization_percent, 100), f"{_figure(gpu.utilization_percent)} %{heat}")
     used, total = gpu.memory_used_mib, gpu.memory_total_mib
     said = f"{part_of(used * MIB, total * MIB):>14}" if used is not None and total else "?"
     lines += _bar("vram", _share(used, total), said)
@@ -94,7 +94,7 @@ def _memory(machine: MachineSample) -> list[tuple[str, str]]:
     return _bar("mem", _share(used, total), said)
 
 
-def _number(value: float | None) -> str:
+def _figure(value: float | None) -> str:
     return f"{value:>4.0f}" if value is not None else "   ?"
 
 
@@ -117,7 +117,7 @@ def in_one_line(host: HostView, now_t: float) -> str:
     for gpu in machine.gpus[:1]:
         memory = part_of((gpu.memory_used_mib or 0) * MIB, (gpu.memory_total_mib or 0) * MIB).replace(" / ", "/")
         heat = f" {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
-        parts.append(f"gpu {_number(gpu.utilization_percent).strip()}% {memory}{heat}")
+        parts.append(f"gpu {_figure(gpu.utilization_percent).strip()}% {memory}{heat}")
     if not machine.gpus:
         used, total = machine.memory_used_bytes, machine.memory_total_bytes
         memory = f"  mem {part_of(used, total)}" if used is not None and total else ""

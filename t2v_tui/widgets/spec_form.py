@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import SPECS, make_spec
 from t2v_tui.widgets.entries import Choice
 
@@ -117,7 +117,7 @@ class SpecForm(VerticalScroll, can_focus=False):
             return ""
         try:
             make_spec(self.verb, {**self.example, name: value})
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             return error.message
         return ""
 

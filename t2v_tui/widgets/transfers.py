@@ -43,7 +43,7 @@ def text_of(transfers: Sequence[TransferView]) -> Content:
 
 def _line(one: TransferView) -> list[tuple[str, str]]:
     arrow = "↓" if one.is_pull else "↑"
-    head = (f"{arrow} {_short(one.what):<14} ", "$accent" if one.state == "running" else "$text-muted")
+    head = (f"{arrow} {_name_end(one.what):<14} ", "$accent" if one.state == "running" else "$text-muted")
     if one.state != "running":
         return [head, (f"{one.state}{': ' + one.why if one.why else ''}\n", "$error" if one.state == "failed" else "")]
     share = one.done_bytes / one.total_bytes if one.total_bytes else 0.0
@@ -54,7 +54,7 @@ def _line(one: TransferView) -> list[tuple[str, str]]:
     return [head, *bar, (f"{share:>4.0%} {speed}{left}\n", "")]
 
 
-def _short(text: str) -> str:
+def _name_end(text: str) -> str:
     return text if len(text) <= 14 else f"…{text[-13:]}"
 
 
@@ -65,6 +65,6 @@ def in_one_line(transfers: Sequence[TransferView]) -> str:
         return ""
     one = active[0]
     share = one.done_bytes / one.total_bytes if one.total_bytes else 0.0
-    return f"{'↓' if one.is_pull else '↑'} {_short(one.what)} {share:.0%}" + (
+    return f"{'↓' if one.is_pull else '↑'} {_name_end(one.what)} {share:.0%}" + (
         f" +{len(active) - 1}" if active[1:] else ""
     )

@@ -22,8 +22,8 @@ from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
 from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.workspace import Workspace
-from t2v_tui.store.events import VmHeard
-from t2v_tui.store.session import Memory
+from t2v_tui.store.events import VmReceived
+from t2v_tui.store.session import SessionMemory
 from t2v_tui.store.state import GuardView, HostKind, HostView, VmView
 from t2v_tui.workers.providers import Provider, TellStep, cost_view, vm_view
 from t2v_tui.workers.services import Services
@@ -40,7 +40,7 @@ STAGING, STOPPING, STOPPED = "STAGING", "STOPPING", "TERMINATED"
 
 
 # What a training of the demo is, as `t2v demo` does it, with more to look at on the way.
-DEMO_MEMORY = Memory(
+DEMO_MEMORY = SessionMemory(
     host=NAME,
     chosen={
         "train": {
@@ -118,23 +118,23 @@ class DemoMachine:
             last_stop_t=said.stop_t,
         )  # fmt: skip
 
-    def look(self) -> VmHeard:
+    def look(self) -> VmReceived:
         """Return how it stands and what it costs, and note it in the demo's ledger."""
         from remote.cost.ledger import Ledger
         from remote.cost.meter import HostCost
 
         cost, state = HostCost(Ledger.of(self.workspace, NAME)), self.state()
         paid = cost_view(cost.see(state), cost.price(state).usd_per_hour, state.seen_t)
-        return VmHeard(NAME, vm_view(state, is_simulated=True), paid)
+        return VmReceived(NAME, vm_view(state, is_simulated=True), paid)
 
-    def start(self, tell: TellStep, left: threading.Event) -> None:
-        """Bring it up within 3 s unless it runs already; it is off again when `left` is set meanwhile."""
+    def start(self, tell: TellStep, cancelled: threading.Event) -> None:
+        """Bring it up within 3 s unless it runs already; it is off again when `cancelled` is set meanwhile."""
         if self.state().status == RUNNING:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(replace(self._read(), status=STAGING))
         tell(StepState("VM", Status.DOING, STAGING))
-        if left.wait(COMES_UP_S):
+        if cancelled.wait(COMES_UP_S):
             self._write(replace(self._read(), status=STOPPED))
             return
         self._write(replace(self._read(), status=RUNNING, start_t=time.time()))
@@ -176,7 +176,7 @@ class DemoServices(Services):
         return (view, *super().hosts())
 
     def host(self, name: str) -> Host:
-        """Return the played VM by its name, else the host of that name. Raises AskedWrongly."""
+        """Return the played VM by its name, else the host of that name. Raises InvalidRequest."""
         return DemoHost(self.machine) if name == NAME else super().host(name)
 
     def provider(self, name: str) -> Provider | None:

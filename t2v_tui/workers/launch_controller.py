@@ -175,7 +175,7 @@ def gpu_of(host: HostView) -> str:
 def title_of(wanted: Wanted, host: HostView) -> str:
     """Return `train on a100-golden · ~$3.67/h`, and below it what was chosen."""
     chosen_ones = {name: value for name, value in wanted.values.items() if name not in OWN_VALUES and value is not None}
-    values = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in chosen_ones.items()]
+    values = [f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in chosen_ones.items()]
     price = (
         [f"{'~' if host.cost and host.cost.is_estimate else ''}{usd(host.cost.up_usd_per_hour)}/h"] if host.cost else []
     )
@@ -185,6 +185,6 @@ def title_of(wanted: Wanted, host: HostView) -> str:
     return f"{head}\n{chosen or f'settings of t2v.toml{others}'}"
 
 
-def _short(value: Any) -> str:
+def _value_text(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 24 else f"…{text[-23:]}"

@@ -14,7 +14,7 @@ from t2v_core.errors import EngineError
 from t2v_core.format import size
 from t2v_core.workspace import Dataset, Workspace
 from t2v_tui.demo_world import CLIPS, ENCODERS, PICTURES, TEST_CLIPS
-from t2v_tui.store.events import LaunchLeft, LaunchSaid, LaunchTurned, News, TransferHeard
+from t2v_tui.store.events import LaunchLeft, LaunchSaid, LaunchTurned, News, TransferReceived
 from t2v_tui.store.state import JobKey, LaunchPhase, TransferView
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import Stream, Tell
@@ -93,7 +93,7 @@ class Launch(Stream):
 
         def tell(news: News) -> None:
             self.tell(news)
-            if isinstance(news, TransferHeard):
+            if isinstance(news, TransferReceived):
                 self._say(StepState("video", Status.DOING, f"{coming}{how_far(news.transfer)}"))
 
         self._sending = SendStream(self.services, self.wanted.host, path, tell)
@@ -164,28 +164,28 @@ def how_far(view: TransferView) -> str:
 
 
 def steps_to_job(
-    services: Services, name: str, verb: str, spec: Spec, tell: TellStep, left: threading.Event
+    services: Services, name: str, verb: str, spec: Spec, tell: TellStep, cancelled: threading.Event
 ) -> Iterator[StepState | JobKey]:
     """Yield the steps from here to a job on that host, and the job.
 
-    tell: hears what happens within a step; left: set when nobody wants it any more
+    tell: hears what happens within a step; cancelled: set when nobody wants it any more
     """
     folder = services.folder_of(name)
     if folder is None:
-        yield from steps_there(services, name, verb, spec, left)
+        yield from steps_there(services, name, verb, spec, cancelled)
         return
     if (provider := services.provider(name)) is not None:
-        yield from vm_up(provider, tell, left)
-        if left.is_set():
+        yield from vm_up(provider, tell, cancelled)
+        if cancelled.is_set():
             return
     yield from steps_here(services, name, verb, spec, folder)
 
 
-def vm_up(provider: Provider, tell: TellStep, left: threading.Event) -> Iterator[StepState]:
+def vm_up(provider: Provider, tell: TellStep, cancelled: threading.Event) -> Iterator[StepState]:
     """Start a machine that is off, and yield how that goes."""
     yield StepState("VM", Status.DOING, "asking the provider")
     before = provider.look().vm.power
-    provider.start(tell, left)
+    provider.start(tell, cancelled)
     now = provider.look().vm
     yield StepState("VM", Status.OK if before is now.power else Status.DONE, f"{now.power.value} {now.machine}")
 
@@ -263,14 +263,14 @@ def _free(root: Path) -> int:
 
 
 def steps_there(
-    services: Services, name: str, verb: str, spec: Spec, left: threading.Event
+    services: Services, name: str, verb: str, spec: Spec, cancelled: threading.Event
 ) -> Iterator[StepState | JobKey]:
     """Yield remote's own steps on another machine; the built-in world is made there when it is what is missing."""
     from remote.launch.launch import Launch as Steps
 
     jobs = services.jobs(name)
     data = Path(str(getattr(spec, "data", "")))
-    steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, left=left)
+    steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, cancelled=cancelled)
     try:
         yield from steps
     except NotReady:
@@ -279,7 +279,7 @@ def steps_there(
         yield StepState("data", Status.DOING, "the built-in world is made first")
         made = list(_world_made(services, name, data))
         yield from made
-        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made[-1].job, left=left)
+        steps = Steps(jobs.host, services.workspace, verb, spec, jobs=jobs, after=made[-1].job, cancelled=cancelled)
         yield from steps
     if steps.job is not None:
         yield JobKey(name, steps.job.job)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from remote.steps import StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.store.cost_view import CostView
-from t2v_tui.store.events import VmHeard
+from t2v_tui.store.events import VmReceived
 from t2v_tui.store.state import GuardView, VmView
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ TellStep = Callable[[StepState], None]
 class Provider(Protocol):
     """One machine's. Raises EngineError."""
 
-    def look(self) -> VmHeard:
+    def look(self) -> VmReceived:
         """Return how it stands, and what it costs. One round trip to the provider, none to the machine."""
 
-    def start(self, tell: TellStep, left: threading.Event) -> None:
-        """Bring it up; a stock-out is tried again until `left` is set."""
+    def start(self, tell: TellStep, cancelled: threading.Event) -> None:
+        """Bring it up; a stock-out is tried again until `cancelled` is set."""
 
     def stop(self) -> None:
         """Take it down; returns when the provider says that it is off."""
@@ -68,7 +68,7 @@ class SwitchedVm:
         host = switched_host(name, workspace)
         self.vm, self.cost = host.vm, HostCost.of(workspace, name, host.settings)
 
-    def look(self) -> VmHeard:
+    def look(self) -> VmReceived:
         """Ask how it stands and what it costs; without a price the cost is None and `problem` says why."""
         from remote.cost.meter import PriceUnknown
 
@@ -79,10 +79,10 @@ class SwitchedVm:
             problem = ""
         except PriceUnknown as error:
             cost, problem = None, error.message
-        return VmHeard(self.name, replace(vm_view(state), problem=problem), cost)
+        return VmReceived(self.name, replace(vm_view(state), problem=problem), cost)
 
-    def start(self, tell: TellStep, left: threading.Event) -> None:
-        """Start it as `t2v vm start` does. Raises StartLeft once `left` is set.
+    def start(self, tell: TellStep, cancelled: threading.Event) -> None:
+        """Start it as `t2v vm start` does. Raises StartLeft once `cancelled` is set.
 
         It comes with the provider's own limit on it, a guard in it, and what a preemption ended goes on.
         """
@@ -92,14 +92,14 @@ class SwitchedVm:
 
         with closing(switched_host(self.name, self.workspace)) as host:
             for steps in (
-                vm_up(host, self.workspace, left),
+                vm_up(host, self.workspace, cancelled),
                 ssh_up(host),
                 guarded(host, self.workspace),
                 resumed(host),
             ):
                 for step in steps:
                     tell(step)
-                    if left.is_set():
+                    if cancelled.is_set():
                         raise StartLeft(f"nobody waits for {self.name} any more")
 
     def stop(self) -> None:

@@ -40,7 +40,7 @@ class Services(HostPool):
         self._providers: dict[str, Provider] = {}
 
     def hosts(self) -> tuple[HostView, ...]:
-        """Return this machine, and those of t2v.toml. Raises AskedWrongly when that is wrong."""
+        """Return this machine, and those of t2v.toml. Raises InvalidRequest when that is wrong."""
         from remote.hosts.settings import read_hosts
 
         views = [self.here()]
@@ -73,7 +73,7 @@ class Services(HostPool):
         )
 
     def spec(self, verb: str, values: Mapping[str, Any]) -> Spec:
-        """Make a spec of what was chosen, over what t2v.toml says. Raises AskedWrongly."""
+        """Make a spec of what was chosen, over what t2v.toml says. Raises InvalidRequest."""
         import os
 
         from t2v_core.settings import values_for
@@ -109,7 +109,7 @@ class Services(HostPool):
         return tuple(line.rpartition("\r")[2] for line in said[-lines:])
 
     def provider(self, name: str) -> Provider | None:
-        """Return who starts and stops that host; None for one that is not ours to stop. Raises AskedWrongly."""
+        """Return who starts and stops that host; None for one that is not ours to stop. Raises InvalidRequest."""
         from remote.hosts.settings import switched_hosts
 
         if name not in self._providers and name in switched_hosts(self.workspace):

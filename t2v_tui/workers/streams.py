@@ -16,7 +16,7 @@ from remote.power.state import Power
 from remote.replies.job_row import JobRow
 from t2v_core.errors import EngineError
 from t2v_core.events import Event
-from t2v_tui.store.events import LinkHeard, MachineHeard, News, RowsHeard, RunEnded, RunPiece, VmHeard
+from t2v_tui.store.events import LinkReceived, MachineReceived, News, RowsReceived, RunEnded, RunPiece, VmReceived
 from t2v_tui.store.run_fold import Fold
 from t2v_tui.store.state import GuardView, JobKey, LinkView, Reach, VmView
 from t2v_tui.text.event_log import Journal, journal_of
@@ -77,25 +77,25 @@ class HostPoll(Stream):
             if self.is_off(self.host):
                 if has_begun:
                     self.tell(
-                        LinkHeard(self.host, LinkView(Reach.LOST, time.time(), None, None, f"{self.host} is off"))
+                        LinkReceived(self.host, LinkView(Reach.LOST, time.time(), None, None, f"{self.host} is off"))
                     )
                 has_begun = False
                 self.pause(IDLE_S)
                 continue
             if not has_begun:
                 has_begun = True
-                self.tell(LinkHeard(self.host, LinkView(Reach.ASKING, time.time())))
+                self.tell(LinkReceived(self.host, LinkView(Reach.ASKING, time.time())))
             try:
                 answer = self.services.rows(self.host)
             except EngineError as error:
                 link = LinkView(Reach.LOST, time.time(), None, None, error.message, error.hint)
-                self.tell(LinkHeard(self.host, link))
+                self.tell(LinkReceived(self.host, link))
                 self.pause(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1
                 continue
             attempt, now_t = 0, time.time()
-            self.tell(LinkHeard(self.host, LinkView(Reach.UP, now_t, now_t, answer.latency_s)))
-            self.tell(RowsHeard(self.host, answer.rows, now_t))
+            self.tell(LinkReceived(self.host, LinkView(Reach.UP, now_t, now_t, answer.latency_s)))
+            self.tell(RowsReceived(self.host, answer.rows, now_t))
             self.pause(BUSY_S if any(not row.has_ended for row in answer.rows) else IDLE_S)
 
 
@@ -225,7 +225,7 @@ class MachineWatch(Stream):
             for sample in watch_machine(host):
                 if self._closed.is_set() or self.is_off(self.host):
                     return
-                self.tell(MachineHeard(self.host, sample, time.time()))
+                self.tell(MachineReceived(self.host, sample, time.time()))
         finally:
             host.close()
 
@@ -244,13 +244,13 @@ class VmWatch(Stream):
             self.tell(heard)
             self.pause(SETTLING_S if heard.vm.power in (Power.STARTING, Power.STOPPING) else LOOK_S)
 
-    def _look(self) -> VmHeard:
+    def _look(self) -> VmReceived:
         try:
             provider = self.services.provider(self.host)
             assert provider is not None  # only hosts with one are watched
             heard = provider.look()
         except EngineError as error:
-            return VmHeard(self.host, VmView(problem=error.message, hint=error.hint))
+            return VmReceived(self.host, VmView(problem=error.message, hint=error.hint))
         if heard.vm.power is not Power.RUNNING:
             return heard
         try:

@@ -10,7 +10,7 @@ from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import HostPoll, MachineWatch, RunFollow, Stream, Tell, VmWatch
 
 
-class Ears:
+class Subscriptions:
     """ready: told when a followed job has something to be taken"""
 
     def __init__(self, services: Services, tell: Tell, ready: Callable[[RunFollow], None]) -> None:

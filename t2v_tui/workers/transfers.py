@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from t2v_core.errors import EngineError
-from t2v_tui.store.events import News, TransferHeard
+from t2v_tui.store.events import News, TransferReceived
 from t2v_tui.store.state import TransferView
 from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import Stream
@@ -45,7 +45,7 @@ class TransferStream(Stream):
 
     def run(self) -> None:
         """Move everything and tell how far it is; `landed` hears None at the end, also after an error."""
-        self.tell(TransferHeard(self.view))
+        self.tell(TransferReceived(self.view))
         try:
             self.move()
         except EngineError as error:
@@ -85,7 +85,7 @@ class TransferStream(Stream):
         """Tell the view, unless it is the one that was told last."""
         if view != self.view:
             self.view = view
-            self.tell(TransferHeard(view))
+            self.tell(TransferReceived(view))
 
     def close(self) -> None:
         """End it, and the transfer that is under way."""

@@ -41,7 +41,7 @@ class SendStream(TransferStream):
 
 
 def brought_in(workspace: Workspace, file: Path) -> str:
-    """Return its path in the workspace; one from outside is copied in first, once. Raises WorkFailed, AskedWrongly."""
+    """Return its path in the workspace; one from outside is copied in first. Raises WorkFailed, InvalidRequest."""
     for place in (file, file.resolve()):
         for root in (workspace.root, workspace.root.resolve()):
             if place.is_relative_to(root) and ".." not in place.parts:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import DoneEvent, ProgressEvent
 from t2v_core.specs import SPECS, make_spec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.curve import curve
 from t2v_tui.cli.engine.demo import STEPS
 from t2v_tui.cli.engine.run import command_to_go_on, prepare, result_paths
-from t2v_tui.cli.main import in_words
+from t2v_tui.cli.main import parser_sentence
 from t2v_tui.cli.narrate import Pace, PlainNarrator, duration
 from t2v_tui.cli.options import as_meant_here
 from t2v_tui.find_workspace import find_workspace
@@ -216,7 +216,7 @@ def test_the_workspace_is_the_named_one_or_the_one_around(tmp_path: Path, monkey
     assert find_workspace(None, {}).root == tmp_path
     assert find_workspace(None, {"T2V_WORKSPACE": "."}).root == inner
     assert find_workspace(tmp_path, {"T2V_WORKSPACE": "."}).root == tmp_path
-    with pytest.raises(AskedWrongly, match="T2V_WORKSPACE: there is no folder"):
+    with pytest.raises(InvalidRequest, match="T2V_WORKSPACE: there is no folder"):
         find_workspace(None, {"T2V_WORKSPACE": "nowhere"})
 
 
@@ -236,8 +236,8 @@ def test_going_on_is_the_same_command_and_for_training_with_resume() -> None:
 
 
 def test_the_parser_s_english_becomes_ours() -> None:
-    assert in_words("Missing argument 'PROMPT'.") == "PROMPT is missing"
-    assert in_words("No such option: --x") == "there is no option --x"
+    assert parser_sentence("Missing argument 'PROMPT'.") == "PROMPT is missing"
+    assert parser_sentence("No such option: --x") == "there is no option --x"
 
 
 def test_a_curve_falls_from_the_top_left_to_the_bottom_right() -> None:

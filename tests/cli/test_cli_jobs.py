@@ -19,7 +19,7 @@ from support.hosts.far_host import ANY_SPEC, Far, far_host
 from remote.jobs.follow import LinkState
 from remote.replies.job_row import JobRow
 from t2v_core.disk.files import incompleteness
-from t2v_tui.cli.engine.on_host import Lines, LinkWords, progress_of
+from t2v_tui.cli.engine.on_host import EventLines, LinkWords, progress_of
 from t2v_tui.cli.jobs.table import ago, table
 from t2v_tui.cli.which_job import Listed, fitting, newest
 
@@ -278,6 +278,6 @@ def test_a_link_is_spoken_of_when_it_goes_and_when_it_comes_back() -> None:
 
 
 def test_lines_come_whole_from_pieces() -> None:
-    lines = Lines()
+    lines = EventLines()
     assert [lines.of(data) for data in (b"a\nb", b"c\rd\r", b"\ne")] == [["a"], [], ["d"]]
     assert progress_of(JobRow("j")) == ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from t2v_core.diagnosis.check import bad, good, odd
-from t2v_tui.cli.doctor import lines_of, summary
+from t2v_tui.cli.doctor import check_lines, summary
 from t2v_tui.cli.main import main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ CHECKS = [
 
 
 def test_a_check_is_wrapped_beside_its_name_and_its_line_stays_whole() -> None:
-    lines = list(lines_of(CHECKS[1], columns=80, colour=False))
+    lines = list(check_lines(CHECKS[1], columns=80, colour=False))
     assert lines[0].startswith("! latents       a word")
     assert all(line.startswith(16 * " ") for line in lines[1:])
     assert all(len(line) <= 80 for line in lines[:-1])
@@ -83,8 +83,8 @@ def test_a_check_is_wrapped_beside_its_name_and_its_line_stays_whole() -> None:
 @pytest.mark.parametrize(("environ", "has_colour"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_a_terminal_gets_colour_unless_it_asks_for_none(environ: dict[str, str], has_colour: bool) -> None:
     program = (
-        "from t2v_core.diagnosis.check import bad\nfrom t2v_tui.cli.doctor import _is_coloured, lines_of\n"
-        "print(*lines_of(bad('data', 'no'), columns=80, colour=_is_coloured()))"
+        "from t2v_core.diagnosis.check import bad\nfrom t2v_tui.cli.doctor import _is_coloured, check_lines\n"
+        "print(*check_lines(bad('data', 'no'), columns=80, colour=_is_coloured()))"
     )
     ours, theirs = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}

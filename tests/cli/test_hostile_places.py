@@ -15,7 +15,7 @@ from t2v_core.disk.files import read_json
 from t2v_core.disk.opening import read_bytes
 from t2v_core.disk.plain_text import LONGEST_LINE, for_terminal, in_short
 from t2v_core.disk.plain_toml import read_toml
-from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.errors import EngineError, InvalidRequest
 from t2v_core.specs import make_spec
 from t2v_core.workspace import Workspace, expanded, followed
 
@@ -33,7 +33,7 @@ def test_what_is_no_file_of_notes_is_refused_at_once(form: str, read: Callable[[
 @pytest.mark.parametrize("form", [*NO_FILES, "half a UTF-8 sign", "a NUL", "a line of 5,000 digits", "JSON: deep"])
 def test_settings_that_cannot_be_read_name_the_file(form: str, tmp_path: Path) -> None:
     put(form, tmp_path / "t2v.toml")
-    with pytest.raises(AskedWrongly, match=r"t2v\.toml"):
+    with pytest.raises(InvalidRequest, match=r"t2v\.toml"):
         read_toml(tmp_path / "t2v.toml")
 
 
@@ -77,5 +77,5 @@ def test_of_a_long_line_both_ends_are_said() -> None:
 
 
 def test_a_nul_in_a_path_of_the_settings_is_refused() -> None:
-    with pytest.raises(AskedWrongly, match=r"data = 'a.x00b' holds a NUL"):
+    with pytest.raises(InvalidRequest, match=r"data = 'a.x00b' holds a NUL"):
         make_spec("train", {"data": "a\0b"})

@@ -18,7 +18,7 @@ from test_cli import _read, t2v
 from t2v_core.data.shapes.shapes import Scene, render
 from t2v_core.data.video.decode import read_all_frames
 from t2v_core.data.video.frames import write_video
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.settings import values_for
 from t2v_core.workspace import Workspace
 
@@ -160,7 +160,7 @@ def test_a_wrong_name_or_key_is_said_with_its_line_and_the_nearest(
     text: str, named: str | None, message: str, hint: str, tmp_path: Path
 ) -> None:
     (tmp_path / "t2v.toml").write_text(text)
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         values_for("refine", Workspace(tmp_path), {}, {}, named=named)
     assert message in caught.value.message
     assert hint in caught.value.hint

@@ -19,7 +19,7 @@ from remote.transfer.board import Board
 from remote.transfer.carriers.argv import storage_cp_argv
 from remote.transfer.carriers.programs import Carrier
 from remote.transfer.incoming import Incoming
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
 from t2v_core.disk.private import make_folder
 
@@ -54,7 +54,7 @@ class BucketCarrier(Carrier):
     ) -> None:
         super().__init__(there, incoming, arrivals, board)
         self.bucket, self.jobs, self.programs = bucket, jobs, programs
-        self.memory = Memory(jobs.workspace, jobs.host.name)
+        self.memory = ArrivedFiles(jobs.workspace, jobs.host.name)
         self.staging = self.memory.folder / "bucket"
 
     def bring(self) -> None:

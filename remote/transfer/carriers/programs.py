@@ -18,7 +18,7 @@ from typing import IO
 
 from remote.errors import NotReady, TransferFailed
 from remote.gce.scp import GcloudWay
-from remote.text import last_word_of
+from remote.text import stderr_reason
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.carriers.argv import SshWay, gcloud_scp_argv, rsync_argv
@@ -161,7 +161,7 @@ class Carrier:
 def why_it_ended(said: str, code: int) -> str:
     """Return the last thing that a program said which is a reason; how it ended when it said nothing."""
     lines = said.splitlines()
-    why = last_word_of("\n".join(line for line in lines if not BEHIND.match(line))) or last_word_of(said)
+    why = stderr_reason("\n".join(line for line in lines if not BEHIND.match(line))) or stderr_reason(said)
     if why:
         return why
     if code < 0:

@@ -19,7 +19,7 @@ from remote.transfer.carriers.bucket import BucketCarrier
 from remote.transfer.carriers.programs import GcloudCarrier, RsyncCarrier
 from remote.transfer.fetch_stream import FetchStream
 from remote.transfer.incoming import Incoming
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import Plan
 from remote.transfer.ranges import RangeQueue, Sizes, requests_for
 from remote.transfer.streams import Streams
@@ -68,7 +68,7 @@ def carrier(
             )
         return GcloudCarrier(gclouds, plan.there, incoming, arrivals, board)
     if way == RSYNC and isinstance(host, SSHHost):
-        staging = Memory(jobs.workspace, host.name).folder / "rsync"
+        staging = ArrivedFiles(jobs.workspace, host.name).folder / "rsync"
         return RsyncCarrier(ssh_way(host), plan.there, incoming, arrivals, board, staging)
     if way == BUCKET:
         return BucketCarrier(host.settings.bucket or "", jobs, plan.there, incoming, arrivals, board, plan.programs)

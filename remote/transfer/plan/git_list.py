@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 GIT_TIMEOUT_S = 60.0
 # They pin what is installed, so they belong to the code also where they are ignored.
@@ -23,12 +23,12 @@ class Listed:
 
 
 def listed_by_git(folder: Path) -> Listed:
-    """Return the files of `folder` that git tracks or would add, as they lie there now. Raises AskedWrongly."""
+    """Return the files of `folder` that git tracks or would add, as they lie there now. Raises InvalidRequest."""
     command = ["git", "-C", str(folder), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         said = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=GIT_TIMEOUT_S, check=True)
     except FileNotFoundError as error:
-        raise AskedWrongly(
+        raise InvalidRequest(
             "git is not installed, and it decides what counts as code", "install it, or push a PATH"
         ) from error
     except subprocess.CalledProcessError as error:
@@ -36,9 +36,9 @@ def listed_by_git(folder: Path) -> Listed:
         # On a disk of its own a folder gets a second line, "Stopping at filesystem boundary".
         why = next((line for line in said_lines if line.startswith("fatal:")), said_lines[-1])
         hint = "git init there, or push a PATH"
-        raise AskedWrongly(f"git lists nothing in {folder}: {why}", hint) from error
+        raise InvalidRequest(f"git lists nothing in {folder}: {why}", hint) from error
     except subprocess.TimeoutExpired as error:
-        raise AskedWrongly(f"git needs more than {GIT_TIMEOUT_S:g} s to list {folder}", "push a PATH") from error
+        raise InvalidRequest(f"git needs more than {GIT_TIMEOUT_S:g} s to list {folder}", "push a PATH") from error
     names = {os.fsdecode(name) for name in said.stdout.split(b"\0") if name}
     names |= {name for name in LOCK_FILES if (folder / name).is_file()}
     found: list[str] = []

@@ -47,7 +47,7 @@ class Uploaded:
     places: tuple[str, ...] = ()
 
 
-class Memory:
+class ArrivedFiles:
     """Of one host, below `.t2v/transfers/`."""
 
     def __init__(self, workspace: Workspace, host: str) -> None:

@@ -19,11 +19,11 @@ from remote.replies.question import bad_reply
 from remote.replies.questions import OFFER, SUMS
 from remote.replies.transfer import FarFile, FullOffer, OfferedUnit, SameOffer
 from remote.text import shown
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.names import folds_case
 from remote.transfer.plan.offered import CHECKPOINTS, Offer, Unit, lies_in, read_offer
 from t2v_core.disk.files import MANIFEST, sha256
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import counted, size
 from t2v_core.workspace import Workspace
 
@@ -35,7 +35,7 @@ OF_A_CHECKPOINT = re.compile(r"checkpoint_(epoch|step)_\d+(\.pt)?|final_model\.p
 UNIT_MARK = ".unit"
 
 
-class Standing(StrEnum):
+class ItemStatus(StrEnum):
     """HERE: already, whole; NEEDED: to be sent; OTHER: something else of that name is here, which is not ours."""
 
     HERE = "here"
@@ -51,7 +51,7 @@ class PlanItem:
     """
 
     unit: Unit
-    standing: Standing
+    standing: ItemStatus
     to_send: int
 
     @property
@@ -87,7 +87,7 @@ class Plan:
     @property
     def needed(self) -> tuple[PlanItem, ...]:
         """Return the items that have to come."""
-        return tuple(item for item in self.items if item.standing is Standing.NEEDED)
+        return tuple(item for item in self.items if item.standing is ItemStatus.NEEDED)
 
     @property
     def to_send(self) -> int:
@@ -111,7 +111,7 @@ class Plan:
 def asked_paths(what: Sequence[str]) -> list[str]:
     """Return `checkpoints`, `videos`, names of checkpoints and paths as paths of the workspace there.
 
-    Raises AskedWrongly for what is no such path.
+    Raises InvalidRequest for what is no such path.
 
     `checkpoints NAME` means that one alone.
     """
@@ -123,7 +123,7 @@ def asked_paths(what: Sequence[str]) -> list[str]:
         path = f"{CHECKPOINTS}/{word}" if word in names else WORDS.get(word, word).rstrip("/") or "."
         parts = PurePosixPath(path).parts
         if path.startswith(("/", "~")) or ".." in parts or "\0" in path:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{shown(word)} is not a path in the workspace there", "write it relative to its root: data/clips"
             )
         paths.append(str(PurePosixPath(path)))
@@ -146,10 +146,10 @@ def plan_pull(
     is_latest:    of the checkpoints only the newest
     is_replacing: what is here under the same name and did not come from there gives way
     is_anyones:   also what another workspace made there; else it is passed over
-    Raises HostUnreachable, Refused when nothing of that is there, AskedWrongly.
+    Raises HostUnreachable, Refused when nothing of that is there, InvalidRequest.
     """
     workspace, asked = jobs.workspace, asked_paths(what)
-    memory = Memory(workspace, jobs.host.name)
+    memory = ArrivedFiles(workspace, jobs.host.name)
     offer = _offer(jobs, memory, asked, is_anyones=is_anyones)
     if len(offer.absent) == len(asked):
         there = f"{jobs.host.name}:{shown(offer.workspace)}"
@@ -157,7 +157,7 @@ def plan_pull(
     units, staying = (_latest_only(offer.units), ()) if is_latest else _without_old(offer.units, asked)
     sums = _asked_sums(jobs, [unit for unit in units if _may_be_the_same(unit, workspace, memory)])
     items = tuple(_item(unit, workspace, memory, sums, is_replacing=is_replacing) for unit in units)
-    to_send = sum(item.to_send for item in items if item.standing is Standing.NEEDED)
+    to_send = sum(item.to_send for item in items if item.standing is ItemStatus.NEEDED)
     rate = memory.bytes_per_s()
     return Plan(
         host=jobs.host.name, asked=tuple(asked), items=items,
@@ -168,7 +168,7 @@ def plan_pull(
     )  # fmt: skip
 
 
-def _offer(jobs: HostJobs, memory: Memory, asked: list[str], *, is_anyones: bool) -> Offer:
+def _offer(jobs: HostJobs, memory: ArrivedFiles, asked: list[str], *, is_anyones: bool) -> Offer:
     """What is there now; when nothing has changed, it was read already while the answer was on its way."""
     known, folds = memory.last_offer(asked), folds_case(jobs.workspace.root)
     with ThreadPoolExecutor(1, "offer") as pool:
@@ -178,7 +178,9 @@ def _offer(jobs: HostJobs, memory: Memory, asked: list[str], *, is_anyones: bool
     return offer if said is known and offer is not None else read_offer(said, asked, folds_case=folds)
 
 
-def _said(jobs: HostJobs, memory: Memory, asked: list[str], known: FullOffer | None, is_anyones: bool) -> FullOffer:
+def _said(
+    jobs: HostJobs, memory: ArrivedFiles, asked: list[str], known: FullOffer | None, is_anyones: bool
+) -> FullOffer:
     try:
         digest = known.digest if known else None
         said = jobs.ask(OFFER, timeout_s=OFFER_TIMEOUT_S, paths=asked, known=digest, is_anyones=is_anyones)
@@ -194,7 +196,7 @@ def _said(jobs: HostJobs, memory: Memory, asked: list[str], known: FullOffer | N
     return said
 
 
-def _in_the_bucket(jobs: HostJobs, memory: Memory, asked: list[str]) -> tuple[OfferedUnit, ...]:
+def _in_the_bucket(jobs: HostJobs, memory: ArrivedFiles, asked: list[str]) -> tuple[OfferedUnit, ...]:
     """The units that the host has uploaded, which need it no more."""
     if jobs.host.settings.transfer != "bucket":
         return ()
@@ -235,7 +237,7 @@ def _without_old(units: Sequence[Unit], asked: Sequence[str]) -> tuple[Sequence[
     return [unit for unit in units if unit not in kept], ((f"{CHECKPOINTS}/*.pt", why),)
 
 
-def _may_be_the_same(unit: Unit, workspace: Workspace, memory: Memory) -> bool:
+def _may_be_the_same(unit: Unit, workspace: Workspace, memory: ArrivedFiles) -> bool:
     """A file of the same size is here, of which nothing is known."""
     place = workspace.root / unit.path
     is_file = not unit.is_sealed and place.is_file() and memory.came_as(unit.path) is None
@@ -251,38 +253,40 @@ def _asked_sums(jobs: HostJobs, units: Sequence[Unit]) -> dict[str, str]:
     return {file.path: file.sha256 for file in said.files if file.sha256}
 
 
-def _item(unit: Unit, workspace: Workspace, memory: Memory, sums: dict[str, str], *, is_replacing: bool) -> PlanItem:
-    standing = standing_of(unit, workspace, memory)
+def _item(
+    unit: Unit, workspace: Workspace, memory: ArrivedFiles, sums: dict[str, str], *, is_replacing: bool
+) -> PlanItem:
+    standing = item_status(unit, workspace, memory)
     said = sums.get(str(unit.path))
-    if standing is Standing.OTHER and said is not None and sha256(workspace.root / unit.path) == said:
+    if standing is ItemStatus.OTHER and said is not None and sha256(workspace.root / unit.path) == said:
         memory.note(unit.path, unit.identity)
         memory.close()
-        standing = Standing.HERE
-    if standing is Standing.OTHER and is_replacing:
-        standing = Standing.NEEDED
-    if standing is Standing.HERE:
+        standing = ItemStatus.HERE
+    if standing is ItemStatus.OTHER and is_replacing:
+        standing = ItemStatus.NEEDED
+    if standing is ItemStatus.HERE:
         for file in unit.files:
             tidy(workspace.root / unit.path / file.name if unit.is_sealed else workspace.root / unit.path)
-    return PlanItem(unit, standing, unit.size - already_here(unit, workspace) if standing is Standing.NEEDED else 0)
+    return PlanItem(unit, standing, unit.size - already_here(unit, workspace) if standing is ItemStatus.NEEDED else 0)
 
 
-def standing_of(unit: Unit, workspace: Workspace, memory: Memory) -> Standing:
+def item_status(unit: Unit, workspace: Workspace, memory: ArrivedFiles) -> ItemStatus:
     """Return how a unit stands here, by what is on the disk; nothing large is read."""
     place = workspace.root / unit.path
     if not place.is_symlink() and not place.exists():
-        return Standing.NEEDED
+        return ItemStatus.NEEDED
     if place.is_dir() != unit.is_sealed:
-        return Standing.OTHER
+        return ItemStatus.OTHER
     if unit.is_sealed and _holds(place, unit):
-        return Standing.HERE
+        return ItemStatus.HERE
     came_as = memory.came_as(unit.path)
     if came_as == unit.identity and not unit.is_sealed:
-        return Standing.HERE
+        return ItemStatus.HERE
     if came_as is not None:
-        return Standing.NEEDED
+        return ItemStatus.NEEDED
     file = unit.files[0]
     is_same = not unit.is_sealed and file.sha256 is not None and place.stat().st_size == file.size
-    return Standing.HERE if is_same and sha256(place) == file.sha256 else Standing.OTHER
+    return ItemStatus.HERE if is_same and sha256(place) == file.sha256 else ItemStatus.OTHER
 
 
 def _holds(place: Path, unit: Unit) -> bool:

@@ -17,11 +17,11 @@ from remote.replies.question import bad_reply
 from remote.replies.questions import WANT
 from remote.text import shown
 from remote.transfer.plan.git_list import listed_by_git
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.names import STAGED
 from remote.transfer.plan.pull_plan import MARGIN_BYTES, SLOW_HASH_BYTES_PER_S
 from t2v_core.disk.files import sha256
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import size
 from t2v_core.workspace import SETTINGS_FILE, Workspace, expanded
 
@@ -92,11 +92,11 @@ def plan_push(jobs: HostJobs, what: Sequence[str], *, is_replacing: bool = False
 
     what:         `code`, `data`, `videos`, or paths of the workspace; code goes alone
     is_replacing: what is there under the same name and was not pushed, or was edited there, gives way
-    Raises AskedWrongly, HostUnreachable, AgentError.
+    Raises InvalidRequest, HostUnreachable, AgentError.
     """
     workspace = jobs.workspace
     if CODE in what and len(what) > 1:
-        raise AskedWrongly(
+        raise InvalidRequest(
             "code is pushed by itself: git decides what belongs to it", "push the rest with a second command"
         )
     kind = what[0] if len(what) == 1 and what[0] in (CODE, *FOLDERS) else PATHS
@@ -125,20 +125,20 @@ def plan_files(jobs: HostJobs, kind: str, names: Sequence[str], *, is_replacing:
         gone=said.gone if kind == CODE else (), free_bytes=said.disk_free_bytes, seconds=None,
         is_shared=any(one.is_anothers for one in said.refused),
     )  # fmt: skip
-    rate = Memory(jobs.workspace, jobs.host.name).bytes_per_s("up")
+    rate = ArrivedFiles(jobs.workspace, jobs.host.name).bytes_per_s("up")
     return plan if rate is None else replace(plan, seconds=plan.to_send / rate)
 
 
 def _below(workspace: Workspace, word: str, passed_over: list[tuple[str, str]]) -> Iterator[str]:
-    """The finished files that `word` is or holds. Raises AskedWrongly."""
+    """The finished files that `word` is or holds. Raises InvalidRequest."""
     given = expanded(Path(word))
     path = given if given.is_absolute() else _as_meant(workspace, given)
     if not path.is_relative_to(workspace.root) or ".." in path.parts:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{shown(word)} is not in the workspace {workspace.root}", "only what is in it has a place there"
         )
     if not path.exists():
-        raise AskedWrongly(f"there is no {shown(word)} in {workspace.root}", "name a file or folder of the workspace")
+        raise InvalidRequest(f"there is no {shown(word)} in {workspace.root}", "name a file or folder of the workspace")
     if path.is_file():
         yield str(PurePosixPath(path.relative_to(workspace.root)))
         return
@@ -188,7 +188,7 @@ def _looked_at(workspace: Workspace, names: Sequence[str]) -> list[LocalFile]:
             mode = 0o600 if name == SETTINGS_FILE else 0o755 if status.st_mode & stat.S_IXUSR else 0o644
             files.append(LocalFile(name, status.st_size, status.st_mtime_ns, status.st_ino, mode, digest))
     except OSError as error:
-        raise AskedWrongly(f"{error.filename} cannot be read: {error.strerror}", "fix its permissions") from error
+        raise InvalidRequest(f"{error.filename} cannot be read: {error.strerror}", "fix its permissions") from error
     finally:
         if new:
             remember(new)

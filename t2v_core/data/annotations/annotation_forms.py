@@ -23,7 +23,7 @@ from pathlib import Path
 
 from t2v_core.data.annotations.annotation_rows import CaptionedClip, Label, Split, label_of_name, read_ids, read_rows
 from t2v_core.data.annotations.clip_manifest import MANIFEST_FILES, read_manifest_file
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Dataset
 
 ANNOTATION_FILES: dict[Split, tuple[str, ...]] = {
@@ -62,12 +62,12 @@ class Source:
 def find_source(dataset: Dataset, split: Split, *, skip_manifest: bool = False) -> Source | None:
     """Find the files of a split, after the order above; return None when there are none.
 
-    Raises AskedWrongly when nothing is found and a file that might have been the one cannot be read.
+    Raises InvalidRequest when nothing is found and a file that might have been the one cannot be read.
     """
     manifest = dataset.annotations / MANIFEST_FILES[split]
     if manifest.is_file() and not skip_manifest:
         return Source("manifest", (manifest,), partial(read_manifest_file, manifest, split))
-    unread: list[AskedWrongly] = []
+    unread: list[InvalidRequest] = []
     labels: tuple[Label, ...] = ("train",) if split == "train" else ("test", "validate")
     for label in labels:
         found = (
@@ -113,7 +113,7 @@ def _frozen_list(dataset: Dataset, label: Label) -> Source | None:
     return None
 
 
-def _by_content(dataset: Dataset, label: Label, unread: list[AskedWrongly]) -> Source | None:
+def _by_content(dataset: Dataset, label: Label, unread: list[InvalidRequest]) -> Source | None:
     """The first file with clips of this part, as its rows say; where they do not, as its name does.
 
     unread: gets what was wrong with files that are none of the forms
@@ -121,7 +121,7 @@ def _by_content(dataset: Dataset, label: Label, unread: list[AskedWrongly]) -> S
     for file in _caption_files(dataset):
         try:
             rows = read_rows(file, dataset.encoding)
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             unread.append(error)
             continue
         mine = [row for row in rows if _label(row, file) == label]
@@ -140,18 +140,18 @@ def _with_captions(dataset: Dataset, listed_in: Path) -> list[CaptionedClip]:
     clips = read(listed_in, dataset.encoding)
     if any(clip.captions for clip in clips):
         return clips
-    unread: list[AskedWrongly] = []
+    unread: list[InvalidRequest] = []
     wanted = {clip.video_id for clip in clips}
     known: dict[str, CaptionedClip] = {}
     for file in _caption_files(dataset):
         try:
             rows = read_rows(file, dataset.encoding)
-        except AskedWrongly as error:
+        except InvalidRequest as error:
             unread.append(error)
             continue
         known = {row.video_id: row for row in rows if row.video_id in wanted and row.captions} | known
     if not known:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{listed_in} lists {len(clips)} clips, and no file beside it has their captions"
             + (f" ({unread[0].message})" if unread else ""),
             hint=f"put {RAW_FILES[0]} (or {FROZEN_CAPTIONS[0]}) into {dataset.annotations}",

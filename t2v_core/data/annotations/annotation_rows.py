@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from t2v_core.data.annotations.annotation_table import Table
 from t2v_core.data.annotations.text_file import read_text, whole_characters
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import CLIP_SUFFIXES
 
 Split = Literal["train", "test"]
@@ -58,13 +58,13 @@ class CaptionedClip:
 def read_rows(file: Path, encoding: str | None = None) -> list[CaptionedClip]:
     """Read every clip of a file, rows of one id merged.
 
-    Raises AskedWrongly for anything that is none of the forms.
+    Raises InvalidRequest for anything that is none of the forms.
 
     encoding: of a file that is neither UTF-8 nor marked as something else
     """
     if file.suffix.lower() == ".csv":
         if not (clips := merged(_csv_rows(file, encoding))):
-            raise AskedWrongly(f"{file} is empty but for its header", hint="fetch it again, whole")
+            raise InvalidRequest(f"{file} is empty but for its header", hint="fetch it again, whole")
         return clips
     value, is_lines = _parse(file, encoding)
     if isinstance(value, dict) and isinstance(value.get("videos"), list) and isinstance(value.get("sentences"), list):
@@ -72,17 +72,17 @@ def read_rows(file: Path, encoding: str | None = None) -> list[CaptionedClip]:
     if isinstance(value, dict) and isinstance(value.get("annotations"), list):
         return merged(_frozen_rows(value["annotations"], file))
     if not isinstance(value, list):
-        raise AskedWrongly(f"{file} should be a list of rows, and is not", hint=f"it looks like this: [{ROW}, …]")
+        raise InvalidRequest(f"{file} should be a list of rows, and is not", hint=f"it looks like this: [{ROW}, …]")
     unit = "line" if is_lines else "row"
     numbered = value if is_lines else enumerate(value, start=1)
     return merged(captioned_clip(row, f"{unit} {number} of {file}") for number, row in numbered)
 
 
 def read_ids(file: Path, encoding: str | None = None) -> list[CaptionedClip]:
-    """Read the clips of a text file with one id a line, without captions. Raises AskedWrongly when it names none."""
+    """Read the clips of a text file with one id a line, without captions. Raises InvalidRequest when it names none."""
     ids = [_stem(line.strip()) for line in io.StringIO(read_text(file, encoding), newline=None) if line.strip()]
     if not ids:
-        raise AskedWrongly(f"{file} is empty", hint="fetch it again, whole")
+        raise InvalidRequest(f"{file} is empty", hint="fetch it again, whole")
     return merged(CaptionedClip(video_id) for video_id in ids)
 
 
@@ -94,7 +94,7 @@ def _stem(name: str) -> str:
 def read_json_lines(file: Path) -> list[tuple[int, Any]]:
     """Return (line number, value) of each line that is not blank.
 
-    Raises AskedWrongly that names the line that is broken.
+    Raises InvalidRequest that names the line that is broken.
     """
     return _json_lines(read_text(file), file)
 
@@ -124,10 +124,10 @@ def _joined(known: CaptionedClip, row: CaptionedClip) -> CaptionedClip:
 def captioned_clip(row: Any, where: str) -> CaptionedClip:
     """Return the clip of one row: of a list, of JSON lines or of a CSV.
 
-    Raises AskedWrongly, beginning with `where`, for what is none.
+    Raises InvalidRequest, beginning with `where`, for what is none.
     """
     if wrong := _what_is_wrong(row):
-        raise AskedWrongly(f"{where}: {wrong}", hint=f"rows look like this: {ROW}")
+        raise InvalidRequest(f"{where}: {wrong}", hint=f"rows look like this: {ROW}")
     named = row.get("file", row.get("video"))
     return CaptionedClip(
         whole_characters(row["video_id"].strip()),
@@ -158,15 +158,15 @@ def _captions(row: dict[str, Any]) -> list[str]:
 
 
 def _details(row: dict[str, Any]) -> dict[str, Any]:
-    category = _number(row.get("category"))
+    category = _finite(row.get("category"))
     return {
-        "start_s": _number(row.get("start_s", row.get("start time"))),
-        "end_s": _number(row.get("end_s", row.get("end time"))),
+        "start_s": _finite(row.get("start_s", row.get("start time"))),
+        "end_s": _finite(row.get("end_s", row.get("end time"))),
         "category": None if category is None else int(category),
     }
 
 
-def _number(value: object) -> float | None:
+def _finite(value: object) -> float | None:
     """None for what is no finite number: times and category are carried along, and no work depends on them."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -178,12 +178,12 @@ def _number(value: object) -> float | None:
 
 
 def label_in(row: dict[str, Any], where: str) -> Label | None:
-    """Return what the row's `split` says; None without one. Raises AskedWrongly for a word that nobody knows."""
+    """Return what the row's `split` says; None without one. Raises InvalidRequest for a word that nobody knows."""
     said = row.get("split")
     if said is None or said == "":
         return None
     if not isinstance(said, str) or said.lower() not in LABELS:
-        raise AskedWrongly(f"{where}: split is {said!r}", hint="it should be train, validate or test")
+        raise InvalidRequest(f"{where}: split is {said!r}", hint="it should be train, validate or test")
     return LABELS[said.lower()]
 
 
@@ -200,13 +200,15 @@ def _msrvtt_rows(videos: list[Any], sentences: list[Any], file: Path) -> Iterato
     said: dict[str, list[str]] = {}
     for number, row in enumerate(sentences, start=1):
         if wrong := _what_is_wrong(row):
-            raise AskedWrongly(f"sentence {number} of {file}: {wrong}", hint=f"sentences look like this: {ROW}")
+            raise InvalidRequest(f"sentence {number} of {file}: {wrong}", hint=f"sentences look like this: {ROW}")
         said.setdefault(whole_characters(row["video_id"].strip()), []).extend(_captions(row))
     for number, row in enumerate(videos, start=1):
         where = f"video {number} of {file}"
         if not isinstance(row, dict) or not isinstance(row.get("video_id"), str) or not row["video_id"].strip():
             example = '{"video_id": "video0", "split": "train", "category": 9, "start time": 137.7, "end time": 149.4}'
-            raise AskedWrongly(f"{where}: video_id is missing or not a text", hint=f"videos look like this: {example}")
+            raise InvalidRequest(
+                f"{where}: video_id is missing or not a text", hint=f"videos look like this: {example}"
+            )
         video_id = whole_characters(row["video_id"].strip())
         captions = said.pop(video_id, [])  # popped: a video that is listed twice has its sentences once
         yield CaptionedClip(video_id, captions, **_details(row), label=label_in(row, where))
@@ -215,7 +217,7 @@ def _msrvtt_rows(videos: list[Any], sentences: list[Any], file: Path) -> Iterato
 def _frozen_rows(rows: list[Any], file: Path) -> Iterator[CaptionedClip]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("image_id", "caption")):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"annotation {number} of {file}: image_id or caption is missing or not a text",
                 hint='annotations look like this: {"image_id": "video0", "caption": "a man sings"}',
             )
@@ -227,7 +229,7 @@ def _csv_rows(file: Path, encoding: str | None) -> Iterator[CaptionedClip]:
     """Rows with captions, or bare ids where the header has no column for captions."""
     table = Table(file, read_text(file, encoding))
     if "video_id" not in table.columns:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{file} has no column video_id; its first line is {table.first_line[:60]!r}",
             hint="the first line names the columns: video_id, or key,vid_key,video_id,sentence",
         )
@@ -238,14 +240,14 @@ def _csv_rows(file: Path, encoding: str | None) -> Iterator[CaptionedClip]:
         elif video_id := row["video_id"].strip():
             yield CaptionedClip(video_id, **_details(row), label=label_in(row, where))
         else:
-            raise AskedWrongly(f"{where}: video_id is missing", hint="each line names a clip, such as video0")
+            raise InvalidRequest(f"{where}: video_id is missing", hint="each line names a clip, such as video0")
 
 
 def _parse(file: Path, encoding: str | None) -> tuple[Any, bool]:
     """The value of a JSON file; or the numbered values of its lines, and True, when each line is one by itself."""
     text = read_text(file, encoding)
     if not text.strip():
-        raise AskedWrongly(f"{file} is empty", hint="fetch it again, whole")
+        raise InvalidRequest(f"{file} is empty", hint="fetch it again, whole")
     if file.suffix.lower() == ".jsonl":
         return _json_lines(text, file), True
     try:
@@ -257,7 +259,7 @@ def _parse(file: Path, encoding: str | None) -> tuple[Any, bool]:
     except (ValueError, RecursionError) as error:
         raise _not_json(str(file), error) from error
     if value in ([], {}):
-        raise AskedWrongly(f"{file} is empty", hint="fetch it again, whole")
+        raise InvalidRequest(f"{file} is empty", hint="fetch it again, whole")
     return value, False
 
 
@@ -272,9 +274,9 @@ def _json_lines(text: str, file: Path) -> list[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             raise _not_json(f"line {number} of {file}", error) from error
     if not values:
-        raise AskedWrongly(f"{file} is empty", hint="fetch it again, whole")
+        raise InvalidRequest(f"{file} is empty", hint="fetch it again, whole")
     return values
 
 
-def _not_json(what: str, error: Exception) -> AskedWrongly:
-    return AskedWrongly(f"{what} is not JSON: {error}", hint="fetch it again, whole")
+def _not_json(what: str, error: Exception) -> InvalidRequest:
+    return InvalidRequest(f"{what} is not JSON: {error}", hint="fetch it again, whole")

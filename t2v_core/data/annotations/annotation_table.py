@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import counted
 
 DELIMITERS = (",", ";", "\t")
@@ -23,7 +23,7 @@ SHOWN = 40
 class Table:
     """A CSV with a header. columns: their names, in lower case
 
-    Raises AskedWrongly for a file without a line, or with two columns of one name.
+    Raises InvalidRequest for a file without a line, or with two columns of one name.
     """
 
     def __init__(self, file: Path, text: str) -> None:
@@ -33,7 +33,7 @@ class Table:
         text = text[asked.end() :] if asked else text
         first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
         if not first:
-            raise AskedWrongly(f"{file} is empty", hint="fetch it again, whole")
+            raise InvalidRequest(f"{file} is empty", hint="fetch it again, whole")
         self.first_line = first.strip()
         self._delimiter = asked[1] if asked else max(DELIMITERS, key=first.count)
         # newline="": a caption may hold U+2028, U+0085 or a form feed, which are no ends of lines in a CSV.
@@ -43,12 +43,12 @@ class Table:
         self.columns = [name.strip().lower() for name in header]
         named = [name for name in self.columns if name]
         if doubled := next((name for name in named if named.count(name) > 1), None):
-            raise AskedWrongly(f"{file} has two columns {doubled}", hint="keep one of them, or rename the other")
+            raise InvalidRequest(f"{file} has two columns {doubled}", hint="keep one of them, or rename the other")
 
     def rows(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield (`line 7 of train.csv`, its values by column).
 
-        Raises AskedWrongly that names the line and the column.
+        Raises InvalidRequest that names the line and the column.
         """
         for where, row in self._filled():
             while len(row) > len(self.columns) and not row[-1].strip():
@@ -64,7 +64,7 @@ class Table:
             try:
                 row = next(self._reader, None)
             except csv.Error as error:
-                raise AskedWrongly(
+                raise InvalidRequest(
                     f"{where}: {error}", hint="a field that begins with a quote ends with one, and doubles those inside"
                 ) from error
             if row is None:
@@ -72,13 +72,15 @@ class Table:
             if any(value.strip() for value in row):
                 yield where, row
 
-    def _uneven(self, where: str, row: list[str]) -> AskedWrongly:
+    def _uneven(self, where: str, row: list[str]) -> InvalidRequest:
         what = f"{where} has {counted(len(row), 'field')}, and the header {counted(len(self.columns), 'column')}"
         if len(row) < len(self.columns):
-            return AskedWrongly(f"{what}: {self.columns[len(row)]} is missing", hint="complete the line, or remove it")
+            return InvalidRequest(
+                f"{what}: {self.columns[len(row)]} is missing", hint="complete the line, or remove it"
+            )
         last, extra = self.columns[-1], self._delimiter.join(row[len(self.columns) :])
         shown = extra if len(extra) <= SHOWN else f"{extra[:SHOWN]}…"
-        return AskedWrongly(
+        return InvalidRequest(
             f"{what}: {shown!r} stands after {last}",
             hint=f'put quotes round a field that has a {_name(self._delimiter)} in it: "a man, who sings"',
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from t2v_core.data.annotations.annotation_rows import CaptionedClip
 from t2v_core.disk.plain_text import escaped, is_utf8
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset
 
 
@@ -53,9 +53,9 @@ def composed(name: str) -> str:
 
 
 def clip_folder(dataset: Dataset) -> ClipFolder:
-    """Look through the videos of the data set. Raises AskedWrongly without a videos folder."""
+    """Look through the videos of the data set. Raises InvalidRequest without a videos folder."""
     if not dataset.videos.is_dir():
-        raise AskedWrongly(f"{dataset.videos} is missing", hint="put the clips there: video0.mp4, video1.mp4, …")
+        raise InvalidRequest(f"{dataset.videos} is missing", hint="put the clips there: video0.mp4, video1.mp4, …")
     found = _look_through(dataset.videos)
     if not found.files and (below := _look_through(dataset.videos / "all")).files:
         return below
@@ -65,7 +65,7 @@ def clip_folder(dataset: Dataset) -> ClipFolder:
 def clip_files(dataset: Dataset) -> dict[str, Path]:
     """Return every video file of the data set by its name without suffix.
 
-    Raises AskedWrongly without a videos folder.
+    Raises InvalidRequest without a videos folder.
     """
     return clip_folder(dataset).files
 

@@ -15,19 +15,19 @@ from typing import Any
 
 from t2v_core.data.annotations.annotation_rows import CaptionedClip, Split, captioned_clip, merged, read_json_lines
 from t2v_core.disk.files import staged_file
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 MANIFEST_FILES: dict[Split, str] = {"train": "train.manifest.jsonl", "test": "test.manifest.jsonl"}
 
 
 def read_manifest_file(file: Path, split: Split) -> list[CaptionedClip]:
-    """Read the clips of a manifest, lines of one id merged. Raises AskedWrongly that names the line that is wrong."""
+    """Read the clips of a manifest, lines of one id merged. Raises InvalidRequest that names the line that is wrong."""
     clips = []
     for number, row in read_json_lines(file):
         where = f"line {number} of {file}"
         clip = captioned_clip(row, where)
         if clip.label not in (None, split):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{where}: split is {row['split']!r} in the manifest of {split}",
                 hint=f"move the line to the other manifest, or make it {split!r}",
             )

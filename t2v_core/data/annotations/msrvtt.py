@@ -9,8 +9,8 @@ from pathlib import Path
 from t2v_core.data.annotations.annotation_forms import ANNOTATION_FILES, Source, find_source
 from t2v_core.data.annotations.annotation_rows import Split
 from t2v_core.data.annotations.clip_folder import ClipFolder, clip_files, clip_folder, composed
-from t2v_core.data.annotations.overlap import ids_to_drop, in_words, shared_ids
-from t2v_core.errors import AskedWrongly
+from t2v_core.data.annotations.overlap import first_ids, ids_to_drop, shared_ids
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import counted
 from t2v_core.specs import OnOverlap
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset
@@ -60,14 +60,14 @@ class Annotations:
 
 
 def read_annotations(dataset: Dataset, split: Split) -> list[Clip]:
-    """Read the clips of a split that have a file and a caption. Raises AskedWrongly as `join_annotations`."""
+    """Read the clips of a split that have a file and a caption. Raises InvalidRequest as `join_annotations`."""
     return join_annotations(dataset, split).clips
 
 
 def join_splits(dataset: Dataset, on_overlap: OnOverlap) -> list[Annotations]:
     """Join every split that has annotations; no clip is in both.
 
-    Raises AskedWrongly as `join_annotations`, and for clips in both unless they are to be left out of training.
+    Raises InvalidRequest as `join_annotations`, and for clips in both unless they are to be left out of training.
     """
     found = {split: find_source(dataset, split) for split in ANNOTATION_FILES}  # looked for once: 1 s for all sentences
     splits = [_joined(dataset, split, source) for split, source in found.items() if source is not None]
@@ -89,14 +89,17 @@ def join_splits(dataset: Dataset, on_overlap: OnOverlap) -> list[Annotations]:
         left_out=len(dropped),
     )
     if not kept.clips:
-        raise AskedWrongly(f"every training clip of {train.source} is a test clip too", hint="bring other annotations")
+        raise InvalidRequest(
+            f"every training clip of {train.source} is a test clip too", hint="bring other annotations"
+        )
     return [kept, test]
 
 
 def join_annotations(dataset: Dataset, split: Split) -> Annotations:
     """Read a split's captions and find each clip's video by its id, never by its position.
 
-    Raises AskedWrongly when a folder or file is missing, the file is not what it should be, or no caption has a video.
+    Raises InvalidRequest when a folder or file is missing, the file is not what it should be, or no caption has a
+    video.
     """
     return _with_clips(_joined(dataset, split, require_source(dataset, split)), dataset)
 
@@ -105,7 +108,7 @@ def _with_clips(part: Annotations, dataset: Dataset) -> Annotations:
     if part.clips:
         return part
     not_taken = clip_folder(dataset).not_taken(part.without_file)
-    raise AskedWrongly(
+    raise InvalidRequest(
         f"none of the {len(part.listed)} captioned clips of {part.source} is in {dataset.videos}"
         + (f"; {_not_taken(not_taken)}" if not_taken else ""),
         hint="video_id names the file: video7 is videos/video7.mp4",
@@ -132,25 +135,25 @@ def _joined(dataset: Dataset, split: Split, source: Source) -> Annotations:
 
 
 def present_splits(dataset: Dataset) -> list[Split]:
-    """Return the splits that have an annotation file. Raises AskedWrongly as `find_source`."""
+    """Return the splits that have an annotation file. Raises InvalidRequest as `find_source`."""
     return [split for split in ANNOTATION_FILES if find_source(dataset, split) is not None]
 
 
 def require_source(dataset: Dataset, split: Split, *, skip_manifest: bool = False) -> Source:
-    """Return the files a split is read from. Raises AskedWrongly when there are none."""
+    """Return the files a split is read from. Raises InvalidRequest when there are none."""
     if not dataset.root.is_dir():
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"there is no data set at {dataset.root}", hint="name another with --data, or make one: t2v data shapes"
         )
     source = find_source(dataset, split, skip_manifest=skip_manifest)
     if source is not None:
         return source
     if not dataset.annotations.is_dir():
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{dataset.annotations} is missing", hint=f"put {ANNOTATION_FILES[split][0]} there, or name another --data"
         )
     names = " or ".join((ANNOTATION_FILES[split][0], f"msrvtt_{ANNOTATION_FILES[split][0]}"))
-    raise AskedWrongly(
+    raise InvalidRequest(
         f"{dataset.annotations} holds no {split} captions",
         hint=f"put {names} there, or MSR-VTT's annotations in another form: TERMINAL_COMMANDS.md lists them",
     )
@@ -201,4 +204,4 @@ def _are(names: list[str]) -> str:
 
 def _some(ids: list[str], noun: str) -> str:
     """`3 video files (video7, video9, video12)`, with the first five ids at most."""
-    return f"{counted(len(ids), noun)} ({in_words(ids)})"
+    return f"{counted(len(ids), noun)} ({first_ids(ids)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import OnOverlap
 
 
@@ -25,21 +25,21 @@ def ids_to_drop(
     """Return the ids to leave out of training: none, or those of both splits when that was asked for.
 
     names: where train and test were read from
-    Raises AskedWrongly when the splits overlap and that was not asked for. MSR-VTT's own case: train_9k holds 1,990 of
-    the 2,990 clips of the official test.
+    Raises InvalidRequest when the splits overlap and that was not asked for. MSR-VTT's own case: train_9k holds 1,990
+    of the 2,990 clips of the official test.
     """
     shared = shared_ids(train, test)
     if shared and on_overlap == "refuse":
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{len(shared)} of {len(train)} training clips, of {names[0]}, are test clips of {names[1]} too: "
-            f"{in_words(shared)}",
+            f"{first_ids(shared)}",
             hint="test on test_1k.json or MSRVTT_JSFUSION_test.csv, or train on train_7k.json; "
             "or leave them out of training: --on-overlap drop-from-train",
         )
     return set(shared)
 
 
-def in_words(ids: list[str]) -> str:
+def first_ids(ids: list[str]) -> str:
     """List the first five ids, with a … when there are more."""
     return ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
 

@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 
 from t2v_core.disk.opening import MOST_TABLE_BYTES, read_bytes
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 # UTF-32 first: its mark begins as UTF-16's does.
 MARKS = (
@@ -28,19 +28,19 @@ def read_text(file: Path, encoding: str | None = None) -> str:
     """Read the text of a file, without broken characters: half of a pair of surrogates becomes U+FFFD.
 
     encoding: of a file that is neither UTF-8 nor marked as something else
-    Raises AskedWrongly when it cannot be read or is no text in that encoding, naming the line.
+    Raises InvalidRequest when it cannot be read or is no text in that encoding, naming the line.
     """
     try:
         data = read_bytes(file, MOST_TABLE_BYTES)
     except OSError as error:
-        raise AskedWrongly(f"{file} cannot be read: {error.strerror}", hint="fix its permissions") from error
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}", hint="fix its permissions") from error
     for sign, (what, hint) in NOT_TEXT.items():
         if data.startswith(sign):
-            raise AskedWrongly(f"{file} is {what}, not text", hint=hint)
+            raise InvalidRequest(f"{file} is {what}, not text", hint=hint)
     text = _decoded(file, data, encoding)
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise AskedWrongly(f"{file} is damaged: line {line} holds zero bytes", hint="fetch it again, whole")
+        raise InvalidRequest(f"{file} is damaged: line {line} holds zero bytes", hint="fetch it again, whole")
     return text
 
 
@@ -68,11 +68,11 @@ def whole_characters(text: str) -> str:
 
 
 def require_encoding(name: str) -> str:
-    """Return `name`, when Python knows it as an encoding of text. Raises AskedWrongly."""
+    """Return `name`, when Python knows it as an encoding of text. Raises InvalidRequest."""
     try:
         "a".encode(name)
     except (LookupError, ValueError) as error:  # hex and its like are no encodings of text; "undefined" is one of none
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"there is no text encoding {name!r}", hint="cp1252, latin-1, cp1251, gb18030, shift_jis, big5, …"
         ) from error
     return name
@@ -90,13 +90,13 @@ def _recognised(data: bytes) -> str | None:
     return "utf-16-le" if odd > even else "utf-16-be"
 
 
-def _not_decoded(file: Path, data: bytes, error: UnicodeDecodeError, encoding: str | None) -> AskedWrongly:
+def _not_decoded(file: Path, data: bytes, error: UnicodeDecodeError, encoding: str | None) -> InvalidRequest:
     number = data[: error.start].count(b"\n") + 1
     if encoding is not None:
-        return AskedWrongly(f"{file} is not {encoding} text: line {number}: {error.reason}", hint="save it as UTF-8")
+        return InvalidRequest(f"{file} is not {encoding} text: line {number}: {error.reason}", hint="save it as UTF-8")
     line = data.split(b"\n")[number - 1].decode(LIKELY, "replace").strip()
     shown = line if len(line) <= 60 else f"{line[:60]}…"
-    return AskedWrongly(
+    return InvalidRequest(
         f"{file} is not UTF-8 text: line {number} has the byte 0x{data[error.start]:02x}",
         hint=f"save it as UTF-8; or, where {shown!r} is what line {number} should say: "
         f"t2v data manifest --encoding {LIKELY} (or whatever encoding it has)",

@@ -10,9 +10,9 @@ from t2v_core.data.annotations.annotation_rows import CaptionedClip, Split
 from t2v_core.data.annotations.clip_folder import ClipFolder, clip_folder
 from t2v_core.data.annotations.clip_manifest import MANIFEST_FILES, manifest_text, write_manifest_file
 from t2v_core.data.annotations.msrvtt import BROKEN, require_source
-from t2v_core.data.annotations.overlap import ids_to_drop, in_words
+from t2v_core.data.annotations.overlap import first_ids, ids_to_drop
 from t2v_core.data.annotations.text_file import require_encoding
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.results import ManifestsWritten
 from t2v_core.job import Job
 from t2v_core.specs import ManifestSpec
@@ -23,11 +23,11 @@ def write_manifests(spec: ManifestSpec, job: Job) -> ManifestsWritten:
     """Write `annotations/train.manifest.jsonl`, and `test.manifest.jsonl` where there is a test split.
 
     A manifest that is there already and says something else is replaced only when asked. Returns counts and paths.
-    Raises AskedWrongly as the readers do, and for splits that overlap.
+    Raises InvalidRequest as the readers do, and for splits that overlap.
     """
     encoding = None if spec.encoding is None else require_encoding(spec.encoding)
     dataset = Dataset(job.workspace.resolve(spec.data), encoding)
-    splits = _read(dataset, job)
+    splits = _sources(dataset, job)
     if "test" in splits:
         train, test = ([clip.video_id for clip in splits[split][1]] for split in ("train", "test"))
         dropped = ids_to_drop(train, test, spec.on_overlap, (splits["train"][0], splits["test"][0]))
@@ -50,7 +50,7 @@ def _path(dataset: Dataset, split: Split) -> Path:
     return dataset.annotations / MANIFEST_FILES[split]
 
 
-def _read(dataset: Dataset, job: Job) -> dict[Split, tuple[str, list[CaptionedClip]]]:
+def _sources(dataset: Dataset, job: Job) -> dict[Split, tuple[str, list[CaptionedClip]]]:
     """Each split's source in words and its clips; the manifest itself is read only where there is no other form."""
     folder = clip_folder(dataset) if dataset.videos.is_dir() else ClipFolder()
     splits: dict[Split, tuple[str, list[CaptionedClip]]] = {}
@@ -65,7 +65,7 @@ def _read(dataset: Dataset, job: Job) -> dict[Split, tuple[str, list[CaptionedCl
             job.events.warning(source.note)
         clips = [replace(c, file=path.name if (path := folder.find(c)) else c.file) for c in source.read()]
         if broken := [clip.video_id for clip in clips if any(BROKEN in text for text in clip.captions)]:
-            job.events.warning(f"broken characters in captions of {len(broken)} {split} clips ({in_words(broken)})")
+            job.events.warning(f"broken characters in captions of {len(broken)} {split} clips ({first_ids(broken)})")
         splits[split] = (source.describe(), clips)
     return splits
 
@@ -77,6 +77,6 @@ def _is_new(path: Path, text: str, spec: ManifestSpec) -> bool:
         return False
     if spec.replace:
         return True
-    raise AskedWrongly(
+    raise InvalidRequest(
         f"{path} is there already and says something else", hint="--replace overwrites it; nothing is merged"
     )

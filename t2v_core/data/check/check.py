@@ -20,7 +20,7 @@ from t2v_core.data.check.contact_sheet import spread, write_contact_sheet
 from t2v_core.data.quarantine import EVERY_FRAME, OF_SETTINGS, Quarantine, Quarantined, file_state, settings_of
 from t2v_core.disk.files import require_writable, staged_file, write_json
 from t2v_core.disk.plain_json import read_table
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.events.results import DataChecked
 from t2v_core.job import Job
 from t2v_core.specs import DataCheckSpec
@@ -34,10 +34,10 @@ def check_data(spec: DataCheckSpec, job: Job) -> DataChecked:
 
     Clips that cannot be used go into `quarantine.csv`; that is a finding, not a failure. What was decoded before and
     has not changed is not decoded again. Returns counts and paths.
-    Raises AskedWrongly for a data set that is not one, WorkFailed when no clip can be used, Stopped.
+    Raises InvalidRequest for a data set that is not one, WorkFailed when no clip can be used, Stopped.
     """
     dataset = Dataset(job.workspace.resolve(spec.data))
-    splits, files = _read(dataset, job)
+    splits, files = _annotations_and_files(dataset, job)
     folder = dataset.root / "check"
     require_writable(folder)
     quarantine = Quarantine(dataset.quarantine)
@@ -57,15 +57,15 @@ def check_data(spec: DataCheckSpec, job: Job) -> DataChecked:
     return _result(described, found, folder, job)
 
 
-def _read(dataset: Dataset, job: Job) -> tuple[list[Annotations], dict[str, Path]]:
-    """The splits that have annotations, their oddities said, and the files by id. Raises AskedWrongly."""
+def _annotations_and_files(dataset: Dataset, job: Job) -> tuple[list[Annotations], dict[str, Path]]:
+    """The splits that have annotations, their oddities said, and the files by id. Raises InvalidRequest."""
     if not dataset.root.is_dir():
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"there is no data set at {dataset.root}", hint="name another with --data, or make one: t2v data shapes"
         )
     files = clip_files(dataset)
     if not files:
-        raise AskedWrongly(f"{dataset.videos} holds no clips", hint="put them there: video0.mp4, video1.mp4, …")
+        raise InvalidRequest(f"{dataset.videos} holds no clips", hint="put them there: video0.mp4, video1.mp4, …")
     splits = [join_annotations(dataset, split) for split in present_splits(dataset)]
     if not splits:
         job.events.warning(

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from t2v_core.data.video.container import UnreadableClip, codec_name, opened, read_index
 from t2v_core.data.video.decode import intact_frames, read_frames
+from t2v_core.data.video.orientation import apply_display_matrix, display_matrix, picture_of, pixel_aspect, shown_size
 from t2v_core.data.video.timing import timing_of
-from t2v_core.data.video.upright import display_matrix, picture_of, pixel_aspect, shown_size, upright
 from t2v_core.disk.files import sha256
 from t2v_core.errors import NotEnoughMemory
 
@@ -78,11 +78,11 @@ def check_clip(path: Path) -> ClipFacts:
             _require_size(path, first, frame)
             pts.append(frame.pts)
             if number in wanted:
-                pictures.append(_tiny(upright(frame)))
+                pictures.append(_tiny(apply_display_matrix(frame)))
         if len(pts) != total:
             raise UnreadableClip(path, "corrupt-frame", f"{len(pts)} of {total} frames can be decoded")
         timing = timing_of(path, stream, pts)
-        height, width = upright(first).shape[:2]
+        height, width = apply_display_matrix(first).shape[:2]
         picture = np.stack([pictures[i * len(pictures) // PICTURE_FRAMES] for i in range(PICTURE_FRAMES)])
         return ClipFacts(
             sha256=sha256(path),

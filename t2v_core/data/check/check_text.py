@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from t2v_core.data.annotations.overlap import in_words
+from t2v_core.data.annotations.overlap import first_ids
 from t2v_core.format import duration, size
 
 WIDTH = 18
@@ -90,7 +90,7 @@ def _line(label: str, value: str) -> str:
 
 
 def _some(names: list[str], what: str) -> str:
-    return f"{len(names):,} {what}: {in_words(names)}"
+    return f"{len(names):,} {what}: {first_ids(names)}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ from t2v_core.data.quarantine import Quarantine
 from t2v_core.data.store.shard_plan import SplitPlan
 from t2v_core.data.store.shared_shards import SharedShards
 from t2v_core.disk.files import MANIFEST
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.processes.process_group import ProcessGroup
@@ -26,7 +26,8 @@ def encode_splits(spec: PreprocessSpec, splits: list[Annotations], group: Proces
     """Encode latents of every split, then text of every split; return how many clips were there already.
 
     The first process says what is to be made, and seals it when it is; what lies between, all do together.
-    Raises AskedWrongly when an encoder cannot be loaded, before any work; WorkFailed when no clip can be used; Stopped.
+    Raises InvalidRequest when an encoder cannot be loaded, before any work; WorkFailed when no clip can be used;
+    Stopped.
     """
     device = group.device(spec.device)
     vae = load_vae(spec.vae, device=device, precision=spec.precision)
@@ -87,7 +88,7 @@ def _require_usable_clips(splits: list[Annotations], dataset: Dataset, quarantin
 
 def _check_size(size: int, vae: VideoAutoencoder) -> None:
     if size % vae.downsampling:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"size {size} is not a multiple of {vae.downsampling}, by which this VAE shrinks frames",
             hint=f"--size {max(1, size // vae.downsampling) * vae.downsampling}",
         )

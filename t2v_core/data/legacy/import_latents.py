@@ -19,7 +19,7 @@ def import_latents(spec: ImportLatentsSpec, job: Job) -> LatentsImported:
     """Import every clip that is there; what whole shards hold already is not read again.
 
     Files that are not what they should be go into `quarantine.csv` and the work goes on. Returns counts and paths.
-    Raises AskedWrongly for folders, encoders or stores that do not fit, WorkFailed when no clip can be used, Stopped.
+    Raises InvalidRequest for folders, encoders or stores that do not fit, WorkFailed when no clip can be used, Stopped.
     """
     dataset, old = Dataset(job.workspace.resolve(spec.data)), Dataset(job.workspace.resolve(spec.old_dir))
     splits = imported_splits(dataset, old, spec.on_overlap, job)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from t2v_core.data.annotations.msrvtt import Annotations, Clip
-from t2v_core.data.annotations.overlap import in_words
+from t2v_core.data.annotations.overlap import first_ids
 from t2v_core.data.encode.encode_captions import CaptionEncoder, stored_tensors
 from t2v_core.data.encode.encode_clips import DTYPES
 from t2v_core.data.encode.text_set import TextSet
@@ -24,7 +24,7 @@ from t2v_core.data.store.shard_set import Entry, ShardSet, report_changes
 from t2v_core.data.store.shards import write_shard
 from t2v_core.data.store.shared_shards import SharedShards
 from t2v_core.disk.files import MANIFEST, require_space
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.encoders import PromptEncoder
 from t2v_core.models.text import TextEmbedding
@@ -50,7 +50,7 @@ def import_text(
 ) -> int:
     """Encode or import the text of every split; return how many captions there are.
 
-    Raises AskedWrongly when the old text is of another encoder and no captions are known, WorkFailed, Stopped.
+    Raises InvalidRequest when the old text is of another encoder and no captions are known, WorkFailed, Stopped.
     """
     if splits.has_captions:
         for part in splits.parts:
@@ -103,7 +103,7 @@ def _compare(part: Annotations, dataset: Dataset, old: Dataset, job: Job) -> Non
     if differing:
         job.events.warning(
             f"the old text of {len(differing)} of {compared} clips of {part.split} is not that of their first caption "
-            f"({in_words(differing)}): it comes from another text encoder, or captions and clips were mixed up",
+            f"({first_ids(differing)}): it comes from another text encoder, or captions and clips were mixed up",
             hint="the captions of the annotations are used; check that they fit the videos",
         )
 
@@ -120,7 +120,7 @@ class PaddedTextImport:
     """One split's old embeddings as they are: all 77 rows, since nothing tells where the padding begins.
 
     No pooled vector is known. The null prompt is padded in the same way, by the same encoder.
-    Raises AskedWrongly when that is not the encoder of the old text.
+    Raises InvalidRequest when that is not the encoder of the old text.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class PaddedTextImport:
     def _require_same_encoder(self, tokens: Tensor, path: Path) -> None:
         """The first row is the start token's, which sees no other: it is the same for every prompt of an encoder."""
         if tokens.shape[1] != self.null.tokens.shape[1] or not _is_same(tokens[:1], self.null.tokens[:1]):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{path} does not come from the text encoder {self.spec.text_encoder}: "
                 "its start token is another vector",
                 hint="name the one that made it: --text-encoder openai/clip-vit-base-patch32",
@@ -219,11 +219,11 @@ class PaddedTextImport:
 def padded_null_prompt(encoder: PromptEncoder) -> TextEmbedding:
     """Encode the empty prompt padded to 77 tokens, no mask given, as the previous system did; without a pooled vector.
 
-    Raises AskedWrongly for an encoder that reads fewer tokens.
+    Raises InvalidRequest for an encoder that reads fewer tokens.
     """
     ids = encoder.tokenizer("", padding="max_length", max_length=TEXT_SHAPE[1], return_tensors="pt")["input_ids"]
     if ids.shape[1] > encoder.max_length:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the text encoder {encoder.identity.source} reads {encoder.max_length} tokens, and the old text has "
             f"{TEXT_SHAPE[1]}",
             hint="name the one that made it: --text-encoder openai/clip-vit-base-patch32",

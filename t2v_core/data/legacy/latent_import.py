@@ -23,7 +23,7 @@ from t2v_core.data.store.shard_plan import PlannedShard
 from t2v_core.data.store.shard_set import Entry, ShardSet, report_changes
 from t2v_core.data.store.shards import write_shard
 from t2v_core.disk.files import MANIFEST, require_space
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.specs import ImportLatentsSpec
@@ -49,7 +49,7 @@ def import_splits(
 ) -> Imported:
     """Import latents of every split, then text of every split.
 
-    Raises AskedWrongly for encoders or stores that do not fit, before any work; WorkFailed when no clip can be used.
+    Raises InvalidRequest for encoders or stores that do not fit, before any work; WorkFailed when no clip can be used.
     """
     vae = load_vae(spec.vae)
     _require_that_scaling(vae)
@@ -67,7 +67,7 @@ def _require_that_scaling(vae: VideoAutoencoder) -> None:
     """The previous system multiplied by 0.18215 and did nothing else; decoding has to undo just that."""
     found = vae.statistics()
     if found != SCALING or vae.downsampling != 8:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the VAE {vae.identity.source} cannot have made the old latents: it normalises them differently",
             hint="name the VAE that made them: --vae stabilityai/sd-vae-ft-mse",
         )
@@ -86,7 +86,7 @@ def _require_some(dataset: Dataset, splits: ImportedSplits, quarantine: Quaranti
 class LatentImport:
     """One split. The clips' `path` is their `.pt` file.
 
-    Raises AskedWrongly when the split's folder holds latents that were not imported: they would be lost.
+    Raises InvalidRequest when the split's folder holds latents that were not imported: they would be lost.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class LatentImport:
         if len(self._spreads) < SCALED_AMONG or SCALED_STD[0] <= spread <= SCALED_STD[1]:
             return
         how = "not scaled" if spread > SCALED_STD[1] else "scaled twice, or empty"
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the latents in {folder} have a standard deviation of {spread:.2g} instead of about 1: they are {how}",
             hint="they should be what the VAE gives × 0.18215",
         )

@@ -9,8 +9,8 @@ from t2v_core.data.annotations.annotation_forms import find_source
 from t2v_core.data.annotations.annotation_rows import CaptionedClip, Split
 from t2v_core.data.annotations.clip_folder import composed
 from t2v_core.data.annotations.msrvtt import Annotations, Clip
-from t2v_core.data.annotations.overlap import ids_to_drop, in_natural_order, in_words
-from t2v_core.errors import AskedWrongly
+from t2v_core.data.annotations.overlap import first_ids, ids_to_drop, in_natural_order
+from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.specs import OnOverlap
 from t2v_core.workspace import Dataset
@@ -31,11 +31,11 @@ def imported_splits(dataset: Dataset, old: Dataset, on_overlap: OnOverlap, job: 
     """Join `latents/*.pt` with the annotations of the data set, else with those beside the old folders.
 
     With annotations, a clip that they do not list is left out: it may be a test clip. What does not fit together is
-    said in warnings. Raises AskedWrongly for a folder without latents, and as the readers of annotations do.
+    said in warnings. Raises InvalidRequest for a folder without latents, and as the readers of annotations do.
     """
     files = {composed(path.stem): path for path in old.latents.glob("*.pt")} if old.latents.is_dir() else {}
     if not files:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{old.latents} holds no .pt files", hint="name the folder in which latents/ and text_embeddings/ lie"
         )
     listed = _listed(dataset, job) or (_listed(old, job) if old.root != dataset.root else {})
@@ -75,14 +75,14 @@ def _joined(
         clips = [Clip(row.video_id, path, row.captions) for row, path in there]
         without_file = [row.video_id for row in wanted if composed(row.video_id) not in files]
         if without_file:
-            job.events.warning(f"{len(without_file)} clips of {split} have no latents ({in_words(without_file)})")
+            job.events.warning(f"{len(without_file)} clips of {split} have no latents ({first_ids(without_file)})")
         if clips := [clip for clip in clips if clip.captions]:
             parts.append(Annotations(split, clips, without_file, [], source))
     known = {composed(row.video_id) for _, rows in listed.values() for row in rows}
     if strangers := in_natural_order(files.keys() - known):
-        job.events.warning(f"{len(strangers)} latents are left out: no annotation lists them ({in_words(strangers)})")
+        job.events.warning(f"{len(strangers)} latents are left out: no annotation lists them ({first_ids(strangers)})")
     if not parts:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"none of the {len(known)} captioned clips has latents in {next(iter(files.values())).parent}",
             hint="the file is named after video_id: latents/video7.pt",
         )

@@ -8,7 +8,7 @@ from t2v_core.data.annotations.msrvtt import Clip
 from t2v_core.data.legacy.old_tensors import REASONS, BadTensorFile
 from t2v_core.data.quarantine import Quarantine
 from t2v_core.data.store.shards import Shard, TornShard
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 
 # Says in a shard's settings that no encoder of ours made it.
@@ -31,14 +31,14 @@ def release(quarantine: Quarantine, video_id: str) -> None:
 
 
 def refuse_to_replace(directory: Path) -> None:
-    """Raise AskedWrongly when a folder holds shards that were made otherwise: opening it would remove them."""
+    """Raise InvalidRequest when a folder holds shards that were made otherwise: opening it would remove them."""
     for path in sorted(directory.glob("shard-*.safetensors")):
         try:
             settings = Shard(path).metadata["settings"]
         except TornShard:
             continue
         if settings.get("origin") != ORIGIN:
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{directory} holds what t2v preprocess made, and an import would remove it",
                 hint="name another data set with --data, or move that folder away",
             )

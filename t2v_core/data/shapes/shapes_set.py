@@ -14,7 +14,7 @@ from t2v_core.data.shapes.shapes import CLIP_CRF, MOTIONS, Scene, all_scenes, re
 from t2v_core.data.video.frames import write_video
 from t2v_core.disk.files import require_space, write_json
 from t2v_core.disk.plain_json import read_table
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.results import ShapesMade
 from t2v_core.job import Job
 from t2v_core.processes.alone import DATASET_LOCK, alone
@@ -33,8 +33,8 @@ def make_set(spec: ShapesSpec, job: Job) -> ShapesMade:
     """Write `videos/`, `annotations/` and `shapes.json` under `spec.data`; clips that are there already are kept.
 
     Every clip follows from the seed and its number alone, so an interrupted set is finished as if it had not been.
-    Returns paths and counts. Raises AskedWrongly for a folder that holds other videos or that another run writes into,
-    Stopped between clips.
+    Returns paths and counts. Raises InvalidRequest for a folder that holds other videos or that another run writes
+    into, Stopped between clips.
     """
     dataset = Dataset(job.workspace.resolve(spec.data))
     with alone(dataset.root, DATASET_LOCK, job):
@@ -88,7 +88,7 @@ def _claim(dataset: Dataset, spec: ShapesSpec, job: Job) -> None:
         found = read_table(file)
     except FileNotFoundError:
         if dataset.videos.is_dir() and any(dataset.videos.iterdir()):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{dataset.root} holds a data set that 'shapes' did not make", hint="name another folder with --data"
             ) from None
         found = wanted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from t2v_core.data.annotations.msrvtt import join_annotations
 from t2v_core.data.store.latents import LatentStore
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Dataset
 
 # MSR-VTT as most train on it: train_9k and test_1k, with twenty captions a training clip.
@@ -47,7 +47,7 @@ def data_facts(dataset: Dataset, *, frames: int, size: int) -> DataFacts:
     """
     try:
         return facts_of_store(LatentStore.open(dataset, "train"), dataset)
-    except AskedWrongly:
+    except InvalidRequest:
         return _expected(dataset, frames, size)
 
 
@@ -72,7 +72,7 @@ def _expected(dataset: Dataset, frames: int, size: int) -> DataFacts:
     shape = (frames, CHANNELS, size // DOWNSAMPLING, size // DOWNSAMPLING)
     try:
         train = join_annotations(dataset, "train").clips
-    except AskedWrongly:
+    except InvalidRequest:
         clips, captions = MSRVTT_CLIPS, MSRVTT_CLIPS * MSRVTT_CAPTIONS + MSRVTT_TEST_CLIPS
         in_all = clips + MSRVTT_TEST_CLIPS
         source = f"no data at {dataset.root}: estimated for MSR-VTT's {clips:,} clips"

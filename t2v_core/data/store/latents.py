@@ -20,7 +20,7 @@ from t2v_core.data.store.shards import Shard, TornShard
 from t2v_core.disk.files import MANIFEST, Incomplete, complete_manifest
 from t2v_core.disk.formats import SHARD_FORMAT, is_later, made_later
 from t2v_core.disk.tensor_file import bytes_of
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.text import TextEmbedding
 from t2v_core.workspace import Dataset
 
@@ -69,7 +69,7 @@ class LatentStore:
 
     @classmethod
     def open(cls, dataset: Dataset, split: Split, *, in_memory: bool = False) -> LatentStore:
-        """Open a split. Raises AskedWrongly when it is not, or not wholly, preprocessed.
+        """Open a split. Raises InvalidRequest when it is not, or not wholly, preprocessed.
 
         in_memory: hold all latents, in the dtype they are stored in; otherwise rows are read as they are asked for
         """
@@ -146,7 +146,7 @@ def _null_prompt(text: Path) -> TextEmbedding:
 
 
 def _open_shards(directory: Path) -> tuple[dict[str, Any], list[_Row], dict[str, Shard]]:
-    """A complete folder's manifest, its clips and its shards by name. Raises AskedWrongly for an incomplete one."""
+    """A complete folder's manifest, its clips and its shards by name. Raises InvalidRequest for an incomplete one."""
     try:
         manifest = complete_manifest(directory, object_hook=_slim)
     except Incomplete as why:
@@ -158,7 +158,7 @@ def _open_shards(directory: Path) -> tuple[dict[str, Any], list[_Row], dict[str,
 
 
 def _require_readable(directory: Path, manifest: dict[str, Any]) -> list[_Row]:
-    """The clips that a manifest lists. Raises AskedWrongly for one of a later t2v, or that is none of a store."""
+    """The clips that a manifest lists. Raises InvalidRequest for one of a later t2v, or that is none of a store."""
     settings, rows = manifest.get("settings", {}), manifest.pop("clips", None)
     version = settings.get("version") if isinstance(settings, dict) else None
     if is_later(version, SHARD_FORMAT):
@@ -195,5 +195,5 @@ def _open_shard(path: Path, *, keeps_open: bool = True) -> Shard:
         raise _not_preprocessed(path.parent, str(error)) from error
 
 
-def _not_preprocessed(directory: Path, why: str) -> AskedWrongly:
-    return AskedWrongly(f"{directory} is not preprocessed yet: {why}", hint="t2v preprocess")
+def _not_preprocessed(directory: Path, why: str) -> InvalidRequest:
+    return InvalidRequest(f"{directory} is not preprocessed yet: {why}", hint="t2v preprocess")

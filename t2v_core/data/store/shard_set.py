@@ -41,7 +41,7 @@ class ShardSet:
     settings: everything that changes the values of a row; shards made with other settings are removed on opening
     changed: which settings differ from the shards that were found, such as "frames 8 → 16"; empty when none do
     torn: names of files that were not whole shards, and are gone
-    Raises AskedWrongly, with everything as it was, for a folder of a later t2v.
+    Raises InvalidRequest, with everything as it was, for a folder of a later t2v.
     """
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ def report_changes(job: Job, shards: ShardSet, what: str, stale: list[str]) -> N
 
 
 def _require_known_format(directory: Path, settings: dict[str, Any]) -> None:
-    """Raise AskedWrongly for shards that a later t2v wrote: they are neither read wrongly nor removed."""
+    """Raise InvalidRequest for shards that a later t2v wrote: they are neither read wrongly nor removed."""
     if is_later(settings.get("version"), SHARD_FORMAT):
         raise made_later(f"what is preprocessed in {directory}", settings["version"], SHARD_FORMAT)
 

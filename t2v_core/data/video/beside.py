@@ -12,7 +12,7 @@ from typing import Any
 
 from t2v_core.disk.files import NameTaken, land_new, write_json
 from t2v_core.disk.plain_json import MOST_LINE_BYTES, read_table
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 LONGEST_NAME = 250
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
@@ -83,10 +83,10 @@ def settings_by_name(names: Collection[str]) -> dict[str, str]:
 
 
 def require_settings_place(video: Path) -> None:
-    """Raise AskedWrongly when both names of a video's .json are somebody else's; known before the work."""
+    """Raise InvalidRequest when both names of a video's .json are somebody else's; known before the work."""
     if all(_is_anothers(video.with_name(name), video) for name in names_beside(video.name)):
         short, full = names_beside(video.name)
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{short} and {full} in {video.parent} are not this video's, and one of them would be written over",
             hint="name another file, or move them",
         )
@@ -96,7 +96,7 @@ def write_settings(video: Path, said: Mapping[str, Any]) -> Path:
     """Write the .json of a video and return its path; another's is left alone, whoever writes it meanwhile.
 
     said: `video.file` is the video's name
-    Raises AskedWrongly as `require_settings_place`.
+    Raises InvalidRequest as `require_settings_place`.
     """
     for name in names_beside(video.name):
         path = video.with_name(name)

@@ -22,13 +22,13 @@ def check(path: Path) -> dict[str, Any]:
     """Decode every frame once, one at a time. Raises UnreadableClip, and EngineError for one that is too large."""
     from t2v_core.data.video.container import opened, read_index
     from t2v_core.data.video.decode import intact_frames
-    from t2v_core.errors import AskedWrongly
+    from t2v_core.errors import InvalidRequest
 
     with opened(path) as (container, stream):
         width, height, frames = stream.width, stream.height, len(read_index(path, container, stream).pts)
         fps = float(stream.average_rate or stream.base_rate or 0)
     if frames > MOST_FRAMES or frames * width * height * 3 > MOST_BYTES:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"the video has {frames} frames of {width}×{height}",
             hint=f"cut it to {MOST_FRAMES} frames or fewer, {size(MOST_BYTES)} decoded; "
             "the model works on a few seconds",

@@ -71,7 +71,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     except Exception as error:
         if is_lack_of_memory(error) or is_short():
             raise NotEnoughMemory(f"not enough memory to read {path}", hint=HINT) from error
-        raise _in_words(path, error) from error
+        raise _why_unreadable(path, error) from error
 
 
 def _require_file(path: Path) -> None:
@@ -84,7 +84,7 @@ def _require_file(path: Path) -> None:
         raise UnreadableClip(path, "empty-file", "the file has 0 bytes")
 
 
-def _in_words(path: Path, error: Exception) -> UnreadableClip:
+def _why_unreadable(path: Path, error: Exception) -> UnreadableClip:
     if isinstance(error, PermissionError):
         return UnreadableClip(path, "not-permitted", "its permissions do not allow reading")
     if not isinstance(error, av.error.InvalidDataError):

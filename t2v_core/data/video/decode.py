@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from t2v_core.data.video.container import PacketIndex, UnreadableClip, codec_name, may_skip, opened, read_index
 from t2v_core.data.video.frame_rule import pick_frames
+from t2v_core.data.video.orientation import SQUARE, Turner, pixel_aspect
 from t2v_core.data.video.timing import timing_of
-from t2v_core.data.video.upright import SQUARE, Turner, pixel_aspect
 
 __all__ = [
     "DecodedClip", "Film", "Shrink", "UnreadableClip", "intact_frames", "open_film", "read_all_frames", "read_frames",

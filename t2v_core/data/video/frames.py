@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from t2v_core.data.video.beside import VIDEO_SUFFIXES
+from t2v_core.data.video.orientation import SQUARE, squared
 from t2v_core.data.video.showing import ANIMATIONS, require_rate, showing
 from t2v_core.data.video.sound import Sound, SoundWriter
 from t2v_core.data.video.timing import exact_rate
-from t2v_core.data.video.upright import SQUARE, squared
 from t2v_core.disk.files import Land, require_writable, staged_file
-from t2v_core.errors import AskedWrongly, NotEnoughMemory
+from t2v_core.errors import InvalidRequest, NotEnoughMemory
 from t2v_core.format import size
 from t2v_core.memory import free_memory_bytes
 
@@ -35,14 +35,14 @@ REPRODUCIBLE = "cpu-independent=1"
 def require_video_target(path: Path) -> Path:
     """Return `path`, when a video can be written there; known before the work that makes the video.
 
-    Raises AskedWrongly for another suffix than VIDEO_SUFFIXES or a folder that cannot be written.
+    Raises InvalidRequest for another suffix than VIDEO_SUFFIXES or a folder that cannot be written.
     """
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"cannot tell what kind of video {path.name} should be", hint=f"end it with {', '.join(VIDEO_SUFFIXES)}"
         )
     if path.is_dir():
-        raise AskedWrongly(f"{path} is a folder", hint="name a file, such as video.mp4")
+        raise InvalidRequest(f"{path} is a folder", hint="name a file, such as video.mp4")
     require_writable(path.parent)
     return path
 
@@ -87,7 +87,7 @@ def write_video(
     pixel_aspect: width over height of a pixel as it is shown; gif and webp have square ones only, so frames are scaled
     sound: what an mp4 gets beside the pictures; gif and webp have none
     land: as of `staged_file`
-    Raises AskedWrongly for another suffix, a rate that the format cannot have, or a place that cannot be written.
+    Raises InvalidRequest for another suffix, a rate that the format cannot have, or a place that cannot be written.
     """
     require_video_target(path)
     require_rate(path, fps)
@@ -146,7 +146,7 @@ def _write_animation(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float
         first.save(path, save_all=True, append_images=rest, duration=durations_ms, loop=0, **options)
     except (struct.error, OverflowError) as error:  # Pillow joins equal pictures that follow each other
         longest_s = ANIMATIONS[kind].most * ANIMATIONS[kind].tick_s
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"a {kind[1:]} cannot show a picture that stays the same for more than {longest_s:,.0f} seconds",
             hint="write an mp4",
         ) from error

@@ -38,7 +38,7 @@ def write_preview(path: Path, box: tuple[int, int]) -> int:
         from PIL import Image  # what is not installed is said in a sentence
 
         from t2v_core.data.video.decode import UnreadableClip, open_film
-        from t2v_core.data.video.upright import shown_size
+        from t2v_core.data.video.orientation import shown_size
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         return _refuse(f"videos cannot be shown: Python has no module {module}", "pip install 't2v[engine]'")

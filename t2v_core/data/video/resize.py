@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from t2v_core.data.video.decode import Shrink
-from t2v_core.data.video.upright import SQUARE, shown_size
+from t2v_core.data.video.orientation import SQUARE, shown_size
 
 RESIZE_RULE = "bicubic, antialiased, short side to size, centre crop"
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from t2v_core.data.video.timing import FASTEST_FPS, SLOWEST_FPS
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ def showing(count: int, fps: float, format_: Ticks) -> Showing:
 def require_rate(path: Path, fps: float) -> float:
     """Return `fps`, when a video of that name can have it; known before the work.
 
-    Raises AskedWrongly with the number.
+    Raises InvalidRequest with the number.
     """
     if not SLOWEST_FPS <= fps <= FASTEST_FPS:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{path.name} cannot have {fps:,.6g} frames per second",
             hint=f"a frame a day ({SLOWEST_FPS:.3g}) … {FASTEST_FPS:,.0f}",
         )
     format_ = ANIMATIONS.get(path.suffix.lower())
     if format_ is not None and 1 / fps > format_.most * format_.tick_s:
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"{path.name} cannot show a picture for {1 / fps:,.0f} seconds: a {path.suffix.lower()[1:]} can for "
             f"{format_.most * format_.tick_s:,.0f}",
             hint=f"write an mp4: {path.with_suffix('.mp4').name}",

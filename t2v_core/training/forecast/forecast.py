@@ -53,7 +53,7 @@ def this_machine(spec: TrainSpec, *, built_parameters: int = 0) -> Machine:
     """Return the device that training would take here, as it would be without a run.
 
     built_parameters: of a run that holds its weights and averages already
-    Raises AskedWrongly when there is no device of that name.
+    Raises InvalidRequest when there is no device of that name.
     """
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)

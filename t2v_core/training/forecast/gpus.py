@@ -6,7 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ ASSUMED_MFU = 0.35
 
 
 def find_gpu(asked: str) -> Gpu:
-    """Return the card people mean: `L4`, `a100-80gb`, `4090`. Raises AskedWrongly with the nearest name."""
+    """Return the card people mean: `L4`, `a100-80gb`, `4090`. Raises InvalidRequest with the nearest name."""
     wanted = _plain(asked)
     named = [gpu for gpu in GPUS if wanted and wanted in (_plain(gpu.name), _plain(gpu.name).removeprefix("rtx"))]
     if not named and wanted == "a100":
@@ -55,7 +55,7 @@ def find_gpu(asked: str) -> Gpu:
     if not named:
         names = [gpu.name for gpu in GPUS]
         near = difflib.get_close_matches(asked.upper(), names, n=1)
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"there is no GPU '{asked}' in the table", hint=f"did you mean {near[0]}?" if near else ", ".join(names)
         )
     return named[0]

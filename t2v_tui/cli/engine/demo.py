@@ -14,7 +14,7 @@ import typer
 
 from remote.jobs.foreground import JobHandle, run_here
 from t2v_core.disk.files import incompleteness
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import StepEvent, read_events
 from t2v_core.format import duration
 from t2v_core.specs import all_values, make_spec, read_spec
@@ -163,7 +163,7 @@ def _spec_of(job: JobHandle) -> dict[str, Any]:
     """What the job did, defaults included; nothing when an earlier version's spec says it no longer."""
     try:
         return all_values(read_spec(job.verb, job.directory / "spec.json"))
-    except AskedWrongly:
+    except InvalidRequest:
         return {}
 
 

@@ -24,11 +24,11 @@ MEMORY_PARTS = {
 
 def tell_estimate(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
     """Write lines, or everything as JSON, to stdout."""
-    print(followed.as_json() if as_json else "\n".join(lines_of(followed.result_as(Estimated))))
+    print(followed.as_json() if as_json else "\n".join(estimate_lines(followed.result_as(Estimated))))
     sys.stdout.flush()
 
 
-def lines_of(result: Estimated) -> list[str]:
+def estimate_lines(result: Estimated) -> list[str]:
     """Return the estimate for people, within 80 columns except for paths and names."""
     model, data = result.model, result.data
     shape = " × ".join(str(side) for side in data.shape)

@@ -55,7 +55,7 @@ def run_there(
     with HostPool(workspace) as hosts:
         jobs = hosts.jobs(host)
         for path in only_here(flags, jobs):
-            teller.say(f"note: {path} means {in_words(path, jobs)}; nothing is copied there", "yellow")
+            teller.say(f"note: {path} means {scp_path(path, jobs)}; nothing is copied there", "yellow")
         first = find_job(after, host, hosts).row.job if after else None
         job = _submitted(jobs, verb, spec, first, teller)
         if not job.is_new:
@@ -95,7 +95,7 @@ def only_here(flags: Mapping[str, Any], jobs: HostJobs) -> list[str]:
     return [text for text in texts if "\0" not in text and Path(text).is_file()]
 
 
-def in_words(path: str, jobs: HostJobs) -> str:
+def scp_path(path: str, jobs: HostJobs) -> str:
     """Return a path on a host as scp would take it."""
     if jobs.host.name == LOCAL:
         return path
@@ -123,7 +123,7 @@ def watch(
     """
     followed = Followed(f"t2v logs {row.job}")
     if jobs.host.name != LOCAL:
-        followed.host_words = lambda path: in_words(path, jobs)
+        followed.host_words = lambda path: scp_path(path, jobs)
     try:
         _follow(jobs, row, followed, teller, is_verbose=is_verbose)
     except KeyboardInterrupt:
@@ -147,7 +147,7 @@ def watch(
 def _follow(jobs: HostJobs, row: JobRow, followed: Followed, teller: Narrator, *, is_verbose: bool) -> None:
     if row.state == "queued" and (waits := what_it_waits_for(row)):
         teller.say(f"queued: {waits}", "dim")
-    link, tail, forecast = LinkWords(jobs.host.name), Lines(), Forecast(jobs.host, jobs.workspace)
+    link, tail, forecast = LinkWords(jobs.host.name), EventLines(), Forecast(jobs.host, jobs.workspace)
     follower = Follower(jobs.host, row.job, Spool.of(jobs.workspace, jobs.host.name, row.job))
     try:
         for said in follower:
@@ -193,7 +193,7 @@ def _after_comma(text: str) -> str:
     return f", {text}" if text else ""
 
 
-class Lines:
+class EventLines:
     """Whole lines of a log that comes in pieces; of a line that was drawn over with \\r, what stood there last."""
 
     def __init__(self) -> None:

@@ -13,11 +13,11 @@ from t2v_tui.cli.narrate import Narrator
 
 def tell_verdict(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
     """Write lines, or everything as JSON, to stdout."""
-    print(followed.as_json() if as_json else "\n".join(lines_of(followed.result_as(ResumeVerified))))
+    print(followed.as_json() if as_json else "\n".join(verdict_lines(followed.result_as(ResumeVerified))))
     sys.stdout.flush()
 
 
-def lines_of(result: ResumeVerified) -> list[str]:
+def verdict_lines(result: ResumeVerified) -> list[str]:
     """Return the verdict for people."""
     shared = f", {result.processes} processes" if result.processes > 1 else ""
     head = f"{result.preset}, {result.steps} steps{shared}, {result.device}"

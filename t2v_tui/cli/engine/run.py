@@ -35,7 +35,7 @@ def prepare(
     *,
     named: str | None = None,
 ) -> JobHandle:
-    """Make the job for what was asked. Raises AskedWrongly in words of the flag, variable or file that is wrong."""
+    """Make the job for what was asked. Raises InvalidRequest in words of the flag, variable or file that is wrong."""
     values = values_for(verb, workspace, os.environ, flags, flag_names=flag_names, named=named)
     return create(workspace, verb, make_spec(verb, values))
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from remote.hosts.settings import LOCAL
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import SPECS
 from t2v_tui.cli.engine.estimate import tell_estimate
 from t2v_tui.cli.engine.resume_verdict import tell_verdict
@@ -151,11 +151,11 @@ def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
 
 
 def _require_arguments(verb: Verb, given: Mapping[str, Any], named: str | None, command_path: str) -> None:
-    """Raise AskedWrongly for an argument that is not there, unless named settings may hold it."""
+    """Raise InvalidRequest for an argument that is not there, unless named settings may hold it."""
     fields = SPECS[verb.name].model_fields
     missing = [name for name in verb.positional if fields[name].is_required() and given[name] is None]
     if missing and named is None:
-        raise AskedWrongly(f"{missing[0].upper()} is missing", hint=f"see {command_path} --help")
+        raise InvalidRequest(f"{missing[0].upper()} is missing", hint=f"see {command_path} --help")
 
 
 shapes = command(

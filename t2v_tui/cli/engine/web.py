@@ -12,7 +12,7 @@ import typer
 
 from remote.hosts.settings import LOCAL, read_hosts
 from t2v_core.disk.opening import read_bytes
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
@@ -110,12 +110,12 @@ def web(
 
 
 def _serve(workspace: Workspace, address: str, port: int, settings: Settings) -> int:
-    """The page of this machine, until somebody ends it. Raises AskedWrongly for one that everybody could use."""
+    """The page of this machine, until somebody ends it. Raises InvalidRequest for one that everybody could use."""
     from t2v_tui.web.gate import is_loopback
     from t2v_tui.web.server import listen, serve
 
     if settings.credentials is None and not is_loopback(address):
-        raise AskedWrongly(
+        raise InvalidRequest(
             f"--address {address}: anyone who can reach it could use this machine",
             hint="say who may use it: --auth USER:PASSWORD, T2V_WEB_AUTH or --auth-file",
         )
@@ -128,15 +128,15 @@ def _serve(workspace: Workspace, address: str, port: int, settings: Settings) ->
 
 
 def _require_sense(host: str | None, forward: str | None, workspace: Workspace) -> None:
-    """Raises AskedWrongly for both ways at once, and for a host that t2v.toml does not name."""
+    """Raises InvalidRequest for both ways at once, and for a host that t2v.toml does not name."""
     if host is not None and forward is not None:
-        raise AskedWrongly(
+        raise InvalidRequest(
             "--host keeps the page here, --forward runs it there: give one of them", hint="see t2v web --help"
         )
     hosts = read_hosts(workspace)
     for flag, name in (("--host", host), ("--forward", forward)):
         if name is not None and name not in hosts and not (name == LOCAL and flag == "--host"):
-            raise AskedWrongly(
+            raise InvalidRequest(
                 f"{flag} {name}: {workspace.settings_file} names no such host",
                 hint=f"there is: {', '.join(hosts)}" if hosts else f"add [host.{name}] with its address",
             )
@@ -144,21 +144,23 @@ def _require_sense(host: str | None, forward: str | None, workspace: Workspace) 
 
 def _require_gradio() -> None:
     if importlib.util.find_spec("gradio") is None:
-        raise AskedWrongly("the web page needs Gradio, which is not installed here", hint="pip install 't2v[web]'")
+        raise InvalidRequest("the web page needs Gradio, which is not installed here", hint="pip install 't2v[web]'")
 
 
 def credentials_of(flag: str | None, variable: str | None, file: Path | None) -> str | None:
-    """Return `user:password` by whatever way; None when nobody said. Raises AskedWrongly when it is no such pair."""
+    """Return `user:password` by whatever way; None when nobody said. Raises InvalidRequest when it is no such pair."""
     said, origin = flag or variable or None, "--auth" if flag else AUTH_VARIABLE
     if file is not None and flag is None:
         try:
             lines = read_bytes(file).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise AskedWrongly(f"--auth-file {file} cannot be read", hint="its first line is USER:PASSWORD") from error
+            raise InvalidRequest(
+                f"--auth-file {file} cannot be read", hint="its first line is USER:PASSWORD"
+            ) from error
         said, origin = (lines or [""])[0].strip(), f"--auth-file {file}"
     if said is None:
         return None
     user, _, password = said.partition(":")
     if not user or not password:
-        raise AskedWrongly(f"{origin}: this is not USER:PASSWORD", hint="write it as me:secret; neither may be empty")
+        raise InvalidRequest(f"{origin}: this is not USER:PASSWORD", hint="write it as me:secret; neither may be empty")
     return said

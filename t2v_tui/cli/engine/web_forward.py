@@ -15,7 +15,7 @@ from remote.jobs.spool import Spool
 from remote.launch.launch import Launch
 from remote.replies.job_row import JobRow
 from remote.steps import Status
-from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.errors import EngineError, InvalidRequest
 from t2v_core.events import ErrorEvent, StageEvent
 from t2v_core.specs import ServeSpec
 from t2v_core.workspace import Workspace
@@ -37,7 +37,7 @@ def forward_page(name: str, port: int, workspace: Workspace, flags: list[str]) -
         jobs = hosts.jobs(name)
         host = jobs.host
         if not isinstance(host, SSHHost):
-            raise AskedWrongly(f"--forward {name}: it is not reached over SSH", hint="t2v web shows it here as it is")
+            raise InvalidRequest(f"--forward {name}: it is not reached over SSH", hint="t2v web shows it here as it is")
         argv = [host.engine_python, "-m", *_program(host), "--port", "0", "--unused-min", str(UNUSED_MIN), *flags]
         job = _started(Launch(host, workspace, "web", ServeSpec.model_validate({}), jobs=jobs, argv=argv), teller)
         follower = Follower(hosts.host(name), job, Spool.of(workspace, name, job))

@@ -19,7 +19,7 @@ from t2v_core.errors import EngineError
 from t2v_core.format import ago, span, usd
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.store.events import HostsKnown, LinkHeard, News, Remembered, RowsHeard
+from t2v_tui.store.events import HostsKnown, LinkReceived, News, Remembered, RowsReceived
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.session import recall
 from t2v_tui.store.state import LOCAL, HostKind, HostView, JobView, LinkView, Reach, State
@@ -101,11 +101,11 @@ def _asked(services: Services, name: str) -> Iterator[News]:
             yield replace(heard, guard=provider.guard(services.host(name)))
         answer = services.rows(name)
     except EngineError as error:
-        yield LinkHeard(name, LinkView(Reach.LOST, time.time(), None, None, error.message, error.hint))
+        yield LinkReceived(name, LinkView(Reach.LOST, time.time(), None, None, error.message, error.hint))
         return
     now_t = time.time()
-    yield LinkHeard(name, LinkView(Reach.UP, now_t, now_t, answer.latency_s))
-    yield RowsHeard(name, answer.rows, now_t)
+    yield LinkReceived(name, LinkView(Reach.UP, now_t, now_t, answer.latency_s))
+    yield RowsReceived(name, answer.rows, now_t)
 
 
 def in_lines(state: State, now_t: float) -> Iterator[str]:

@@ -38,7 +38,7 @@ def table(listed: Sequence[Listed], *, now_t: float, is_terminal: bool) -> list[
     if not listed:
         return []
     ordered = sorted(listed, key=lambda one: (one.row.began_t, one.row.job))
-    rows = [HEAD, *(_cells(one, now_t) for one in ordered)]
+    rows = [HEAD, *(_job_cells(one, now_t) for one in ordered)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if not is_terminal or os.environ.get("NO_COLOR"):
@@ -46,7 +46,7 @@ def table(listed: Sequence[Listed], *, now_t: float, is_terminal: bool) -> list[
     return [lines[0], *(_coloured(line, one.row.state) for line, one in zip(lines[1:], ordered, strict=True))]
 
 
-def _cells(one: Listed, now_t: float) -> tuple[str, ...]:
+def _job_cells(one: Listed, now_t: float) -> tuple[str, ...]:
     row = one.row
     moment = row.ended_t or row.started_t or row.queued_t
     since = ago(now_t - moment) if moment else ""

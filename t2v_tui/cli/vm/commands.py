@@ -17,7 +17,7 @@ from remote.errors import CloudError, HostUnreachable, RemoteError
 from remote.guard import GuardState
 from remote.power.state import MachineState
 from remote.steps import Status, StepState
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import date_time, limit, span, usd
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
@@ -247,7 +247,7 @@ def _refuse_while_at_work(host: MachineHost, workspace: Workspace, state: Machin
         return
     if alive:
         hint = f"t2v stop {alive[0]} first, or: t2v vm stop --host {host.name} --force"
-        raise AskedWrongly(f"{host.name} is at work: {', '.join(alive[:3])}", hint)
+        raise InvalidRequest(f"{host.name} is at work: {', '.join(alive[:3])}", hint)
 
 
 def list_(ctx: typer.Context) -> int:

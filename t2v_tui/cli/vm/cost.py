@@ -23,7 +23,7 @@ from remote.guard import keep as keep_up
 from remote.host_factory import host_named, switched_host
 from remote.hosts.settings import HostSettings, switched_hosts
 from remote.power.state import MachineState
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import date_time, duration, span, usd
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
@@ -73,7 +73,7 @@ def show(lines: Iterable[str]) -> None:
 
 
 def which_vm(name: str | None, workspace: Workspace) -> tuple[str, HostSettings]:
-    """Return the VM that is meant. Raises AskedWrongly when there is none, or several and none was named."""
+    """Return the VM that is meant. Raises InvalidRequest when there is none, or several and none was named."""
     vms = switched_hosts(workspace)
     if name is None and len(vms) == 1:
         return next(iter(vms.items()))
@@ -82,9 +82,9 @@ def which_vm(name: str | None, workspace: Workspace) -> tuple[str, HostSettings]
     known = ", ".join(vms)
     if name is None:
         sentence = f"which VM: {known}?" if vms else f"{workspace.settings_file} names no VM"
-        raise AskedWrongly(sentence, hint="--host NAME" if vms else 'add [host.NAME] and provider = "gcloud"')
+        raise InvalidRequest(sentence, hint="--host NAME" if vms else 'add [host.NAME] and provider = "gcloud"')
     hint = f"there is: {known}" if vms else f'add [host.{name}] and provider = "gcloud"'
-    raise AskedWrongly(f"{workspace.settings_file} has no VM '{name}'", hint=hint)
+    raise InvalidRequest(f"{workspace.settings_file} has no VM '{name}'", hint=hint)
 
 
 def unpriced(sessions: Sequence[Session], now_t: float) -> float:
@@ -153,21 +153,21 @@ def keep(
     if common.as_json:
         print(json.dumps(asdict(state), indent=2))
     else:
-        print(in_words(name, state, time.time()), file=sys.stderr)
+        print(keep_words(name, state, time.time()), file=sys.stderr)
     return 0
 
 
 def seconds_of(text: str) -> float:
-    """Return the seconds of `2h`, `90m`, `1h30m`, `45 min`, `0`. Raises AskedWrongly."""
+    """Return the seconds of `2h`, `90m`, `1h30m`, `45 min`, `0`. Raises InvalidRequest."""
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s)\s*", text.strip().lower())
     if text.strip() == "0":
         return 0.0
     if not parts or "".join(n + unit for n, unit in parts) != re.sub(r"\s", "", text.lower()):
-        raise AskedWrongly(f"'{text}' is not a duration", hint="for example: t2v vm keep 2h, or 90m, or 1h30m")
+        raise InvalidRequest(f"'{text}' is not a duration", hint="for example: t2v vm keep 2h, or 90m, or 1h30m")
     return sum(float(number) * UNITS_S[unit] for number, unit in parts)
 
 
-def in_words(name: str, state: GuardState, now_t: float) -> str:
+def keep_words(name: str, state: GuardState, now_t: float) -> str:
     """Return `a100-golden stays until 14:05; …`"""
     until = state.kept_until_t
     begin = f"nothing keeps {name}" if until is None else f"{name} is kept until {date_time(until)}"

@@ -44,7 +44,7 @@ def cost_of_run(host: Host, workspace: Workspace, total_s: float | None, known: 
     is_counting = vm.is_running and vm.last_start_t is not None
     hours_up = max(0.0, time.time() - (vm.last_start_t or 0.0)) / 3600 if is_counting else 0.0
     cap_h = machine.settings.max_run_h
-    return in_words(forecast_run(total_s / 3600, price, hours_up=hours_up, max_run_h=cap_h), price, cap_h)
+    return forecast_words(forecast_run(total_s / 3600, price, hours_up=hours_up, max_run_h=cap_h), price, cap_h)
 
 
 class Beforehand:
@@ -109,7 +109,7 @@ class Forecast:
         return f"{duration(left_s)} to go: {cost.replace(' in all', ' for that', 1)}" if cost else ""
 
 
-def in_words(forecast: RunForecast, price: Price, cap_h: float) -> str:
+def forecast_words(forecast: RunForecast, price: Price, cap_h: float) -> str:
     """Return `about $71.50 in all, at $3.71 an hour (est.); …`"""
     about = " (est.)" if price.is_estimate else ""
     cap = (

@@ -34,7 +34,7 @@ class Fate(Enum):
     TRUNCATED = "truncated"
 
 
-class Lines:
+class LineIndex:
     """The lines of one stretch of a file.
 
     start: offset of the first; end: just after the last newline; seen: as far as it was looked at
@@ -65,9 +65,9 @@ class Lines:
         self.count += left
 
 
-def count_lines(descriptor: int, start: int, end: int) -> Lines:
+def count_lines(descriptor: int, start: int, end: int) -> LineIndex:
     """Count the lines of a stretch that begins and ends with one."""
-    lines = Lines(start)
+    lines = LineIndex(start)
     while lines.seen < end and (data := os.pread(descriptor, min(CHUNK_BYTES, end - lines.seen), lines.seen)):
         lines.add(data)
     return lines
@@ -85,8 +85,8 @@ class LogIndex:
         self.descriptor = os.open(path, os.O_RDONLY)
         status = os.fstat(self.descriptor)
         self._identity = (status.st_dev, status.st_ino)
-        self.head: Lines | None = Lines(0)
-        self.tail = Lines(self._start_of_tail(status.st_size))
+        self.head: LineIndex | None = LineIndex(0)
+        self.tail = LineIndex(self._start_of_tail(status.st_size))
         if self.tail.start:
             self.head = None
         self._pages: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
@@ -103,7 +103,7 @@ class LogIndex:
         """Return the offset up to which a worker counts: where the tail begins."""
         return self.tail.start
 
-    def take_head(self, head: Lines) -> int:
+    def take_head(self, head: LineIndex) -> int:
         """Take what the worker counted; return by how many lines everything moves down."""
         self.head = head
         self._pages.clear()
@@ -187,12 +187,12 @@ class LogIndex:
             begin += len(data)
         return (self.before_tail if part is self.tail else 0) + mark * EVERY + between
 
-    def _place(self, number: int) -> tuple[Lines, int]:
+    def _place(self, number: int) -> tuple[LineIndex, int]:
         if self.head is not None and number < self.head.count:
             return self.head, number
         return self.tail, number - self.before_tail
 
-    def _page(self, part: Lines, mark: int) -> list[bytes]:
+    def _page(self, part: LineIndex, mark: int) -> list[bytes]:
         """256 lines, or what there is of the last page, which is read on from where it stopped."""
         key = (part.start, mark)
         page = self._pages.get(key)

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
-from t2v_tui.widgets.log.index import Lines, LogIndex, count_lines
+from t2v_tui.widgets.log.index import LineIndex, LogIndex, count_lines
 from t2v_tui.widgets.log.search import Batch, LineFilter, Needle, find_backward, find_forward, scan
 
 
@@ -29,7 +29,7 @@ class Found(Enum):
 class HeadCounted(Message, bubble=False):
     """What lies before the tail is counted."""
 
-    def __init__(self, index: LogIndex, head: Lines) -> None:
+    def __init__(self, index: LogIndex, head: LineIndex) -> None:
         super().__init__()
         self.index, self.head = index, head
 

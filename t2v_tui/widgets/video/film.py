@@ -15,7 +15,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from t2v_core.disk.plain_json import table
-from t2v_core.errors import AskedWrongly, EngineError, WorkFailed
+from t2v_core.errors import EngineError, InvalidRequest, WorkFailed
 from t2v_tui.widgets.video.half_blocks import PIXEL, quantise, shades_of, strips_of
 
 DECODE_TIMEOUT_S = 60.0
@@ -81,7 +81,7 @@ class Shelf:
         try:
             status = path.stat()
         except OSError as error:
-            raise AskedWrongly(f"{path.name} is not here", hint="it may be on the host only: pull it") from error
+            raise InvalidRequest(f"{path.name} is not here", hint="it may be on the host only: pull it") from error
         key = (str(path), status.st_mtime_ns, status.st_size, box)
         if key not in self.films:
             self.films[key] = await decode(path, box, python=python)

@@ -12,7 +12,7 @@ from support.hosts.door import through_the_door
 from t2v_core.data.annotations.annotation_rows import Split
 from t2v_core.data.annotations.msrvtt import join_annotations, join_splits, present_splits, read_annotations, report
 from t2v_core.data.shapes.shapes_set import make_set
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Dataset
 
@@ -256,7 +256,7 @@ def test_a_wrong_file_is_named_with_its_row_and_what_it_should_look_like(dataset
     files, expected = WRONG[name]
     for file, content in files.items():
         write(dataset, file, content)
-    with pytest.raises(AskedWrongly, match=expected) as caught:
+    with pytest.raises(InvalidRequest, match=expected) as caught:
         read_annotations(dataset, "train")
     assert caught.value.hint
     assert "\n" not in caught.value.message
@@ -344,7 +344,7 @@ def test_a_broken_line_of_a_manifest_is_named(dataset: Dataset, name: str) -> No
     line, expected = BAD_LINES[name]
     good = json.dumps({"video_id": "video0", "captions": ["x"], "split": "train"})
     file = write(dataset, "train.manifest.jsonl", f"{good}\n\n{line}\n{good}\n")
-    with pytest.raises(AskedWrongly, match=f"line 3 of {file}.*{expected}") as caught:
+    with pytest.raises(InvalidRequest, match=f"line 3 of {file}.*{expected}") as caught:
         read_annotations(dataset, "train")
     assert caught.value.hint
 
@@ -406,5 +406,5 @@ def test_the_ways_out_work(dataset: Dataset) -> None:
 def test_a_training_set_of_test_clips_only_is_refused_even_then(dataset: Dataset) -> None:
     write(dataset, "train_9k.json", flat((5, 6)))
     write(dataset, "test_videodatainfo.json", raw("test"))
-    with pytest.raises(AskedWrongly, match=r"every training clip of train_9k\.json .* is a test clip too"):
+    with pytest.raises(InvalidRequest, match=r"every training clip of train_9k\.json .* is a test clip too"):
         join_splits(dataset, "drop-from-train")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from t2v_core.data.annotations.msrvtt import join_annotations, present_splits, read_annotations, report
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Dataset
 
 
@@ -118,22 +118,22 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_annotation_file_gets_one_sentence_and_a_hint(tmp_path: Path, name: str) -> None:
     rows, expected = WRONG[name]
-    with pytest.raises(AskedWrongly, match=expected) as caught:
+    with pytest.raises(InvalidRequest, match=expected) as caught:
         read_annotations(make(tmp_path, ["video0.mp4"], rows), "train")
     assert caught.value.hint
     assert "\n" not in caught.value.message
 
 
 def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AskedWrongly, match="there is no data set at"):
+    with pytest.raises(InvalidRequest, match="there is no data set at"):
         read_annotations(Dataset(tmp_path / "nowhere"), "train")
-    with pytest.raises(AskedWrongly, match="annotations is missing"):
+    with pytest.raises(InvalidRequest, match="annotations is missing"):
         read_annotations(Dataset(tmp_path), "train")
     dataset = make(tmp_path, [])
-    with pytest.raises(AskedWrongly, match="holds no train captions") as caught:
+    with pytest.raises(InvalidRequest, match="holds no train captions") as caught:
         read_annotations(dataset, "train")
     assert "train_9k.json or msrvtt_train_9k.json" in caught.value.hint
     make(tmp_path, [], [row(0, "x")])
     dataset.videos.rmdir()
-    with pytest.raises(AskedWrongly, match="videos is missing"):
+    with pytest.raises(InvalidRequest, match="videos is missing"):
         read_annotations(dataset, "train")

@@ -13,7 +13,7 @@ from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core.data.annotations.annotation_rows import read_ids, read_rows
 from t2v_core.data.annotations.text_file import whole_characters
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 # Ends of lines to str.splitlines, quotes, delimiters, spaces, letters of many scripts, and beyond 16 bits.
 PIECES = [
@@ -104,7 +104,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_would_lose_a_word_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
     content, expected = WRONG[name]
-    with pytest.raises(AskedWrongly, match=expected) as caught:
+    with pytest.raises(InvalidRequest, match=expected) as caught:
         captions(put(tmp_path, content))
     assert caught.value.hint
     assert "\n" not in caught.value.message

@@ -14,7 +14,7 @@ from support.hosts.door import EndedHere, through_the_door
 from remote.agent.kinds import BY_SUFFIX, VIDEO
 from t2v_core.data.annotations.msrvtt import join_splits, report
 from t2v_core.disk.plain_text import escaped
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import Event, WarningEvent
 from t2v_core.specs import make_spec
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset
@@ -74,7 +74,7 @@ def test_a_file_with_another_suffix_is_named(tmp_path: Path, suffix: str) -> Non
     sentences = report(dataset, join_splits(dataset, "refuse"))
     assert any(f"1 file (a{suffix}) is there, but only .mp4 .m4v" in sentence for sentence in sentences)
     (dataset.videos / "b.mp4").unlink()
-    with pytest.raises(AskedWrongly, match="is there, but only"):
+    with pytest.raises(InvalidRequest, match="is there, but only"):
         join_splits(dataset, "refuse")
 
 
@@ -133,7 +133,7 @@ PLACES = [
 def test_a_name_that_cannot_be_written_down_is_refused_with_escapes(
     verb: str, values: dict[str, str], name: str
 ) -> None:
-    with pytest.raises(AskedWrongly, match="is not UTF-8 text") as caught:
+    with pytest.raises(InvalidRequest, match="is not UTF-8 text") as caught:
         make_spec(verb, {key: value.format(name) for key, value in values.items()})
     caught.value.message.encode()
     assert "\\" in caught.value.message

@@ -24,7 +24,7 @@ from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.store.ahead import decode_ahead
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.data.store.shards import Shard, TornShard, write_shard
-from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
+from t2v_core.errors import InvalidRequest, Stopped, WorkFailed
 from t2v_core.events.results import Preprocessed
 from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.specs import PreprocessSpec, ShapesSpec
@@ -127,11 +127,11 @@ def test_the_manifest_says_how_the_latents_were_made(done: Path) -> None:
 
 
 def test_a_store_that_is_not_whole_is_refused_with_the_next_step(raw: Path, workspace: Path) -> None:
-    with pytest.raises(AskedWrongly, match="not preprocessed yet") as caught:
+    with pytest.raises(InvalidRequest, match="not preprocessed yet") as caught:
         open_store(raw)
     assert caught.value.hint == "t2v preprocess"
     (workspace / "data/latents/train/shard-00001.safetensors").unlink()
-    with pytest.raises(AskedWrongly, match=r"shard-00001\.safetensors is missing"):
+    with pytest.raises(InvalidRequest, match=r"shard-00001\.safetensors is missing"):
         open_store(workspace)
 
 

@@ -15,7 +15,7 @@ from support.engine.tiny_models import save_clip, save_overflowing_vae, save_vae
 
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.store.latents import LatentStore
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.events.results import Preprocessed
 from t2v_core.job import Job
 from t2v_core.specs import PreprocessSpec, ShapesSpec
@@ -146,7 +146,7 @@ def test_fp32_is_stored_as_fp32(workspace: Path) -> None:
 def test_two_runs_on_one_set_do_not_mix(workspace: Path) -> None:
     with (workspace / "data/.preprocess.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(AskedWrongly, match="is writing into"):
+        with pytest.raises(InvalidRequest, match="is writing into"):
             prepare(workspace)
 
 
@@ -177,7 +177,7 @@ def test_a_bad_request_ends_with_code_2_one_sentence_and_a_hint(tmp_path: Path, 
 
 @pytest.mark.parametrize("setting", ["vae", "text_encoder"])
 def test_an_encoder_that_is_not_there_is_said_before_any_work(workspace: Path, setting: str) -> None:
-    with pytest.raises(AskedWrongly, match="nowhere") as caught:
+    with pytest.raises(InvalidRequest, match="nowhere") as caught:
         prepare(workspace, **{setting: "./nowhere"})
     assert caught.value.hint
     assert not (workspace / "data/latents").exists()
@@ -185,5 +185,5 @@ def test_an_encoder_that_is_not_there_is_said_before_any_work(workspace: Path, s
 
 def test_a_size_the_vae_cannot_halve_evenly_is_refused(workspace: Path) -> None:
     spec = PreprocessSpec.model_construct(**(PreprocessSpec().model_dump() | SPEC | {"size": 36, "data": Path("data")}))
-    with pytest.raises(AskedWrongly, match="not a multiple of 8"):
+    with pytest.raises(InvalidRequest, match="not a multiple of 8"):
         in_workspace(preprocess, spec, job_here(workspace))

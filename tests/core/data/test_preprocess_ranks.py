@@ -21,7 +21,7 @@ from support.engine.tiny_models import save_clip, save_vae
 from support.engine.warm_engine import WARM, Child
 
 from t2v_core.data.shapes.shapes_set import make_set
-from t2v_core.errors import AskedWrongly, EngineError, Stopped, WorkFailed
+from t2v_core.errors import EngineError, InvalidRequest, Stopped, WorkFailed
 from t2v_core.processes.process_group import ProcessGroup, joined
 from t2v_core.processes.shared_store import OwnStore
 from t2v_core.specs import PreprocessSpec, ShapesSpec
@@ -189,7 +189,7 @@ def test_a_second_run_is_refused_whole(workspace: Path) -> None:
 def test_while_several_work_one_more_is_refused(workspace: Path) -> None:
     ranks = begin(workspace, 2)
     ranks[0].wait_for(is_progress)
-    with pytest.raises(AskedWrongly, match="is writing into"):
+    with pytest.raises(InvalidRequest, match="is writing into"):
         in_workspace(preprocess, PreprocessSpec.model_validate(SPEC), job_here(workspace))
     assert end(ranks)[0] == [0, 0]
 

@@ -14,7 +14,7 @@ from t2v_core.data.annotations.msrvtt import read_annotations
 from t2v_core.data.shapes.shapes import Scene, render
 from t2v_core.data.shapes.shapes_set import make_set, plan
 from t2v_core.data.video.decode import read_frames
-from t2v_core.errors import AskedWrongly, Stopped
+from t2v_core.errors import InvalidRequest, Stopped
 from t2v_core.events import WarningEvent, read_events
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Dataset
@@ -103,6 +103,6 @@ def test_another_data_set_is_never_written_over(tmp_path: Path) -> None:
     video = tmp_path / "data/shapes/videos/video0.mp4"
     video.parent.mkdir(parents=True)
     video.write_bytes(b"a film of mine")
-    with pytest.raises(AskedWrongly, match="did not make"):
+    with pytest.raises(InvalidRequest, match="did not make"):
         make_set(small(), job_here(tmp_path))
     assert video.read_bytes() == b"a film of mine"

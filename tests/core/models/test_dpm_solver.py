@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from t2v_core.diffusion.samplers import DPMSolverSampler, FlowDPMSolverSampler, choose_sampler, randn
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 SECOND_ORDER = [DPMSolverSampler(prediction="v"), DPMSolverSampler(), FlowDPMSolverSampler()]
 
@@ -79,9 +79,9 @@ def test_a_strength_means_the_same_noise_where_steps_are_not_even(strength: floa
     first = sampler.skip_to(strength)
     assert steps - first == taken
     assert float(sampler.timesteps[first]) == pytest.approx(1000 * strength, abs=12)
-    with pytest.raises(AskedWrongly, match="less than one step"):
+    with pytest.raises(InvalidRequest, match="less than one step"):
         sampler.skip_to(0.01)
-    with pytest.raises(AskedWrongly, match="must lie between 0 and 1"):
+    with pytest.raises(InvalidRequest, match="must lie between 0 and 1"):
         sampler.skip_to(1.1)
 
 

@@ -14,15 +14,15 @@ from support.engine.tiny_models import save_clip, save_vae
 from support.house.under_load import slowed
 
 from t2v_core import embedded
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
 
 
 def test_a_folder_that_holds_something_else_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "org/name").mkdir(parents=True)
-    with pytest.raises(AskedWrongly, match=r"holds no VAE: config\.json is missing"):
+    with pytest.raises(InvalidRequest, match=r"holds no VAE: config\.json is missing"):
         load_vae(str(tmp_path / "org/name"))
-    with pytest.raises(AskedWrongly, match="holds no text encoder that can be loaded") as caught:
+    with pytest.raises(InvalidRequest, match="holds no text encoder that can be loaded") as caught:
         load_prompt_encoder(str(embedded.VAE))
     assert "\n" not in caught.value.message
 
@@ -32,14 +32,14 @@ def test_weights_that_are_damaged_are_refused_in_one_sentence(tmp_path: Path, da
     folders = (save_vae(tmp_path / "vae"), save_clip(tmp_path / "clip"))
     for folder, load in zip(folders, (load_vae, load_prompt_encoder), strict=True):
         next(folder.glob("*.safetensors")).write_bytes(damage)
-        with pytest.raises(AskedWrongly, match="that can be loaded") as caught:
+        with pytest.raises(InvalidRequest, match="that can be loaded") as caught:
             load(str(folder))
         assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("source", ["/nowhere/at/all", "./nowhere", "nowhere", "too/many/parts", "bad name/of repo"])
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(source: str) -> None:
-    with pytest.raises(AskedWrongly, match="there is no VAE at") as caught:
+    with pytest.raises(InvalidRequest, match="there is no VAE at") as caught:
         load_vae(source)
     assert "hub id such as owner/name" in caught.value.hint
 
@@ -47,7 +47,7 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(source: str) -> None:
 ASK_THE_HUB = """
 import json, sys, time
 from pathlib import Path
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models import loading
 loading.HUB_TIMEOUT_S = 1
 files = ("config.json", "model.safetensors")
@@ -55,7 +55,7 @@ for name in sys.argv[1:]:
     began = time.monotonic()
     try:
         answer = [str(loading.find_model(name, embedded=Path(), files=files, what="VAE")), ""]
-    except AskedWrongly as error:
+    except InvalidRequest as error:
         answer = [error.message, error.hint]
     print(json.dumps([*answer, time.monotonic() - began]))
 """

@@ -17,7 +17,7 @@ from t2v_core.diffusion.guidance import Guidance
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
 from t2v_core.diffusion.samplers import choose_sampler, randn
 from t2v_core.diffusion.windows import blend, windows_over
-from t2v_core.errors import AskedWrongly, Stopped
+from t2v_core.errors import InvalidRequest, Stopped
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.text import TextEmbedding
 
@@ -194,7 +194,7 @@ def test_windows_cover_every_frame_and_share_what_they_should(frames: int, lengt
 
 
 def test_an_overlap_that_never_moves_on_is_refused() -> None:
-    with pytest.raises(AskedWrongly, match="overlap is 8, and a window has only 8 frames") as caught:
+    with pytest.raises(InvalidRequest, match="overlap is 8, and a window has only 8 frames") as caught:
         windows_over(21, 8, 8)
     assert "0 … 7" in caught.value.hint
 
@@ -275,7 +275,7 @@ def test_what_progress_raises_ends_the_run_at_once(pipeline: TextToVideoPipeline
 
 
 def test_a_strength_that_leaves_no_step_is_refused_before_any_work(pipeline: TextToVideoPipeline) -> None:
-    with watched(pipeline) as calls, pytest.raises(AskedWrongly, match="less than one step"):
+    with watched(pipeline) as calls, pytest.raises(InvalidRequest, match="less than one step"):
         pipeline.refine(frames_of(4), PROMPTS[0], strength=0.05, num_inference_steps=10)
     assert calls == []
 

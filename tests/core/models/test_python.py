@@ -17,7 +17,7 @@ from support.hosts.door import through_the_door
 
 from t2v_core import Video, VideoGenerator, find_latest_checkpoint
 from t2v_core.data.video.decode import read_all_frames
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 DOCS = Path(__file__).parents[3] / "docs/python.md"
 PROMPT = "a red circle moving left"
@@ -85,17 +85,17 @@ def test_progress_is_told_and_what_it_raises_ends_the_run(generator: VideoGenera
     ],
 )
 def test_a_wrong_value_is_one_sentence(generator: VideoGenerator, wrong: dict[str, int], sentence: str) -> None:
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         generator.generate(PROMPT, **wrong)  # type: ignore[arg-type]
     assert caught.value.message == sentence
 
 
 def test_what_is_not_there_is_said_before_anything_is_loaded(workspace: Path) -> None:
-    with pytest.raises(AskedWrongly, match="there is no checkpoint at"):
+    with pytest.raises(InvalidRequest, match="there is no checkpoint at"):
         VideoGenerator("nowhere")
-    with pytest.raises(AskedWrongly, match="sampler = 'fast'"):
+    with pytest.raises(InvalidRequest, match="sampler = 'fast'"):
         VideoGenerator(sampler="fast")
-    with pytest.raises(AskedWrongly, match="cannot tell what kind of video"):
+    with pytest.raises(InvalidRequest, match="cannot tell what kind of video"):
         VideoGenerator(device="cpu").generate(PROMPT, steps=1).save(workspace / "video.txt")
 
 

@@ -18,7 +18,7 @@ from t2v_core.diffusion.samplers import (
     choose_sampler,
     randn,
 )
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 SPACINGS = ("trailing", "leading", "linspace")
 
@@ -111,7 +111,7 @@ def test_strength_counts_steps_as_people_do(strength: float, steps: int, taken: 
 def test_a_strength_that_leaves_no_step_is_refused_with_a_way_out(strength: float, steps: int) -> None:
     sampler = DDIMSampler()
     sampler.set_timesteps(steps)
-    with pytest.raises(AskedWrongly, match=f"strength {strength:g} of {steps} steps is less than one step") as caught:
+    with pytest.raises(InvalidRequest, match=f"strength {strength:g} of {steps} steps is less than one step") as caught:
         sampler.skip_to(strength)
     assert "use a strength of at least" in caught.value.hint
 
@@ -120,14 +120,14 @@ def test_a_strength_that_leaves_no_step_is_refused_with_a_way_out(strength: floa
 def test_a_strength_outside_0_to_1_is_refused(strength: float) -> None:
     sampler = FlowEulerSampler()
     sampler.set_timesteps(10)
-    with pytest.raises(AskedWrongly, match="must lie between 0 and 1"):
+    with pytest.raises(InvalidRequest, match="must lie between 0 and 1"):
         sampler.skip_to(strength)
 
 
 @pytest.mark.parametrize("sampler", [DDIMSampler(), FlowEulerSampler()])
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_a_number_of_steps_that_cannot_be_is_refused(sampler: Any, steps: int) -> None:
-    with pytest.raises(AskedWrongly, match="between 1 and 1000"):
+    with pytest.raises(InvalidRequest, match="between 1 and 1000"):
         sampler.set_timesteps(steps)
 
 
@@ -180,7 +180,7 @@ def test_zero_terminal_snr_keeps_the_first_level_and_takes_all_signal_from_the_l
 
 @pytest.mark.parametrize("kind", [DDIMSampler, DPMSolverSampler])
 def test_zero_terminal_snr_is_refused_with_epsilon(kind: Any) -> None:
-    with pytest.raises(AskedWrongly, match="zero terminal SNR does not work with epsilon") as caught:
+    with pytest.raises(InvalidRequest, match="zero terminal SNR does not work with epsilon") as caught:
         kind(prediction="epsilon", zero_terminal_snr=True)
     assert "--objective v" in caught.value.hint
 
@@ -221,7 +221,7 @@ def test_another_way_back_keeps_the_schedule() -> None:
     ],
 )
 def test_a_way_back_that_does_not_fit_is_refused_with_those_that_do(trained: Any, name: str, fitting: str) -> None:
-    with pytest.raises(AskedWrongly, match=f"the sampler {name} does not fit this model") as caught:
+    with pytest.raises(InvalidRequest, match=f"the sampler {name} does not fit this model") as caught:
         choose_sampler(trained, name)
     assert caught.value.message.endswith(f"which predicts {trained.prediction}")
     assert fitting in caught.value.hint

@@ -24,7 +24,7 @@ from t2v_core.checkpoints.checkpoints import latest_checkpoint, list_checkpoints
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.disk.files import incompleteness, seal, staged_directory, sweep_staging
 from t2v_core.disk.tensor_file import write_tensors
-from t2v_core.errors import AskedWrongly, WorkFailed
+from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.specs import TrainSpec
 from t2v_core.training.resume import restore
 
@@ -118,7 +118,7 @@ def test_a_half_written_one_is_passed_over_with_a_word_and_the_one_before_it_use
     assert found.path.name == "checkpoint_epoch_2"
     assert len(said) == 1
     assert said[0].startswith(f"checkpoint_epoch_3 is not complete ({reason}")
-    with pytest.raises(AskedWrongly, match=r"checkpoint_epoch_3 is (not complete|damaged)"):
+    with pytest.raises(InvalidRequest, match=r"checkpoint_epoch_3 is (not complete|damaged)"):
         open_checkpoint(newest)
 
 
@@ -136,7 +136,9 @@ def test_when_every_checkpoint_is_damaged_resuming_is_refused_and_says_where_to_
         data = bytearray((folder / "model.safetensors").read_bytes())
         data[-7] ^= 1
         (folder / "model.safetensors").write_bytes(data)
-    with pytest.raises(AskedWrongly, match=r"no undamaged checkpoint in checkpoints; checkpoint_epoch_3 is damaged: m"):
+    with pytest.raises(
+        InvalidRequest, match=r"no undamaged checkpoint in checkpoints; checkpoint_epoch_3 is damaged: m"
+    ):
         restore(TrainSpec(resume=True), job_here(workspace))
 
 
@@ -279,6 +281,6 @@ def test_what_only_generates_cannot_be_trained_on_and_says_why(workspace: Path) 
     values: dict[str, Any] = json.loads((path / "manifest.json").read_text())
     del values["files"]["optimizer.safetensors"]
     (path / "manifest.json").write_text(json.dumps(values))
-    with pytest.raises(AskedWrongly, match=r"has no optimizer\.safetensors") as caught:
+    with pytest.raises(InvalidRequest, match=r"has no optimizer\.safetensors") as caught:
         restore(TrainSpec(resume=True), job_here(workspace))
     assert "generate" in caught.value.hint

@@ -39,7 +39,7 @@ from t2v_core.data.legacy.import_text import padded_null_prompt
 from t2v_core.data.store.batches import BatchPlan, generator_for, load_batch
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.diffusion.guidance import Guidance
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.encoders import load_prompt_encoder
 from t2v_core.models.unet3d_film import UNet3DCond
 from t2v_core.presets import PRESET_MODELS
@@ -251,7 +251,7 @@ def test_where_none_can_be_used_the_command_and_python_both_say_that_there_is_no
     with contextlib.chdir(workspace), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert find_latest_checkpoint() is None
-        with pytest.raises(AskedWrongly, match="there is no complete checkpoint"):
+        with pytest.raises(InvalidRequest, match="there is no complete checkpoint"):
             VideoGenerator(device="cpu")
 
 

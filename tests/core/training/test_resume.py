@@ -20,7 +20,7 @@ from support.engine.training_set import STEPS_AN_EPOCH, asked, contents, data_se
 from support.engine.warm_engine import Child, begin, run_warm
 
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
-from t2v_core.errors import AskedWrongly, Stopped
+from t2v_core.errors import InvalidRequest, Stopped
 from t2v_core.specs import TrainSpec
 from t2v_core.training.resume import TRAJECTORY, restore
 from t2v_core.verbs.train import train
@@ -189,7 +189,7 @@ def test_a_finished_run_says_so_and_keeps_its_checkpoint_as_it_is(trained: Path)
 @pytest.mark.parametrize("setting", TRAJECTORY)
 def test_another_run_under_the_name_of_this_one_is_refused_with_the_difference(setting: str, trained: Path) -> None:
     asked_for = TrainSpec.model_validate({"resume": True, setting: OTHERWISE[setting]})
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         restore(asked_for, job_here(trained))
     assert f"{setting} was " in caught.value.message
     assert f"asked {OTHERWISE[setting]}" in caught.value.message
@@ -219,10 +219,10 @@ def test_resuming_on_changed_data_is_refused(trained: Path) -> None:
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(values | {"clips": values["clips"][1:]}))
     asked_for = TrainSpec.model_validate({"resume": True, "data": str(changed)})
-    with pytest.raises(AskedWrongly, match=r"the clips of .* changed since checkpoint_epoch_"):
+    with pytest.raises(InvalidRequest, match=r"the clips of .* changed since checkpoint_epoch_"):
         restore(asked_for, job_here(trained))
     manifest.write_text(json.dumps(values | {"settings": values["settings"] | {"vae": "another"}}))
-    with pytest.raises(AskedWrongly, match=r"the latents of .* changed since"):
+    with pytest.raises(InvalidRequest, match=r"the latents of .* changed since"):
         restore(asked_for, job_here(trained))
 
 

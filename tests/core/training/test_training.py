@@ -19,7 +19,7 @@ from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.data.store.batches import load_batch
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.data.store.shards import Shard, write_shard
-from t2v_core.errors import AskedWrongly, Stopped, WorkFailed
+from t2v_core.errors import InvalidRequest, Stopped, WorkFailed
 from t2v_core.models.conditioning import null_prompt
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.specs import TrainSpec
@@ -263,6 +263,6 @@ def test_every_preset_fits_the_data(preset: str, attention: str, store: LatentSt
 
 
 def test_a_preset_that_does_not_fit_is_refused_with_a_way_out(store: LatentStore) -> None:
-    with pytest.raises(AskedWrongly, match="the seed preset has no attention over time") as caught:
+    with pytest.raises(InvalidRequest, match="the seed preset has no attention over time") as caught:
         fitted(TrainSpec(preset="seed", attention="temporal"), store)
     assert "--preset base" in caught.value.hint

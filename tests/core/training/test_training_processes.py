@@ -16,7 +16,7 @@ from support.engine.training_set import asked, differing
 from support.engine.warm_engine import WARM, Child, run_warm
 
 from t2v_core.checkpoints.open import open_checkpoint
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.specs import TrainSpec
 from t2v_core.training.resume import restore
 from t2v_core.workspace import Workspace, create_job_directory
@@ -79,7 +79,7 @@ def test_two_processes_stop_at_one_step_and_resume_as_if_they_had_not(tmp_path: 
     ended = first.end()
     assert (ended.code, second.end().code) == (4, 4), first.log
     assert ended.of("checkpoint")[-1]["reason"] == "stopped"
-    with pytest.raises(AskedWrongly, match="a run of 2 processes, and this one has 1"):
+    with pytest.raises(InvalidRequest, match="a run of 2 processes, and this one has 1"):
         restore(TrainSpec(resume=True), job_here(tmp_path))
 
     for folder, values in (("checkpoints", {"resume": True}), ("whole", spec | {"checkpoints": "whole"})):

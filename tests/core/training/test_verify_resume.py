@@ -19,7 +19,7 @@ from t2v_core.resume_check.compare import FILES, compare
 from t2v_core.specs import VerifyResumeSpec
 from t2v_core.verbs.verify_resume import ACCUMULATION, STEPS_PER_EPOCH, cases
 from t2v_core.workspace import Workspace, create_job_directory
-from t2v_tui.cli.engine.resume_verdict import lines_of
+from t2v_tui.cli.engine.resume_verdict import verdict_lines
 
 KILLS = ["in the middle of an epoch", "in the middle of an accumulation", "in the middle of a checkpoint write"]
 
@@ -39,7 +39,7 @@ def test_tiny_resumes_exactly_and_the_kills_were_where_they_should_be(tmp_path: 
     assert list(tmp_path.glob("jobs/*/trial")) == []  # nothing is left of what went well
     read = ResumeVerified.of(done)
     assert read is not None
-    said = lines_of(read)
+    said = verdict_lines(read)
     assert said[0] == "tiny, 12 steps, cpu"
     assert said[-1].startswith("training resumes exactly: weights, averages, moments and order are the same")
 
@@ -118,7 +118,7 @@ def test_two_runs_on_a_gpu_that_differ_a_little_are_told_with_the_difference_bet
         killed=KILLS[0], steps_done=7, resumed_at=6, left_half_written=(), order_is_same=True, tensors=524,
         differing=("weights a", "moments b"), largest_difference=3e-6,
     )  # fmt: skip
-    said = lines_of(
+    said = verdict_lines(
         ResumeVerified(
             exact=False, largest_difference=3e-6, cases=(case,), between_two_whole_runs=2e-6, preset="base", steps=12,
             processes=1, device="cuda", took_s=31.4,

@@ -14,7 +14,7 @@ from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core import format as texts
 from t2v_core.data.store.footprint import DataFacts, data_facts
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import Estimated
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.settings import values_for
@@ -33,7 +33,7 @@ from t2v_core.training.forecast.memory import (  # fmt: skip
 )
 from t2v_core.training.preflight import config_for, memory_advice, tell_before_training
 from t2v_core.workspace import Dataset, Workspace
-from t2v_tui.cli.engine.estimate import lines_of
+from t2v_tui.cli.engine.estimate import estimate_lines
 from t2v_tui.cli.main import main
 
 FACTS = DataFacts(
@@ -123,7 +123,7 @@ def test_people_s_names_find_a_gpu_and_a_wrong_one_the_nearest() -> None:
         "L4", "RTX 4090", "A100 80GB", "A100 40GB", "RTX 3090",
     ]  # fmt: skip
     assert all(find_gpu(gpu.name) is gpu for gpu in GPUS)
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         find_gpu("H2000")
     assert "H200" in caught.value.hint
 
@@ -152,7 +152,7 @@ def test_without_data_or_gpu_it_reckons_for_msr_vtt_and_a_data_sheet_and_says_so
     assert not done["time"]["is_measured"]
     # 187 M parameters are held four times over, and the gradients once.
     assert done["memory"]["peak_bytes"] > 5 * 4 * done["model"]["parameters"]
-    told = lines_of(estimated(done))
+    told = estimate_lines(estimated(done))
     assert [line for line in told if len(line) > 80 and str(tmp_path) not in line] == []
     assert any("fits: 24.0 GB on an empty L4" in line for line in told)
 

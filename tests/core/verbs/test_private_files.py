@@ -23,7 +23,7 @@ from remote.hosts import agent_upload as loader
 from remote.jobs.follow import Follower
 from t2v_core.disk.files import STAGING, staged_file
 from t2v_core.disk.private import make_folder, make_private
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import EventWriter
 from t2v_core.job import Job
 from t2v_core.processes.alone import alone
@@ -154,7 +154,7 @@ def test_a_link_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".train.lock").symlink_to(victim)
     events = EventWriter(tmp_path / "events.jsonl")
     job = Job(tmp_path, Workspace(tmp_path), events)
-    with pytest.raises(AskedWrongly, match=r"\.train\.lock"), alone(tmp_path, ".train.lock", job):
+    with pytest.raises(InvalidRequest, match=r"\.train\.lock"), alone(tmp_path, ".train.lock", job):
         pass
     events.close()
     assert victim.read_text() == "untouched"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.settings import FIELDS, values_for
 from t2v_core.specs import make_spec
 from t2v_core.workspace import Workspace
@@ -18,8 +18,8 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
 
 
-def refusal(verb: str, workspace: Workspace, environ: dict[str, str], flags: dict[str, object]) -> AskedWrongly:
-    with pytest.raises(AskedWrongly) as caught:
+def refusal(verb: str, workspace: Workspace, environ: dict[str, str], flags: dict[str, object]) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
         values_for(verb, workspace, environ, flags)
     return caught.value
 
@@ -97,7 +97,7 @@ def test_a_value_that_does_not_fit_says_where_it_came_from(workspace: Workspace,
 def test_the_environment_and_flags_are_named_as_they_were_typed(workspace: Workspace) -> None:
     assert refusal("train", workspace, {"T2V_TRAIN_EPOCHS": "x"}, {}).message.startswith("T2V_TRAIN_EPOCHS = 'x':")
     assert refusal("train", workspace, {}, {"batch_size": "x"}).message.startswith("--batch-size = 'x':")
-    with pytest.raises(AskedWrongly, match="PROMPT = ''"):
+    with pytest.raises(InvalidRequest, match="PROMPT = ''"):
         values_for("generate", workspace, {}, {"prompt": ""}, flag_names={"prompt": "PROMPT"})
 
 

@@ -26,7 +26,7 @@ from remote.hosts.known_hosts import KnownHosts
 from t2v_core.checkpoints.checkpoints import list_checkpoints
 from t2v_core.data.video.beside import find_settings, names_beside, settings_by_name, video_named, write_settings
 from t2v_core.disk.files import read_json, write_json
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, DATASET_LOCK, alone
@@ -104,9 +104,9 @@ def test_no_json_that_is_anothers_is_written_over(tmp_path: Path, short: str, fu
     is_refused = not {short, full} & {"nothing", "own"}
 
     if is_refused:
-        with pytest.raises(AskedWrongly, match="not this video's"):
+        with pytest.raises(InvalidRequest, match="not this video's"):
             Target(video).checked()
-        with pytest.raises(AskedWrongly, match="not this video's"):
+        with pytest.raises(InvalidRequest, match="not this video's"):
             write_settings(video, said)
     else:
         Target(video).checked()
@@ -150,13 +150,13 @@ def test_samples_of_runs_with_folders_of_their_own_have_folders_of_their_own(tmp
 
 
 def test_a_training_is_refused_while_another_writes_into_its_folder(tmp_path: Path) -> None:
-    refusals: list[AskedWrongly] = []
+    refusals: list[InvalidRequest] = []
 
     def another() -> None:
-        with pytest.raises(AskedWrongly) as refused:
+        with pytest.raises(InvalidRequest) as refused:
             train(TrainSpec.model_validate(asked(epochs=1, seed=2)), job_here(tmp_path, "train"))
         refusals.append(refused.value)
-        with pytest.raises(AskedWrongly, match="is writing into"):
+        with pytest.raises(InvalidRequest, match="is writing into"):
             train(TrainSpec.model_validate(asked(epochs=1, resume=True)), job_here(tmp_path, "train"))
 
     job = during(tmp_path, another)
@@ -210,7 +210,10 @@ def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
     assert child.stdout is not None
     with child.stdout:
         assert child.stdout.readline() == b"held\n"
-        with pytest.raises(AskedWrongly, match="is writing into"), alone(folder, CHECKPOINTS_LOCK, job_here(tmp_path)):
+        with (
+            pytest.raises(InvalidRequest, match="is writing into"),
+            alone(folder, CHECKPOINTS_LOCK, job_here(tmp_path)),
+        ):
             raise AssertionError("two hold one lock")
         child.kill()
         child.wait()

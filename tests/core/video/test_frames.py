@@ -16,7 +16,7 @@ from t2v_core.data.video.decode import UnreadableClip, open_film, read_all_frame
 from t2v_core.data.video.frame_rule import evenly_spaced
 from t2v_core.data.video.frames import write_video
 from t2v_core.data.video.resize import resize_and_crop
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 def encode(path: Path, *options: str, source: str = "testsrc2=size=160x120:rate=25:duration=4") -> Path:
@@ -244,7 +244,7 @@ def test_written_frames_come_back_nearly_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_video_of_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(AskedWrongly, match="what kind of video") as caught:
+    with pytest.raises(InvalidRequest, match="what kind of video") as caught:
         write_video(tmp_path / "clip.xyz", np.zeros((2, 16, 16, 3), np.uint8), fps=8)
     assert ".mp4" in caught.value.hint
 

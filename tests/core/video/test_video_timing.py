@@ -18,7 +18,7 @@ from t2v_core.data.video.decode import UnreadableClip, read_all_frames, read_fra
 from t2v_core.data.video.frames import write_video
 from t2v_core.data.video.showing import ANIMATIONS, showing
 from t2v_core.data.video.timing import exact_rate
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 
 def pictures(count: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def test_a_rate_comes_through_exactly(tmp_path: Path, fps: str) -> None:
 
 @pytest.mark.parametrize("fps", [1e-9, 1 / 90_000, 1001, 1_200_000])
 def test_a_rate_that_no_video_has_is_refused_with_the_number(tmp_path: Path, fps: float) -> None:
-    with pytest.raises(AskedWrongly, match=f"{fps:,.6g}".replace("+", r"\+")) as caught:
+    with pytest.raises(InvalidRequest, match=f"{fps:,.6g}".replace("+", r"\+")) as caught:
         write_video(tmp_path / "clip.mp4", pictures(2), fps=fps)
     assert caught.value.hint
 
@@ -104,7 +104,7 @@ def test_a_picture_too_long_for_a_gif_is_refused_before_the_work(tmp_path: Path)
 
 def test_a_gif_whose_picture_never_changes_is_refused_in_a_sentence(tmp_path: Path) -> None:
     still = np.zeros((20, 16, 16, 3), np.uint8)
-    with pytest.raises(AskedWrongly, match="that stays the same for more than 655 seconds"):
+    with pytest.raises(InvalidRequest, match="that stays the same for more than 655 seconds"):
         write_video(tmp_path / "still.gif", still, fps=0.02)
     assert not list(tmp_path.iterdir())
 

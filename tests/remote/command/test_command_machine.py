@@ -26,7 +26,7 @@ from remote.host_factory import host_named, switched_host
 from remote.hosts.settings import HostSettings
 from remote.power.state import MachineState, Power
 from remote.steps import StepState
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 
@@ -209,7 +209,7 @@ def test_what_is_not_there_to_start_or_stop_it_by_is_said(workspace: Workspace) 
     with pytest.raises(VmRefused, match="does not say how to stop home: it has no stop_command"):
         machine(workspace, stop_command=None).stop()
     assert machine(workspace, start_command=None).start().is_running
-    with pytest.raises(AskedWrongly, match=r"\[host.home\] has provider = \"command\" and no status_command"):
+    with pytest.raises(InvalidRequest, match=r"\[host.home\] has provider = \"command\" and no status_command"):
         machine(workspace, status_command=None)
 
 
@@ -241,16 +241,16 @@ def test_leaving_ends_a_start_command_and_says_that_it_was_asked(
 ) -> None:
     monkeypatch.setattr(module, "UNSURE_S", 0.1)
     home = machine(workspace, start_command="echo $$ > child; sleep 300")
-    left = threading.Event()
-    threading.Thread(target=lambda: (wait_until((workspace.root / "child").exists), left.set())).start()
+    cancelled = threading.Event()
+    threading.Thread(target=lambda: (wait_until((workspace.root / "child").exists), cancelled.set())).start()
     with pytest.raises(StartLeft):
-        home.start(left=left)
+        home.start(cancelled=cancelled)
     assert home.is_start_asked
     assert home.left().is_stopped
     assert not is_alive(int((workspace.root / "child").read_text()))
     untouched = machine(workspace)
     with pytest.raises(StartLeft, match="was not started"):
-        untouched.start(left=left)
+        untouched.start(cancelled=cancelled)
     assert not untouched.is_start_asked
 
 
@@ -312,10 +312,10 @@ def test_its_address_is_that_of_the_settings_else_its_own_word_else_its_name(wor
 
 def test_a_wrong_section_is_a_sentence(workspace: Workspace) -> None:
     write_settings(workspace)
-    with pytest.raises(AskedWrongly, match="no status_command"):
+    with pytest.raises(InvalidRequest, match="no status_command"):
         host_named("home", workspace)
     write_settings(workspace, 'status_comand = "echo on"')
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         host_named("home", workspace)
     assert caught.value.hint == "did you mean 'status_command'?"
 

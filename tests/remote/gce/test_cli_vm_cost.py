@@ -21,12 +21,12 @@ from remote.errors import LinkLost, RemoteError
 from remote.gce.vm_state import VmState
 from remote.guard import GuardState
 from remote.hosts.host import LocalHost
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.events import StepEvent
 from t2v_core.workspace import Workspace
-from t2v_tui.cli.vm.cost import figures, history, in_words, seconds_of, which_vm
+from t2v_tui.cli.vm.cost import figures, history, keep_words, seconds_of, which_vm
 from t2v_tui.cli.vm.forecast import Forecast, cost_of_run
-from t2v_tui.cli.vm.forecast import in_words as in_words_of_run
+from t2v_tui.cli.vm.forecast import forecast_words as in_words_of_run
 from t2v_tui.cli.vm.guard import guard_in_words
 
 HOUR_S = 3600.0
@@ -129,29 +129,29 @@ def test_a_time_is_read_as_people_write_it(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "2", "2x", "h", "2h3", "-2h", "zwei h", "2h!", "1e3h"])
 def test_what_is_no_time_is_said_with_an_example(text: str) -> None:
-    with pytest.raises(AskedWrongly, match="is not a duration") as wrong:
+    with pytest.raises(InvalidRequest, match="is not a duration") as wrong:
         seconds_of(text)
     assert "t2v vm keep 2h" in wrong.value.hint
 
 
 def test_what_was_agreed_is_said_with_the_cap_that_comes_first() -> None:
     kept = GuardState(is_installed=True, kept_until_t=NOW + 7200, stops_t=NOW + 3600, why="24 h after its start")
-    assert in_words("vm", kept, NOW).endswith("; it stops in 1h00m: 24 h after its start")
-    assert in_words("vm", kept, NOW).startswith("vm is kept until ")
+    assert keep_words("vm", kept, NOW).endswith("; it stops in 1h00m: 24 h after its start")
+    assert keep_words("vm", kept, NOW).startswith("vm is kept until ")
     let_go = GuardState(is_installed=True, stops_t=NOW, why="idle for 30 min")
-    assert in_words("vm", let_go, NOW) == "nothing keeps vm; it stops in 0s: idle for 30 min"
+    assert keep_words("vm", let_go, NOW) == "nothing keeps vm; it stops in 0s: idle for 30 min"
 
 
 def test_the_only_vm_is_meant_and_of_several_one_has_to_be_named(tmp_path: Path) -> None:
     workspace, vms = Workspace(tmp_path), tmp_path / "t2v.toml"
-    with pytest.raises(AskedWrongly, match="names no VM"):
+    with pytest.raises(InvalidRequest, match="names no VM"):
         which_vm(None, workspace)
     vms.write_text('[host.a]\nprovider = "gcloud"\n[host.plain]\n')
     assert which_vm(None, workspace)[0] == "a"
-    with pytest.raises(AskedWrongly, match="has no VM 'plain'"):
+    with pytest.raises(InvalidRequest, match="has no VM 'plain'"):
         which_vm("plain", workspace)
     vms.write_text('[host.a]\nprovider = "gcloud"\n[host.b]\nprovider = "gcloud"\n')
-    with pytest.raises(AskedWrongly, match=r"which VM: a, b\?"):
+    with pytest.raises(InvalidRequest, match=r"which VM: a, b\?"):
         which_vm(None, workspace)
     assert which_vm("b", workspace)[0] == "b"
 

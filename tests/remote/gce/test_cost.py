@@ -16,7 +16,7 @@ from remote.cost.meter import HostCost, egress_usd, forecast_run, meter
 from remote.cost.midnight import midnight_before
 from remote.cost.prices import PriceUnknown, price_of, read_table, tables
 from remote.hosts.settings import HostSettings
-from t2v_core.errors import AskedWrongly, EngineError
+from t2v_core.errors import EngineError, InvalidRequest
 from t2v_core.workspace import Workspace
 
 DATED = "date = 2026-11-01\nsource = 'x'"
@@ -141,7 +141,7 @@ def test_a_file_of_the_user_s_goes_before_ours(tmp_path: Path) -> None:
 def test_a_wrong_price_file_is_named_with_its_key(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "prices.toml"
     file.write_text(text)
-    with pytest.raises(AskedWrongly) as wrong:
+    with pytest.raises(InvalidRequest) as wrong:
         read_table(file)
     assert str(file) in wrong.value.message
     assert says in wrong.value.message

@@ -198,14 +198,14 @@ def test_whoever_waits_for_room_may_leave(gce: Gce, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gce_module, "STOCKOUT_PAUSES_S", (60.0,))
     gce.add()
     gce.emulator.fail_operation("start", EXHAUSTED, times=9)
-    left = threading.Event()
+    cancelled = threading.Event()
 
     def tell(said: StepState | VmState) -> None:
         if isinstance(said, StepState):
-            left.set()
+            cancelled.set()
 
     with pytest.raises(Stockout):
-        gce.vm.start(tell=tell, left=left)
+        gce.vm.start(tell=tell, cancelled=cancelled)
     assert posts(gce, "start") == 1
 
 

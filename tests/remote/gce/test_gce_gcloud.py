@@ -23,7 +23,7 @@ from remote.gce.settings import vm_of
 from remote.gce.vm import Vm
 from remote.host_factory import switched_host
 from remote.hosts.settings import HostSettings, switched_hosts
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 
@@ -218,10 +218,10 @@ def test_settings_go_before_gclouds_configuration(folder: Path, monkeypatch: pyt
     vm = vm_of("golden", HostSettings(provider="gcloud", instance="a100", project="mine", zone="zone-2"))
     assert (vm.name, vm.project, vm.zone) == ("a100", "mine", "zone-2")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(folder / "none"))
-    with pytest.raises(AskedWrongly, match="which Google Cloud project") as caught:
+    with pytest.raises(InvalidRequest, match="which Google Cloud project") as caught:
         vm_of("golden", HostSettings(provider="gcloud", zone="z"))
     assert "gcloud config set project" in caught.value.hint
-    with pytest.raises(AskedWrongly, match="which zone golden is in"):
+    with pytest.raises(InvalidRequest, match="which zone golden is in"):
         vm_of("golden", HostSettings(provider="gcloud", project="p"))
 
 
@@ -229,8 +229,8 @@ def test_a_host_that_is_no_vm_is_said_to_be_none(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     (tmp_path / "t2v.toml").write_text('[host.box]\naddress = "1.2.3.4"\n[host.golden]\nprovider = "gcloud"\n')
     assert list(switched_hosts(workspace)) == ["golden"]
-    with pytest.raises(AskedWrongly, match="does not say that box is a VM"):
+    with pytest.raises(InvalidRequest, match="does not say that box is a VM"):
         switched_host("box", workspace)
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         switched_host("goldn", workspace)
     assert caught.value.hint == "did you mean 'golden'?"

@@ -24,12 +24,12 @@ from remote.agent.guard_rules import (
     LAST_WORD_S,
     NOTHING,
     POWER_OFF,
+    GuardMemory,
     Look,
-    Memory,
     Rules,
     after_look,
     due,
-    in_words,
+    limit_words,
     outlook,
     remembered,
 )
@@ -53,7 +53,7 @@ class Machine:
 
     def __init__(self, rules: Rules = RULES) -> None:
         self.rules, self.boot, self.up_s = rules, "boot-1", 0.0
-        self.memory: Memory | None = None
+        self.memory: GuardMemory | None = None
         self.kept_until_s = 0.0
         self.done: list[str] = []
 
@@ -183,7 +183,7 @@ def test_a_machine_that_was_up_for_days_is_not_stopped_the_moment_it_gets_its_gu
 
 
 def test_the_countdown_says_when_and_why() -> None:
-    idle = Memory("b", looked_s=2 * HOUR, active_s=HOUR + 50 * MINUTE)
+    idle = GuardMemory("b", looked_s=2 * HOUR, active_s=HOUR + 50 * MINUTE)
     assert outlook(RULES, idle, 2 * HOUR) == (20 * MINUTE, "idle for 30 min")
     assert outlook(RULES, idle, 2 * HOUR, kept_until_s=4 * HOUR).stops_in_s == 2 * HOUR
     busy = idle._replace(busy=(BUSY["job"],))
@@ -191,7 +191,7 @@ def test_the_countdown_says_when_and_why() -> None:
     assert outlook(RULES, idle._replace(unknown=("?",)), 2 * HOUR).stops_in_s == 22 * HOUR
     late = idle._replace(active_s=23.9 * HOUR)
     assert outlook(RULES, late, 23.95 * HOUR).why == "24 h after its start, whatever it does"
-    assert [in_words(seconds) for seconds in (45, 60, 90, 1800, 3600, 5400, 86400)] == [
+    assert [limit_words(seconds) for seconds in (45, 60, 90, 1800, 3600, 5400, 86400)] == [
         "45 s", "1 min", "90 s", "30 min", "1 h", "90 min", "24 h",
     ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from test_guard_alone import looked
 from remote.agent import guard, guard_files, guard_signs
 from remote.agent.bounded import ran, within
 from remote.agent.guard_files import KEEP, LAST_STOP, RULES, STATE
-from remote.agent.guard_rules import NOTHING, POWER_OFF, Memory, up_s
+from remote.agent.guard_rules import NOTHING, POWER_OFF, GuardMemory, up_s
 from remote.agent.processes import boot_id
 from remote.hosts.agent_client import agent_argv
 
@@ -123,7 +123,7 @@ def test_whatever_its_files_are_an_idle_machine_is_powered_off(home: Path, seed:
         assert not (home / RULES).is_symlink()
         assert not (home / RULES).exists()
         return
-    idle = Memory(boot_id(), up_s(), up_s() - HOUR)
+    idle = GuardMemory(boot_id(), up_s(), up_s() - HOUR)
     seen = guard.look_at_all_events(said, idle)
     assert (seen["did"], (home / "off").exists()) == (POWER_OFF, True), (broken, seen)
     assert guard.guard_status({})["is_installed"], broken

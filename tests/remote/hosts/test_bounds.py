@@ -19,7 +19,7 @@ from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.video.frames import write_video
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.settings import values_for
 from t2v_core.specs import MAX_SEED, SPECS, ShapesSpec, make_spec
 from t2v_core.workspace import Workspace
@@ -91,14 +91,14 @@ def ask(number: Number, value: object) -> object:
 
 def refused(number: Number, value: object) -> None:
     """By whatever way it is asked: as a spec, and as a flag, which is text."""
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         ask(number, value)
     assert caught.value.message.startswith(f"{number.name} = ")
     assert caught.value.hint
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 400
     text = "9" * 5000 if isinstance(value, int) and value > 10**4000 else str(value)
-    with pytest.raises(AskedWrongly, match="--"):
+    with pytest.raises(InvalidRequest, match="--"):
         values_for(number.verb, Workspace(Path("/nowhere")), {}, {number.name: text})
 
 

@@ -10,7 +10,7 @@ import pytest
 from remote.hosts.host import LocalHost
 from remote.hosts.settings import LOCAL
 from remote.jobs.host_pool import HostPool
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 FILE = '[host.vm]\naddress = "10.0.0.1"\ntransfer = "bucket"\nbucket = "gs://mine/files"\n'
@@ -48,7 +48,7 @@ def test_its_names_are_this_machine_and_those_of_the_settings(tmp_path: Path) ->
     (tmp_path / "t2v.toml").write_text(FILE)
     with HostPool(Workspace(tmp_path)) as hosts:
         assert hosts.names == [LOCAL, "vm"]
-        with pytest.raises(AskedWrongly, match="has no host 'mv'"):
+        with pytest.raises(InvalidRequest, match="has no host 'mv'"):
             hosts.jobs("mv")
 
 

@@ -18,10 +18,10 @@ from remote.gce import vm as gce
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
 from remote.launch.launch import STEPS, Launch
-from remote.launch.preflight import look
+from remote.launch.preflight import inspect_host
 from remote.power import start as vm_up
 from remote.setup.release import current_release
-from remote.steps import Status, StepState, Told
+from remote.steps import ProgressIterator, Status, StepState
 from t2v_core.disk.files import staged_directory
 from t2v_core.specs import PreprocessSpec, ShapesSpec, Spec, TrainSpec
 from t2v_core.workspace import Workspace
@@ -218,9 +218,9 @@ def test_latents_that_are_not_whole_are_as_good_as_none(far: Far) -> None:
     release = current_release()
     make_latents(far.there)
     with far.jobs() as jobs:
-        assert look(jobs, "train", TrainSpec(), release, begins=False).missing == ()
+        assert inspect_host(jobs, "train", TrainSpec(), release, begins=False).missing == ()
         make_latents(far.there, is_whole=False)
-        assert look(jobs, "train", TrainSpec(), release, begins=False).missing == ("latents",)
+        assert inspect_host(jobs, "train", TrainSpec(), release, begins=False).missing == ("latents",)
 
 
 def test_a_job_that_waits_for_the_one_that_makes_the_data_may_be_launched(far: Far) -> None:
@@ -248,27 +248,27 @@ def test_this_machine_needs_no_steps_but_the_last(tmp_path: Path) -> None:
 
 
 def test_what_a_call_tells_arrives_in_order_and_its_error_at_the_end() -> None:
-    def call(tell: Callable[[int], None], left: threading.Event) -> str:
+    def call(tell: Callable[[int], None], cancelled: threading.Event) -> str:
         for number in range(3):
             tell(number)
-        assert not left.is_set()
+        assert not cancelled.is_set()
         raise NotReady("no more")
 
     heard: list[int] = []
     with pytest.raises(NotReady, match="no more"):
-        listen(Told(call), heard)
+        listen(ProgressIterator(call), heard)
     assert heard == [0, 1, 2]
 
 
 def test_a_call_learns_that_nobody_listens_any_more() -> None:
     ended = threading.Event()
 
-    def call(tell: Callable[[int], None], left: threading.Event) -> None:
+    def call(tell: Callable[[int], None], cancelled: threading.Event) -> None:
         tell(1)
-        assert left.wait(60)
+        assert cancelled.wait(60)
         ended.set()
 
-    said = iter(Told(call))
+    said = iter(ProgressIterator(call))
     assert next(said) == 1
     said.close()
     assert ended.wait(60)

@@ -138,15 +138,15 @@ def test_leaving_a_stop_says_that_it_is_not_confirmed(vm: VmHere) -> None:
 
 def leave_at(vm: VmHere, word: str) -> tuple[gce.Vm, list[str]]:
     """A start that another thread stops waiting for when that is said."""
-    machine, left, heard = vm.gce.vm, threading.Event(), []
+    machine, cancelled, heard = vm.gce.vm, threading.Event(), []
 
     def tell(said: StepState | VmState) -> None:
         heard.append(said.detail if isinstance(said, StepState) else said.status)
         if word in heard[-1]:
-            left.set()
+            cancelled.set()
 
     with pytest.raises((StartLeft, gce.Stockout)):
-        machine.start(tell=tell, left=left)
+        machine.start(tell=tell, cancelled=cancelled)
     return machine, heard
 
 

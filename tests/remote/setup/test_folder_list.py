@@ -21,7 +21,7 @@ from remote.agent.listing import LIST_LIMIT, list_folder, old_data
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
 from remote.replies.questions import LIST, OLD_DATA
-from remote.setup.old_data import command, in_words
+from remote.setup.old_data import command, old_data_words
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.library.folder_view import in_order, listing_of, told_lines
@@ -177,8 +177,8 @@ def test_old_data_is_counted_and_comes_with_the_command_that_takes_it(old: Path)
     found = OLD_DATA.read(old_data({"workspace": str(old), "data": "data/msr-vtt", "patience_s": 20.0}), "here").found
     assert found.latents is not None
     in_3_days = found.latents.newest_t + 3 * 86_400
-    assert in_words(found, in_3_days).startswith("3 latents (791 kB) and 3 text embed")
-    assert in_words(found, in_3_days).endswith("of the previous system, 3 days old")
+    assert old_data_words(found, in_3_days).startswith("3 latents (791 kB) and 3 text embed")
+    assert old_data_words(found, in_3_days).endswith("of the previous system, 3 days old")
     assert command("my data", "vm") == "t2v data import-latents 'my data' --data 'my data' --host vm"
     assert old_data({"workspace": str(old), "data": "data/none"})["found"] == {}
 

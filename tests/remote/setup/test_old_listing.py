@@ -23,7 +23,7 @@ from support.screen.in_terminal import eventually, on_screen
 from remote.agent.old_listing import listed
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
-from remote.launch.preflight import look
+from remote.launch.preflight import inspect_host
 from remote.replies.questions import REMOVE
 from remote.setup.release import current_release
 from remote.transfer.plan.pull_plan import plan_pull
@@ -43,7 +43,7 @@ from t2v_tui.library.on_host import checkpoints_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import CheckpointPair, side_by_side
 from t2v_tui.screens.checkpoints import CheckpointsScreen, question_of
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.workers.launch_worker import HoldsARun, require_free
 
 server, far = server_of_module, cleared_far
@@ -221,7 +221,7 @@ async def test_the_checkpoints_screen_shows_what_each_is(workspace: Workspace) -
     async with app.run_test(size=(140, 40)) as pilot:
         screen = app.screen
         assert isinstance(screen, CheckpointsScreen)
-        screen.post_message(HoldingsScreen.ThereRead(There("vm", checkpoints_here(workspace), is_read=True)))
+        screen.post_message(LibraryScreen.ThereRead(There("vm", checkpoints_here(workspace), is_read=True)))
         await eventually(pilot, lambda: len(screen.pairs) == 3 and screen.known_there().is_read and screen.here.is_read)
         facts = screen._facts(screen.pairs[0]).plain
         assert facts.startswith("previous system, seed · epoch 10 · training loss 0.1000 · ")
@@ -342,4 +342,4 @@ def test_the_command_that_the_doctor_names_for_old_latents_is_the_one_that_takes
     assert {name: after.get(name, ())[2:] for name in before} == {name: row[2:] for name, row in before.items()}
     assert line not in far.ran("doctor", "--host", "vm").stdout
     with far.jobs() as jobs:
-        assert look(jobs, "train", make_spec("train", {}), current_release(), begins=False).missing == ()
+        assert inspect_host(jobs, "train", make_spec("train", {}), current_release(), begins=False).missing == ()

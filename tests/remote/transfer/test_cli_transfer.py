@@ -203,13 +203,13 @@ def test_a_host_that_is_off_is_code_three(far: Far) -> None:
 
 
 def test_which_host_is_meant_is_asked_when_there_are_several(tmp_path: Path) -> None:
-    from t2v_core.errors import AskedWrongly
+    from t2v_core.errors import InvalidRequest
 
     workspace = Workspace(tmp_path)
-    with pytest.raises(AskedWrongly, match="names no host"):
+    with pytest.raises(InvalidRequest, match="names no host"):
         which_host(None, workspace)
     (tmp_path / "t2v.toml").write_text("[host.one]\n[host.two]\n")
-    with pytest.raises(AskedWrongly, match="which host: one, two"):
+    with pytest.raises(InvalidRequest, match="which host: one, two"):
         which_host(None, workspace)
     assert which_host("two", workspace) == "two"
 

@@ -31,7 +31,7 @@ from remote.transfer.plan.git_list import listed_by_git
 from remote.transfer.plan.push_plan import plan_push
 from remote.transfer.progress import TransferProgress
 from remote.transfer.push import Pushing
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 server, far = server_of_module, cleared_far
 SECRETS = ("secret.env", "private/key.pem", "a/b/secret.env", "build/out.o", ".venv/lib/x.py")
@@ -121,17 +121,17 @@ def test_a_name_that_is_no_text_goes_as_it_is(far: Far) -> None:
 
 
 def test_where_git_lists_nothing_there_is_a_sentence(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AskedWrongly, match=r"git lists nothing in .*not a git repository"):
+    with pytest.raises(InvalidRequest, match=r"git lists nothing in .*not a git repository"):
         listed_by_git(tmp_path)
-    with far.jobs() as jobs, pytest.raises(AskedWrongly, match="code is pushed alone"):
+    with far.jobs() as jobs, pytest.raises(InvalidRequest, match="code is pushed alone"):
         plan_push(jobs, ["code", "data"])
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AskedWrongly, match="git is not installed"):
+    with pytest.raises(InvalidRequest, match="git is not installed"):
         listed_by_git(tmp_path)
 
 
 def test_on_a_disk_of_its_own_git_says_the_same(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "1m") as disk, pytest.raises(AskedWrongly, match="not a git repository"):
+    with mounted(tmp_path / "disk", "1m") as disk, pytest.raises(InvalidRequest, match="not a git repository"):
         listed_by_git(disk)
 
 
@@ -344,5 +344,5 @@ def test_links_to_files_are_sent_as_what_they_hold_and_pipes_and_half_files_are_
 
 @pytest.mark.parametrize(("word", "sentence"), [("../x", "is not in the workspace"), ("none", "there is no none in")])
 def test_what_cannot_be_pushed_is_a_sentence(far: Far, word: str, sentence: str) -> None:
-    with far.jobs() as jobs, pytest.raises(AskedWrongly, match=sentence):
+    with far.jobs() as jobs, pytest.raises(InvalidRequest, match=sentence):
         plan_push(jobs, [word])

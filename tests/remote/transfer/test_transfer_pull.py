@@ -25,13 +25,13 @@ from support.hosts.transfers import (
 )
 
 from remote.errors import Refused
-from remote.transfer.plan.pull_plan import Standing, plan_pull
+from remote.transfer.plan.pull_plan import ItemStatus, plan_pull
 from remote.transfer.progress import Phase, Rate
 from remote.transfer.pull import Pulling
 from remote.transfer.streams import LOOK_S, Growth, first_streams
 from remote.transfer.turn import Turn
 from t2v_core.disk.files import incompleteness
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 
 server, far = server_of_module, cleared_far
 
@@ -75,7 +75,7 @@ def test_a_second_pull_sends_nothing_and_takes_one_round_trip(far: Far) -> None:
         before = far.proxy.passed
         plan = plan_pull(jobs, ["checkpoints", "videos"])
         assert plan.to_send == 0
-        assert {item.standing for item in plan.items} == {Standing.HERE}
+        assert {item.standing for item in plan.items} == {ItemStatus.HERE}
         assert pulled(jobs, "checkpoints", "videos")[-1].done_bytes == 0
         assert far.proxy.passed - before < 1000  # two answers of a line, in SSH's packets
 
@@ -112,7 +112,7 @@ def test_what_changed_there_comes_again_and_replaces_only_what_came_from_there(f
         assert (far.here.root / "outputs/v1.mp4").read_bytes() == b"made anew"
         assert (far.here.root / "outputs/v2.mp4").read_bytes() == b"edited here"
         standing = {item.path.name: item.standing for item in plan_pull(jobs, ["videos"]).items}
-        assert standing["v2.mp4"] is Standing.OTHER
+        assert standing["v2.mp4"] is ItemStatus.OTHER
         assert landed(pulled(jobs, "videos", is_replacing=True)) == ["outputs/v2.mp4"]
         assert (far.here.root / "outputs/v2.mp4").read_bytes() == b"made anew, too"
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_our_own_by_the_same_name_is_left_alone(far: Far) -> Non
     before = (ours / "model.safetensors").read_bytes()
     with far.jobs() as jobs:
         plan = plan_pull(jobs, ["checkpoints"])
-        assert [item.standing for item in plan.items] == [Standing.OTHER]
+        assert [item.standing for item in plan.items] == [ItemStatus.OTHER]
         assert landed(pulled(jobs, "checkpoints")) == []
         assert (ours / "model.safetensors").read_bytes() == before
         pulled(jobs, "checkpoints", is_replacing=True)
@@ -135,7 +135,7 @@ def test_a_file_that_is_here_by_other_means_is_known_by_its_sum_and_not_sent(far
     write_videos(far.here.root, 4)
     with far.jobs() as jobs:
         plan = plan_pull(jobs, ["videos"])
-        assert [item.standing for item in plan.items] == [Standing.HERE] * 4
+        assert [item.standing for item in plan.items] == [ItemStatus.HERE] * 4
 
 
 def test_what_is_not_there_is_a_sentence(far: Far) -> None:
@@ -143,7 +143,7 @@ def test_what_is_not_there_is_a_sentence(far: Far) -> None:
         with pytest.raises(Refused, match="there is no checkpoints in vm:"):
             plan_pull(jobs, ["checkpoints"])
         for word in ("../up", "/etc/passwd", "~/x"):
-            with pytest.raises(AskedWrongly, match="is not a path in the workspace there"):
+            with pytest.raises(InvalidRequest, match="is not a path in the workspace there"):
                 plan_pull(jobs, [word])
 
 

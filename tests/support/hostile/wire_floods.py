@@ -26,7 +26,7 @@ from remote.hosts.known_hosts import Keys
 from remote.hosts.ssh_channel import _Opening
 from remote.hosts.ssh_connection import _ReadAhead, _Transport
 from remote.replies.questions import HELLO
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from t2v_core.disk.files import incompleteness
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.plain_toml import read_toml
@@ -129,7 +129,7 @@ def parts_of_a_file(folder: Path, size: int) -> object:
 
 def came(folder: Path, size: int) -> object:
     filled(folder / ".t2v/transfers/h/came.jsonl", b"", b'{"path": "a", "identity": "b", "mark": [1, 2]}\n', size)
-    return len(Memory(Workspace(folder), "h")._lines())
+    return len(ArrivedFiles(Workspace(folder), "h")._lines())
 
 
 def settings(folder: Path, size: int) -> object:

@@ -27,7 +27,7 @@ from remote.gce.helper import _token_in
 from remote.gce.login import _name_in
 from remote.gce.vm_state import vm_state
 from remote.guard import GuardState
-from remote.hosts.agent_client import Agent, Lines, error_of, frames
+from remote.hosts.agent_client import Agent, ReplyLines, error_of, frames
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import read_hosts
 from remote.hosts.ssh_channel import _Opening
@@ -40,9 +40,9 @@ from remote.replies.machine import Sample
 from remote.replies.question import Question, read_reply
 from remote.replies.questions import HELLO, OFFER, STATUS
 from remote.replies.transfer import FullOffer
-from remote.transfer.plan.memory import Memory
+from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.offered import read_offer
-from remote.transfer.turn import _in_words
+from remote.transfer.turn import _holder
 from remote.workspace_id import identity
 from t2v_core.checkpoints.trainer_info import require_usable
 from t2v_core.data.video import beside
@@ -114,7 +114,7 @@ def placed(folder: Path, name: str, data: bytes) -> Path:
 
 
 def table_of(data: bytes) -> dict[str, Any]:
-    """As `Lines` has it; what is none does not come further."""
+    """As `ReplyLines` has it; what is none does not come further."""
     try:
         return plain_json.table(data)
     except ValueError:
@@ -166,7 +166,7 @@ def _greeting(folder: Path, data: bytes) -> object:  # noqa: ARG001
 
 
 def _transfer_lines(folder: Path, data: bytes) -> object:  # noqa: ARG001
-    stream = Lines(Replay(data))
+    stream = ReplyLines(Replay(data))
     found: list[object] = []
     while True:
         try:
@@ -308,7 +308,7 @@ def _remembered(folder: Path, data: bytes) -> object:
     )  # fmt: skip
     for name in keeps:
         placed(folder, name, data)
-    known = Memory(workspace, "host")
+    known = ArrivedFiles(workspace, "host")
     placed(folder, str(known._offer_path(["."]).relative_to(folder)), data)
     if said := known.last_offer(["."]):
         read_offer(said, ["."], folds_case=False)
@@ -327,4 +327,4 @@ def _remembered(folder: Path, data: bytes) -> object:
 
 def _guard(folder: Path, data: bytes) -> object:
     path = placed(folder, "rules.json", data)
-    return guard_files.valid_rules(guard_files.said_in(path)), read_json(path), _in_words(data)
+    return guard_files.valid_rules(guard_files.said_in(path)), read_json(path), _holder(data)

@@ -103,7 +103,7 @@ async def test_generate_starts_the_vm_after_a_yes_and_shows_the_video(
         screen.query_one("#in-steps", Input).value = "4"
         await pilot.press(*"a red circle", "enter")
         job = await takes_the_road(pilot, app, "generate")
-        assert (screen.watched, screen.prompt.has_focus) == (job, True)
+        assert (screen.drawing.watched, screen.prompt.has_focus) == (job, True)
         await eventually(pilot, lambda: screen.result.path is not None)
         assert screen.result.path == tmp_path / "vm/outputs/a-red-circle-0.mp4"
 
@@ -121,7 +121,7 @@ async def test_vid2vid_starts_the_vm_and_sends_its_video_before_the_job(
         screen.prompt.focus()
         await pilot.press("enter")
         job = await takes_the_road(pilot, app, "refine")
-        assert screen.watched == job
+        assert screen.drawing.watched == job
         assert (tmp_path / "vm/outputs/a.mp4").read_bytes() == video.read_bytes()
 
 

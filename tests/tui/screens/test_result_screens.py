@@ -18,7 +18,7 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There
 from t2v_tui.library.local import checkpoints_here, videos_here
 from t2v_tui.screens.data import DataScreen
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.store.state import Reach, RunView, Sample, State
 from t2v_tui.widgets.video.player import Player
 
@@ -69,10 +69,10 @@ def known_there(folder: Path) -> Callable[[Pilot[Any]], Awaitable[None]]:
 
     async def tell(pilot: Pilot[Any]) -> None:
         screen = pilot.app.screen
-        assert isinstance(screen, HoldingsScreen)
+        assert isinstance(screen, LibraryScreen)
         there = Workspace(folder)
         said = There("vm", checkpoints_here(there), videos_here(there), is_read=True)
-        screen.post_message(HoldingsScreen.ThereRead(said))
+        screen.post_message(LibraryScreen.ThereRead(said))
         await pilot.pause()
 
     return tell
@@ -119,7 +119,7 @@ def test_a_host_that_could_not_say_what_it_has_is_not_one_that_has_nothing(
         if name == "data":
             pilot.app.screen.post_message(DataScreen.ThereRead("vm", why=f"{why} → {hint}"))
         else:
-            pilot.app.screen.post_message(HoldingsScreen.ThereRead(There("vm", why=why, hint=hint)))
+            pilot.app.screen.post_message(LibraryScreen.ThereRead(There("vm", why=why, hint=hint)))
 
     app = app_of(name, state_of(Workspace(tmp_path)))
     assert snap_compare(app, terminal_size=size, run_before=stand_still(refuse))

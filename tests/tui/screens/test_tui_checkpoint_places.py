@@ -21,7 +21,7 @@ from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import checkpoint_asked, shown_name
 from t2v_tui.messages import GoTo
 from t2v_tui.screens.checkpoints import CheckpointsScreen
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.screens.sampling_screen import SamplingScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.widgets.entries import Choice
@@ -123,7 +123,7 @@ async def test_a_checkpoint_that_lies_on_the_host_only_is_used_there(tmp_path: P
         screen = app.screen
         assert isinstance(screen, SamplingScreen)
         there = There("vm", checkpoints_here(Workspace(far)), videos_here(Workspace(far)), is_read=True)
-        screen.post_message(HoldingsScreen.ThereRead(there))
+        screen.post_message(LibraryScreen.ThereRead(there))
         await pilot.pause()
         screen.query_one("#host", Choice).choose("local")
         app.post_message(GoTo("generate", {"checkpoint": "checkpoints/checkpoint_epoch_36"}))

@@ -12,7 +12,7 @@ from support.screen.tui_states import NOW, RUNNING, STOPPED, VM, live
 
 from remote.power.state import Power
 from t2v_core.workspace import Workspace
-from t2v_tui.store.events import LinkHeard, MachineHeard, News, VmHeard
+from t2v_tui.store.events import LinkReceived, MachineReceived, News, VmReceived
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.state import HostKind, HostView, LinkView, Reach, State, VmView
 from t2v_tui.text.headline import headline, is_off, truth
@@ -30,7 +30,7 @@ def words(state: State, width: int) -> str:
 def stopped_a_moment_ago() -> State:
     """The link was up when the stop was asked for, and nobody has asked the machine since."""
     assert STOPPED.vm is not None
-    return reduce(live(), VmHeard(VM, replace(STOPPED.vm, seen_t=NOW - 1)))
+    return reduce(live(), VmReceived(VM, replace(STOPPED.vm, seen_t=NOW - 1)))
 
 
 def test_the_providers_later_word_goes_before_an_earlier_answer() -> None:
@@ -83,12 +83,12 @@ def test_who_listens_to_a_machine_that_is_stopped_says_that_it_is_off_and_ends(
     poll.start()
     watch.start()
     try:
-        wait_until(lambda: _has(told, Reach.UP) and any(isinstance(one, MachineHeard) for one in told))
+        wait_until(lambda: _has(told, Reach.UP) and any(isinstance(one, MachineReceived) for one in told))
         services.machine.stop()
         told.clear()
         poll.wake()
         wait_until(lambda: _has(told, Reach.LOST))
-        (lost,) = [one for one in told if isinstance(one, LinkHeard) and one.link.reach is Reach.LOST]
+        (lost,) = [one for one in told if isinstance(one, LinkReceived) and one.link.reach is Reach.LOST]
         assert lost.link.why == "demo-vm is off"
     finally:
         poll.close()
@@ -97,7 +97,7 @@ def test_who_listens_to_a_machine_that_is_stopped_says_that_it_is_off_and_ends(
 
 
 def _has(told: list[News], reach: Reach) -> bool:
-    return any(isinstance(one, LinkHeard) and one.link.reach is reach for one in list(told))
+    return any(isinstance(one, LinkReceived) and one.link.reach is reach for one in list(told))
 
 
 @pytest.mark.parametrize(

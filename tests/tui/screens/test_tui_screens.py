@@ -29,10 +29,10 @@ from support.screen.tui_states import (
 
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
-from t2v_tui.messages import Heard, StartWork, StopWork
+from t2v_tui.messages import EventReceived, StartWork, StopWork
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.settings import Tui
-from t2v_tui.store.events import RowsHeard
+from t2v_tui.store.events import RowsReceived
 from t2v_tui.store.state import Sample, State
 from t2v_tui.text.confirmations import about_stopping
 from t2v_tui.widgets.lists import ListTable
@@ -168,7 +168,9 @@ async def test_a_list_that_was_empty_has_the_focus_when_its_first_row_comes(tmp_
     app = app_of(empty(), "jobs", tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        app.post_message(Heard(RowsHeard("local", (FAILED, replace(FAILED, job="20261125-014500-generate-78bb")), NOW)))
+        app.post_message(
+            EventReceived(RowsReceived("local", (FAILED, replace(FAILED, job="20261125-014500-generate-78bb")), NOW))
+        )
         await pilot.pause()
         table = app.screen.query_one(ListTable)
         assert table.has_focus

@@ -12,7 +12,7 @@ from support.screen.in_terminal import eventually, on_screen
 from remote.steps import Status, StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
-from t2v_tui.messages import Failed, Told
+from t2v_tui.messages import Failed, Notice
 from t2v_tui.registry import SCREENS
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.state import JobKey, JobView, LaunchPhase, LaunchView, RunView, Sample, State, TransferView
@@ -61,7 +61,7 @@ async def test_hostile_names_are_text_on(tmp_path: Path, name: str) -> None:
         app.state = replace(app.state, launch=launch)
         screen.show(app.state, NOW)
         app.post_message(Failed(HOSTILE, HOSTILE))
-        app.post_message(Told(HOSTILE))
+        app.post_message(Notice(HOSTILE))
         await eventually(pilot, lambda: len(app._notifications) == 2)
         await pilot.pause()
         assert app.return_code is None

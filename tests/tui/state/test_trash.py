@@ -13,7 +13,7 @@ from support.hosts.far_services import FarServices
 from support.screen.in_terminal import eventually, on_screen
 
 from t2v_core.disk.files import incompleteness
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.cli.main import main
@@ -42,14 +42,14 @@ def test_nothing_that_is_there_again_is_written_over(tmp_path: Path) -> None:
     workspace = results(tmp_path)
     one = put_away(workspace, ["checkpoints/checkpoint_epoch_5"], time.time())
     add_checkpoint(tmp_path, 5, loss=0.9)
-    with pytest.raises(AskedWrongly, match="there is another checkpoints/checkpoint_epoch_5 here now"):
+    with pytest.raises(InvalidRequest, match="there is another checkpoints/checkpoint_epoch_5 here now"):
         bring_back(workspace, one)
     assert deleted(workspace) == (one,)
 
 
 @pytest.mark.parametrize("path", ["t2v.toml", "checkpoints", "checkpoints/../data/x", "/etc/passwd", ""])
 def test_only_results_are_put_away(tmp_path: Path, path: str) -> None:
-    with pytest.raises(AskedWrongly):
+    with pytest.raises(InvalidRequest):
         put_away(results(tmp_path), [path], time.time())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from t2v_core.errors import AskedWrongly
+from t2v_core.errors import InvalidRequest
 from t2v_core.settings import values_for
 from t2v_core.workspace import Workspace
 from t2v_tui.keys import EVERYWHERE, KEYS, key_of, keys_for, with_keymap
@@ -74,7 +74,7 @@ def test_keys_are_what_the_user_says(tmp_path: Path) -> None:
 )
 def test_a_wrong_setting_is_one_sentence(tmp_path: Path, content: str, sentence: str, hint: str) -> None:
     (tmp_path / "t2v.toml").write_text(content)
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         read_tui(Workspace(tmp_path))
     assert sentence in caught.value.message
     assert hint in caught.value.hint

@@ -19,7 +19,7 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.local import checkpoints_here, scores_here, videos_here
 from t2v_tui.library.on_host import checkpoints_there, described_there, videos_there
-from t2v_tui.screens.holdings_screen import HoldingsScreen
+from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.store.state import JobKey, LinkView, Reach
 from t2v_tui.text.event_log import line_of
@@ -69,11 +69,11 @@ async def test_opened_again_with_its_host_away_the_lists_are_there_with_their_ag
     state = replace(state, hosts={**state.hosts, "vm": lost})
     services = Services(workspace)
     app = CockpitApp(workspace, services=services, state=state, now=lambda: NOW, first="videos")
-    app.ears = None  # the state is given
+    app.subscriptions = None  # the state is given
     async with app.run_test(size=(120, 40)) as pilot:
         await eventually(pilot, lambda: isinstance(app.screen, VideosScreen) and len(app.screen.videos) == 5)
         screen = app.screen
-        assert isinstance(screen, HoldingsScreen)
+        assert isinstance(screen, LibraryScreen)
         assert screen.known_there().seen_t == NOW - 10_800
         assert "as of 3 h ago" in screen.about_there(NOW, 200)
     services.close()

@@ -13,7 +13,7 @@ from support.screen.in_terminal import eventually, on_screen
 from remote.jobs.spool import EVENTS, Spool
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
-from t2v_tui.store.events import News, RowsHeard, RunEnded, RunPiece
+from t2v_tui.store.events import News, RowsReceived, RunEnded, RunPiece
 from t2v_tui.store.run_fold import joined
 from t2v_tui.store.state import JobKey, RunView
 from t2v_tui.workers.services import Services
@@ -46,9 +46,9 @@ async def test_the_curve_of_a_run_that_has_ended_is_read_once(tmp_path: Path) ->
     async with app.run_test(size=(120, 40)) as pilot:
         await eventually(pilot, lambda: app.count(RunEnded) == 1)
         for _ in range(6):  # its host is asked again and again, and each answer names it
-            rows = app.count(RowsHeard)
+            rows = app.count(RowsReceived)
             app.wake("local")
-            await eventually(pilot, lambda rows=rows: app.count(RowsHeard) > rows)  # type: ignore[misc]
+            await eventually(pilot, lambda rows=rows: app.count(RowsReceived) > rows)  # type: ignore[misc]
         assert app.count(RunEnded) == 1
         assert sum(isinstance(news, RunPiece) and news.is_first for news in app.heard) == 1
         assert app.state.runs[job].curve.steps == tuple(range(1, 301))

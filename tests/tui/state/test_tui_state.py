@@ -33,13 +33,13 @@ from t2v_tui.store.events import (
     LaunchBegun,
     LaunchSaid,
     LaunchTurned,
-    LinkHeard,
+    LinkReceived,
     News,
     Remembered,
-    RowsHeard,
+    RowsReceived,
     RunEnded,
     RunPiece,
-    VmHeard,
+    VmReceived,
 )
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.run_fold import Fold, joined
@@ -59,7 +59,7 @@ from t2v_tui.store.state import (
 from t2v_tui.text.event_log import Journal, line_of
 from t2v_tui.text.exit_summary import farewell
 from t2v_tui.text.headline import Tone, headline, in_one_line, truth
-from t2v_tui.text.notifications import as_window_title, ended_between, in_words, run_hook
+from t2v_tui.text.notifications import as_window_title, ended_between, notification_of, run_hook
 from t2v_tui.workers.launch_controller import Launcher, can_take_back
 from t2v_tui.workers.launch_worker import Wanted
 
@@ -117,27 +117,27 @@ def test_a_terminal_that_is_too_small_still_says_what_goes_on_and_costs() -> Non
 def test_the_state_of_a_link_lasts_since_it_began() -> None:
     state = State(Path("/w"), {VM: replace(RUNNING, link=LinkView(Reach.UP, 100.0, 100.0, 0.02))}, VM)
     for t in (110.0, 111.0, 112.0):
-        state = reduce(state, LinkHeard(VM, LinkView(Reach.LOST, t, None, None, "it was cut")))
+        state = reduce(state, LinkReceived(VM, LinkView(Reach.LOST, t, None, None, "it was cut")))
     link = state.hosts[VM].link
     assert (link.reach, link.since_t, link.seen_t, link.latency_s) == (Reach.LOST, 110.0, 100.0, 0.02)
 
 
 def test_when_the_provider_does_not_answer_its_last_word_stays() -> None:
-    state = reduce(live(), VmHeard(VM, VmView(problem="Google Cloud does not answer")))
+    state = reduce(live(), VmReceived(VM, VmView(problem="Google Cloud does not answer")))
     vm = state.hosts[VM].vm
     assert vm is not None
     assert (vm.power, vm.seen_t, vm.problem) == (Power.RUNNING, NOW - 12, "Google Cloud does not answer")
 
 
 def test_a_job_that_its_host_no_longer_has_is_gone_and_others_stay() -> None:
-    state = reduce(live(), RowsHeard(VM, (ROW,), NOW))
+    state = reduce(live(), RowsReceived(VM, (ROW,), NOW))
     assert set(state.jobs) == {RUN, JobKey("local", "20261125-014000-generate-77aa")}
 
 
 def test_what_is_said_of_a_host_that_left_t2v_toml_changes_nothing() -> None:
     state = reduce(live(), HostsKnown((LOCAL_HOST,)))
     assert (list(state.hosts), state.host) == (["local"], "local")
-    assert reduce(state, LinkHeard(VM, LinkView(Reach.UP, NOW, NOW))) is state
+    assert reduce(state, LinkReceived(VM, LinkView(Reach.UP, NOW, NOW))) is state
 
 
 def test_a_launch_is_done_with_its_first_loss() -> None:
@@ -282,7 +282,7 @@ def test_what_ends_is_told_in_words_that_no_terminal_obeys() -> None:
     ended = replace(
         live().jobs[RUN], row=replace(ROW, state="failed", reason="out\x1b]2;x\x07 of memory", hint="smaller")
     )
-    title, text = in_words(ended)
+    title, text = notification_of(ended)
     assert title == f"✗ train failed on {VM}"
     assert text.endswith("smaller")
     assert as_window_title("a\x1b[31mb\x07") == "\x1b]2;t2v: a[31mb\x07"

@@ -21,7 +21,7 @@ from t2v_core.format import ago, size
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
-from t2v_tui.messages import Failed, Heard, Told
+from t2v_tui.messages import EventReceived, Failed, Notice
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.store.state import LOCAL, Reach
@@ -58,7 +58,7 @@ def way_back(host: str, size_bytes: int) -> str:
     return f"It goes into the trash: Z brings it back within 24 h; {freed}"
 
 
-class HoldingsScreen(Cockpit):
+class LibraryScreen(Cockpit):
     """Reads when it comes up, every few seconds while it is up, and when something has landed."""
 
     class HereRead(Message):
@@ -253,7 +253,7 @@ class HoldingsScreen(Cockpit):
         self.notify(f"{paths[0]} is on its way from {stream.host}", markup=False)
 
     def _tell(self, news: News) -> None:
-        self.post_message(Heard(news))
+        self.post_message(EventReceived(news))
 
     def _landed(self, _path: str | None) -> None:
         self.post_message(self.Changed())
@@ -273,7 +273,7 @@ class HoldingsScreen(Cockpit):
     def _put_away(self, paths: list[str]) -> None:
         try:
             one = put_away(self.cockpit.workspace, paths, time.time())
-            self.post_message(Told(f"{one.name} is in the trash; Z brings it back within 24 h"))
+            self.post_message(Notice(f"{one.name} is in the trash; Z brings it back within 24 h"))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.post_message(self.Changed())
@@ -287,7 +287,7 @@ class HoldingsScreen(Cockpit):
             return
         try:
             bring_back(self.cockpit.workspace, last)
-            self.post_message(Told(f"{last.name} is back"))
+            self.post_message(Notice(f"{last.name} is back"))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.post_message(self.Changed())

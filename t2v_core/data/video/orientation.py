@@ -77,7 +77,7 @@ def shown_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
     return max(1, round(width * aspect)), height
 
 
-def upright(frame: VideoFrame) -> NDArray[np.uint8]:
+def apply_display_matrix(frame: VideoFrame) -> NDArray[np.uint8]:
     """Return the frame as (height, width, 3) RGB, turned and mirrored by quarter turns as the display matrix says.
 
     Phones film sideways, and their front cameras mirrored, and say so in the file only. The colours follow the

@@ -1,0 +1,45 @@
+"""Each benchmark finds what it imports of ours: none of them runs with the tests, and names move."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+NEIGHBOURS = {file.stem for file in BENCHMARKS.glob("*.py")}
+OURS = NEIGHBOURS | {"support", "simulated", "t2v_core", "remote", "t2v_tui"}
+
+
+def imports_of_ours(file: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in OURS:
+            yield from ((node.module, one.name) for one in node.names)
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_benchmark_finds_what_it_imports(file: Path) -> None:
+    for module, name in imports_of_ours(file):
+        if module in NEIGHBOURS:
+            assert name in names_in(BENCHMARKS / f"{module}.py"), f"{module} has no {name}"
+        else:
+            found = importlib.import_module(module)
+            assert hasattr(found, name) or importlib.import_module(f"{module}.{name}"), f"{module} has no {name}"
+
+
+def names_in(file: Path) -> set[str]:
+    """What a module defines at its top, without running it."""
+    names = set[str]()
+    for node in ast.parse(file.read_text()).body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Assign():
+                for target in node.targets:
+                    names |= {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
+            case ast.AnnAssign(target=ast.Name() as one):
+                names.add(one.id)
+    return names
