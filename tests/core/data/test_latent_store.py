@@ -218,7 +218,7 @@ def test_a_stop_keeps_what_is_encoded_and_the_rest_follows(raw: Path, done: Path
             preprocess, PreprocessSpec.model_validate(SPEC), StopsAfter(job.directory, job.workspace, job.events)
         )
     assert len(list((root / "data/latents/train").glob("shard-*"))) == 1
-    assert again(root)["skipped"] == 4
+    assert again(root).skipped == 4
     assert made(root) == made(done)
 
 
@@ -265,7 +265,7 @@ def test_other_frames_make_only_the_latents_again_and_it_is_said(workspace: Path
 
 def test_another_text_encoder_makes_only_the_text_again(workspace: Path, done: Path) -> None:
     save_clip(workspace / "clip", seed=1)
-    assert again(workspace)["skipped"] == CLIPS + TEST_CLIPS
+    assert again(workspace).skipped == CLIPS + TEST_CLIPS
     assert kept(made(done), made(workspace), "/latents/")
     assert not torch.equal(open_store(workspace).null_prompt.tokens, open_store(done).null_prompt.tokens)
 
@@ -287,7 +287,7 @@ def test_a_changed_clip_is_encoded_again_and_a_mere_copy_is_not(workspace: Path,
     videos = workspace / "data/videos"
     (videos / "video4.mp4").touch()
     shutil.copyfile(videos / "video6.mp4", videos / "video5.mp4")
-    assert again(workspace)["skipped"] == CLIPS + TEST_CLIPS - 1
+    assert again(workspace).skipped == CLIPS + TEST_CLIPS - 1
     before, after = open_store(done), open_store(workspace)
     assert torch.equal(after.latents([4]), before.latents([4]))
     assert torch.allclose(after.latents([5]), before.latents([6]), atol=1e-2)

@@ -192,7 +192,7 @@ def test_another_run_under_the_name_of_this_one_is_refused_with_the_difference(s
     with pytest.raises(InvalidRequest) as caught:
         restore(asked_for, job_here(trained))
     assert f"{setting} was " in caught.value.message
-    assert f"asked {OTHERWISE[setting]}" in caught.value.message
+    assert f"now {OTHERWISE[setting]}" in caught.value.message
     assert "--checkpoints" in caught.value.hint
 
 

@@ -82,7 +82,7 @@ def test_another_stride_encodes_again_and_says_why(workspace: Path) -> None:
     _, second = prepare(workspace, stride=2)
     again, third = prepare(workspace, stride=2)
     assert "latents of train are made again: another frame rule" in warnings(second)
-    assert (even["skipped"], again["skipped"], warnings(third)) == (0, CLIPS + 2, "")
+    assert (even.skipped, again.skipped, warnings(third)) == (0, CLIPS + 2, "")
     _, back = prepare(workspace)
     assert "another frame rule" in warnings(back)
     assert manifest(workspace)["fps"] == pytest.approx(2 / (7 / FPS))
@@ -99,7 +99,7 @@ def test_a_clip_too_short_for_a_stride_is_left_out_with_numbers_and_is_good_for_
 
     assert noted == {"video3": ("too-short", "it has 4 frames, and 3 frames 2 apart need 5")}
     assert (result.clips, result.quarantined) == (CLIPS + 1, 1)
-    assert (later["clips"], later["quarantined"]) == (CLIPS + 2, 0)
+    assert (later.clips, later.quarantined) == (CLIPS + 2, 0)
     assert "left out" not in warnings(job)
     assert quarantine(workspace) == {}
 

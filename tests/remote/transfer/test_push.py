@@ -123,7 +123,7 @@ def test_a_name_that_is_no_text_goes_as_it_is(far: Far) -> None:
 def test_where_git_lists_nothing_there_is_a_sentence(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidRequest, match=r"git lists nothing in .*not a git repository"):
         listed_by_git(tmp_path)
-    with far.jobs() as jobs, pytest.raises(InvalidRequest, match="code is pushed alone"):
+    with far.jobs() as jobs, pytest.raises(InvalidRequest, match="code is pushed by itself"):
         plan_push(jobs, ["code", "data"])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InvalidRequest, match="git is not installed"):
