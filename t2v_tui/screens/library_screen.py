@@ -171,13 +171,13 @@ class LibraryScreen(Cockpit):
             there = replace(known, why=error.message, hint=error.hint)
         self.post_message(self.ThereRead(there))
 
-    def on_holdings_screen_here_read(self, message: HereRead) -> None:
+    def on_library_screen_here_read(self, message: HereRead) -> None:
         """Take what is here, and draw it when it changed."""
         if message.here != self.here:
             self.here = message.here
             self.redraw()
 
-    def on_holdings_screen_there_read(self, message: ThereRead) -> None:
+    def on_library_screen_there_read(self, message: ThereRead) -> None:
         """Take what the host has, unless another one is chosen by now; after what was remembered, ask the host."""
         if message.there.host != self.host:
             return
@@ -187,7 +187,7 @@ class LibraryScreen(Cockpit):
         if is_new:
             self.redraw()
 
-    def on_holdings_screen_changed(self) -> None:
+    def on_library_screen_changed(self) -> None:
         """Read both workspaces after something landed or was removed."""
         self.read_anew()
 

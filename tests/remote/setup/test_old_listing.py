@@ -140,7 +140,7 @@ def a_text(path: Path) -> None:
     ("spoil", "why"),
     [
         (a_program, "beside tensors it wants posix.mkdir"),
-        (a_memory_bomb, "it is made to"),
+        (a_memory_bomb, "it is crafted to"),
         (a_deep_nest, "it holds no model"),
         (a_huge_pickle, "it is not a file that torch.save wrote"),
         (cut_off, "it is cut off"),
