@@ -68,6 +68,7 @@ PROGRAMS = {
     "python3.11": Program(other="run the tests by Python 3.11: a machine's own, of Debian 12, uses their packages"),
     "root": Program(other="run make test as root, where it may mount"),
     "cgroup": Program(other="run make test as root, where memory groups can be made"),
+    "small-registers": Program(other="run make test on a processor without AMX; user-mode Linux runs nothing on one"),
     "/proc": Program(other="run make test on Linux"),
 }
 
