@@ -265,7 +265,8 @@ def test_the_table_says_state_since_progress_and_how_old_the_word_is() -> None:
         "b train ● running 2 min 120 of 400 steps, loss 0.312 vm (known 60 s ago)",
         "c preprocess ◌ queued 5 s place 2 for the GPU, after b vm",
     ]
-    assert [ago(seconds) for seconds in (-3, 99, 100, 5400, 7200, 200_000)] == ["0 s", "99 s", "2 min", "90 min", "2 h", "2 d"]
+    said = {-3: "0 s", 99: "99 s", 100: "2 min", 5400: "90 min", 7200: "2 h", 200_000: "2 d"}
+    assert {seconds: ago(seconds) for seconds in said} == said
 
 
 def test_a_link_is_spoken_of_when_it_goes_and_when_it_comes_back() -> None:
