@@ -188,7 +188,7 @@ def test_nothing_is_installed_under_the_jobs_of_another_workspace_without_its_us
     needs_more = replace(newer, requirements=(*newer.requirements, "small-thing>0"))
     with pytest.raises(NotReady) as refused:
         steps_of(bare, needs_more)
-    assert refused.value.message == f"the environment on vm is of {name}, and this t2v needs other packages"
+    assert refused.value.message == f"the environment on vm belongs to {name}, and this t2v needs other packages"
     assert refused.value.hint == "set a workdir of its own in [host.vm], or t2v bootstrap --host vm --replace"
 
     assert ensure_ready(bare.host(), bare.here, release=needs_more, is_replacing=True).has_changed
