@@ -71,7 +71,7 @@ class Vm:
     ) -> VmState:
         """Bring it up, whatever it does just now, and return as soon as the API calls it RUNNING.
 
-        tell:       hears each new state, and each attempt while the zone has no such machine to give
+        tell:       hears each new state, and each attempt while the zone has no such machine available
         patience_s: for so long a stock-out is tried again; None: until somebody sets `cancelled`
         cancelled:       set by whoever does not wait any more: nothing is asked of the cloud from then on
         Raises Stockout when patience is over, QuotaExceeded at once, StartLeft soon after `cancelled` is set.

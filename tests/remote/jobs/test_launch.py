@@ -141,7 +141,7 @@ def test_a_stockout_is_told_each_time_until_there_is_room(vm: VmHere) -> None:
     vm.gce.emulator.fail_operation("start", "ZONE_RESOURCE_POOL_EXHAUSTED", http=503, times=2)
     launch, steps = pressed(vm)
     assert launch.job is not None
-    assert sum("no such machine to give" in one.detail for one in steps) == 2
+    assert sum("no such machine available" in one.detail for one in steps) == 2
 
 
 def test_whoever_leaves_during_a_stockout_ends_the_attempts(vm: VmHere, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ def test_esc_while_there_is_no_room_asks_no_other_start_and_says_that_nothing_wa
         one.press("t")
         one.wait_for(f"y starts {NAME}")
         one.press("y")
-        one.wait_for("no such machine to give", "attempt 2 in 10 s")
+        one.wait_for("no such machine available", "attempt 2 in 10 s")
         asked_t = time.monotonic()
         one.escape()
         one.wait_for(rf"✓ VM +{NAME} is TERMINATED; nothing was started")
