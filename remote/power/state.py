@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,7 +18,7 @@ class Power(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineState:
+class MachineState(ABC):
     """One machine at one moment. A provider's own state says what `power` its `status` means.
 
     id:               of the machine, not of its name: one that is made anew has another
@@ -52,9 +53,9 @@ class MachineState:
     termination_t: float | None = None
 
     @property
+    @abstractmethod
     def power(self) -> Power:
         """Return what its status means."""
-        raise NotImplementedError
 
     @property
     def is_running(self) -> bool:

@@ -117,6 +117,7 @@ PLAIN: dict[Any, _Form] = {
     float: _Form(frozenset([int, float]), {}, "a number"),
     bool: _Form(frozenset([bool]), {}, "true or false"),
     dict: _Form(frozenset([dict]), {}, "an object"),
+    Mapping: _Form(frozenset([dict]), {}, "an object"),
     bytes: _Form(frozenset(), {str: _refining(Refined("base64", base64.b64decode))}, "base64"),
     NoneType: _Form(frozenset([NoneType]), {}, "nothing"),
 }

@@ -26,11 +26,17 @@ class MachinePart(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataPart(Result):
-    """As `t2v_core.data.store.footprint.DataFacts` describes it."""
+class DataFacts(Result):
+    """A data set, preprocessed or not.
+
+    clips: to train on, held-out ones included; shape: (frames, channels, height, width) of one clip's latents
+    null_length: tokens of the empty prompt
+    latents_bytes, text_bytes: on disk, all splits; what they are if preprocessed, what they will be if not
+    source: in words
+    """
 
     clips: int
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int, int]
     text_dim: int
     pooled_dim: int
     null_length: int
@@ -105,7 +111,7 @@ class Estimated(Result):
 
     model: ModelPart
     machine: MachinePart
-    data: DataPart
+    data: DataFacts
     memory: MemoryPart
     disk: DiskPart
     time: TimePart | None

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from t2v_core.checkpoints.checkpoints import list_checkpoints
-from t2v_core.data.store.footprint import DataFacts, facts_of_store, folder_bytes
+from t2v_core.data.store.footprint import facts_of_store, folder_bytes
+from t2v_core.events.estimated import DataFacts
 from t2v_core.format import size
 from t2v_core.job import Job
 from t2v_core.specs import TrainSpec

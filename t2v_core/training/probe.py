@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from t2v_core.data.store.footprint import DataFacts
 from t2v_core.data.store.latents import NULL_PROMPT_FILE
 from t2v_core.data.store.shard_plan import shard_name
 from t2v_core.data.store.shard_set import Entry, ShardSet
 from t2v_core.data.store.shards import write_shard
 from t2v_core.disk.formats import SHARD_FORMAT
 from t2v_core.events import EventWriter
+from t2v_core.events.estimated import DataFacts
 from t2v_core.job import Job
 from t2v_core.machine import forget_peak, peak_resident_bytes, resident_bytes
 from t2v_core.specs import TrainSpec

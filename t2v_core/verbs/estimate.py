@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from t2v_core.data.store.footprint import DataFacts, data_facts
+from t2v_core.data.store.footprint import data_facts
 from t2v_core.events.estimated import (
-    DataPart,
+    DataFacts,
     DiskPart,
     Estimated,
     Fits,
@@ -61,7 +61,7 @@ def estimate(spec: EstimateSpec, job: Job) -> Estimated:
     return Estimated(
         model=ModelPart(preset=spec.preset, parameters=parameters, arithmetic=machine.arithmetic),
         machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
-        data=DataPart(**asdict(facts)),
+        data=facts,
         memory=MemoryPart(**_bytes_by_part(memory), batch_size=spec.batch_size, measured_bytes=measured),
         disk=DiskPart(**asdict(disk), checkpoints=disk.checkpoints),
         time=time,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
-from t2v_core.disk.typed import require_types
+from t2v_core.disk.typed_json import read_as
 from t2v_core.errors import EngineError
 from t2v_tui.library.views import CheckpointView, VideoView
 
@@ -59,21 +58,11 @@ def recall_there(workspace: Workspace, host: str) -> There:
     """
     try:
         said = read_table(_file(workspace, host))
-        checkpoints, videos = tuple(map(_checkpoint, said["checkpoints"])), tuple(map(_video, said["videos"]))
-        for one in (*checkpoints, *videos):
-            require_types(one)
+        checkpoints = tuple(read_as(CheckpointView, one) for one in said["checkpoints"])
+        videos = tuple(read_as(VideoView, one) for one in said["videos"])
         return There(host, checkpoints, videos, True, seen_t=float(said["seen_t"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return There(host)
-
-
-def _checkpoint(said: Mapping[str, Any]) -> CheckpointView:
-    return CheckpointView(**{**said, "files": tuple((str(name), int(size)) for name, size in said["files"])})
-
-
-def _video(said: Mapping[str, Any]) -> VideoView:
-    size = said["size"]
-    return VideoView(**{**said, "size": tuple(size) if size else None, "settings": dict(said["settings"])})
 
 
 def _file(workspace: Workspace, host: str) -> Path:

@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from remote.power.state import Power
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
-from t2v_core.disk.typed import require_types
+from t2v_core.disk.typed_json import read_as
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui.store.cost_view import CostView
@@ -47,18 +46,13 @@ def recall(workspace: Workspace) -> SessionMemory:
 
 
 def _host(name: str, said: Mapping[str, Any]) -> HostView:
-    link = LinkView(Reach.CACHED, seen_t=said["seen_t"], latency_s=said["latency_s"])
-    vm = said["vm"]
-    view = HostView(
-        name, HostKind(said["kind"]), str(said["address"]), str(said["workdir"]), link,
-        VmView(**{**vm, "power": Power(vm["power"])}) if vm else None,
-        CostView(**said["cost"]) if said["cost"] else None,
-        GuardView(**said["guard"]) if said.get("guard") else None,
+    link = {"reach": Reach.CACHED.value, "seen_t": said["seen_t"], "latency_s": said["latency_s"]}
+    return HostView(
+        name, HostKind(said["kind"]), str(said["address"]), str(said["workdir"]), read_as(LinkView, link),
+        read_as(VmView, said["vm"]) if said["vm"] else None,
+        read_as(CostView, said["cost"]) if said["cost"] else None,
+        read_as(GuardView, said["guard"]) if said.get("guard") else None,
     )  # fmt: skip
-    for part in (link, view.vm, view.cost, view.guard):
-        if part is not None:
-            require_types(part)
-    return view
 
 
 def remember(workspace: Workspace, state: State, chosen: Mapping[str, Mapping[str, Any]]) -> None:

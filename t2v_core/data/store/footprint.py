@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from t2v_core.data.annotations.msrvtt import join_annotations
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.errors import InvalidRequest
+from t2v_core.events.estimated import DataFacts
 from t2v_core.workspace import Dataset
 
 # MSR-VTT as most train on it: train_9k and test_1k, with twenty captions a training clip.
@@ -17,27 +17,6 @@ MSRVTT_CLIPS, MSRVTT_TEST_CLIPS, MSRVTT_CAPTIONS = 9_000, 1_000, 20
 CHANNELS, DOWNSAMPLING, TEXT_DIM, POOLED_DIM, NULL_LENGTH = 4, 8, 512, 512, 2
 HALF_BYTES = 2  # both are stored in fp16
 CAPTION_TOKENS = 16  # of an MSR-VTT caption, with start and end
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """A data set, preprocessed or not.
-
-    clips: to train on, held-out ones included; shape: (frames, channels, height, width) of one clip's latents
-    null_length: tokens of the empty prompt
-    latents_bytes, text_bytes: on disk, all splits; what they are if preprocessed, what they will be if not
-    source: in words
-    """
-
-    clips: int
-    shape: tuple[int, int, int, int]
-    text_dim: int
-    pooled_dim: int
-    null_length: int
-    latents_bytes: int
-    text_bytes: int
-    is_preprocessed: bool
-    source: str
 
 
 def data_facts(dataset: Dataset, *, frames: int, size: int) -> DataFacts:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from t2v_core.data.store.batches import BatchPlan, split_held_out
-from t2v_core.data.store.footprint import DataFacts
+from t2v_core.events.estimated import DataFacts
 from t2v_core.machine import available_memory_bytes, cores, resident_bytes
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.specs import TrainSpec

@@ -13,9 +13,9 @@ from support.engine.training_set import asked, contents, data_set, make_run
 from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core import format as texts
-from t2v_core.data.store.footprint import DataFacts, data_facts
+from t2v_core.data.store.footprint import data_facts
 from t2v_core.errors import InvalidRequest
-from t2v_core.events.estimated import Estimated
+from t2v_core.events.estimated import DataFacts, Estimated
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.settings import values_for
 from t2v_core.specs import EstimateSpec, TrainSpec

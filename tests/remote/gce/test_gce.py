@@ -278,7 +278,7 @@ def test_a_stop_that_is_not_confirmed_is_an_error_that_names_the_state(
 ) -> None:
     monkeypatch.setattr(gce_module, "STOP_TIMEOUT_S", 0.3)
     gce.add("RUNNING", shown="RUNNING")
-    with pytest.raises(CloudError, match=r"is still RUNNING .* cost money"):
+    with pytest.raises(CloudError, match=r"is still RUNNING .* costing money"):
         gce.vm.stop()
 
 
