@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on, work
-from textual.app import App
 from textual.command import Provider
-from textual.driver import Driver
 from textual.events import DescendantFocus, Event, Key, Paste
 from textual.filter import LineFilter
 from textual.message import Message
@@ -48,6 +46,7 @@ from t2v_tui.store.state import JobKey, LaunchPhase, LaunchView, State
 from t2v_tui.text import notifications as notices
 from t2v_tui.theme import DARK, LIGHT
 from t2v_tui.typed_ahead import TypedAhead
+from t2v_tui.widgets.video.asking import PictureApp
 from t2v_tui.workers.crash_report import kept_in
 from t2v_tui.workers.launch_controller import TAKE_BACK_S, Launcher
 from t2v_tui.workers.services import Services
@@ -77,7 +76,7 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-class StateApp(App[str]):
+class StateApp(PictureApp):
     """services: what talks to hosts; None shows the state and asks nobody, as tests of what is drawn do
 
     now: the clock, Unix seconds
@@ -132,6 +131,7 @@ class StateApp(App[str]):
             self.animation_level = "none"
         self.set_keymap(dict(self.settings.keys))
         await self.switch_mode(self._first_screen or self._where_work_is())
+        self.call_after_refresh(self.ask_for_pictures, "blocks" if self.settings.ascii else self.settings.pictures)
         self.set_interval(1.0, self._draw)
         if self.services is not None:
             threading.excepthook = kept_in(self.workspace, self.post_message)
@@ -159,12 +159,6 @@ class StateApp(App[str]):
         return [*filters, Ascii()]
 
     # What is typed and pasted
-
-    def get_driver_class(self) -> type[Driver]:
-        """Return the usual driver, which from now on reads pasted text as text."""
-        driver = super().get_driver_class()
-        pasted.install()
-        return driver
 
     async def on_event(self, event: Event) -> None:
         """Hold back keys until it is their turn, and pastes that no entry takes."""

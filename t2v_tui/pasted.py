@@ -9,6 +9,7 @@ from textual._xterm_parser import XTermParser
 from textual.message import Message
 
 from t2v_core.format import counted
+from t2v_tui.terminal import Replies
 
 BEGINS, ENDS = "\x1b[200~", "\x1b[201~"
 # Stands in a paste for each escape character, which Textual's parser would take for the beginning of a key.
@@ -79,16 +80,21 @@ def _begun(data: str, mark: str) -> int:
 
 
 class PasteParser(XTermParser):
-    """Textual's, which takes an escape character within a paste for a key: `ESC ^G` started a job."""
+    """Textual's, which takes an escape character within a paste for a key: `ESC ^G` started a job.
+
+    It would also type what the terminal answers when it is asked which pictures it can show.
+    """
 
     def __init__(self, debug: bool = False) -> None:
         super().__init__(debug)
-        self._pastes = Pastes()
+        self._pastes, self._replies = Pastes(), Replies()
 
     def feed(self, data: str) -> Iterable[Message]:
         """Parse what was read, with the escape characters taken out of pastes."""
-        cleaned = self._pastes.cleaned(data)
-        return super().feed(cleaned) if cleaned or not data else ()
+        cleaned, answers = self._replies.taken(self._pastes.cleaned(data))
+        yield from answers
+        if cleaned or not data:
+            yield from super().feed(cleaned)
 
 
 def install() -> None:

@@ -11,6 +11,8 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 SECTION = "tui"
+# Those of terminal.py, which nobody needs who only reads settings.
+WAYS = ["auto", "kitty", "sixel", "iterm2", "blocks"]
 
 
 class Tui:
@@ -19,6 +21,7 @@ class Tui:
     theme: str = "t2v-dark"
     animation: bool = True
     ascii: bool = False
+    pictures: str = "auto"
     bell: bool = True
     samples_home: bool = True
     on_job_end: str = ""
@@ -29,6 +32,7 @@ ABOUT = {
     "theme": "t2v-dark, t2v-light, or any theme of Textual's, as ansi-dark",
     "animation": "false: nothing moves by itself",
     "ascii": "true: no glyph beyond ASCII",
+    "pictures": "auto: as the terminal says it can; kitty, sixel, iterm2 or blocks: that way, whatever it says",
     "bell": "true: the terminal's bell when a job ends",
     "samples_home": "true: the newest samples of a training that is watched on a host come here by themselves",
     "on_job_end": "a command that is run when a job ends, with T2V_JOB, T2V_HOST, T2V_STATE and T2V_REASON set",
@@ -61,6 +65,10 @@ def _check(where: str, name: str, value: object) -> None:
     if type(value) is not wanted:
         kind = "true or false" if wanted is bool else "text in quotes"
         raise InvalidRequest(f"{where} {name} = {value!r}: {kind} is expected", f"it is: {ABOUT[name]}")
+    if name == "pictures" and value not in WAYS:
+        raise InvalidRequest(
+            f"{where} pictures = {value!r}: one of {', '.join(WAYS)} is expected", _nearest(str(value), WAYS)
+        )
 
 
 def _check_keys(where: str, value: object) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 from t2v_core.disk.plain_json import table
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from t2v_tui.widgets.video.png import png_of
 
 
 def png_of_preview(data: bytes) -> bytes | None:
@@ -24,13 +20,5 @@ def png_of_preview(data: bytes) -> bytes | None:
     stride = width * 3
     if min(width, height, frames) < 1 or len(pixels) != frames * height * stride:
         return None
-    rows = [
-        b"\0" + b"".join(pixels[(n * height + y) * stride : (n * height + y + 1) * stride] for n in range(frames))
-        for y in range(height)
-    ]
-    size = struct.pack(">IIBBBBB", width * frames, height, 8, 2, 0, 0, 0)
-    return SIGNATURE + _chunk(b"IHDR", size) + _chunk(b"IDAT", zlib.compress(b"".join(rows))) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = (pixels[(n * height + y) * stride :][:stride] for y in range(height) for n in range(frames))
+    return png_of(b"".join(rows), width * frames, height)

@@ -49,7 +49,7 @@ class Film:
         """Return one frame drawn, made once. letters: their style, when half blocks cannot be shown"""
         key = (frame, letters is not None)
         if (drawn := self._drawn.get(key)) is None:
-            pixels = self.frames[frame]
+            pixels = quantise(self.frames[frame])
             drawn = strips_of(pixels, self.width) if letters is None else shades_of(pixels, self.width, letters)
             self._drawn[key] = drawn
             if len(self._drawn) > max(2, CELLS_KEPT // (self.width * self.lines)):
@@ -140,7 +140,7 @@ def film_of(said: bytes, path: Path) -> Film:
     size = width * height * 3 if count else 0
     if not count or len(pixels) != size * count or not isinstance(source, list):
         raise WorkFailed(f"{path.name} cannot be shown: the decoder ended early", "t2v doctor checks the engine")
-    frames = [quantise(pixels[at : at + size]) for at in range(0, len(pixels), size)]
+    frames = [pixels[at : at + size] for at in range(0, len(pixels), size)]
     return Film(width, height, fps, (int(source[0]), int(source[1])), frames)
 
 

@@ -1,13 +1,15 @@
-"""One frame of a film on the screen, kept as the strips that the terminal was sent."""
+"""One frame of a film on the screen: as the strips that the terminal was sent, or as pixels over them."""
 
 from __future__ import annotations
 
+from rich.style import Style
 from textual.app import RenderResult
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from t2v_tui.widgets.video.film import Film
+from t2v_tui.widgets.video.pictures import BLOCKS, Pictures, is_clear, paint, pictures_of
 
 
 class Picture(Widget):
@@ -20,12 +22,18 @@ class Picture(Widget):
         self.letters = letters
         self.film: Film | None = None
         self.frame = 0
-        self._padded: dict[int, list[Strip]] = {}
+        self._cells: tuple[Size, Size] | None = None
+        self._padded: dict[tuple[int, bool], list[Strip]] = {}
+        self._is_paint_due = False
+
+    @property
+    def pictures(self) -> Pictures:
+        """Return how pictures reach the terminal; letters are for one that is not to show any."""
+        return BLOCKS if self.letters else pictures_of(self)
 
     def show(self, film: Film | None) -> None:
         """Show a film's first frame; None hides the picture."""
-        self.film, self.frame = film, 0
-        self._padded.clear()
+        self.film, self.frame, self._cells = film, 0, None
         self.display = film is not None
         self.refresh()
 
@@ -33,18 +41,31 @@ class Picture(Widget):
         """Draw another frame of the film."""
         if self.film is not None and frame != self.frame:
             self.frame = frame
-            self.refresh(self.area)
+            if self.pictures.is_over and self._is_clear():
+                self._paint()
+            elif not self.pictures.turn(self.film, frame):
+                self.refresh(self.area)
 
     @property
     def area(self) -> Region:
         """Return where the picture is."""
-        assert self.film is not None
-        left, top = (self.size.width - self.film.width) // 2, (self.size.height - self.film.lines) // 2
-        return Region(max(0, left), max(0, top), self.film.width, self.film.lines)
+        left, top = (self.size.width - self.cells.width) // 2, (self.size.height - self.cells.height) // 2
+        return Region(max(0, left), max(0, top), self.cells.width, self.cells.height)
 
-    def on_resize(self) -> None:
-        """Drop what was padded to the old size."""
-        self._padded.clear()
+    @property
+    def cells(self) -> Size:
+        """Return how many characters the picture takes in the room there is."""
+        if self._cells is None or self._cells[0] != self.size:
+            assert self.film is not None
+            self._padded.clear()
+            room = Size(max(1, self.size.width), max(1, self.size.height))
+            self._cells = self.size, self.pictures.cells(self.film, room)
+        return self._cells[1]
+
+    def pictures_changed(self) -> None:
+        """Draw in another way: the terminal has said what it can show."""
+        self._cells = None
+        self.refresh()
 
     def notify_style_update(self) -> None:
         """Drop what was padded in the old style."""
@@ -70,19 +91,41 @@ class Picture(Widget):
     def _lines(self) -> list[Strip]:
         if self.film is None:
             return [Strip.blank(self.size.width, self.rich_style)] * self.size.height
-        if self.frame not in self._padded:
+        cells = self.cells  # first: another size drops what was padded to the old one
+        is_over = self.pictures.is_over and self._is_clear()
+        if is_over and not self._is_paint_due:
+            self._is_paint_due = True
+            self.call_after_refresh(self._paint)
+        key = (0, True) if is_over else (self.frame, False)
+        if key not in self._padded:
             if len(self._padded) > max(2, len(self.film.frames)):
                 self._padded.clear()
-            self._padded[self.frame] = self._pad(self.film)
-        return self._padded[self.frame]
+            self._padded[key] = self._pad(self.film, [] if is_over else None)
+        elif not is_over:
+            self.pictures.hold(self.film, self.frame, cells)
+        return self._padded[key]
 
-    def _pad(self, film: Film) -> list[Strip]:
+    def _is_clear(self) -> bool:
+        return is_clear(self, self.area.translate(self.region.offset))
+
+    def _paint(self) -> None:
+        """Lay the pixels over the characters, which were drawn by now."""
+        self._is_paint_due = False
+        if self.film is not None and self.pictures.is_over and self._is_clear():
+            pixels = self.pictures.painted(self.film, self.frame, self.cells)
+            paint(self, self.area.translate(self.region.offset), pixels)
+
+    def _pad(self, film: Film, drawn: list[Strip] | None) -> list[Strip]:
+        """The whole pane. drawn: the picture's rows, else they are made"""
         width, height, style, area = self.size.width, self.size.height, self.rich_style, self.area
-        drawn = film.strips(self.frame, letters=style if self.letters else None)
+        if drawn is None:
+            drawn = self.pictures.strips(film, self.frame, self.cells, style if self.letters else None)
+        if self.pictures.is_sharp:  # a picture may be a little narrower than the characters it is given
+            drawn = [strip.apply_style(Style(bgcolor=style.bgcolor)) for strip in drawn]
         blank, left = Strip.blank(width, style), Strip.blank(area.x, style)
-        right = Strip.blank(max(0, width - area.x - film.width), style)
+        right = Strip.blank(max(0, width - area.x - area.width), style)
         middle = [Strip.join([left, strip, right]).crop(0, width) for strip in drawn]
-        lines = [blank] * area.y + middle + [blank] * max(0, height - area.y - film.lines)
+        lines = [blank] * area.y + middle + [blank] * max(0, height - area.y - len(middle))
         for line_filter in self.get_line_filters():
             lines = [strip.apply_filter(line_filter, self.background_colors[1]) for strip in lines]
         return lines[:height]

@@ -1,4 +1,4 @@
-"""A video played in half blocks: decoded once by a child process, drawn once a frame, replayed from what was drawn."""
+"""A video played: decoded once by a child process, drawn or sent once a frame, replayed from what was drawn."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.widgets.video.film import Film, Shelf
 from t2v_tui.widgets.video.picture import Picture
 
-LOCAL_FPS, LOCAL_PIXELS = 12.0, 128
-# 64 pixels five times a second are at most 0.5 MB/s.
-REMOTE_FPS, REMOTE_PIXELS = 5.0, 64
 # Writes to the terminal that wait: beyond, a frame would only come later, and the whole screen with it.
 WAITING_WRITES = 4
 SHELF = Shelf()
@@ -88,18 +85,27 @@ class Player(Container, can_focus=True):
 
     def on_mount(self) -> None:
         """Set up the timer that turns to the next frame; it rests until something plays."""
-        self._timer = self.set_interval(1 / self.most_fps, self._turn, pause=True)
+        self._timer = self.set_interval(1 / self.most_fps, self._turn, pause=not self.is_playing)
 
     @property
     def most_fps(self) -> float:
-        """Return how many frames a second are drawn at most; over SSH it is fewer."""
-        return REMOTE_FPS if self.is_remote else LOCAL_FPS
+        """Return how many frames a second are drawn at most; over SSH it may be fewer."""
+        return self.picture.pictures.fps(is_remote=self.is_remote)
 
     @property
     def box(self) -> tuple[int, int]:
         """Return the pixels that there is room for, (width, height)."""
-        most = REMOTE_PIXELS if self.is_remote else LOCAL_PIXELS
-        return min(most, self.size.width), min(most, 2 * self.size.height)
+        return self.picture.pictures.box(self.size, is_remote=self.is_remote)
+
+    def pictures_changed(self) -> None:
+        """Take the video in the size that the terminal can show: it has said so only now."""
+        if self._timer is not None:
+            self._timer.stop()
+        self.on_mount()
+        self._load_if_there_is_room()
+        if self._given is not None:
+            self.show_film(self._given)
+        self.picture.pictures_changed()
 
     @property
     def film(self) -> Film | None:
@@ -120,7 +126,7 @@ class Player(Container, can_focus=True):
     def show_film(self, film: Film) -> None:
         """Show frames that come from elsewhere, as a video that is being drawn; they play on where others played."""
         self.path, self._given = None, film
-        self.picture.show(film.fitted(self.box) if min(self.box) >= 2 else film)
+        self.picture.show(film.fitted(self.box) if min(self.box) >= 2 and not self.picture.pictures.is_sharp else film)
         self.said.display = False
         if self.is_playing:
             self._go_on()

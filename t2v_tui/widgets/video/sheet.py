@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from rich.segment import Segment
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from t2v_core.errors import EngineError
 from t2v_tui.widgets.video.film import Film, Shelf
+from t2v_tui.widgets.video.pictures import BLOCKS, Pictures, is_clear, paint, pictures_of
 
 COLUMNS, GAP, WIDEST = 2, 1, 32
 SHELF = Shelf(kept=200)
@@ -71,6 +73,22 @@ class Sheet(ScrollView, can_focus=True):
         self._films: dict[Card, Film | None] = {}
         self._is_decoding = False
         self._decoded_cells = 0
+        self._is_paint_due = False
+
+    @property
+    def pictures(self) -> Pictures:
+        """Return how pictures reach the terminal; letters are for one that is not to show any."""
+        return BLOCKS if self.letters else pictures_of(self)
+
+    @property
+    def room(self) -> Size:
+        """Return how many characters a picture may take."""
+        return Size(self.cells, self.lines - 2)
+
+    def pictures_changed(self) -> None:
+        """Decode anew: the terminal has said what it can show."""
+        self._films.clear()
+        self._lay_out()
 
     @property
     def chosen(self) -> str | None:
@@ -152,7 +170,7 @@ class Sheet(ScrollView, can_focus=True):
     async def _decode(self, card: Card) -> None:
         assert card.path is not None
         try:
-            film = await SHELF.film(card.path, (self.cells, self.cells))
+            film = await SHELF.film(card.path, self.pictures.box(self.room, is_remote=bool(os.environ.get("SSH_TTY"))))
             self.post_message(self.Decoded(card, replace(film, frames=film.frames[:1])))
         except EngineError:
             self.post_message(self.Decoded(card, None))
@@ -185,12 +203,43 @@ class Sheet(ScrollView, can_focus=True):
         film = self._films.get(card)
         if film is None:
             return self._words(card, line)
-        top = (self.lines - 2 - film.lines) // 2
-        if not top <= line < top + film.lines:
+        size = self.pictures.cells(film, self.room)
+        top = (self.lines - 2 - size.height) // 2
+        if not top <= line < top + size.height:
             return Strip.blank(width, self.rich_style)
-        drawn = film.strips(0, letters=self.rich_style if self.letters else None)[line - top]
-        left = Strip.blank((width - film.width) // 2, self.rich_style)
+        if self.pictures.is_over and is_clear(self, self._area_of(number, size)):
+            self._paint_soon()
+            return Strip.blank(width, self.rich_style)
+        letters = self.rich_style if self.letters else None
+        drawn = self.pictures.strips(film, 0, size, letters)[line - top]
+        left = Strip.blank((width - size.width) // 2, self.rich_style)
         return Strip.join([left, drawn]).adjust_cell_length(width, self.rich_style)
+
+    # Pixels over the characters
+
+    def _area_of(self, number: int, size: Size) -> Region:
+        """Where on the screen a card's picture is."""
+        row, column = divmod(number, COLUMNS)
+        x = column * (self.cells + GAP) + (self.cells - size.width) // 2
+        y = row * self.lines - self.scroll_offset.y + (self.lines - 2 - size.height) // 2
+        return Region(x, y, size.width, size.height).translate(self.region.offset)
+
+    def _paint_soon(self) -> None:
+        if not self._is_paint_due:
+            self._is_paint_due = True
+            self.call_after_refresh(self._paint)
+
+    def _paint(self) -> None:
+        """Lay the pictures over the characters, which are drawn by now, but for those that are only half in sight."""
+        self._is_paint_due = False
+        for number, card in enumerate(self.cards):
+            film = self._films.get(card)
+            if film is None:
+                continue
+            size = self.pictures.cells(film, self.room)
+            area = self._area_of(number, size)
+            if is_clear(self, area):
+                paint(self, area, self.pictures.painted(film, 0, size))
 
     def _words(self, card: Card, line: int) -> Strip:
         """What stands in a picture's place: it is elsewhere, it is broken, or it is about to come."""

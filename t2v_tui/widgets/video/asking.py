@@ -1,0 +1,82 @@
+"""The half of the app that asks the terminal which pictures it can show, and tells whoever shows some."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from textual import on, work
+from textual.app import App
+from textual.driver import Driver
+from textual.events import Resize
+
+from t2v_tui import pasted
+from t2v_tui.terminal import CELL, Answered, Terminal, first_known
+from t2v_tui.widgets.video.pictures import BLOCKS, Pictures, pictures_for
+from t2v_tui.widgets.video.player import Player
+from t2v_tui.widgets.video.sheet import Sheet
+
+
+class PictureApp(App[str]):
+    """pictures: how they reach the terminal, in half blocks until it has answered"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures: Pictures = BLOCKS
+        self.terminal = Terminal()
+        self._wanted = "blocks"
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the usual driver, which from now on tells keys from pasted text and from answers."""
+        driver = super().get_driver_class()
+        pasted.install()
+        return driver
+
+    def ask_for_pictures(self, wanted: str) -> None:
+        """Ask the terminal, unless half blocks are wanted. wanted: a Way's value, or auto"""
+        # Numbers of pictures are colours, which NO_COLOR makes grey and 16 colours do not hold.
+        has_colours = not self.no_color and self.console.color_system not in (None, "standard")
+        if wanted != "blocks" and has_colours and self._driver is not None and not self._driver.is_headless:
+            self._wanted = wanted
+            self.app_resume_signal.subscribe(self, lambda _: self.pictures.close())
+            self._ask()
+
+    @work(group="terminal")
+    async def _ask(self) -> None:
+        self.terminal = await first_known(sys.__stdin__.fileno() if sys.__stdin__ else 0, os.environ)
+        self._say(self.terminal.questions)
+        self._choose()
+
+    @on(Answered)
+    def _learn(self, message: Answered) -> None:
+        """Take up what the terminal says, whose characters may also have another size than a moment ago."""
+        before, self.terminal = self.terminal, self.terminal.with_reply(message.reply)
+        if self.terminal != before:
+            self._choose()
+
+    def _choose(self) -> None:
+        if self._wanted == "blocks":
+            return
+        chosen = pictures_for(self.terminal, self._wanted, self._say)
+        if chosen.is_like(self.pictures):
+            return
+        self.pictures.close()
+        self.pictures = chosen
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                for widget in (*screen.query(Player), *screen.query(Sheet)):
+                    widget.pictures_changed()
+
+    @on(Resize)
+    def _ask_again(self) -> None:
+        """A window that changes its size may have got other characters."""
+        if self.pictures.is_sharp:
+            self._say(CELL)
+
+    def _say(self, sequences: str) -> None:
+        if self._driver is not None:
+            self._driver.write(sequences)
+
+    def on_unmount(self) -> None:
+        """Leave no picture in the terminal's memory."""
+        self.pictures.close()
