@@ -9,12 +9,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import DataTable
 
 from t2v_core.events import DoneEvent, StepEvent
 from t2v_core.events.results import Trained
+from t2v_core.format import counted, grouped
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import EventReceived, FollowJob, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
@@ -35,7 +36,9 @@ from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.log.view import LogView
 from t2v_tui.widgets.pane import Pane
 from t2v_tui.widgets.transfers import Transfers
+from t2v_tui.widgets.video.film_strip import FilmStrip
 from t2v_tui.widgets.video.last_sample import LastSample
+from t2v_tui.widgets.video.sheet import Card, Sheet
 from t2v_tui.workers.sample_sync import SamplesHome, in_workspace
 
 MOST_OVERLAID = 4
@@ -68,9 +71,11 @@ class TrainScreen(LaunchKeys, Cockpit):
         self._followed: set[JobKey] = set()
         self._samples_home: SamplesHome | None = None
         self._drawn: list[tuple[str, int, int, int]] = []
+        self._looked_at: tuple[JobKey, str] | None = None  # a sample that was chosen among those over time
 
     def body(self) -> ComposeResult:
-        """Lay out runs and curve over sample, gauges and transfers, with the log below."""
+        """Lay out runs, curve and sample over samples over time, gauges and transfers, with the log below."""
+        settings = self.cockpit.settings
         yield Line(id="folded")
         with Horizontal(id="top"):
             runs = RunsList((("", None),), id="runs")
@@ -82,11 +87,13 @@ class TrainScreen(LaunchKeys, Cockpit):
                 yield Block(id="no-runs", classes="empty")
                 yield Curve()
                 yield LaunchPanel()
-        with Horizontal(id="middle"):
-            settings = self.cockpit.settings
             yield LastSample(letters=settings.ascii, plays=settings.animation)
-            yield Gauges(id="gauges", classes="pane")
-            yield Transfers(id="transfers", classes="pane")
+        with Horizontal(id="middle"):
+            with Pane(id="over-time"):
+                yield FilmStrip(letters=settings.ascii)
+            with Vertical(id="machine"):
+                yield Gauges(id="gauges", classes="pane")
+                yield Transfers(id="transfers", classes="pane")
         yield LogView(empty="The log of the run that is shown stands here. It can be read with its host off.")
 
     def on_mount(self) -> None:
@@ -134,8 +141,8 @@ class TrainScreen(LaunchKeys, Cockpit):
         if drawn != self._drawn:
             self._drawn = drawn
             self.query_one(Curve).show(runs[:MOST_OVERLAID])
-        title = "start" if state.launch else title_of(state)
         pane = self.query_one("#main", Pane)
+        title = "start" if state.launch else title_of(state, pane.size.width)
         link_why = state.shown_run.link_why if state.shown_run else ""
         subtitle = why_it_ended(state) or not_heard_of(state, state.shown, now_t, pane.size.width - 2)
         pane.entitle(title, subtitle or (f"◐ not heard: {link_why}" if link_why else None))
@@ -147,16 +154,40 @@ class TrainScreen(LaunchKeys, Cockpit):
 
     def _show_sample(self, state: State) -> None:
         pane, run, shown = self.query_one(LastSample), state.shown_run, state.shown
-        if shown is None or run is None or not run.samples:
+        samples = run.samples if run is not None else ()
+        if shown is None or not samples:
+            self.set_class(True, "-no-samples")
             pane.show_none()
             return
-        sample = run.samples[-1]
-        is_coming = self._send_for_samples(state, shown, sample)
-        path = None if is_coming else self.cockpit.file_of(shown.host, in_workspace(sample.video))
+        self.set_class(False, "-no-samples")
+        last = samples[-1]
+        is_coming = self._send_for_samples(state, shown, last)
+        alike = list({one.video: one for one in samples if one.prompt == last.prompt}.values())
+        sample = next((one for one in alike if (shown, one.video) == self._looked_at), last)
+        path = None if is_coming and sample is last else self._file_of(shown, sample)
         pane.show_sample(
             shown, sample, path,
             f"{sample.video}\n{'comes here by itself' if is_coming else f'is on {shown.host}; 3 pulls it'}",
+            is_last=sample is last,
         )  # fmt: skip
+        self.query_one("#over-time", Pane).entitle(f"{counted(len(alike), 'sample')} over time", last.prompt[:60])
+        self.query_one(FilmStrip).show_strip([self._card(shown, one) for one in alike], sample.video)
+
+    def _file_of(self, job: JobKey, sample: Sample) -> Path | None:
+        return self.cockpit.file_of(job.host, in_workspace(sample.video))
+
+    def _card(self, job: JobKey, sample: Sample) -> Card:
+        path = self._file_of(job, sample)
+        return Card(sample.video, f"step {grouped(sample.step)}", path, modified_t(path))
+
+    @on(Sheet.Chosen)
+    def _look_at(self, event: Sheet.Chosen) -> None:
+        """Play the sample with the cursor; on the last one, follow what comes."""
+        event.stop()
+        strip, shown = self.query_one(FilmStrip), self.cockpit.state.shown
+        is_last = strip.at == len(strip.cards) - 1
+        self._looked_at = None if is_last or shown is None or strip.chosen is None else (shown, strip.chosen)
+        self._show_sample(self.cockpit.state)
 
     def _send_for_samples(self, state: State, shown: JobKey, sample: Sample) -> bool:
         """Of a training on another machine; True while the newest is not here yet but will be."""
@@ -248,6 +279,14 @@ class TrainScreen(LaunchKeys, Cockpit):
     def action_settings(self) -> None:
         """Ask for the settings of the next training."""
         self.cockpit.choose_settings("train")
+
+
+def modified_t(path: Path | None) -> float:
+    """Return when a file was written, Unix seconds; 0 when it is not there."""
+    try:
+        return path.stat().st_mtime if path is not None else 0.0
+    except OSError:
+        return 0.0
 
 
 def trainings(state: State) -> list[JobView]:

@@ -72,8 +72,11 @@ def why_it_ended(state: State) -> str:
     return f"{JOB_GLYPHS[job.row.state]} {why} · 9 shows the log"
 
 
-def title_of(state: State) -> str:
-    """Return `loss · step 12 410 / 50 000 · 1.31 it/s · 7:12 left`"""
+def title_of(state: State, room: int | None = None) -> str:
+    """Return `loss · step 12 410 / 50 000 · 1.31 it/s · 7:12 left`
+
+    room: characters; where they are few the held-out loss is left out, then the rate
+    """
     run, job = state.shown_run, state.shown_job
     if job is not None and job.row.verb != "train":
         return job.row.verb
@@ -82,17 +85,21 @@ def title_of(state: State) -> str:
     if run.unit and run.unit != "steps" and not job.row.has_ended:
         return f"{run.stage} · {run.done:g} of {run.total:g} {run.unit}"
     parts = ["loss" if run.loss is None else f"loss {run.loss:.4f}"]
-    if run.held_out_loss is not None:
-        parts.append(f"held out {run.held_out_loss:.4f}")
+    less = [] if run.held_out_loss is None else [f"held out {run.held_out_loss:.4f}"]
+    parts += less
     if run.total:
         parts.append(f"step {grouped(run.done)} / {grouped(run.total)}")
     if not job.row.has_ended:
         if run.rate:
-            parts.append(f"{run.rate:.2f} it/s")
+            less.append(f"{run.rate:.2f} it/s")
+            parts.append(less[-1])
         if run.time_left_s is not None:
             parts.append(f"{duration(run.time_left_s)} left")
         elif not run.total:
             parts.append(run.stage or f"{job.row.state}: {job_in_words(job.row)}".removesuffix(": "))
     else:
         parts.append(f"{JOB_GLYPHS.get(job.row.state, '')} {job.row.state}")
+    for part in less:
+        if room is not None and len(" · ".join(parts)) > room:
+            parts.remove(part)
     return " · ".join(parts)

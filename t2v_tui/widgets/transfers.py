@@ -15,7 +15,9 @@ MOST = 6
 
 
 class Transfers(Static):
-    """What travels between host and here."""
+    """What travels between host and here: a pane while something does, one line when nothing moves."""
+
+    DEFAULT_CSS = "Transfers { height: auto; max-height: 50%; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes, markup=False)
@@ -23,22 +25,32 @@ class Transfers(Static):
 
     def show(self, transfers: Sequence[TransferView]) -> None:
         """Draw the transfers, and in the border how many are at work."""
-        content = text_of(transfers)
+        is_still = not any(one.state in ("running", "queued") for one in transfers)
+        content = at_rest(transfers) if is_still else text_of(transfers)
         if content != self._drawn:
+            is_other_height = self._drawn is None or len(self._drawn.split()) != len(content.split())
             self._drawn = content
-            self.update(content, layout=False)
+            self.set_class(is_still, "-still")
+            self.update(content, layout=is_other_height)
             active = sum(one.state == "running" for one in transfers)
             self.border_title = f"transfers · {active} at work" if active else "transfers"
 
 
-def text_of(transfers: Sequence[TransferView]) -> Content:
-    """Return the last six, a line each; when there are none, which keys begin one."""
+def at_rest(transfers: Sequence[TransferView]) -> Content:
+    """Return one line: how the last one went; when there was none, which keys begin one."""
     if not transfers:
-        return Content("Nothing is on its way. 2 pulls\ncheckpoints, 3 pulls videos.").stylize("$text-muted")
+        return Content("no transfers · 2 pulls checkpoints, 3 videos").stylize("$text-muted")
+    last = transfers[-1]
+    said = f"{'↓' if last.is_pull else '↑'} {_name_end(last.what)} {last.state}{': ' + last.why if last.why else ''}"
+    return Content(said).stylize("$error" if last.state == "failed" else "$text-muted")
+
+
+def text_of(transfers: Sequence[TransferView]) -> Content:
+    """Return the last six, a line each."""
     parts: list[tuple[str, str]] = []
     for one in transfers[-MOST:]:
         parts += _line(one)
-    return Content.assemble(*parts)
+    return Content.assemble(*parts).rstrip("\n")
 
 
 def _line(one: TransferView) -> list[tuple[str, str]]:

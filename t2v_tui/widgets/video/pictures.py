@@ -34,10 +34,16 @@ MOST_CELLS = 290
 
 
 class Pictures:
-    """Half blocks, two pixels a character. is_over: drawn over the characters, once they are there"""
+    """Half blocks, two pixels a character.
+
+    is_over: drawn over the characters, once they are there
+
+    cell: a character's (width, height), in pixels
+    """
 
     is_over = False
     is_sharp = False
+    cell = (1, 2)
 
     def fps(self, *, is_remote: bool) -> float:
         """Return how many frames a second are drawn at most."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -51,8 +51,8 @@ class Sheet(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right", "move(1)", "next", show=False),
         Binding("left", "move(-1)", "previous", show=False),
-        Binding("down,j", f"move({COLUMNS})", "below", show=False),
-        Binding("up,k", f"move(-{COLUMNS})", "above", show=False),
+        Binding("down,j", "move_row(1)", "below", show=False),
+        Binding("up,k", "move_row(-1)", "above", show=False),
     ]
 
     class Chosen(Message):
@@ -72,18 +72,14 @@ class Sheet(ScrollView, can_focus=True):
         self.at = 0
         self._films: dict[Card, Film | None] = {}
         self._is_decoding = False
-        self._decoded_cells = 0
+        self._decoded_room = Size()
         self._is_paint_due = False
+        self._painted: frozenset[int] = frozenset()  # numbers of the cards whose pictures lie over blank characters
 
     @property
     def pictures(self) -> Pictures:
         """Return how pictures reach the terminal; letters are for one that is not to show any."""
         return BLOCKS if self.letters else pictures_of(self)
-
-    @property
-    def room(self) -> Size:
-        """Return how many characters a picture may take."""
-        return Size(self.cells, self.lines - 2)
 
     def pictures_changed(self) -> None:
         """Decode anew: the terminal has said what it can show."""
@@ -96,14 +92,20 @@ class Sheet(ScrollView, can_focus=True):
         return self.cards[self.at].key if self.at < len(self.cards) else None
 
     @property
-    def cells(self) -> int:
-        """Return how wide a card is."""
-        return max(4, min(WIDEST, (self.size.width - GAP * (COLUMNS - 1)) // COLUMNS))
+    def columns(self) -> int:
+        """Return how many cards stand side by side."""
+        return COLUMNS
+
+    @property
+    def room(self) -> Size:
+        """Return how many characters a picture may take."""
+        cells = max(4, min(WIDEST, (self.size.width - GAP * (COLUMNS - 1)) // COLUMNS))
+        return Size(cells, cells // 2)
 
     @property
     def lines(self) -> int:
         """Return how high a card is, with its title and an empty line."""
-        return self.cells // 2 + 2
+        return self.room.height + 2
 
     def show_cards(self, cards: Sequence[Card], chosen: str | None) -> None:
         """Show these cards, with the cursor on the one whose key is `chosen`, else on the first."""
@@ -114,7 +116,7 @@ class Sheet(ScrollView, can_focus=True):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        rows = -(-len(self.cards) // COLUMNS)
+        rows = -(-len(self.cards) // self.columns)
         self.virtual_size = Size(self.size.width, rows * self.lines)
         self._reveal()
         self.refresh()
@@ -122,8 +124,8 @@ class Sheet(ScrollView, can_focus=True):
 
     def on_resize(self, _: Resize) -> None:
         """Lay out the cards anew; when they have another width, pictures are decoded again."""
-        if self.cells != self._decoded_cells:
-            self._decoded_cells = self.cells
+        if self.room != self._decoded_room:
+            self._decoded_room = self.room
             self._films.clear()
         self._lay_out()
 
@@ -136,8 +138,12 @@ class Sheet(ScrollView, can_focus=True):
             self.refresh()
             self.post_message(self.Chosen())
 
+    def action_move_row(self, step: int) -> None:
+        """Move the cursor by so many rows."""
+        self.action_move(step * self.columns)
+
     def _reveal(self) -> None:
-        top = self.at // COLUMNS * self.lines
+        top = self.at // self.columns * self.lines
         if top < self.scroll_offset.y:
             self.scroll_to(y=top, animate=False)
         elif top + self.lines > self.scroll_offset.y + self.size.height:
@@ -145,8 +151,8 @@ class Sheet(ScrollView, can_focus=True):
 
     def on_click(self, event: Click) -> None:
         """Move the cursor to the card that was clicked."""
-        column = min(COLUMNS - 1, event.x // (self.cells + GAP))
-        self.action_move((self.scroll_offset.y + event.y) // self.lines * COLUMNS + column - self.at)
+        column = min(self.columns - 1, event.x // (self.room.width + GAP))
+        self.action_move((self.scroll_offset.y + event.y) // self.lines * self.columns + column - self.at)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Decode the cards that come into sight."""
@@ -159,8 +165,8 @@ class Sheet(ScrollView, can_focus=True):
         """The first one in sight that was not looked at yet."""
         if self._is_decoding or not self.display or self.size.height < 1:
             return
-        first = self.scroll_offset.y // self.lines * COLUMNS
-        in_sight = self.cards[first : first + (self.size.height // self.lines + 2) * COLUMNS]
+        first = self.scroll_offset.y // self.lines * self.columns
+        in_sight = self.cards[first : first + (self.size.height // self.lines + 2) * self.columns]
         card = next((card for card in in_sight if card.path is not None and card not in self._films), None)
         if card is not None:
             self._is_decoding = True
@@ -187,16 +193,16 @@ class Sheet(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Draw one line of the cards in it, side by side."""
         row, line = divmod(self.scroll_offset.y + y, self.lines)
-        numbers = range(row * COLUMNS, min((row + 1) * COLUMNS, len(self.cards)))
+        numbers = range(row * self.columns, min((row + 1) * self.columns, len(self.cards)))
         gap = Strip.blank(GAP, self.rich_style)
         strips = [strip for number in numbers for strip in (self._card_line(number, line), gap)]
         return Strip.join(strips).adjust_cell_length(self.size.width, self.rich_style)
 
     def _card_line(self, number: int, line: int) -> Strip:
-        card, width = self.cards[number], self.cells
-        if line == self.lines - 1:
+        card, (width, height) = self.cards[number], self.room
+        if line > height:
             return Strip.blank(width, self.rich_style)
-        if line == self.lines - 2:
+        if line == height:
             style = self.get_component_rich_style("sheet--chosen" if number == self.at else "sheet--title")
             title = card.title if cell_len(card.title) <= width else set_cell_size(card.title, width - 1) + "…"
             return Strip([Segment(set_cell_size(title, width), style)], width)
@@ -204,11 +210,10 @@ class Sheet(ScrollView, can_focus=True):
         if film is None:
             return self._words(card, line)
         size = self.pictures.cells(film, self.room)
-        top = (self.lines - 2 - size.height) // 2
+        top = (height - size.height) // 2
         if not top <= line < top + size.height:
             return Strip.blank(width, self.rich_style)
-        if self.pictures.is_over and is_clear(self, self._area_of(number, size)):
-            self._paint_soon()
+        if number in self._painted:
             return Strip.blank(width, self.rich_style)
         letters = self.rich_style if self.letters else None
         drawn = self.pictures.strips(film, 0, size, letters)[line - top]
@@ -219,30 +224,40 @@ class Sheet(ScrollView, can_focus=True):
 
     def _area_of(self, number: int, size: Size) -> Region:
         """Where on the screen a card's picture is."""
-        row, column = divmod(number, COLUMNS)
-        x = column * (self.cells + GAP) + (self.cells - size.width) // 2
-        y = row * self.lines - self.scroll_offset.y + (self.lines - 2 - size.height) // 2
+        row, column = divmod(number, self.columns)
+        x = column * (self.room.width + GAP) + (self.room.width - size.width) // 2
+        y = row * self.lines - self.scroll_offset.y + (self.room.height - size.height) // 2
         return Region(x, y, size.width, size.height).translate(self.region.offset)
 
-    def _paint_soon(self) -> None:
-        if not self._is_paint_due:
+    def _films_shown(self) -> Iterator[tuple[int, Film, Region]]:
+        """Number, film and place of each picture that lies whole and with nothing over it on the screen."""
+        for number, card in enumerate(self.cards):
+            if (film := self._films.get(card)) is not None:
+                area = self._area_of(number, self.pictures.cells(film, self.room))
+                if is_clear(self, area):
+                    yield number, film, area
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw what the screen needs again, with pixels over it; lines that were drawn before stay while they hold."""
+        painted = frozenset(number for number, _, _ in self._films_shown()) if self.pictures.is_over else frozenset()
+        if painted != self._painted:
+            self._painted = painted
+            self._styles_cache.clear()
+        if painted and not self._is_paint_due:
             self._is_paint_due = True
             self.call_after_refresh(self._paint)
+        return super().render_lines(crop)
 
     def _paint(self) -> None:
-        """Lay the pictures over the characters, which are drawn by now, but for those that are only half in sight."""
+        """Lay the pictures over the characters, which are drawn by now."""
         self._is_paint_due = False
-        for number, card in enumerate(self.cards):
-            film = self._films.get(card)
-            if film is None:
-                continue
-            size = self.pictures.cells(film, self.room)
-            area = self._area_of(number, size)
-            if is_clear(self, area):
-                paint(self, area, self.pictures.painted(film, 0, size))
+        if self.pictures.is_over:
+            for _, film, area in self._films_shown():
+                paint(self, area, self.pictures.painted(film, 0, area.size))
 
     def _words(self, card: Card, line: int) -> Strip:
         """What stands in a picture's place: it is elsewhere, it is broken, or it is about to come."""
         words = "on the host" if card.path is None else "not readable" if card in self._films else ""
-        text = words.center(self.cells) if line == (self.lines - 2) // 2 else " " * self.cells
-        return Strip([Segment(text[: self.cells], self.get_component_rich_style("sheet--title"))], self.cells)
+        width, height = self.room
+        text = words.center(width) if line == height // 2 else " " * width
+        return Strip([Segment(text[:width], self.get_component_rich_style("sheet--title"))], width)
