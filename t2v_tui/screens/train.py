@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import DataTable
+from textual.widgets import DataTable, Static
 
 from t2v_core.events import DoneEvent, StepEvent
 from t2v_core.events.results import Trained
@@ -42,6 +42,7 @@ from t2v_tui.widgets.video.sheet import Card, Sheet
 from t2v_tui.workers.sample_sync import SamplesHome, in_workspace
 
 MOST_OVERLAID = 4
+NO_SAMPLES = "Samples are made at each checkpoint, and play here."
 
 
 class RunsList(ListTable):
@@ -90,6 +91,7 @@ class TrainScreen(LaunchKeys, Cockpit):
             yield LastSample(letters=settings.ascii, plays=settings.animation)
         with Horizontal(id="middle"):
             with Pane(id="over-time"):
+                yield Static(NO_SAMPLES, id="no-samples", classes="empty", markup=False)
                 yield FilmStrip(letters=settings.ascii)
             with Vertical(id="machine"):
                 yield Gauges(id="gauges", classes="pane")
@@ -157,6 +159,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         samples = run.samples if run is not None else ()
         if shown is None or not samples:
             self.set_class(True, "-no-samples")
+            self.query_one("#over-time", Pane).entitle("samples")
             pane.show_none()
             return
         self.set_class(False, "-no-samples")
@@ -194,7 +197,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         services = self.cockpit.services
         if services is None or services.folder_of(shown.host) is not None or state.is_read_only:
             return False
-        if not (self.cockpit.settings.samples_home and self.query_one(LastSample).display):
+        if self.has_class("-narrow") or not self.cockpit.settings.samples_home:
             return False
         if self._samples_home is None:
             self._samples_home = SamplesHome(services, self._tell)

@@ -17,7 +17,6 @@ from t2v_tui.widgets.video.player import Player
 TITLE = "last sample"
 # Border and padding; and what the pane may take of the row it stands in, as the curve stands there too.
 AROUND, NARROWEST, MOST_OF_ROW = 4, 24, 0.36
-EMPTY = "Samples are made at each checkpoint,\nand play here."
 
 
 class LastSample(Pane):
@@ -25,7 +24,7 @@ class LastSample(Pane):
 
     def __init__(self, *, letters: bool, plays: bool) -> None:
         super().__init__(id="sample")
-        self.player, self.plays = Player(empty=EMPTY, letters=letters), plays
+        self.player, self.plays = Player(letters=letters), plays
         self._shown: tuple[JobKey, Sample, Path | None, str] | None = None
 
     def compose(self) -> ComposeResult:
