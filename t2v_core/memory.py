@@ -9,6 +9,7 @@ from pathlib import Path
 MODERATE_BYTES = 64 << 20
 # PyTorch's allocators raise RuntimeError, on the CPU and on accelerators.
 TORCH_SAYS = ("can't allocate memory", "not enough memory", "out of memory")
+GPU_HINT = "use a smaller --batch-size or --gradient-checkpointing; t2v estimate says beforehand what fits"
 HINT = "close other programs or lift the limit (ulimit -v, Slurm's --mem), and run again"
 
 
@@ -25,6 +26,11 @@ def is_lack_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in TORCH_SAYS)
+
+
+def is_of_gpu(error: BaseException) -> bool:
+    """Return True when it is an accelerator's memory that an error lacks: of the CPU's, PyTorch raises another."""
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 def is_short() -> bool:

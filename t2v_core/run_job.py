@@ -17,10 +17,10 @@ from pathlib import Path
 
 from t2v_core.disk.files import describe_os_error, wrong_place
 from t2v_core.errors import EngineError, InvalidRequest, NotEnoughMemory, Stopped
-from t2v_core.events import DoneEvent, ErrorEvent, EventWriter
+from t2v_core.events import AlarmEvent, DoneEvent, ErrorEvent, EventWriter
 from t2v_core.events.results import Result
 from t2v_core.job import Job
-from t2v_core.memory import HINT, is_lack_of_memory
+from t2v_core.memory import GPU_HINT, HINT, is_lack_of_memory, is_of_gpu
 from t2v_core.processes.hand_over import hand_over
 from t2v_core.specs import Spec, read_spec
 from t2v_core.workspace import Workspace
@@ -110,6 +110,8 @@ def _load(verb: str) -> Verb:
 def _report(error: BaseException, events: EventWriter) -> int:
     """Write the error event, and the traceback into the log when it is not one of ours."""
     said = _said(error)
+    if isinstance(said, NotEnoughMemory):
+        events.emit(AlarmEvent("gpu-memory" if is_of_gpu(error) else "memory", said.message, said.hint))
     events.emit(ErrorEvent(said.message, said.hint, said.exit_code))
     with suppress(OSError):  # the log may lie on the full disk that this is about; the event has its reserve
         if said is not error and not isinstance(error, KeyboardInterrupt) and not isinstance(said, InvalidRequest):
@@ -123,7 +125,8 @@ def _said(error: BaseException) -> EngineError:
     if isinstance(error, KeyboardInterrupt):
         return Stopped("interrupted twice: ended at once", exit_code=130)
     if is_lack_of_memory(error):
-        return NotEnoughMemory(f"there is not enough memory{_what_for(error)}", hint=HINT)
+        whose, hint = ("the GPU has not enough", GPU_HINT) if is_of_gpu(error) else ("there is not enough", HINT)
+        return NotEnoughMemory(f"{whose} memory{_what_for(error)}", hint=hint)
     if isinstance(error, OSError) and (wrong := wrong_place(error)):
         return wrong
     if isinstance(error, OSError):

@@ -20,6 +20,7 @@ from textual.widgets import Input
 
 from remote.steps import Status
 from t2v_core.errors import EngineError
+from t2v_core.events import AlarmEvent
 from t2v_core.workspace import Workspace
 from t2v_tui import pasted
 from t2v_tui.library import trash
@@ -42,7 +43,7 @@ from t2v_tui.store.events import (
 )
 from t2v_tui.store.reducer import reduce, shows_left
 from t2v_tui.store.session import SessionMemory, remember
-from t2v_tui.store.state import JobKey, LaunchPhase, LaunchView, State
+from t2v_tui.store.state import JobKey, JobView, LaunchPhase, LaunchView, State
 from t2v_tui.text import notifications as notices
 from t2v_tui.theme import DARK, LIGHT
 from t2v_tui.typed_ahead import TypedAhead
@@ -193,6 +194,8 @@ class StateApp(PictureApp):
             return False
         for job in notices.ended_between(before, self.state):
             self._say_ended(job)
+        for job, alarm in notices.alarms_between(before, self.state):
+            self._say_alarm(job, alarm)
         if (before.shown, before.host) != (self.state.shown, self.state.host):
             self.remember()
         phases = [state.launch.phase if state.launch else None for state in (before, self.state)]
@@ -327,7 +330,7 @@ class StateApp(PictureApp):
         if self.state.shown is not None and self.state.shown in self.state.jobs and self.subscriptions is not None:
             self.subscriptions.follow(self.state.shown)
 
-    def _say_ended(self, job: Any) -> None:
+    def _say_ended(self, job: JobView) -> None:
         title, text = notices.notification_of(job)
         severity: SeverityLevel = "error" if job.row.state in ("failed", "lost") else "information"
         self.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)
@@ -335,11 +338,22 @@ class StateApp(PictureApp):
             self.bell()
         if self._driver is not None and not self._driver.is_headless:
             self._driver.write(notices.as_window_title(title))
-        if self.settings.on_job_end and self.services is not None:
-            try:
-                notices.run_hook(self.settings.on_job_end, job)
-            except (OSError, ValueError) as error:
-                self.post_message(Failed(f"[tui] on_job_end cannot be run: {error}", "write it as one command line"))
+        self._run_hook("on_job_end", self.settings.on_job_end, job)
+
+    def _say_alarm(self, job: JobView, alarm: AlarmEvent) -> None:
+        title, text = notices.words_of_alarm(job, alarm)
+        self.notify(text or " ", title=title, severity="warning", timeout=12, markup=False)
+        if self.settings.bell:
+            self.bell()
+        self._run_hook("on_alarm", self.settings.on_alarm, job, alarm)
+
+    def _run_hook(self, name: str, command: str, job: JobView, alarm: AlarmEvent | None = None) -> None:
+        if not command or self.services is None:
+            return
+        try:
+            notices.run_hook(command, job, alarm)
+        except (OSError, ValueError) as error:
+            self.post_message(Failed(f"[tui] {name} cannot be run: {error}", "write it as one command line"))
 
     # Who listens
 

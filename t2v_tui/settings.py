@@ -25,6 +25,7 @@ class Tui:
     bell: bool = True
     samples_home: bool = True
     on_job_end: str = ""
+    on_alarm: str = ""
     keys: Mapping[str, str] = {}
 
 
@@ -36,6 +37,7 @@ ABOUT = {
     "bell": "true: the terminal's bell when a job ends",
     "samples_home": "true: the newest samples of a training that is watched on a host come here by themselves",
     "on_job_end": "a command that is run when a job ends, with T2V_JOB, T2V_HOST, T2V_STATE and T2V_REASON set",
+    "on_alarm": "a command that is run on an alarm, with T2V_ALARM, T2V_TEXT and T2V_CLIPS set beside those of a job",
     "keys": "[tui.keys] with ACTION = \"KEY\"; the names are in the help (?)",
 }  # fmt: skip
 

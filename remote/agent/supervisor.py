@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from .alarms import LOOK_S, Watchman
 from .detached import close_standard_files, tend
 from .endings import (
     ENDED_BY,
@@ -39,6 +40,7 @@ from .processes import (
     process,
     ran_out_of_memory,
     send,
+    signal_name,
 )
 from .rows import earlier_gpu_jobs, state_of, successor_of
 from .succession import to_be_resumed
@@ -78,7 +80,7 @@ def watch(directory: Path) -> Json | None:
         with suppress(OSError):  # of a full disk: it is watched all the same
             write_json(directory / "state.json", {**state, "supervisor": os.getpid(), "is_taken_over": True})
         watch_for_preemption(directory)
-        wait_for_other(state)
+        wait_for_other(state, Watchman(directory))
         end_leftovers(directory)
         return how_it_ended(directory, None)
     request = read_json(directory / "request.json") or {}
@@ -88,7 +90,7 @@ def watch(directory: Path) -> Json | None:
     # From here on, not before: a supervisor that was started for another job while waiting must not fall to this one.
     with suppress(OSError, AttributeError):
         libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    oom_before = oom_kills()
+    oom_before, watchman = oom_kills(), Watchman(directory)
     try:
         pid = start_child(directory, request)
     except OSError as error:
@@ -97,7 +99,9 @@ def watch(directory: Path) -> Json | None:
         why = f"cannot start {request['argv'][0]}: {error.strerror}"
         return exit_as(NOT_FOUND, None, why, "t2v bootstrap makes the host ready")
     watch_for_preemption(directory)  # a thread: not before the fork
-    code = wait_for_own(pid)
+    code = wait_for_own(pid, watchman)
+    # At once: to end what it left may take a quarter of a minute.
+    watchman.look_at_memory(signal_name(-code) if code < 0 else None)
     end_leftovers(directory)
     return how_it_ended(directory, code, ran_out_of_memory(oom_before))
 
@@ -215,28 +219,37 @@ def record(directory: Path, pid: int, argv: list[str]) -> None:
     write_json(directory / "state.json", {**state, "argv": argv, "supervisor": os.getpid()})
 
 
-def wait_for_own(pid: int) -> int:
-    """Wait for a child; returns its exit code, negative for a signal.
+def wait_for_own(pid: int, watchman: Watchman) -> int:
+    """Wait for a child, and look after it meanwhile; returns its exit code, negative for a signal.
 
     Also takes the exit codes of orphans of the job, so that they do not stay as zombies.
     """
     while True:
-        ended, status = os.waitpid(-1, 0)
+        ended, status = os.waitpid(-1, os.WNOHANG)
         if ended == pid:
             return os.waitstatus_to_exitcode(status)
+        if not ended:
+            watchman.look()
+            wait_a_little(pid)
 
 
-def wait_for_other(state: Json) -> None:
-    """Wait for a process that is not a child of this one."""
+def wait_for_other(state: Json, watchman: Watchman) -> None:
+    """Wait for a process that is not a child of this one, and look after it meanwhile."""
     while (found := main_process(state)) is not None:
-        try:
-            descriptor = os.pidfd_open(found.pid)
-        except (AttributeError, OSError):  # a kernel before 5.3
-            time.sleep(QUEUE_POLL_S)
-            continue
-        if main_process(state) is not None:
-            select.select([descriptor], [], [])
-        os.close(descriptor)
+        watchman.look()
+        wait_a_little(found.pid)
+    watchman.look_at_memory()
+
+
+def wait_a_little(pid: int) -> None:
+    """Wait until a process has ended, for a few seconds at most."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # a kernel before 5.3, or it is gone
+        time.sleep(QUEUE_POLL_S)
+        return
+    select.select([descriptor], [], [], LOOK_S)
+    os.close(descriptor)
 
 
 def end_leftovers(directory: Path) -> None:

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from remote.agent.alarms import Watchman
 from remote.agent.endings import INTERRUPTED, STOPPED, how_it_ended
-from remote.agent.processes import boot_id, oom_kills, ran_out_of_memory
+from remote.agent.processes import boot_id, oom_kills, ran_out_of_memory, signal_name
 from remote.errors import CannotStart
 from t2v_core.disk.files import write_json
 from t2v_core.errors import EngineError
@@ -123,12 +124,14 @@ class Run:
         """Yield the new events about twenty times a second, often none, until the child's end, when `exit` is known."""
         if self._process is None:
             raise RuntimeError("start() comes first")
-        reader = EventReader(self.job.events)
+        reader, watchman = EventReader(self.job.events), Watchman(self.job.directory)
         is_running = True
         while is_running:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=POLL_INTERVAL_S)
                 is_running = False  # one more look, for what was written just before the end
+                watchman.look_at_memory(self._killed_by)
+            watchman.look()
             yield reader.poll()
         self._finish(self._process.returncode)
 
@@ -177,6 +180,11 @@ class Run:
         # The child is gone and its events are read; a full disk must not hide how it ended.
         with suppress(EngineError):
             write_json(self.job.directory / "exit.json", asdict(self.exit))
+
+    @property
+    def _killed_by(self) -> str | None:
+        code = self._process.returncode if self._process is not None else None
+        return signal_name(-code) if code is not None and code < 0 else None
 
     @property
     def job_pid(self) -> int:

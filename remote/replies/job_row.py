@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from t2v_core.disk.plain_json import whole_characters
 from t2v_core.disk.typed_json import Refined, ShownText, UnixTime
-from t2v_core.events import Event
+from t2v_core.events import AlarmEvent, Event
 
-ALIVE = ("queued", "starting", "running")
+STALLED = "stalled"
+ALIVE = ("queued", "starting", "running", STALLED)
 FAILED = 1
 ShownEvent = Annotated[dict[str, Any], Refined("an object", whole_characters)]
 
@@ -22,7 +23,9 @@ class JobRow:
                 link can be
     code:       of its exit; None before that, and when nobody saw it
     *_t:        Unix times in seconds, by the host's clock
-    last_event: the newest line of its events
+    last_event: the newest line of its events that is not an alarm
+    alarm:      the newest one among them
+    without_step_s: how long a training that runs has taken no step, where that is too long
     of:         the workspace that began it, when it is another one that shares the host's folder; empty for this one's
     """
 
@@ -43,12 +46,25 @@ class JobRow:
     log_bytes: int = 0
     events_bytes: int = 0
     last_event: ShownEvent | None = None
+    alarm: ShownEvent | None = None
+    without_step_s: int | None = None
     supervised: bool = False
     of: ShownText = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields by name, as plain JSON."""
         return asdict(self)
+
+    @property
+    def word(self) -> str:
+        """Return the state as it is shown: `stalled` for a training that runs and takes no step."""
+        return STALLED if self.state == "running" and self.without_step_s is not None else self.state
+
+    @property
+    def newest_alarm(self) -> AlarmEvent | None:
+        """Return the newest alarm, as far as this t2v can read it."""
+        event = None if self.alarm is None else Event.from_table({"t": 0.0, **self.alarm})
+        return event if isinstance(event, AlarmEvent) else None
 
     @property
     def has_ended(self) -> bool:

@@ -10,6 +10,7 @@ sample      video, prompt           a video to look at
 checkpoint  path, epoch, step, reason
 score       name, value, …          one figure with its protocol
 warning     message, hint
+alarm       name, message, hint, step, cause, clips
 error       message, hint, exit_code
 done        seconds, …              the result: where it lies, a class of `results.py` for each verb
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from t2v_core.events.file import EventReader, EventWriter, read_events
 from t2v_core.events.kinds import (
+    AlarmEvent,
     CheckpointEvent,
     DoneEvent,
     ErrorEvent,
@@ -35,6 +37,7 @@ from t2v_core.events.kinds import (
 )
 
 __all__ = [
+    "AlarmEvent",
     "CheckpointEvent",
     "DoneEvent",
     "ErrorEvent",

@@ -30,7 +30,7 @@ def _takes(kind: type[DataclassInstance]) -> dict[str, frozenset[type]]:
 
 def _types(hint: Any, field: dataclasses.Field[Any]) -> frozenset[type]:
     parts = set(get_args(hint) if get_origin(hint) is UnionType else [hint])
-    parts |= {int} if float in parts else set()
+    parts = {get_origin(part) or part for part in parts} | ({int} if float in parts else set())
     return frozenset(parts - {NoneType} if field.default is None else parts)
 
 

@@ -162,6 +162,25 @@ class WarningEvent(Event):
 
 
 @dataclass(frozen=True)
+class AlarmEvent(Event):
+    """Something went wrong with work that nobody may be looking at, said once by whoever saw it.
+
+    name:  pace, loss-spike, no-step, gpu-memory or memory
+    step:  of a training, the last one that was done
+    cause: what could be seen of why, in words; empty where nothing could
+    clips: ids of those that the step was taken on
+    """
+
+    KIND = "alarm"
+    name: str
+    message: str
+    hint: str = ""
+    step: int | None = None
+    cause: str = ""
+    clips: list[str] | None = None
+
+
+@dataclass(frozen=True)
 class ErrorEvent(Event):
     """The last word of work that failed or was stopped."""
 
@@ -204,8 +223,8 @@ class OtherEvent(Event):
 KINDS: Mapping[str, type[Event]] = {
     kind.KIND: kind
     for kind in (
-        StageEvent, ProgressEvent, StepEvent, SampleEvent, CheckpointEvent, ScoreEvent, WarningEvent, ErrorEvent,
-        DoneEvent,
+        StageEvent, ProgressEvent, StepEvent, SampleEvent, CheckpointEvent, ScoreEvent, WarningEvent, AlarmEvent,
+        ErrorEvent, DoneEvent,
     )
 }  # fmt: skip
 

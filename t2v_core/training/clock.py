@@ -42,6 +42,11 @@ class StepClock:
         """Record the time that the step computed."""
         self._steps.append(seconds)
 
+    @property
+    def last(self) -> tuple[float, float]:
+        """Return the seconds that the last step waited for its data, and those that it computed."""
+        return self._waits[-1], self._steps[-1]
+
     def rates(self, clips_per_step: int) -> Rates:
         """Return samples_per_s, and data_wait as a share of the time; mfu where it can be known."""
         waited, stepped = sum(self._waits), sum(self._steps)

@@ -11,14 +11,14 @@ from contextlib import nullcontext
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.store.batches import Batch, drop_captions, generator_for, load_batch
 from t2v_core.errors import Stopped, WorkFailed
 from t2v_core.events.results import Trained
 from t2v_core.job import Job
-from t2v_core.models.conditioning import null_prompt
+from t2v_core.models.conditioning import Conditioning, null_prompt
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.loss import prediction_error
 from t2v_core.training.run import TrainingRun
@@ -28,6 +28,7 @@ class Trainer:
     """Optimiser steps, and the moments at which callbacks act; without callbacks it trains and does nothing else.
 
     loss, grad_norm: of the last step, over all its forward passes and processes; NaN before the first
+    batches: of the last step, those of this process
     """
 
     def __init__(self, run: TrainingRun, job: Job, callbacks: Sequence[Callback] = ()) -> None:
@@ -35,6 +36,7 @@ class Trainer:
         self.accelerator: Accelerator = run.accelerator
         self.null = null_prompt(run.plain_model)
         self.loss = self.grad_norm = math.nan
+        self.batches: list[Batch] = []
 
     def train(self) -> Trained:
         """Train to the last step; returns the last checkpoint, the steps and the losses.
@@ -123,7 +125,7 @@ class Trainer:
 
     def _step(self, micro_batches: list[Batch]) -> None:
         """One optimiser step. The loss stays on the device until all its forward passes are done."""
-        run, began = self.run, time.perf_counter()
+        run, began, self.batches = self.run, time.perf_counter(), micro_batches
         for group in run.optimizer.param_groups:
             group["lr"] = run.learning_rate(run.step)
         losses = []
@@ -135,11 +137,17 @@ class Trainer:
             losses.append(loss.detach())
         self.loss = float(self.accelerator.reduce(torch.stack(losses).mean(), "mean"))
         self.grad_norm = float(self.accelerator.clip_grad_norm_(run.model.parameters(), self.spec.max_grad_norm))
-        self._require_finite(micro_batches)
+        self._require_finite()
         run.optimizer.step()
         run.optimizer.zero_grad()
         run.ema.update(self.accelerator.unwrap_model(run.model), run.step)
         run.clock.stepped(time.perf_counter() - began)
+
+    def error(
+        self, model: nn.Module, latents: Tensor, noise: Tensor, timesteps: Tensor, prompts: Conditioning
+    ) -> Tensor:
+        """Return the mean squared error of predictions at (batch,) timesteps, whatever training's weights are."""
+        return prediction_error(self.run, model, latents, noise, timesteps, prompts)
 
     def _loss(self, batch: Batch, micro_step: int) -> Tensor:
         rank = self.accelerator.process_index
@@ -152,14 +160,18 @@ class Trainer:
         weights = self.run.objective.weights(timesteps)
         return prediction_error(self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights)
 
-    def _require_finite(self, batches: list[Batch]) -> None:
+    def clips(self) -> list[str]:
+        """Return the ids of the clips of the last step, sorted; every process calls it, at the same moment."""
+        names = [name for batch in self.batches for name in batch.video_ids]
+        if self.accelerator.num_processes > 1:
+            names = gather_object(names)
+        return sorted(set(names))
+
+    def _require_finite(self) -> None:
         """Stop before the optimiser spoils the weights. With fp16 the scaler skips steps of infinite gradients."""
         if math.isfinite(self.loss) and (math.isfinite(self.grad_norm) or self.accelerator.scaler is not None):
             return
-        names = [name for batch in batches for name in batch.video_ids]
-        if self.accelerator.num_processes > 1:
-            names = gather_object(names)
-        ids = ", ".join(sorted(set(names)))
+        ids = ", ".join(self.clips())
         what = "loss" if not math.isfinite(self.loss) else "gradient"
         raise WorkFailed(
             f"the {what} is not finite at step {self.run.step + 1}, on clips {ids}",

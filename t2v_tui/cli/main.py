@@ -50,6 +50,7 @@ class _Commands(LazyGroup):
         "web": Entry("engine.web:web", "Open a page for a browser: generate, refine and look at videos."),
         "status": Entry("jobs.status:status", "What runs, what it costs, when it stops."),
         "jobs": Entry("jobs.commands:jobs", "What runs and ran, here and on other machines."),
+        "watch": Entry("jobs.watch:watch", "A job's events as they come, one a line, for scripts and agents."),
         "attach": Entry("jobs.commands:attach", "Watch a job to its end."),
         "logs": Entry("jobs.commands:logs", "Show a job's log."),
         "stop": Entry("jobs.commands:stop", "End a job."),

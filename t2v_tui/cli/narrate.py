@@ -16,6 +16,7 @@ from t2v_core.disk.opening import MOST_BYTES
 from t2v_core.disk.plain_json import Cutter
 from t2v_core.disk.plain_text import for_terminal
 from t2v_core.events import (
+    AlarmEvent,
     CheckpointEvent,
     Event,
     SampleEvent,
@@ -101,9 +102,19 @@ def sentence(event: Event) -> tuple[str, str] | None:
             return f"  checkpoint {path}", "green"
         case ScoreEvent(name, value):
             return f"  {name} {value}", ""
-        case WarningEvent(message, hint):
-            return f"warning: {message}" + (f"\nhint:    {hint}" if hint else ""), "yellow"
+        case WarningEvent() | AlarmEvent():
+            return _said_against(event), "yellow"
     return None
+
+
+def _said_against(event: WarningEvent | AlarmEvent) -> str:
+    if isinstance(event, WarningEvent):
+        lines, clips = [f"warning: {event.message}"], None
+    else:
+        lines, clips = [f"alarm:   {event.name}: {event.message}"], event.clips
+    lines += [f"hint:    {event.hint}"] if event.hint else []
+    lines += [f"clips:   {', '.join(map(str, clips))}"] if clips else []
+    return "\n".join(lines)
 
 
 class PlainNarrator:

@@ -17,14 +17,14 @@ from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
 from t2v_tui.screens.base import Cockpit
 from t2v_tui.store.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.text.headline import truth
-from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
+from t2v_tui.text.job_words import JOB_GLYPHS, alarm_in_words, job_in_words
 from t2v_tui.text.unreachable import instead_of_empty, not_heard
 from t2v_tui.widgets.chrome import STYLES, Block
 from t2v_tui.widgets.lists import ListTable, MadeOf
 
 COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
 COLOURS = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
-           "preempted": "warning"}  # fmt: skip
+           "preempted": "warning", "stalled": "warning"}  # fmt: skip
 EMPTY = """No jobs yet, on any host.
 
 t   starts a training          4   makes a video
@@ -73,7 +73,7 @@ class JobsScreen(Cockpit):
         self._show_about(state, now_t)
 
     def _colour(self, job: JobView) -> str:
-        return self.app.theme_variables.get(COLOURS.get(job.row.state, ""), "")
+        return self.app.theme_variables.get(COLOURS.get(job.row.word, ""), "")
 
     def _show_about(self, state: State, now_t: float) -> None:
         job, about = self._chosen(state), self.query_one("#about", Block)
@@ -146,7 +146,7 @@ def _job_row(job: JobView, state: State, now_t: float, colour: str) -> tuple[Tex
     style = "dim" if not is_heard else ""
     where = job.key.host if host is None or is_heard else f"{job.key.host} {truth(host, now_t).glyph}"
     return (
-        Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", colour or style),
+        Text(f"{JOB_GLYPHS.get(row.word, ' ')} {row.word}", colour or style),
         Text(f"{ago(now_t - moment):>7}" if moment else "", style), Text(row.verb, style), Text(where, style),
         Text(job_in_words(row), style, no_wrap=True, overflow="ellipsis"),
     )  # fmt: skip
@@ -173,6 +173,8 @@ def about_job(job: JobView, state: State, now_t: float, cells: int) -> Content:
             lines.append((f"→ {row.hint}\n", ""))
     elif words := job_in_words(row):
         lines.append((f"{words}\n", ""))
+    if alarm := alarm_in_words(row, now_t):
+        lines.append((f"{alarm}\n", "$text-warning"))
     host = state.hosts.get(job.key.host)
     if host is not None and host.kind is not HostKind.LOCAL and host.link.reach is not Reach.UP:
         is_so = truth(host, now_t)

@@ -98,7 +98,7 @@ def about_shown(state: State, now_t: float, cells: int) -> list[Piece]:
     job = state.shown_job
     row = job.row if job else None
     pieces = [Piece(f" {state.shown.host} ")]
-    pieces += [Piece(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", Tone.ACCENT)] if row else []
+    pieces += [Piece(f"{JOB_GLYPHS.get(row.word, ' ')} {row.word}", Tone.ACCENT)] if row else []
     room = cells - sum(len(piece.text) for piece in pieces) - 3
     if row is not None and row.state in ("failed", "lost"):
         pieces.append(Piece(f" · {job_in_words(row)}" + (f" → {row.hint}" if row.hint else ""), Tone.BAD))

@@ -24,7 +24,7 @@ from t2v_tui.store.state import JobKey, JobView, RunView, Sample, State
 from t2v_tui.text.dependency import at_work_for
 from t2v_tui.text.empty_curve import before_curve, title_of, why_it_ended
 from t2v_tui.text.headline import Piece, Tone
-from t2v_tui.text.job_words import JOB_GLYPHS
+from t2v_tui.text.job_words import JOB_GLYPHS, alarm_in_words
 from t2v_tui.text.unreachable import not_heard_of
 from t2v_tui.widgets import gauges, transfers
 from t2v_tui.widgets.chrome import Block, Line, content_of
@@ -134,7 +134,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         mark = "▶" if job.key == state.shown else "+" if job.key in self.overlaid else " "
         day, _, tag = job.key.job.partition("-train-")
         name = f"{day[4:6]}{day[6:8]}-{day[9:13]} {tag}"
-        return Text(f"{mark}{JOB_GLYPHS.get(job.row.state, ' ')} {name:<14} {_how_far(job, run):>7}", no_wrap=True)
+        return Text(f"{mark}{JOB_GLYPHS.get(job.row.word, ' ')} {name:<14} {_how_far(job, run):>7}", no_wrap=True)
 
     def _show_curve(self, state: State, now_t: float) -> None:
         keys = [key for key in [state.shown, *self.overlaid] if key is not None]
@@ -146,7 +146,8 @@ class TrainScreen(LaunchKeys, Cockpit):
         pane = self.query_one("#main", Pane)
         title = "start" if state.launch else title_of(state, pane.size.width)
         link_why = state.shown_run.link_why if state.shown_run else ""
-        subtitle = why_it_ended(state) or not_heard_of(state, state.shown, now_t, pane.size.width - 2)
+        alarm = alarm_in_words(state.shown_job.row, now_t) if state.shown_job else ""
+        subtitle = why_it_ended(state) or alarm or not_heard_of(state, state.shown, now_t, pane.size.width - 2)
         pane.entitle(title, subtitle or (f"◐ not heard: {link_why}" if link_why else None))
 
     def _show_folded(self, state: State, now_t: float) -> None:

@@ -37,7 +37,7 @@ def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> st
     row, host = job.row, state.hosts.get(job.key.host)
     if row.verb != "train":
         return _of_other_work(job, trains=any(one.row.verb == "train" for one in state.jobs.values()))
-    head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"
+    head = f"{JOB_GLYPHS.get(row.word, ' ')} {row.word}"
     if row.has_ended:
         why = row.reason or ("" if row.state == "succeeded" else job_in_words(row))
         lines = [f"{head} before its first step{f': {why}' if why else ''}", f"→ {row.hint}" if row.hint else "",
@@ -58,7 +58,7 @@ def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> st
 
 def _of_other_work(job: JobView, *, trains: bool) -> str:
     """Its log was opened from the list of jobs, and this screen shows the same job."""
-    said = " · ".join(filter(None, (f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}", job_in_words(job.row))))
+    said = " · ".join(filter(None, (f"{JOB_GLYPHS.get(job.row.word, ' ')} {job.row.word}", job_in_words(job.row))))
     ways = "enter in the list of runs shows a training" if trains else "t starts a training"
     return f"{job.row.verb}, which has no loss: {said}\n\n9 shows its log, {ways}"
 
@@ -98,7 +98,7 @@ def title_of(state: State, room: int | None = None) -> str:
         elif not run.total:
             parts.append(run.stage or f"{job.row.state}: {job_in_words(job.row)}".removesuffix(": "))
     else:
-        parts.append(f"{JOB_GLYPHS.get(job.row.state, '')} {job.row.state}")
+        parts.append(f"{JOB_GLYPHS.get(job.row.word, '')} {job.row.word}")
     for part in less:
         if room is not None and len(" · ".join(parts)) > room:
             parts.remove(part)

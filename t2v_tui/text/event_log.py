@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from t2v_core.disk.private import make_folder
 from t2v_core.events import (
+    AlarmEvent,
     CheckpointEvent,
     DoneEvent,
     ErrorEvent,
@@ -102,6 +103,9 @@ def _said(event: Event) -> str:  # noqa: PLR0911 - one line a kind
             return f"{name} {value}" + ("" if step is None else f" at step {step}")
         case WarningEvent(message, hint):
             return f"WARN {message}{_arrow(hint)}"
+        case AlarmEvent(name, message, hint):
+            clips = f"  clips {', '.join(map(str, event.clips))}" if event.clips else ""
+            return f"WARN {name}: {message}{_arrow(hint)}{clips}"
         case ErrorEvent(message, hint, code):
             return f"■ {message}" if code in ASKED_TO_END else f"ERROR {message}{_arrow(hint)}"
         case DoneEvent(seconds) if seconds is not None:

@@ -35,7 +35,7 @@ def _job(job: JobView, state: State) -> str:
     place = f" --workspace {shlex.quote(host.workdir)}" if is_played and host is not None else ""
     said = f": {words}" if words else ""
     how = f"t2v{place} attach {job.key.job}"
-    return f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.verb} {job.row.state} on {job.key.host}{said}   ({how})"
+    return f"{JOB_GLYPHS.get(job.row.word, ' ')} {job.row.verb} {job.row.word} on {job.key.host}{said}   ({how})"
 
 
 def _is_off(host: HostView | None) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from remote.replies.job_row import JobRow
+from remote.replies.job_row import STALLED, JobRow
 from t2v_core.events import DoneEvent, Event, ProgressEvent, StageEvent, StepEvent
-from t2v_core.format import duration
+from t2v_core.format import ago, duration
 
 JOB_GLYPHS = {
-    "queued": "◌", "starting": "◔", "running": "●", "succeeded": "✓", "failed": "✗", "stopped": "■",
+    "queued": "◌", "starting": "◔", "running": "●", "stalled": "◍", "succeeded": "✓", "failed": "✗", "stopped": "■",
     "preempted": "⚡", "lost": "?",
 }  # fmt: skip
+# So long an alarm stands beside the job that it is of.
+SHOWN_S = 600.0
 
 
 def what_it_waits_for(row: JobRow) -> str:
@@ -42,6 +44,17 @@ def unit_of(event: Event) -> str:
     return event.unit if isinstance(event, ProgressEvent) else "steps"
 
 
+def alarm_in_words(row: JobRow, now_t: float) -> str:
+    """Return `▲ loss-spike 2 min ago: …` of the newest alarm of a job that goes on; nothing for one that is over.
+
+    now_t: by the clock of the job's host
+    """
+    alarm = row.newest_alarm
+    if alarm is None or row.has_ended or (now_t - alarm.t > SHOWN_S and row.word != STALLED):
+        return ""
+    return f"▲ {alarm.name} {ago(now_t - alarm.t)} ago: {' '.join(alarm.message.split())}"
+
+
 def job_in_words(row: JobRow) -> str:
     """Return what there is to say of a job beside its state: how far it is, what it waits for, or why it ended."""
     if row.state == "queued":
@@ -51,4 +64,6 @@ def job_in_words(row: JobRow) -> str:
         text = f"took {duration(done.seconds)}" if isinstance(done, DoneEvent) and done.seconds is not None else ""
     else:
         text = row.reason if row.has_ended else progress_of(row)
+    if row.word == STALLED and row.without_step_s is not None:
+        text = f"no step for {duration(row.without_step_s)}, {text}".removesuffix(", ")
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""When a job ends: which have ended between two states, the words for it, and a command of the user's that is run."""
+"""When a job ends or raises an alarm: of which this is so between two states, words for it, and the user's command."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 
+from t2v_core.events import AlarmEvent
 from t2v_tui.store.state import JobView, State
 from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 
@@ -22,6 +23,21 @@ def ended_between(before: State, after: State) -> Iterator[JobView]:
             yield job
 
 
+def alarms_between(before: State, after: State) -> Iterator[tuple[JobView, AlarmEvent]]:
+    """Yield jobs with an alarm that they did not have before; not those that are heard of for the first time."""
+    for key, job in after.jobs.items():
+        known = before.jobs.get(key)
+        if known is not None and job.row.alarm != known.row.alarm and (alarm := job.row.newest_alarm) is not None:
+            yield job, alarm
+
+
+def words_of_alarm(job: JobView, alarm: AlarmEvent) -> tuple[str, str]:
+    """Return title and text: `▲ loss-spike in train on local`, `the loss leapt to …`."""
+    clips = f"clips: {', '.join(map(str, alarm.clips))}" if alarm.clips else ""
+    title = f"▲ {alarm.name} in {job.row.verb} on {job.key.host}"
+    return title, "\n".join(filter(None, (alarm.message, alarm.hint, clips)))
+
+
 def notification_of(job: JobView) -> tuple[str, str]:
     """Return title and text: `✓ train succeeded on local`, `took 2:41`."""
     row = job.row
@@ -35,12 +51,14 @@ def as_window_title(title: str) -> str:
     return f"\x1b]2;t2v: {plain}\x07"
 
 
-def run_hook(command: str, job: JobView) -> None:
+def run_hook(command: str, job: JobView, alarm: AlarmEvent | None = None) -> None:
     """Start the command and leave it alone; what it writes goes nowhere, since this terminal is drawn on."""
     told = {
-        "T2V_JOB": job.key.job, "T2V_HOST": job.key.host, "T2V_STATE": job.row.state, "T2V_REASON": job.row.reason,
+        "T2V_JOB": job.key.job, "T2V_HOST": job.key.host, "T2V_STATE": job.row.word, "T2V_REASON": job.row.reason,
         "T2V_VERB": job.row.verb,
     }  # fmt: skip
+    if alarm is not None:
+        told |= {"T2V_ALARM": alarm.name, "T2V_TEXT": alarm.message, "T2V_CLIPS": ",".join(map(str, alarm.clips or []))}
     subprocess.Popen(
         shlex.split(command), env=os.environ | told, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,

@@ -10,7 +10,6 @@ import torch
 from t2v_core.data.store.batches import generator_for, load_batch
 from t2v_core.events import ScoreEvent
 from t2v_core.training.callbacks.callback import Callback
-from t2v_core.training.loss import prediction_error
 
 if TYPE_CHECKING:
     from t2v_core.training.trainer import Trainer
@@ -56,6 +55,6 @@ class HeldOutLoss(Callback):
                     generator = generator_for(spec.seed, "held-out", begin, number)
                     noise = torch.randn(batch.latents.shape, generator=generator)
                     at = timestep.expand(len(batch.latents))
-                    error = prediction_error(run, model, batch.latents, noise, at, run.fit(batch.prompts))
+                    error = trainer.error(model, batch.latents, noise, at, run.fit(batch.prompts))
                     total += float(error) * len(batch.latents)
         return total / (len(run.held_out) * len(quantiles))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.callbacks.forecast import Forecast
 from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
+from t2v_core.training.callbacks.loss_spikes import LossSpikes
+from t2v_core.training.callbacks.pace_alarm import PaceAlarm
 from t2v_core.training.callbacks.requests import Requests
 from t2v_core.training.callbacks.samples import Samples
 from t2v_core.training.callbacks.saving import Saving
@@ -18,6 +20,8 @@ def training_callbacks() -> list[Callback]:
         Forecast(),
         Requests(saving),  # before Saving: a run that was asked to stop begins nothing else
         StepReport(),  # before what may take minutes: whoever watches sees the step at once
+        PaceAlarm(),
+        LossSpikes(),
         HeldOutLoss(),  # before Saving: the checkpoint of this step holds the loss, and is ranked by it
         saving,
         Samples(),

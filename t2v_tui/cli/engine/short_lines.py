@@ -16,7 +16,7 @@ import sys
 from typing import TextIO
 
 from t2v_core.disk.plain_text import for_terminal
-from t2v_core.events import Event, ProgressEvent, StageEvent, WarningEvent
+from t2v_core.events import AlarmEvent, Event, ProgressEvent, StageEvent, WarningEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed, tell_result
 from t2v_tui.cli.narrate import Narrator, sentence
@@ -32,7 +32,7 @@ class ShortLines:
         """Write the line of an event, if it has one; a warning goes to stderr."""
         if line := line_of(event):
             self.line(line)
-        elif isinstance(event, WarningEvent) and (told := sentence(event)):
+        elif isinstance(event, WarningEvent | AlarmEvent) and (told := sentence(event)):
             self.say(told[0])
 
     def line(self, text: str) -> None:

@@ -24,7 +24,7 @@ from t2v_tui.store.reducer import reduce
 from t2v_tui.store.session import recall
 from t2v_tui.store.state import LOCAL, HostKind, HostView, JobView, LinkView, Reach, State
 from t2v_tui.text.headline import stops_in, truth
-from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
+from t2v_tui.text.job_words import JOB_GLYPHS, alarm_in_words, job_in_words
 from t2v_tui.workers.services import Services
 
 MOST_ENDED = 3
@@ -127,7 +127,8 @@ def job_line(job: JobView, now_t: float) -> str:
     since = "" if moment is None else f", {ago(now_t - moment)} ago" if row.has_ended else f" for {ago(now_t - moment)}"
     words = job_in_words(row)
     said = f": {words}" if words else ""
-    return f"{JOB_GLYPHS.get(row.state, ' ')} {row.verb} {row.state}{since} on {job.key.host}{said}  ({row.job})"
+    head = f"{JOB_GLYPHS.get(row.word, ' ')} {row.verb} {row.word}{since} on {job.key.host}{said}  ({row.job})"
+    return "\n  ".join(filter(None, (head, alarm_in_words(row, now_t))))
 
 
 def host_line(host: HostView, now_t: float) -> str:
@@ -153,7 +154,7 @@ def as_values(state: State, now_t: float) -> dict[str, Any]:
         "workspace": str(state.workspace),
         "hosts": [_host_values(host, now_t) for host in state.hosts.values()],
         "jobs": [
-            {"host": job.key.host, "seen_t": job.seen_t, **job.row.to_json()}
+            {"host": job.key.host, "seen_t": job.seen_t, **job.row.to_json(), "state": job.row.word}
             for job in sorted(state.jobs.values(), key=lambda job: job.row.began_t)
         ],
     }  # fmt: skip

@@ -12,7 +12,10 @@ from t2v_core.format import ago
 from t2v_tui.cli.which_job import Listed
 from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 
-COLOURS = {"running": "36", "starting": "36", "succeeded": "32", "failed": "31", "lost": "31", "preempted": "33"}
+COLOURS = {
+    "running": "36", "starting": "36", "succeeded": "32", "failed": "31", "lost": "31", "preempted": "33",
+    "stalled": "33",
+}  # fmt: skip
 HEAD = ("job", "verb", "state", "since", "progress", "host")
 LONGEST_PROGRESS = 48
 
@@ -25,6 +28,7 @@ def as_json_rows(listed: Sequence[Listed], unreachable: Container[str]) -> list[
     return [
         {
             **one.row.to_json(),
+            "state": one.row.word,
             "host": one.host,
             "link": "unreachable" if one.host in unreachable else "connected" if one.seen_t is None else "not asked",
             "seen_t": one.seen_t,
@@ -43,7 +47,7 @@ def table(listed: Sequence[Listed], *, now_t: float, is_terminal: bool) -> list[
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if not is_terminal or os.environ.get("NO_COLOR"):
         return lines
-    return [lines[0], *(_coloured(line, one.row.state) for line, one in zip(lines[1:], ordered, strict=True))]
+    return [lines[0], *(_coloured(line, one.row.word) for line, one in zip(lines[1:], ordered, strict=True))]
 
 
 def _job_cells(one: Listed, now_t: float) -> tuple[str, ...]:
@@ -56,7 +60,7 @@ def _job_cells(one: Listed, now_t: float) -> tuple[str, ...]:
         host += f" (known {ago(now_t - one.seen_t)} ago)"
     if row.of:
         host += f", of {row.of}"
-    return (row.job, row.verb, f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}", since, _progress(row), host)
+    return (row.job, row.verb, f"{JOB_GLYPHS.get(row.word, ' ')} {row.word}", since, _progress(row), host)
 
 
 def _progress(row: JobRow) -> str:

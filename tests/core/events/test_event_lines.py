@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2v_core.events import (
+    AlarmEvent,
     CheckpointEvent,
     DoneEvent,
     ErrorEvent,
@@ -42,6 +43,9 @@ FIELDS = st.dictionaries(st.sampled_from(NAMES) | st.text("xyz", min_size=1, max
 KIND = st.sampled_from(sorted(KINDS)) | st.text("abc", max_size=5)
 TIMES = st.integers(0, 2_000_000_000_000).map(lambda ms: ms / 1000)
 
+# A value of each type, by its name; of the numbers 7.
+SAID: dict[str, Any] = {"str": "x", "list[str]": ["x"]}
+
 # As they were written before events were classes.
 WRITTEN = [
     (StageEvent("train", t=1.5), '{"t":1.5,"kind":"stage","name":"train","detail":""}'),
@@ -67,6 +71,9 @@ WRITTEN = [
     (ScoreEvent("jitter", None, extra={"value": None, "videos": 4}, t=1.5),
      '{"t":1.5,"kind":"score","name":"jitter","value":null,"videos":4}'),
     (WarningEvent("odd", t=1.5), '{"t":1.5,"kind":"warning","message":"odd","hint":""}'),
+    (AlarmEvent("pace", "slow", t=1.5), '{"t":1.5,"kind":"alarm","name":"pace","message":"slow","hint":"","cause":""}'),
+    (AlarmEvent("loss-spike", "up", "look", step=9, clips=["a", "b"], t=1.5),
+     '{"t":1.5,"kind":"alarm","name":"loss-spike","message":"up","hint":"look","step":9,"cause":"","clips":["a","b"]}'),
     (ErrorEvent("no", "", 2, t=1.5), '{"t":1.5,"kind":"error","message":"no","hint":"","exit_code":2}'),
     (DoneEvent(1.25, extra={"video": "a.mp4", "fps": 8.0}, t=1.5),
      '{"t":1.5,"kind":"done","seconds":1.25,"video":"a.mp4","fps":8.0}'),
@@ -116,7 +123,7 @@ def test_a_line_nested_too_deeply_to_be_read_is_none(inside: bytes) -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_what_a_newer_t2v_says_more_is_kept_and_passed_on(kind: type[Event]) -> None:
-    all_of_it = {one.name: "x" if str(one.type).startswith("str") else 7 for one in own_fields(kind)}
+    all_of_it = {one.name: SAID.get(str(one.type).partition(" ")[0], 7) for one in own_fields(kind)}
     more = {"heat_c": 71.5, "parts": [{"a": None}], "extra": 1}
     line = {"t": 1.0, "kind": kind.KIND} | all_of_it | more
     event = Event.from_line(json.dumps(line))

@@ -137,6 +137,7 @@ def test_a_child_that_took_too_much_memory_is_told_from_one_that_was_killed(job:
         cli = start_command_line(job, "x = bytearray(600_000_000)", joins=group / "cgroup.procs")
         _, said = cli.communicate(timeout=DEADLINE_S)
     assert (cli.returncode, exit_of(job)["signal"]) == (1, "SIGKILL")
+    assert "alarm:   memory: memory ran out: the system killed it (SIGKILL)\n" in said
     assert "error: memory ran out: the system killed it (SIGKILL)\n" in said
     assert "hint:  try a smaller batch, size or model\n" in said
 

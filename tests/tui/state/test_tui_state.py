@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.hosts.agent_here import wait_until
+from support.screen.in_terminal import eventually, on_screen
 from support.screen.tui_states import (
     COST,
     LIVE_RUN,
@@ -28,6 +30,10 @@ from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_core.events import CheckpointEvent, Event, ScoreEvent, StageEvent, StepEvent, WarningEvent
 from t2v_core.workspace import Workspace
+from t2v_tui.app import CockpitApp
+from t2v_tui.cli.jobs.status import as_values
+from t2v_tui.cli.jobs.status import in_lines as status_lines
+from t2v_tui.messages import EventReceived
 from t2v_tui.store.events import (
     HostsKnown,
     LaunchBegun,
@@ -59,7 +65,15 @@ from t2v_tui.store.state import (
 from t2v_tui.text.event_log import Journal, line_of
 from t2v_tui.text.exit_summary import farewell
 from t2v_tui.text.headline import Tone, headline, in_one_line, truth
-from t2v_tui.text.notifications import as_window_title, ended_between, notification_of, run_hook
+from t2v_tui.text.notifications import (
+    alarms_between,
+    as_window_title,
+    ended_between,
+    notification_of,
+    run_hook,
+    words_of_alarm,
+)
+from t2v_tui.widgets.pane import Pane
 from t2v_tui.workers.launch_controller import Launcher, can_take_back
 from t2v_tui.workers.launch_worker import Wanted
 
@@ -297,6 +311,51 @@ def test_a_command_of_the_users_hears_what_ended(tmp_path: Path) -> None:
     run_hook(f"{script} 'two words' {out}", live().jobs[RUN])
     wait_until(out.exists)
     assert out.read_text() == f"two words {RUN.job} {VM} running train\n"
+
+
+def with_alarm(**more: object) -> State:
+    """The run has leapt two minutes ago, by its host's word."""
+    alarm = {
+        "t": NOW - 120, "kind": "alarm", "name": "loss-spike", "message": "the loss leapt to 9", "hint": "look",
+        "step": 400, "clips": ["video7", "video9"],
+    }  # fmt: skip
+    return reduce(live(), RowsReceived(VM, (replace(ROW, alarm=alarm, **more),), NOW))  # type: ignore[arg-type]
+
+
+def test_an_alarm_is_told_once_with_its_clips_and_one_that_stood_there_is_not(tmp_path: Path) -> None:
+    before, after = live(), with_alarm()
+    ((job, alarm),) = alarms_between(before, after)
+    assert words_of_alarm(job, alarm) == (
+        f"▲ loss-spike in train on {VM}", "the loss leapt to 9\nlook\nclips: video7, video9",
+    )  # fmt: skip
+    assert list(alarms_between(after, after)) == list(alarms_between(empty(), after)) == []
+    out = tmp_path / "out"
+    script = 'echo "$T2V_JOB $T2V_ALARM $T2V_TEXT $T2V_CLIPS" > "$0.partial" && mv "$0.partial" "$0"'
+    run_hook(shlex.join(["sh", "-c", script, str(out)]), job, alarm)
+    wait_until(out.exists)
+    assert out.read_text() == f"{RUN.job} loss-spike the loss leapt to 9 video7,video9\n"
+
+
+def test_status_has_the_alarm_under_its_job_for_ten_minutes_and_a_state_for_no_step() -> None:
+    lines = "\n".join(status_lines(with_alarm(), NOW))
+    assert f"({RUN.job})\n  ▲ loss-spike 2 min ago: the loss leapt to 9" in lines
+    assert "▲" not in "\n".join(status_lines(with_alarm(), NOW + 600))
+    still = with_alarm(without_step_s=75)
+    line = next(line for line in status_lines(still, NOW) if RUN.job in line)
+    assert line.startswith(f"◍ train stalled for 12 min on {VM}: no step for 1:15, 400 of 1404 steps, loss 0.0831")
+    (values,) = [job for job in as_values(still, NOW)["jobs"] if job["job"] == RUN.job]
+    assert (values["state"], values["without_step_s"], values["alarm"]["name"]) == ("stalled", 75, "loss-spike")
+
+
+@on_screen
+async def test_an_alarm_is_shown_and_stands_under_the_curve(tmp_path: Path) -> None:
+    app = CockpitApp(Workspace(tmp_path), services=None, state=live(), now=lambda: NOW, first="train")
+    async with app.run_test(size=(120, 40)) as pilot:
+        row = with_alarm().jobs[RUN].row
+        app.post_message(EventReceived(RowsReceived(VM, (row,), NOW)))
+        await eventually(pilot, lambda: bool(app._notifications))
+        await eventually(pilot, lambda: "▲ loss-spike" in str(app.screen.query_one("#main", Pane).border_subtitle))
+        assert [one.title for one in app._notifications] == [f"▲ loss-spike in train on {VM}"]
 
 
 def test_leaving_says_what_goes_on_what_it_costs_and_how_to_come_back() -> None:
