@@ -8,13 +8,14 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from t2v_core import embedded
 from t2v_core.checkpoints.checkpoints import Checkpoint, latest_checkpoint
 from t2v_core.checkpoints.old_checkpoints import OldCheckpoint, newest_old_checkpoint
 from t2v_core.checkpoints.old_names import ORIGIN
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.checkpoints.trainer_info import require_usable
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
-from t2v_core.diffusion.samplers import SAMPLERS, choose_sampler
+from t2v_core.diffusion.samplers import SAMPLERS, FlowMapSampler, choose_sampler
 from t2v_core.diffusion.schedules import Sampler
 from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.formats import UPDATE
@@ -25,11 +26,13 @@ from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
-from t2v_core.specs import SamplingSpec
+from t2v_core.specs import RefineSpec, SamplingSpec
 from t2v_core.workspace import Workspace
 
 # What numbers and words that no model has make of building one.
 UNBUILDABLE = (ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError, AssertionError)
+# Passes of a distilled model for a video; of a refinement only the share that its strength says is taken.
+MAP_STEPS, MAP_REFINING_STEPS = 4, 10
 SpecT = TypeVar("SpecT", bound=SamplingSpec)
 
 
@@ -42,7 +45,7 @@ class Warn(Protocol):
 def find_checkpoint(spec: SamplingSpec, job: Job) -> Checkpoint:
     """Return the one asked for, else the latest of the job's workspace. Raises as `open_or_latest`."""
     asked = spec.checkpoint
-    if asked is not None and str(asked) != "embedded":
+    if asked is not None and str(asked) not in embedded.MODELS:
         asked = job.workspace.resolve(asked)
     return open_or_latest(asked, job.workspace, job.events.warning)
 
@@ -83,11 +86,19 @@ def sampler_name(spec: SamplingSpec, checkpoint: Checkpoint) -> str:
     return SAMPLERS[checkpoint.info["sampler"]["class"]].name if spec.sampler == "auto" else spec.sampler
 
 
-def suited(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
-    """Return the spec as a model that never saw a null prompt needs it: without guidance, unless somebody asked for it.
+def is_flow_map(checkpoint: Checkpoint) -> bool:
+    """Tell whether a model was distilled: it takes few passes, and has its guidance within."""
+    return bool(checkpoint.info["sampler"]["class"] == FlowMapSampler.__name__)
 
-    The previous system dropped no caption in training, and ignored its guidance when it generated.
+
+def suited(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
+    """Return the spec as the model needs it, where nobody asked for something else.
+
+    A distilled one takes 4 passes without guidance. One that never saw a null prompt takes no guidance: the previous
+    system dropped no caption in training, and ignored its guidance when it generated.
     """
+    if is_flow_map(checkpoint):
+        return _suited_to_map(spec, checkpoint, warn)
     if checkpoint.info.get("origin") != ORIGIN:
         return spec
     if "guidance_scale" not in spec.model_fields_set:
@@ -99,6 +110,18 @@ def suited(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
             hint="--guidance 1 is what it was trained for",
         )
     return spec
+
+
+def _suited_to_map(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
+    if "guidance_scale" in spec.model_fields_set and spec.guidance_scale != 1:
+        warn(
+            f"{checkpoint.path.name} was distilled with its guidance within: {spec.guidance_scale:g} more overdoes it, "
+            "and takes twice the time",
+            hint="leave --guidance out",
+        )
+    steps = MAP_REFINING_STEPS if isinstance(spec, RefineSpec) else MAP_STEPS
+    least: dict[str, Any] = {"steps": steps, "guidance_scale": 1.0}
+    return spec.model_copy(update={name: value for name, value in least.items() if name not in spec.model_fields_set})
 
 
 def load_asked(

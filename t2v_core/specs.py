@@ -22,7 +22,7 @@ Attention = Literal["frame", "temporal", "joint", "joint+temporal"]
 Objective = Literal["epsilon", "v", "flow"]
 Preset = Literal["seed", "base", "tiny", "unet3d", "unet3d-tiny"]
 OnOverlap = Literal["refuse", "drop-from-train"]
-Sampler = Literal["auto", "ddim", "euler", "dpm++"]
+Sampler = Literal["auto", "ddim", "euler", "dpm++", "map"]
 
 DATA = Path("data/msr-vtt")
 SD_VAE = "stabilityai/sd-vae-ft-mse"
@@ -152,6 +152,11 @@ class ImportCheckpointSpec(Spec):
 class TrainSpec(Spec):
     """Train a video diffusion model on precomputed latents."""
 
+    distill: Path | None = Field(
+        None,
+        description="checkpoint of a trained model (or 'embedded') to make a flow map of: a video in 4 passes",
+    )
+    distill_guidance: float = Field(2.0, ge=1, le=30, description="pull towards the prompt that the map is made with")
     preset: Preset = Field(
         "base",
         description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "
@@ -256,7 +261,8 @@ class SamplingSpec(Spec):
         0.0, ge=0, le=1, description="tones down what strong guidance exaggerates; 0.7 for zero terminal SNR"
     )
     sampler: Sampler = Field(
-        "auto", description="ddim (epsilon, v), euler (flow) or dpm++ (any); auto is the one trained for"
+        "auto",
+        description="ddim (epsilon, v), euler (flow), dpm++ (both) or map (distilled); auto is the one trained for",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="of the initial noise; the same seed gives the same video")
     weights: Literal["ema", "raw"] = Field("ema", description="averaged weights, or those of the last step")

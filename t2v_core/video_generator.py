@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from t2v_core import embedded
 from t2v_core.assemble import load_pipeline, newest_of_any, open_or_latest, suited
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.resize import resize_and_crop
@@ -101,7 +102,7 @@ class VideoGenerator:
         }  # fmt: skip
         spec = self._spec(prompt=_NO_PROMPT)
         asked = None if checkpoint_path is None else expanded(Path(checkpoint_path))
-        if asked is not None and str(asked) != "embedded":
+        if asked is not None and str(asked) not in embedded.MODELS:
             asked = asked.absolute()
         self.checkpoint = open_or_latest(asked, Workspace.find(Path.cwd()), _warn)
         self._pipeline = load_pipeline(

@@ -12,12 +12,12 @@ from t2v_core.errors import InvalidRequest
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open one checkpoint: a folder of ours, a `.pt` of the previous system, or `embedded`, the model that is shipped.
+    """Open one checkpoint: a folder of ours, a `.pt` of the previous system, or by its name a model that is shipped.
 
     Raises InvalidRequest when it is not complete, or a later t2v wrote it.
     """
-    if path.name == "embedded" and not path.is_dir():
-        path = embedded.DENOISER
+    if path.name in embedded.MODELS and not path.is_dir():
+        path = embedded.MODELS[path.name]
     if path.is_file():
         return open_old_checkpoint(path)
     if not path.is_dir():

@@ -103,6 +103,14 @@ class FlowObjective:
         return None
 
 
+class FlowMapObjective(FlowObjective):
+    """Go along that path in passes of any length, as a distilled model does; training has its loss in `distill.py`."""
+
+    def quantile_timesteps(self, count: int) -> Tensor:
+        """Return the (count,) timesteps from which as many passes would begin, pure noise among them."""
+        return (torch.arange(count) + 1) / count * 1000
+
+
 def _midpoints(count: int) -> Tensor:
     return (torch.arange(count) + 0.5) / count
 

@@ -171,7 +171,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         steps = len(self.scheduler.timesteps)
         self.scheduler.restart()
         for index in range(first, steps):
-            timestep = self.scheduler.timesteps[index]
+            timestep = self.scheduler.model_time(index)
             parts = [self._predict(latents[:, a:b], timestep, conditioning, guidance) for a, b in windows]
             latents = self.scheduler.step(blend(parts, windows, latents.shape[1]), index, latents)
             self._require_finite(latents, f"step {index - first + 1} of {steps - first}")
@@ -199,7 +199,7 @@ class TextToVideoPipeline(DiffusionPipeline):
         """The denoiser's answer, guided, in float32 on the CPU."""
         repeats = len(prompts.tokens) // len(latents)
         batch = latents.repeat(repeats, 1, 1, 1, 1).to(self.denoiser.device, self.denoiser.dtype)
-        timesteps = timestep.to(batch.device).expand(len(batch))
+        timesteps = timestep.to(batch.device).expand(len(batch), *timestep.shape)
         answer = self.denoiser(batch, timesteps, prompts.tokens, prompts.mask, prompts.pooled).float().cpu()
         if repeats == 1:
             return answer

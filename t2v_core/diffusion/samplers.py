@@ -36,6 +36,20 @@ class FlowEulerSampler(FlowSchedule):
         return sample + change.to(sample) * prediction
 
 
+class FlowMapSampler(FlowEulerSampler):
+    """The way of a distilled model along the straight path: each step is its mean velocity from there to the next.
+
+    So a step is exact, as far as the model is, whatever its length. Source: Geng et al. 2025, eq. 12.
+    """
+
+    name = "map"
+    prediction = "flow-map"
+
+    def model_time(self, index: int) -> Tensor:
+        """Return the timesteps from and to, (2,); behind the last one comes 0."""
+        return torch.cat([self.timesteps, self.timesteps.new_zeros(1)])[index : index + 2]
+
+
 class _DPMSolver2M(Sampler):
     """The second-order multistep method: x̂₀ is extrapolated over λ = log(signal / σ) from this step and the one before.
 
@@ -102,25 +116,30 @@ class FlowDPMSolverSampler(_DPMSolver2M, FlowSchedule):
 
 # By the class's name, as checkpoints and saved pipelines have it.
 SAMPLERS: dict[str, type[DDPMSchedule | FlowSchedule]] = {
-    kind.__name__: kind for kind in (DDIMSampler, FlowEulerSampler, DPMSolverSampler, FlowDPMSolverSampler)
+    kind.__name__: kind
+    for kind in (DDIMSampler, FlowEulerSampler, DPMSolverSampler, FlowDPMSolverSampler, FlowMapSampler)
 }
 
 
 def choose_sampler(trained: Sampler, name: str) -> Sampler:
-    """Return another way back along the schedule of `trained`: `ddim`, `euler` or `dpm++`; `auto` is the one it has.
+    """Return another way back for what `trained` takes: `ddim`, `euler` or `dpm++`; `auto` is the one it has.
 
     Raises InvalidRequest for one that does not fit what the model predicts.
     """
     if name in ("auto", trained.name):
         return trained
-    schedule = FlowSchedule if isinstance(trained, FlowSchedule) else DDPMSchedule
-    fitting = {kind.name: kind for kind in SAMPLERS.values() if issubclass(kind, schedule)}
+    fitting = {kind.name: kind for kind in SAMPLERS.values() if _family(kind) is _family(type(trained))}
     if name not in fitting:
         raise InvalidRequest(
             f"the sampler {name} does not fit this model, which predicts {trained.prediction}",
             hint=f"use --sampler {' or '.join(sorted(fitting))}, or leave it out",
         )
     return fitting[name](**{key: value for key, value in trained.config.items() if key[0] != "_"})
+
+
+def _family(kind: type[Sampler]) -> type[Sampler]:
+    """Samplers of one family take the same answers of a model."""
+    return next(family for family in (FlowMapSampler, FlowSchedule, DDPMSchedule) if issubclass(kind, family))
 
 
 def randn(shape: tuple[int, ...], seed: int) -> Tensor:

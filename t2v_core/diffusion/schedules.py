@@ -37,6 +37,10 @@ class Sampler(SchedulerMixin, ConfigMixin, ABC):
     def set_timesteps(self, steps: int) -> None:
         """Choose `steps` timesteps, from the noisiest down. Raises InvalidRequest outside 1 … 1000."""
 
+    def model_time(self, index: int) -> Tensor:
+        """Return what the model is told of the time at step `index` of the list: a number, or two of a flow map."""
+        return self.timesteps[index]
+
     @abstractmethod
     def level(self, index: int) -> tuple[float, float]:
         """Return the factors of latents and noise at timestep `index` of the list; after the last they are (1, 0)."""

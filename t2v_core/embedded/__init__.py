@@ -6,3 +6,5 @@ EMBEDDED = Path(__file__).parent
 VAE = EMBEDDED / "vae"
 CLIP = EMBEDDED / "clip"
 DENOISER = EMBEDDED / "denoiser"
+# By the name that --checkpoint takes.
+MODELS = {"embedded": DENOISER}

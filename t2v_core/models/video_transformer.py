@@ -46,6 +46,7 @@ class VideoTransformer(Denoiser):
         self.time_embed = nn.Sequential(
             nn.Linear(2 * TIME_FREQUENCIES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
         )
+        self._embed_more_of_time(hidden_size)
         self.input_proj = nn.Linear(in_channels * patch_size**2, hidden_size)
         self.text_proj = nn.Linear(text_dim, hidden_size)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (sample_size // patch_size) ** 2, hidden_size))
@@ -75,7 +76,7 @@ class VideoTransformer(Denoiser):
         config: Any = self.config
         side = latents.shape[-1] // config.patch_size
         x = self.input_proj(_to_patches(latents, config.patch_size))
-        conditioning = self.time_embed(timestep_embedding(timesteps).to(x.dtype))
+        conditioning = self.embed_time(timesteps, x.dtype)
         if config.block == "seed":
             x = x + conditioning[:, None, None, :] + self.pos_embed[:, None]
         else:
@@ -93,6 +94,14 @@ class VideoTransformer(Denoiser):
             shift, scale = self.modulation_out(conditioning)[:, None, None, :].chunk(2, dim=-1)
             x = self.norm_out(x) * (1 + scale) + shift
         return _from_patches(self.output_proj(x), config.patch_size, side)
+
+    def _embed_more_of_time(self, hidden_size: int) -> None:
+        """Make what a subclass embeds of time beside the timestep."""
+
+    def embed_time(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return what the layers know of the time, (batch, hidden_size). timesteps: (batch,) in 0 … 1000"""
+        embedded: Tensor = self.time_embed(timestep_embedding(timesteps).to(dtype))
+        return embedded
 
     @classmethod
     def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from t2v_core.training.setup import build
 TRAJECTORY = (
     "preset", "objective", "attention", "batch_size", "gradient_accumulation", "learning_rate", "weight_decay",
     "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout", "held_out_clips",
-    "timestep_logit_mean", "min_snr_gamma", "zero_terminal_snr", "seed",
+    "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "zero_terminal_snr", "seed",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     require_usable(checkpoint.path, checkpoint.info)
     run = build(_merged(spec, checkpoint), job, folder)
     _require_same_data(run, checkpoint)
+    _require_same_teacher(run, checkpoint)
     _require_same_division(run, checkpoint)
     load_into(run, checkpoint)
     _warn_of_another_schedule(run, checkpoint, job)
@@ -151,6 +152,14 @@ def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
         raise InvalidRequest(
             f"{' and '.join(changed)} of {run.spec.data} changed since {checkpoint.path.name} was saved",
             hint="preprocess with the earlier settings, or start a new run with --checkpoints OTHER-FOLDER",
+        )
+
+
+def _require_same_teacher(run: TrainingRun, checkpoint: Checkpoint) -> None:
+    if run.teacher is not None and run.teacher.stamp != checkpoint.info.get("teacher"):
+        raise InvalidRequest(
+            f"{checkpoint.path.name} distils another model than {run.spec.distill} is now",
+            hint="restore that one, or start a new run with --checkpoints OTHER-FOLDER",
         )
 
 

@@ -26,6 +26,7 @@ from t2v_core.training.background_save import BackgroundSaver
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
 from t2v_core.version import __version__
 
@@ -38,6 +39,7 @@ class TrainingRun:
     job:  that it is, which its checkpoints name
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
     held_out_loss: of the weights as they are now; None where it has not been measured
+    teacher: of a distillation
     """
 
     spec: TrainSpec
@@ -56,6 +58,7 @@ class TrainingRun:
     step: int = 0
     checkpoint: Checkpoint | None = None
     held_out_loss: float | None = None
+    teacher: Teacher | None = None
     saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
@@ -161,6 +164,7 @@ class TrainingRun:
             "latents": {k: v for k, v in self.store.manifest.items() if k not in ("clips", "files")},
             "text": {k: v for k, v in self.store.text_manifest.items() if k not in ("clips", "files")},
             "job": self.job,
+            **({"teacher": self.teacher.stamp} if self.teacher else {}),
             "video_ids": fingerprint(self.store.video_ids),
             "scaler": scaler.state_dict() if scaler is not None else None,
             "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},

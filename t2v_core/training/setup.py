@@ -13,7 +13,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.data.store.batches import BatchPlan, split_held_out
 from t2v_core.data.store.latents import LatentStore
-from t2v_core.diffusion.objectives import Objective, make_objective
+from t2v_core.diffusion.objectives import FlowMapObjective, Objective, make_objective
+from t2v_core.diffusion.samplers import FlowMapSampler
 from t2v_core.disk.files import require_writable, sweep_staging
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
@@ -29,6 +30,7 @@ from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import adamw
 from t2v_core.training.run import TrainingRun
+from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
 from t2v_core.workspace import Dataset
 
@@ -67,7 +69,11 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
     plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, accelerator.num_processes, spec.seed)
-    model, config = _model(spec, store, accelerator.device)
+    teacher = Teacher.of(spec, store, job)
+    if teacher is not None:
+        teacher.model.to(accelerator.device)
+        objective = FlowMapObjective(FlowMapSampler())
+    model, config = _model(spec, store, accelerator.device, teacher)
     ema = EMA(model, spec.ema_decay)
     optimizer = adamw(
         model.parameters(),
@@ -91,22 +97,30 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
         folder=folder,
         job=job.directory.name,
+        teacher=teacher,
     )
 
 
-def _model(spec: TrainSpec, store: LatentStore, device: torch.device) -> tuple[Denoiser, dict[str, Any]]:
-    """The denoiser with weights of the spec's seed, and what it was made from."""
+def _model(
+    spec: TrainSpec, store: LatentStore, device: torch.device, teacher: Teacher | None
+) -> tuple[Denoiser, dict[str, Any]]:
+    """The denoiser with weights of the spec's seed, or of its teacher, and what it was made from."""
     torch.manual_seed(spec.seed)
+    model, config = _untrained(spec, store) if teacher is None else teacher.student()
+    if spec.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    model.to(device)
+    suit_to_cpu(model, device)
+    return model, config
+
+
+def _untrained(spec: TrainSpec, store: LatentStore) -> tuple[Denoiser, dict[str, Any]]:
     null = store.null_prompt
     config = model_config(
         spec, store.shape, null_length=len(null.tokens), text_dim=null.tokens.shape[1], pooled_dim=null.pooled.numel()
     )
     model = make_denoiser(config)
     model.set_null_prompt(null.tokens, null.pooled)
-    if spec.gradient_checkpointing:
-        model.enable_gradient_checkpointing()
-    model.to(device)
-    suit_to_cpu(model, device)
     return model, config
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from t2v_core.data.store.footprint import data_facts
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import (
     DataFacts,
     DiskPart,
@@ -45,8 +46,14 @@ CPU_SHARE = 0.5
 def estimate(spec: EstimateSpec, job: Job) -> Estimated:
     """Reckon what `t2v train` with these settings takes, and say whether it is there.
 
-    Raises InvalidRequest for a GPU that is not in the table, and when preset and data do not fit together.
+    Raises InvalidRequest for a GPU that is not in the table, for a distillation, and when preset and data do not fit.
     """
+    if spec.distill is not None:
+        raise InvalidRequest(
+            "a distillation cannot be estimated",
+            hint="leave --distill out for the memory of its model, to which the teacher's weights come; a step takes "
+            "longer, since the teacher answers four times in each",
+        )
     machine = this_machine(spec) if spec.gpu is None else other_machine(find_gpu(spec.gpu), spec)
     facts = data_facts(Dataset(job.workspace.resolve(spec.data)), frames=spec.frames, size=spec.size)
     config = config_for(spec, facts)

@@ -10,8 +10,10 @@ from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import TrainSpec
 from t2v_core.training.callbacks.order import training_callbacks
+from t2v_core.training.distill import Distiller
 from t2v_core.training.resume import restore
 from t2v_core.training.setup import start_run
+from t2v_core.training.teacher import suited_to_distill
 from t2v_core.training.trainer import Trainer
 
 
@@ -23,5 +25,8 @@ def train(spec: TrainSpec, job: Job) -> Trained:
     """
     folder = job.workspace.resolve(spec.checkpoints)
     with alone(folder, CHECKPOINTS_LOCK, job) if is_first_process() else nullcontext():
+        if spec.distill is not None and not spec.resume:
+            spec = suited_to_distill(spec, job)
         run = restore(spec, job) if spec.resume else start_run(spec, job)
-        return Trainer(run, job, training_callbacks()).train()
+        trainer = Trainer if run.teacher is None else Distiller
+        return trainer(run, job, training_callbacks()).train()

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from t2v_core import embedded
 from t2v_core.presets import PRESET_TRAINING
 from t2v_core.settings import flag_name
 from t2v_core.specs import SPECS
@@ -83,7 +84,7 @@ def as_meant_there(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(field: FieldInfo, value: Any) -> Any:
-    if not isinstance(value, str) or value == "embedded":
+    if not isinstance(value, str) or value in embedded.MODELS:
         return value
     is_path = Path in _types(field)
     is_encoder = "local folder" in (field.description or "") or "folder or" in (field.description or "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from t2v_core.assemble import load_pipeline
+from t2v_core.assemble import MAP_STEPS, is_flow_map, load_pipeline
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.frames import write_video
 from t2v_core.data.video.timing import bounded
@@ -47,11 +47,12 @@ def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_s
     prompts = [run.store.texts(row)[0] for row in rows]
     pipeline = load_pipeline(checkpoint, device=run.spec.device, precision=run.spec.precision)
     folder = samples_folder(job.workspace, checkpoint.path)
+    steps, guidance = (MAP_STEPS, 1.0) if is_flow_map(checkpoint) else (STEPS, GUIDANCE)
     for number, prompt in enumerate(prompts):
         check_stop()
         try:
             output = pipeline(
-                prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, seed=run.spec.seed + number,
+                prompt, num_inference_steps=steps, guidance_scale=guidance, seed=run.spec.seed + number,
                 progress=lambda _done, _total: check_stop(),
             )  # fmt: skip
         except NotFinite as error:  # training has its own eye on its weights, and need not end for a video
@@ -60,6 +61,7 @@ def write_samples(run: TrainingRun, checkpoint: Checkpoint, job: Job, *, check_s
         path = folder / f"{number}.mp4"
         write_video(path, output.frames[0].numpy(), fps=bounded(run.fps))
         settings = settings_of(path, prompt, run, checkpoint, output.frames[0], number)
+        settings["spec"] |= {"steps": steps, "guidance_scale": guidance}
         write_json(path.with_suffix(".json"), settings | {"job": job.directory.name})
         job.events.emit(SampleEvent(str(job.workspace.relative(path)), prompt=prompt, step=checkpoint.step))
 
@@ -89,7 +91,7 @@ def settings_of(
     frames: (frames, height, width, 3)
     """
     spec = {
-        "prompt": prompt, "seed": (run.spec.seed + number) % (MAX_SEED + 1), "steps": STEPS, "guidance_scale": GUIDANCE,
+        "prompt": prompt, "seed": (run.spec.seed + number) % (MAX_SEED + 1),
         "checkpoint": str(checkpoint.path),
     }  # fmt: skip
     video = {"file": path.name, "frames": len(frames), "size": list(frames.shape[1:3]), "fps": run.fps}
