@@ -233,4 +233,5 @@ def test_samplers_are_found_by_the_names_that_checkpoints_have() -> None:
         "FlowEulerSampler": "euler",
         "DPMSolverSampler": "dpm++",
         "FlowDPMSolverSampler": "dpm++",
+        "FlowMapSampler": "map",
     }
