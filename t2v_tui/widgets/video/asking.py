@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
+from rich.console import RenderableType
 from textual import on, work
 from textual.app import App
 from textual.driver import Driver
 from textual.events import Resize
+from textual.screen import Screen
 
 from t2v_tui import pasted
 from t2v_tui.terminal import CELL, Answered, Terminal, first_known
-from t2v_tui.widgets.video.pictures import BLOCKS, Pictures, pictures_for
+from t2v_tui.widgets.video.pictures import BLOCKS, OverPictures, Pictures, pictures_for
 from t2v_tui.widgets.video.player import Player
 from t2v_tui.widgets.video.sheet import Sheet
 
@@ -72,6 +75,12 @@ class PictureApp(App[str]):
         """A window that changes its size may have got other characters."""
         if self.pictures.is_sharp:
             self._say(CELL)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Write what is drawn, as ever, and then the pixels over it: Textual has no other door for those."""
+        super()._display(screen, renderable)
+        if isinstance(self.pictures, OverPictures) and renderable is not None:
+            self.pictures.repaint(renderable)
 
     def _say(self, sequences: str) -> None:
         if self._driver is not None:

@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from t2v_tui.widgets.video.film import Film
-from t2v_tui.widgets.video.pictures import BLOCKS, Pictures, is_clear, paint, pictures_of
+from t2v_tui.widgets.video.pictures import BLOCKS, OverPictures, Pictures, Written, is_clear, paint, pictures_of
 
 
 class Picture(Widget):
@@ -24,7 +24,6 @@ class Picture(Widget):
         self.frame = 0
         self._cells: tuple[Size, Size] | None = None
         self._padded: dict[tuple[int, bool], list[Strip]] = {}
-        self._is_paint_due = False
 
     @property
     def pictures(self) -> Pictures:
@@ -41,7 +40,7 @@ class Picture(Widget):
         """Draw another frame of the film."""
         if self.film is not None and frame != self.frame:
             self.frame = frame
-            if self.pictures.is_over and self._is_clear():
+            if self._pixels() is not None:
                 self._paint()
             elif not self.pictures.turn(self.film, frame):
                 self.refresh(self.area)
@@ -92,10 +91,10 @@ class Picture(Widget):
         if self.film is None:
             return [Strip.blank(self.size.width, self.rich_style)] * self.size.height
         cells = self.cells  # first: another size drops what was padded to the old one
-        is_over = self.pictures.is_over and self._is_clear()
-        if is_over and not self._is_paint_due:
-            self._is_paint_due = True
-            self.call_after_refresh(self._paint)
+        pixels = self._pixels()
+        is_over = pixels is not None
+        if pixels is not None:
+            pixels.shown.add(self)
         key = (0, True) if is_over else (self.frame, False)
         if key not in self._padded:
             if len(self._padded) > max(2, len(self.film.frames)):
@@ -105,15 +104,23 @@ class Picture(Widget):
             self.pictures.hold(self.film, self.frame, cells)
         return self._padded[key]
 
-    def _is_clear(self) -> bool:
-        return is_clear(self, self.area.translate(self.region.offset))
+    def _pixels(self) -> OverPictures | None:
+        """What lays pixels over the characters; None where they show the picture themselves, or something covers it."""
+        pictures = self.pictures
+        return pictures if isinstance(pictures, OverPictures) and is_clear(self, self._on_screen) else None
+
+    @property
+    def _on_screen(self) -> Region:
+        return self.area.translate(self.region.offset)
 
     def _paint(self) -> None:
-        """Lay the pixels over the characters, which were drawn by now."""
-        self._is_paint_due = False
-        if self.film is not None and self.pictures.is_over and self._is_clear():
-            pixels = self.pictures.painted(self.film, self.frame, self.cells)
-            paint(self, self.area.translate(self.region.offset), pixels)
+        if self.film is not None and (pixels := self._pixels()) is not None:
+            paint(self, self._on_screen, pixels.painted(self.film, self.frame, self.cells))
+
+    def paint_again(self, written: Written) -> None:
+        """Lay the pixels over the characters, if those were written just now."""
+        if self.film is not None and self.display and written.touches(self._on_screen):
+            self._paint()
 
     def _pad(self, film: Film, drawn: list[Strip] | None) -> list[Strip]:
         """The whole pane. drawn: the picture's rows, else they are made"""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+from weakref import WeakSet
 
+from rich.console import RenderableType
 from rich.style import Style
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -33,15 +37,35 @@ USUAL_CELL = (10, 20)
 MOST_CELLS = 290
 
 
+@dataclass(frozen=True)
+class Written:
+    """Where the screen was written. spans: (row, first column, end column)"""
+
+    spans: Sequence[tuple[int, int, int]]
+
+    @classmethod
+    def by(cls, update: RenderableType) -> Written | None:
+        """Return where an update of Textual's writes; None for any other."""
+        match update:
+            case ChopsUpdate():
+                return cls(update.spans)
+            case LayoutUpdate():
+                return cls([(row, update.region.x, update.region.right) for row in update.region.line_range])
+        return None
+
+    def touches(self, area: Region) -> bool:
+        """Tell whether any of an area's characters were."""
+        rows = range(area.y, area.bottom)
+        return any(row in rows and first < area.right and end > area.x for row, first, end in self.spans)
+
+
 class Pictures:
     """Half blocks, two pixels a character.
 
-    is_over: drawn over the characters, once they are there
-
+    is_sharp: real pixels, which the terminal scales to so many characters
     cell: a character's (width, height), in pixels
     """
 
-    is_over = False
     is_sharp = False
     cell = (1, 2)
 
@@ -68,10 +92,6 @@ class Pictures:
     def turn(self, film: Film, frame: int) -> bool:  # noqa: ARG002
         """Show another frame of a film on the screen; False when it has to be drawn anew."""
         return False
-
-    def painted(self, film: Film, frame: int, cells: Size) -> str:
-        """Return what draws a frame over the characters from the cursor on."""
-        raise NotImplementedError
 
     def is_like(self, other: Pictures) -> bool:
         """Tell whether they look the same in the other way."""
@@ -157,16 +177,32 @@ class KittyPictures(Pixels):
         self.images.forget_all()
 
 
-class OverPictures(Pixels):
-    """Pixels over the characters, sent each time they are shown."""
+class Painted(Protocol):
+    """A widget with pictures over its characters."""
 
-    is_over = True
+    def paint_again(self, written: Written) -> None:
+        """Paint those whose characters were written just now."""
+
+
+class OverPictures(Pixels):
+    """Pixels over the characters, sent each time they are shown.
+
+    shown: widgets that have left room for pixels
+    """
+
     most, most_far = WIDEST, WIDEST_FAR
 
     def __init__(self, cell: tuple[int, int] | None) -> None:
         super().__init__(cell)
+        self.shown: WeakSet[Painted] = WeakSet()
         self._kept: OrderedDict[tuple[int, int, Size], tuple[Film, str]] = OrderedDict()
         self._size = 0
+
+    def repaint(self, update: RenderableType) -> None:
+        """Paint what Textual has just written over, and nothing else."""
+        if written := Written.by(update):
+            for widget in list(self.shown):
+                widget.paint_again(written)
 
     def painted(self, film: Film, frame: int, cells: Size) -> str:
         """Return what was encoded before, else encode it."""

@@ -20,7 +20,7 @@ from textual.strip import Strip
 
 from t2v_core.errors import EngineError
 from t2v_tui.widgets.video.film import Film, Shelf
-from t2v_tui.widgets.video.pictures import BLOCKS, Pictures, is_clear, paint, pictures_of
+from t2v_tui.widgets.video.pictures import BLOCKS, OverPictures, Pictures, Written, is_clear, paint, pictures_of
 
 COLUMNS, GAP, WIDEST = 2, 1, 32
 SHELF = Shelf(kept=200)
@@ -73,7 +73,6 @@ class Sheet(ScrollView, can_focus=True):
         self._films: dict[Card, Film | None] = {}
         self._is_decoding = False
         self._decoded_room = Size()
-        self._is_paint_due = False
         self._painted: frozenset[int] = frozenset()  # numbers of the cards whose pictures lie over blank characters
 
     @property
@@ -133,9 +132,9 @@ class Sheet(ScrollView, can_focus=True):
         """Move the cursor by so many cards; it does not leave the first or the last."""
         at = self.at + step
         if 0 <= at < len(self.cards):
-            self.at = at
+            before, self.at = self.at, at
             self._reveal()
-            self.refresh()
+            self.refresh(self._place_of(before, title_only=True), self._place_of(at, title_only=True))
             self.post_message(self.Chosen())
 
     def action_move_row(self, step: int) -> None:
@@ -185,7 +184,8 @@ class Sheet(ScrollView, can_focus=True):
         """Draw the frame that came, and decode the next."""
         self._is_decoding = False
         self._films[message.card] = message.film
-        self.refresh()
+        if message.card in self.cards:
+            self.refresh(self._place_of(self.cards.index(message.card)))
         self._decode_next()
 
     # Drawing
@@ -222,11 +222,17 @@ class Sheet(ScrollView, can_focus=True):
 
     # Pixels over the characters
 
+    def _place_of(self, number: int, *, title_only: bool = False) -> Region:
+        """Where in the widget a card is, with its title or only that."""
+        row, column = divmod(number, self.columns)
+        width, height = self.room
+        place = Region(column * (width + GAP), row * self.lines - self.scroll_offset.y, width, height + 1)
+        return place.shrink((height, 0, 0, 0)) if title_only else place
+
     def _area_of(self, number: int, size: Size) -> Region:
         """Where on the screen a card's picture is."""
-        row, column = divmod(number, self.columns)
-        x = column * (self.room.width + GAP) + (self.room.width - size.width) // 2
-        y = row * self.lines - self.scroll_offset.y + (self.room.height - size.height) // 2
+        place, (width, height) = self._place_of(number), self.room
+        x, y = place.x + (width - size.width) // 2, place.y + (height - size.height) // 2
         return Region(x, y, size.width, size.height).translate(self.region.offset)
 
     def _films_shown(self) -> Iterator[tuple[int, Film, Region]]:
@@ -238,22 +244,22 @@ class Sheet(ScrollView, can_focus=True):
                     yield number, film, area
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Draw what the screen needs again, with pixels over it; lines that were drawn before stay while they hold."""
-        painted = frozenset(number for number, _, _ in self._films_shown()) if self.pictures.is_over else frozenset()
+        """Draw with room for pixels where nothing covers it; lines that were drawn before stay while that holds."""
+        pictures, painted = self.pictures, frozenset[int]()
+        if isinstance(pictures, OverPictures):
+            pictures.shown.add(self)
+            painted = frozenset(number for number, _, _ in self._films_shown())
         if painted != self._painted:
             self._painted = painted
             self._styles_cache.clear()
-        if painted and not self._is_paint_due:
-            self._is_paint_due = True
-            self.call_after_refresh(self._paint)
         return super().render_lines(crop)
 
-    def _paint(self) -> None:
-        """Lay the pictures over the characters, which are drawn by now."""
-        self._is_paint_due = False
-        if self.pictures.is_over:
+    def paint_again(self, written: Written) -> None:
+        """Lay the pictures over their characters, if those were written just now."""
+        if isinstance(self.pictures, OverPictures):
             for _, film, area in self._films_shown():
-                paint(self, area, self.pictures.painted(film, 0, area.size))
+                if written.touches(area):
+                    paint(self, area, self.pictures.painted(film, 0, area.size))
 
     def _words(self, card: Card, line: int) -> Strip:
         """What stands in a picture's place: it is elsewhere, it is broken, or it is about to come."""

@@ -170,6 +170,10 @@ def test_a_contact_sheet_shows_real_pictures_too(video: Path, tmp_path: Path) ->
         one.wait_until(lambda: len({keys["i"] for keys, _ in one.graphics if keys.get("a") == "p"}) == 2)
     with showing("xterm", video, other) as one:
         one.wait_until(lambda: len({(y, x) for y, x, _ in SIXEL.findall(one.received)}) == 2)
+        one.type(b"\x1b[C")
+        at = len(one.received)
+        one.wait_until(lambda: b"other.mp4" in one.received[at:])
+        assert len(SIXEL.findall(one.received)) == 2  # neither the other one nor the cursor draws a picture anew
 
 
 def test_inside_tmux_the_terminal_around_it_is_asked_and_shown(video: Path, tmp_path: Path) -> None:
