@@ -100,7 +100,7 @@ class StateApp(PictureApp):
     ) -> None:
         super().__init__()
         # Classes that style sheets ask for: what a terminal of that width and height has room for.
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-wide")]
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-wide"), (170, "-vast")]
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-short"), (30, "-tall")]
         self.workspace, self.services, self.settings, self.now = workspace, services, settings or Tui(), now
         memory = memory or SessionMemory()

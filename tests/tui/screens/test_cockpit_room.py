@@ -59,10 +59,10 @@ def training(steps: tuple[int, ...] = STEPS) -> State:
     return replace(live(), runs={RUN: replace(LIVE_RUN, samples=tuple(samples))})
 
 
-def cockpit(workspace: Workspace, state: State) -> CockpitApp:
+def cockpit(workspace: Workspace, state: State, first: str = "train") -> CockpitApp:
     settings = Tui()
     settings.animation = False
-    return CockpitApp(workspace, services=None, settings=settings, state=state, now=lambda: NOW, first="train")
+    return CockpitApp(workspace, services=None, settings=settings, state=state, now=lambda: NOW, first=first)
 
 
 async def shown(pilot: Any) -> None:
@@ -117,6 +117,18 @@ async def test_transfers_are_one_line_while_nothing_moves(tmp_path: Path) -> Non
         app.screen._draw()
         await eventually(pilot, lambda: transfers.region.height == 1)
         assert "failed: the disk is full" in str(transfers.render())
+
+
+@pytest.mark.parametrize(("screen", "pane"), [("generate", "#look"), ("vid2vid", "#look"), ("checkpoints", "#samples")])
+@on_screen
+async def test_on_a_large_terminal_videos_get_what_is_left_of_the_lists(tmp_path: Path, screen: str, pane: str) -> None:
+    app = cockpit(Workspace(tmp_path), live(), screen)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await eventually(pilot, lambda: bool(app.screen.query(pane)))
+        await pilot.pause()
+        narrow = app.screen.query_one(pane).region.width
+        await pilot.resize_terminal(200, 60)
+        await eventually(pilot, lambda: app.screen.query_one(pane).region.width > 1.7 * narrow)
 
 
 def test_of_many_checkpoints_the_first_the_last_and_the_chosen_are_shown() -> None:
