@@ -33,8 +33,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("t2v_core", "remote", "t2v_tui")
 NOTE = "This page is written by `docs/make_reference.py` from the program itself."
 PANES = {
-    EVERYWHERE: "Everywhere", "log-pane": "In a log", "curve-pane": "In a curve", "player-pane": "In a player",
-    "launch": "While a training is started", "runs": "In the list of runs", "vm": "Screen VM",
+    EVERYWHERE: "Everywhere", "log-pane": "In a log", "curve-pane": "In a curve", "chart-pane": "In a chart",
+    "compare": "Screen Runs", "player-pane": "In a player",
+    "launch": "While a training is started", "runs": "In the list of runs of screen Train", "vm": "Screen VM",
 }  # fmt: skip
 
 

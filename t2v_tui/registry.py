@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Entry:
     """One screen.
 
-    key:    the digit that shows it; none has no tab
+    key:    the digit or letter that shows it; none has no tab
     short:  the title for 80 columns
     target: `module:Class`
     """
@@ -37,6 +37,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("jobs", "7", "Jobs", "Jobs", "t2v_tui.screens.jobs:JobsScreen"),
     Entry("vm", "8", "VM", "VM", "t2v_tui.screens.vm:VmScreen"),
     Entry("log", "9", "Log", "Log", "t2v_tui.screens.log:LogScreen"),
+    Entry("compare", "C", "Runs", "Runs", "t2v_tui.screens.compare:CompareScreen"),
 )
 
 

@@ -6,6 +6,7 @@ kind        fields                  the classes of `kinds.py` say what each is
 stage       name, detail            a part of the work begins
 progress    done, total, unit       how far that part is
 step        step, total, epoch, loss, learning_rate, grad_norm, samples_per_s, data_wait
+machine     gpu_use_percent, gpu_memory_gb, gpu_temperature_c, gpu_power_w
 sample      video, prompt           a video to look at
 checkpoint  path, epoch, step, reason
 score       name, value, …          one figure with its protocol
@@ -27,6 +28,7 @@ from t2v_core.events.kinds import (
     DoneEvent,
     ErrorEvent,
     Event,
+    MachineEvent,
     OtherEvent,
     ProgressEvent,
     SampleEvent,
@@ -44,6 +46,7 @@ __all__ = [
     "Event",
     "EventReader",
     "EventWriter",
+    "MachineEvent",
     "OtherEvent",
     "ProgressEvent",
     "SampleEvent",

@@ -117,6 +117,17 @@ class StepEvent(Event):
 
 
 @dataclass(frozen=True)
+class MachineEvent(Event):
+    """What the GPU of the work did lately; None where its driver does not say."""
+
+    KIND = "machine"
+    gpu_use_percent: float | None = None
+    gpu_memory_gb: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+
+
+@dataclass(frozen=True)
 class SampleEvent(Event):
     """A video to look at. video, settings: paths; step: of the training that made it"""
 
@@ -223,8 +234,8 @@ class OtherEvent(Event):
 KINDS: Mapping[str, type[Event]] = {
     kind.KIND: kind
     for kind in (
-        StageEvent, ProgressEvent, StepEvent, SampleEvent, CheckpointEvent, ScoreEvent, WarningEvent, AlarmEvent,
-        ErrorEvent, DoneEvent,
+        StageEvent, ProgressEvent, StepEvent, MachineEvent, SampleEvent, CheckpointEvent, ScoreEvent, WarningEvent,
+        AlarmEvent, ErrorEvent, DoneEvent,
     )
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, cast
@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, cast
 import typer
 
 from t2v_core import __version__
-from t2v_tui.cli.lazy import WIDTH, Entry, LazyGroup
+from t2v_tui.cli.lazy import WIDTH, Entry, LazyGroup, function_of
 
 ABOUT = """Train, run and look after your own text-to-video model.
 
@@ -92,6 +92,15 @@ class _VmCommands(LazyGroup):
     }
 
 
+class _RunsCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "diff": Entry("runs:diff", "What differs between trainings: settings, and how they ended."),
+        "chart": Entry("runs:chart", "Draw a figure of trainings into an SVG, PNG or CSV file."),
+        "name": Entry("runs:name", "Give a training a name."),
+        "note": Entry("runs:note", "Note something about a training."),
+    }
+
+
 @dataclass(frozen=True)
 class Common:
     """What was said before the command's name."""
@@ -107,6 +116,9 @@ host = typer.Typer(cls=_HostCommands, add_completion=False, rich_markup_mode=Non
 app.add_typer(host, name="host", help="The machines that work can be sent to.")
 vm = typer.Typer(cls=_VmCommands, add_completion=False, rich_markup_mode=None)
 app.add_typer(vm, name="vm", help="Virtual machines, and others that t2v starts and stops.")
+
+runs = typer.Typer(cls=_RunsCommands, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
+app.add_typer(runs, name="runs", help="Every training with what it reached and cost; compare, chart and name them.")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -150,6 +162,40 @@ def _host() -> None:
 @vm.callback()
 def _vm() -> None:
     """A group needs one."""
+
+
+@runs.callback(invoke_without_command=True)
+def _runs(
+    ctx: typer.Context,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="COLUMN",
+            help="newest, state, name, preset, data, held-out, loss, score, cost or duration.",
+        ),
+    ] = "newest",
+    is_reversed: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    wanted: Annotated[
+        str, typer.Option("--filter", metavar="WORDS", help="Only runs with all of them: 'data:shapes -failed'.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Write it to stdout as JSON.")] = False,
+) -> int:
+    """List every training with what it reached, what it cost and how long it took; compare, chart and name them.
+
+    Those of hosts are listed as they were last known; `t2v jobs --all` asks them anew.
+
+    \b
+    Examples:
+      t2v runs
+      t2v runs --sort held-out --filter "tiny -failed"
+      t2v runs diff 3f2a 9c01
+    """  # fmt: skip
+    if ctx.invoked_subcommand is not None:
+        return 0
+    common: Common = ctx.obj
+    list_runs = cast(Callable[..., int], function_of(Entry("runs:list_runs", "")))  # its module imports this one
+    return list_runs(common, sort=sort, is_reversed=is_reversed, wanted=wanted, as_json=as_json or common.as_json)
 
 
 # Typer keeps the base of its usage errors in a private module that has moved between releases; its child is public.

@@ -14,6 +14,7 @@ from t2v_core.events import (
     DoneEvent,
     ErrorEvent,
     Event,
+    MachineEvent,
     ProgressEvent,
     SampleEvent,
     ScoreEvent,
@@ -95,6 +96,8 @@ def _said(event: Event) -> str:  # noqa: PLR0911 - one line a kind
             return f"▸ {name}  {detail}"
         case StepEvent(step, total):
             return f"step {step}/{total} " + " ".join(_figures(event))
+        case MachineEvent():
+            return "gpu " + " ".join(_of_gpu(event))
         case SampleEvent(video=video, prompt=prompt):
             return f"sample {video}  “{prompt}”"
         case CheckpointEvent(path):
@@ -115,6 +118,16 @@ def _said(event: Event) -> str:  # noqa: PLR0911 - one line a kind
 
 def _arrow(hint: str) -> str:
     return f"  → {hint}" if hint else ""
+
+
+def _of_gpu(event: MachineEvent) -> list[str]:
+    forms = {
+        "{:.0f} %": event.gpu_use_percent,
+        "{:.1f} GB": event.gpu_memory_gb,
+        "{:.0f} °C": event.gpu_temperature_c,
+        "{:.0f} W": event.gpu_power_w,
+    }
+    return [form.format(value) for form, value in forms.items() if value is not None]
 
 
 def _figures(event: StepEvent) -> list[str]:

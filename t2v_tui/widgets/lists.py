@@ -8,12 +8,21 @@ from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.widget import Widget
 from textual.widgets import DataTable
 
 # What was long ago is told in minutes and hours: rows that say so are made anew this often.
 AGES_EVERY_S = 10.0
 
 Item = TypeVar("Item")
+VI_KEYS = (
+    Binding("j", "cursor_down", "down", show=False, id="list.down"),
+    Binding("k", "cursor_up", "up", show=False, id="list.up"),
+    Binding("g", "scroll_top", "first", show=False, id="list.first"),
+    Binding("G", "scroll_bottom", "last", show=False, id="list.last"),
+    Binding("ctrl+d", "page_down", "page down", show=False, id="list.page-down"),
+    Binding("ctrl+u", "page_up", "page up", show=False, id="list.page-up"),
+)
 
 
 class MadeOf:
@@ -38,6 +47,17 @@ class MadeOf:
         return before != self._age
 
 
+def stand_back(widget: Widget, *, is_hidden: bool) -> None:
+    """Make room for what stands there instead of an empty list. The focus waits for it: no other pane takes it."""
+    if is_hidden != widget.display:
+        return
+    if is_hidden and widget.has_focus:
+        widget.screen.set_focus(None)
+    widget.display = not is_hidden
+    if not is_hidden and widget.screen.focused is None:
+        widget.focus()
+
+
 class ListTable(DataTable[Text]):
     """A DataTable whose rows are given whole, each with a key; the cursor stays on its row.
 
@@ -45,14 +65,7 @@ class ListTable(DataTable[Text]):
     """
 
     PANE = "list"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", "down", show=False, id="list.down"),
-        Binding("k", "cursor_up", "up", show=False, id="list.up"),
-        Binding("g", "scroll_top", "first", show=False, id="list.first"),
-        Binding("G", "scroll_bottom", "last", show=False, id="list.last"),
-        Binding("ctrl+d", "page_down", "page down", show=False, id="list.page-down"),
-        Binding("ctrl+u", "page_up", "page up", show=False, id="list.page-up"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*VI_KEYS]
 
     def __init__(
         self,
@@ -80,14 +93,8 @@ class ListTable(DataTable[Text]):
         return self._keys[self.cursor_row] if self._keys and 0 <= self.cursor_row < len(self._keys) else None
 
     def stand_back(self, is_hidden: bool) -> None:
-        """Make room for what stands there instead of an empty list. The focus waits for it: no other pane takes it."""
-        if is_hidden != self.display:
-            return
-        if is_hidden and self.has_focus:
-            self.screen.set_focus(None)
-        self.display = not is_hidden
-        if not is_hidden and self.screen.focused is None:
-            self.focus()
+        """Make room while it is empty, as `stand_back` of this module says."""
+        stand_back(self, is_hidden=is_hidden)
 
     def show_rows(self, rows: Sequence[tuple[str, tuple[Text, ...]]]) -> None:
         """Show rows of (key, cells)."""
@@ -106,6 +113,7 @@ class ListTable(DataTable[Text]):
 
     def _lay_out(self, keys: list[str]) -> None:
         chosen = None if self.keeps_first and self.cursor_row == 0 else self.chosen
+        self._keys = []  # to clear scrolls to the top, where rows would be made that are gone by then
         self.clear()
         self._cells = {key: self._stale.pop(key)() for key in keys}
         for key, cells in self._cells.items():

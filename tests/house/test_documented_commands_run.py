@@ -23,31 +23,34 @@ ON_HOST = re.compile(
     r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|host trust)\b|--(host|forward|after|all)"
 )
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
-TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --resume|trash|pull|web|attach|jobs)")
+TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --resume|trash|pull|web|attach|jobs|runs)")
 WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.
 LARGE = {"base", "seed", "unet3d"}
 
 
 def distinct() -> list[str]:
-    """So many that each option, preset and kind of file of each verb is in one, here and on a host: cheap ones first.
+    """All of docs/agents.md; of the rest so many that each option, preset and kind of file of each verb is in one.
 
+    Here and on a host, cheap ones first.
     The others differ from these in their values only; tests/house/test_documented_commands.py reads every one.
     """
     commands = sorted({command for _, command in COMMANDS} - ELSEWHERE)
-    chosen, covered = [], set[tuple[object, ...]]()
+    chosen = [command for page, command in COMMANDS if page == "docs/agents.md"]
+    covered = {one for command in chosen for one in features(command)}
     for command in sorted(commands, key=lambda one: (bool(LARGE & set(one.split())), -len(features(one)), one)):
         if not features(command) <= covered:
             covered |= features(command)
             chosen.append(command)
-    return sorted(chosen)
+    return sorted(set(chosen))
 
 
 def features(command: str) -> set[tuple[object, ...]]:
     """What is particular to a command, each with its verb."""
     words = shlex.split(command)
     names = [word for word in words[1:3] if word.isalpha()]
-    verb = (*names[: 2 if names[:1] in (["data"], ["vm"], ["host"]) else 1], "--host" in words or "--after" in words)
+    is_group = names[:1] in (["data"], ["vm"], ["host"], ["runs"])
+    verb = (*names[: 2 if is_group else 1], "--host" in words or "--after" in words)
     particular = {*options(words), *(word for word in words if word in LARGE or word.endswith(".gif"))}
     is_bare = "bare" if command in BARE else "with words"
     return {(verb, one) for one in {*particular, kind_of(command), is_bare}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.callbacks.forecast import Forecast
+from t2v_core.training.callbacks.gpu_report import GpuReport
 from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
 from t2v_core.training.callbacks.loss_spikes import LossSpikes
 from t2v_core.training.callbacks.pace_alarm import PaceAlarm
@@ -22,6 +23,7 @@ def training_callbacks() -> list[Callback]:
         StepReport(),  # before what may take minutes: whoever watches sees the step at once
         PaceAlarm(),
         LossSpikes(),
+        GpuReport(),
         HeldOutLoss(),  # before Saving: the checkpoint of this step holds the loss, and is ranked by it
         saving,
         Samples(),

@@ -10,6 +10,10 @@ from t2v_tui.widgets.curve.series import Series
 
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 ACROSS, DOWN = 2, 4
+# Dots of a cell's column from one height to another: MASKS[left or right][first][last].
+MASKS = tuple(
+    tuple(tuple(sum(dots[first : last + 1]) for last in range(DOWN)) for first in range(DOWN)) for dots in DOTS
+)
 # Cells from one sign on a line to the next: between them a line that lies under it is still seen.
 SIGN_EVERY = 6
 
@@ -52,12 +56,14 @@ class Canvas:
 
     def column(self, x: int, top: int, bottom: int, ink: int) -> None:
         """Set dots of one column, from row `top` to row `bottom` of dots."""
-        cell, dots = x // ACROSS, DOTS[x % ACROSS]
-        for y in range(max(0, top), min(self.rows * DOWN - 1, bottom) + 1):
-            row = y // DOWN
-            if self.inks[row][cell] != ink:
-                self.inks[row][cell], self.bits[row][cell] = ink, 0
-            self.bits[row][cell] |= dots[y % DOWN]
+        cell, masks = x // ACROSS, MASKS[x % ACROSS]
+        top, bottom = max(0, top), min(self.rows * DOWN - 1, bottom)
+        for row in range(top // DOWN, bottom // DOWN + 1) if top <= bottom else ():
+            mask = masks[max(0, top - row * DOWN)][min(DOWN - 1, bottom - row * DOWN)]
+            if self.inks[row][cell] == ink:
+                self.bits[row][cell] |= mask
+            else:
+                self.inks[row][cell], self.bits[row][cell] = ink, mask
 
     def sign(self, column: int, row: int, sign: str, ink: int) -> None:
         """Put a character over the dots of a cell."""
@@ -83,7 +89,7 @@ def draw(canvas: Canvas, series: Series, window: Window, ink: int, *, sign: str 
     signed = -SIGN_EVERY
     for x, top, bottom in _columns(canvas, series, window):
         if before is not None:
-            _bridge(canvas, before, (x, top, bottom), ink)
+            bridge(canvas, before, (x, top, bottom), ink)
         canvas.column(x, top, bottom, ink)
         before = (x, top, bottom)
         if sign and x // ACROSS - signed >= SIGN_EVERY:
@@ -112,8 +118,8 @@ def _columns(canvas: Canvas, series: Series, window: Window) -> Iterator[tuple[i
             first = end
 
 
-def _bridge(canvas: Canvas, left: tuple[int, int, int], right: tuple[int, int, int], ink: int) -> None:
-    """Join two columns: a slope across those between, and no gap in height."""
+def bridge(canvas: Canvas, left: tuple[int, int, int], right: tuple[int, int, int], ink: int) -> None:
+    """Join two columns, each (dot across, highest row, lowest row): a slope between them, and no gap in height."""
     (x0, top0, bottom0), (x1, top1, bottom1) = left, right
     if x1 == x0 + 1:
         if top1 > bottom0:

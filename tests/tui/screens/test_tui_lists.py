@@ -56,6 +56,19 @@ async def test_only_rows_in_sight_are_made_and_the_others_when_they_come_into_it
 
 
 @on_screen
+async def test_another_order_while_it_is_scrolled_is_laid_out_anew() -> None:
+    app = OneList()
+    async with app.run_test(size=(40, HEIGHT)) as pilot:
+        app.show("1 s")
+        await pilot.press("G")
+        await pilot.pause()
+        table = app.query_one(ListTable)
+        table.show_items({f"other {n}": n for n in range(5)}, lambda n: (Text(f"row {n}"), Text("2 s")))
+        await pilot.pause()
+        assert (table.row_count, table.chosen) == (5, "other 0")
+
+
+@on_screen
 async def test_a_theme_that_changed_while_a_screen_was_away_is_its_own_too(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     app = Watched(workspace, services=Services(workspace), first="jobs")
