@@ -20,11 +20,12 @@ BARE = {
     "t2v import-checkpoint", "t2v pull", "t2v refine",
 }  # fmt: skip
 ON_HOST = re.compile(
-    r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|host trust)\b|--(host|forward|after|all)"
+    r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|watch|host trust)\b"
+    r"|--(host|forward|after|all)"
 )
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
 TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --resume|trash|pull|web|attach|jobs|runs)")
-WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop)")
+WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop|watch)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.
 LARGE = {"base", "seed", "unet3d"}
 
