@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from textual import on, work
@@ -15,17 +15,17 @@ from textual.screen import Screen
 
 from t2v_tui import pasted
 from t2v_tui.terminal import CELL, Answered, Terminal, first_known
-from t2v_tui.widgets.video.pictures import BLOCKS, OverPictures, Pictures, pictures_for
-from t2v_tui.widgets.video.player import Player
-from t2v_tui.widgets.video.sheet import Sheet
+
+if TYPE_CHECKING:
+    from t2v_tui.widgets.video.pictures import Pictures
 
 
 class PictureApp(App[str]):
-    """pictures: how they reach the terminal, in half blocks until it has answered"""
+    """pictures: how they reach the terminal; None until it has answered, which is half blocks"""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pictures: Pictures = BLOCKS
+        self.pictures: Pictures | None = None
         self.terminal = Terminal()
         self._wanted = "blocks"
 
@@ -37,11 +37,13 @@ class PictureApp(App[str]):
 
     def ask_for_pictures(self, wanted: str) -> None:
         """Ask the terminal, unless half blocks are wanted. wanted: a Way's value, or auto"""
+        from textual.drivers.linux_driver import LinuxDriver  # the one that tells answers from keys; tests have others
+
         # Numbers of pictures are colours, which NO_COLOR makes grey and 16 colours do not hold.
         has_colours = not self.no_color and self.console.color_system not in (None, "standard")
-        if wanted != "blocks" and has_colours and self._driver is not None and not self._driver.is_headless:
+        if wanted != "blocks" and has_colours and isinstance(self._driver, LinuxDriver):
             self._wanted = wanted
-            self.app_resume_signal.subscribe(self, lambda _: self.pictures.close())
+            self.app_resume_signal.subscribe(self, lambda _: self._forget_pictures())
             self._ask()
 
     @work(group="terminal")
@@ -60,10 +62,14 @@ class PictureApp(App[str]):
     def _choose(self) -> None:
         if self._wanted == "blocks":
             return
+        from t2v_tui.widgets.video.pictures import BLOCKS, pictures_for  # after the first paint, which shows none
+        from t2v_tui.widgets.video.player import Player
+        from t2v_tui.widgets.video.sheet import Sheet
+
         chosen = pictures_for(self.terminal, self._wanted, self._say)
-        if chosen.is_like(self.pictures):
+        if chosen.is_like(self.pictures or BLOCKS):
             return
-        self.pictures.close()
+        self._forget_pictures()
         self.pictures = chosen
         for stack in self._screen_stacks.values():
             for screen in stack:
@@ -73,13 +79,13 @@ class PictureApp(App[str]):
     @on(Resize)
     def _ask_again(self) -> None:
         """A window that changes its size may have got other characters."""
-        if self.pictures.is_sharp:
+        if self.pictures is not None and self.pictures.is_sharp:
             self._say(CELL)
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Write what is drawn, as ever, and then the pixels over it: Textual has no other door for those."""
         super()._display(screen, renderable)
-        if isinstance(self.pictures, OverPictures) and renderable is not None:
+        if self.pictures is not None and renderable is not None:
             self.pictures.repaint(renderable)
 
     def _say(self, sequences: str) -> None:
@@ -88,4 +94,8 @@ class PictureApp(App[str]):
 
     def on_unmount(self) -> None:
         """Leave no picture in the terminal's memory."""
-        self.pictures.close()
+        self._forget_pictures()
+
+    def _forget_pictures(self) -> None:
+        if self.pictures is not None:
+            self.pictures.close()

@@ -93,6 +93,9 @@ class Pictures:
         """Show another frame of a film on the screen; False when it has to be drawn anew."""
         return False
 
+    def repaint(self, update: RenderableType) -> None:
+        """Take note of what Textual has just written."""
+
     def is_like(self, other: Pictures) -> bool:
         """Tell whether they look the same in the other way."""
         return type(self) is type(other)
@@ -260,7 +263,7 @@ def pictures_for(terminal: Terminal, wanted: str, write: Callable[[str], None]) 
 
 def pictures_of(widget: Widget) -> Pictures:
     """Return how pictures reach the terminal of this widget's app, which may never have asked it."""
-    return getattr(widget.app, "pictures", BLOCKS)
+    return getattr(widget.app, "pictures", None) or BLOCKS
 
 
 def is_clear(widget: Widget, area: Region) -> bool:
