@@ -17,14 +17,14 @@ STANDS_FOR = {"NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported
 # A sentence speaks of these by their names: what is missing is said, and nothing is done.
 BARE = {
     "t2v add-noise", "t2v bootstrap", "t2v data import-latents", "t2v generate", "t2v host trust",
-    "t2v import-checkpoint", "t2v pull", "t2v refine",
+    "t2v import-checkpoint", "t2v pull", "t2v refine", "t2v runs name",
 }  # fmt: skip
 ON_HOST = re.compile(
     r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|watch|host trust)\b"
     r"|--(host|forward|after|all)"
 )
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
-TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --resume|trash|pull|web|attach|jobs|runs)")
+TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --resume|trash|pull|web|attach|jobs)")
 WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop|watch)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.
 LARGE = {"base", "seed", "unet3d"}
@@ -68,6 +68,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def kind_of(command: str) -> str:
+    if command.startswith("t2v runs"):
+        return "compared"
     return "old" if OLD.search(command) else "trained" if TRAINED.search(command) else "new"
 
 

@@ -107,7 +107,6 @@ def make_new(root: Path) -> None:
 def make_trained(root: Path) -> None:
     """With a run of two epochs."""
     made(root, "train", preset="tiny", epochs=2, batch_size=2, samples=0, device="cpu")
-    name_two_runs(root)
     newest = max((root / "checkpoints").glob("checkpoint_epoch_*"))
     shutil.copytree(newest, newest.with_name("checkpoint_epoch_50"))
     put_away(Workspace(root), [f"checkpoints/{newest.name}"], time.time())
@@ -136,7 +135,9 @@ def make_old(root: Path) -> None:
     (root / "t2v.toml").write_text(SETTINGS_OLD)
 
 
-MAKERS: dict[str, Callable[[Path], None]] = {"new": make_new, "trained": make_trained, "old": make_old}
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "new": make_new, "trained": make_trained, "old": make_old, "compared": name_two_runs,
+}  # fmt: skip
 
 
 def leave(child: subprocess.Popen[str]) -> None:
@@ -255,7 +256,8 @@ def documented_world(folder: Path) -> Iterator[World]:
             if kind != "new":
                 shutil.copytree(before, root)
             make(root)
-            shutil.rmtree(root / "jobs", ignore_errors=True)
+            if kind != "compared":
+                shutil.rmtree(root / "jobs", ignore_errors=True)
         try:
             yield world
         finally:
