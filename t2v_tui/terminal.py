@@ -143,15 +143,13 @@ def cell_of(descriptor: int) -> tuple[int, int] | None:
     return (width // columns, height // rows) if rows and columns and width >= columns and height >= rows else None
 
 
-async def first_known(descriptor: int, environ: Mapping[str, str]) -> Terminal:
-    """Return what is known before anything is asked: the character's size, and within tmux whose terminal it is in."""
-    is_tmux = bool(environ.get("TMUX"))
-    name = await _around_tmux(environ) if is_tmux else ""
-    return Terminal(name, cell_of(descriptor), is_tmux=is_tmux)
+def first_known(descriptor: int, environ: Mapping[str, str]) -> Terminal:
+    """Return what is known before anything is asked: the character's size, and whether this is tmux."""
+    return Terminal(cell=cell_of(descriptor), is_tmux=bool(environ.get("TMUX")))
 
 
-async def _around_tmux(environ: Mapping[str, str]) -> str:
-    """What the terminal calls itself, else its TERM, as tmux knows them; nothing when tmux does not say."""
+async def name_around_tmux(environ: Mapping[str, str]) -> str:
+    """Return what the terminal calls itself, else its TERM, as tmux knows them; nothing when tmux does not say."""
     try:
         async with asyncio.timeout(TMUX_TIMEOUT_S):
             child = await asyncio.create_subprocess_exec(

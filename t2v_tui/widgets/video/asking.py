@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -14,7 +15,7 @@ from textual.events import Resize
 from textual.screen import Screen
 
 from t2v_tui import pasted
-from t2v_tui.terminal import CELL, Answered, Terminal, first_known
+from t2v_tui.terminal import CELL, Answered, Terminal, first_known, name_around_tmux
 
 if TYPE_CHECKING:
     from t2v_tui.widgets.video.pictures import Pictures
@@ -44,19 +45,24 @@ class PictureApp(App[str]):
         if wanted != "blocks" and has_colours and isinstance(self._driver, LinuxDriver):
             self._wanted = wanted
             self.app_resume_signal.subscribe(self, lambda _: self._forget_pictures())
-            self._ask()
+            self.terminal = first_known(sys.__stdin__.fileno() if sys.__stdin__ else 0, os.environ)
+            self._say(self.terminal.questions)
+            self._choose()
 
-    @work(group="terminal")
-    async def _ask(self) -> None:
-        self.terminal = await first_known(sys.__stdin__.fileno() if sys.__stdin__ else 0, os.environ)
-        self._say(self.terminal.questions)
+    @work(exclusive=True, group="terminal")
+    async def _ask_tmux(self) -> None:
+        """By now tmux knows what is around it: that has answered its question before ours."""
+        name = await name_around_tmux(os.environ)
+        self.terminal = replace(self.terminal, name=name)
         self._choose()
 
     @on(Answered)
     def _learn(self, message: Answered) -> None:
         """Take up what the terminal says, whose characters may also have another size than a moment ago."""
         before, self.terminal = self.terminal, self.terminal.with_reply(message.reply)
-        if self.terminal != before:
+        if self.terminal.is_tmux and self.terminal.has_kitty and not before.has_kitty:
+            self._ask_tmux()
+        elif self.terminal != before:
             self._choose()
 
     def _choose(self) -> None:
