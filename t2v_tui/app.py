@@ -15,7 +15,7 @@ from t2v_tui.event_app import StateApp
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
 from t2v_tui.messages import Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
 from t2v_tui.registry import entry_of
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.events import HostChosen, JobShown
 from t2v_tui.store.state import JobKey, JobView
 from t2v_tui.text.event_log import journal_of
@@ -131,7 +131,7 @@ class CockpitApp(StateApp):
     def _stop_work(self, message: StopWork) -> None:
         if not self.may_change():
             return
-        from t2v_tui.screens.dialogs import Confirm
+        from t2v_tui.screens.panels.dialogs import Confirm
         from t2v_tui.text.confirmations import about_stopping  # rarely needed
 
         def answered(is_yes: bool | None) -> None:
@@ -152,7 +152,7 @@ class CockpitApp(StateApp):
     @work(exclusive=True, group="settings")
     async def choose_settings(self, verb: str) -> None:
         """Show its settings as a form, over what t2v.toml says."""
-        from t2v_tui.screens.train_settings import TrainSettings  # with pydantic's fields
+        from t2v_tui.screens.panels.train_settings import TrainSettings  # with pydantic's fields
 
         answer = await self.push_screen_wait(TrainSettings(self.chosen.get(verb, {}), self._effective(verb)))
         if answer is not None:
@@ -229,14 +229,14 @@ class CockpitApp(StateApp):
 
     def action_help(self) -> None:
         """Open the help with the keys of the screen that is up."""
-        from t2v_tui.screens.dialogs import Help
+        from t2v_tui.screens.panels.dialogs import Help
 
         if isinstance(self.screen, Cockpit):
             self.push_screen(Help(self.screen.keys_now()))
 
     def action_choose_host(self) -> None:
         """Ask which host works from now on."""
-        from t2v_tui.screens.dialogs import Choose
+        from t2v_tui.screens.panels.dialogs import Choose
         from t2v_tui.text.confirmations import hosts_to_choose
 
         rows = hosts_to_choose(self.state, self.now())
@@ -244,7 +244,7 @@ class CockpitApp(StateApp):
 
     def action_folder(self) -> None:
         """Open the panel on the folder of the chosen host."""
-        from t2v_tui.screens.folder import FolderPanel
+        from t2v_tui.screens.panels.folder import FolderPanel
 
         self.push_screen(FolderPanel(self.services, self.state.host, self.now()))
 

@@ -27,7 +27,7 @@ from t2v_tui.library import trash
 from t2v_tui.messages import EventReceived, Failed
 from t2v_tui.palette import Actions
 from t2v_tui.registry import SCREENS, load
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.settings import Tui
 from t2v_tui.store.events import (
     HostsKnown,

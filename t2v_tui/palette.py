@@ -8,7 +8,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from t2v_tui.keys import Key
 from t2v_tui.registry import SCREENS
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 
 
 class Actions(Provider):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from t2v_tui.screens.base import Cockpit
+    from t2v_tui.screens.bases.base import Cockpit
 
 
 @dataclass(frozen=True)

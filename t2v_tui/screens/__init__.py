@@ -3,7 +3,7 @@
 **Registered** by a line in `SCREENS` of registry.py: its name, digit, titles, and `module:Class`. It is imported when
 it is shown first, so a screen may import what it needs; still never torch, numpy, google or paramiko.
 
-**Made** as a child of `Cockpit` (screens/base.py), which brings headline, tabs, footer and the keys:
+**Made** as a child of `Cockpit` (screens/bases/base.py), which brings headline, tabs, footer and the keys:
 
     class VideosScreen(Cockpit):
         NAME = "videos"                         # as in SCREENS and in keys.py

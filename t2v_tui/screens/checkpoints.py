@@ -16,7 +16,7 @@ from t2v_core.format import grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import PREVIOUS, CheckpointPair, CheckpointView, shown_name, side_by_side
 from t2v_tui.messages import Failed, GoTo
-from t2v_tui.screens.library_screen import LibraryScreen, way_back
+from t2v_tui.screens.bases.library_screen import LibraryScreen, way_back
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.text.confirmations import Question
 from t2v_tui.text.headline import is_off

@@ -22,7 +22,7 @@ from t2v_tui.library.runs.labels import Label, keep_label, label_of
 from t2v_tui.library.runs.settings import differing
 from t2v_tui.library.runs.traces import SMOOTHINGS, Axis, trace_of, xs_of
 from t2v_tui.messages import Failed, GoTo, Notice, ShowJob
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.runs import SORTS, RunRow, fits, in_order
 from t2v_tui.store.state import JobKey, State
 from t2v_tui.text.run_comparison import NAME_CELLS, Row, clipped, columns_in, comparison

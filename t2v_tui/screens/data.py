@@ -18,7 +18,7 @@ from t2v_core.format import duration, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.data_sets import DataSetView, Prepared, data_sets_here, data_sets_there
 from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
 from t2v_tui.text.headline import is_off
 from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import checkpoint_asked
-from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
+from t2v_tui.screens.bases.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
 from t2v_tui.store.state import LOCAL, JobKey
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable

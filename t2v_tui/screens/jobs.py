@@ -14,7 +14,7 @@ from textual.widgets import DataTable
 from t2v_core.format import ago, duration
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.text.headline import truth
 from t2v_tui.text.job_words import JOB_GLYPHS, alarm_in_words, job_in_words

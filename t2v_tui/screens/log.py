@@ -11,7 +11,7 @@ from textual.binding import BindingType
 
 from t2v_core.format import size
 from t2v_tui.keys import bindings_for
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.state import State
 from t2v_tui.text.headline import Piece, Tone
 from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words

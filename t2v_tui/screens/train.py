@@ -18,7 +18,7 @@ from t2v_core.events.results import Trained
 from t2v_core.format import counted, grouped
 from t2v_tui.keys import Key, bindings_for
 from t2v_tui.messages import EventReceived, FollowJob, ShowJob, StopWork
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.events import News
 from t2v_tui.store.state import JobKey, JobView, RunView, Sample, State
 from t2v_tui.text.dependency import at_work_for

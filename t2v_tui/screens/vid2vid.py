@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from t2v_core.workspace import expanded
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed
-from t2v_tui.screens.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
+from t2v_tui.screens.bases.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
 from t2v_tui.store.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable

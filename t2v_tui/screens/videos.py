@@ -22,7 +22,7 @@ from t2v_core.format import ago, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.messages import Failed, GoTo, StartWork
-from t2v_tui.screens.library_screen import LibraryScreen, way_back
+from t2v_tui.screens.bases.library_screen import LibraryScreen, way_back
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.chrome import Block

@@ -23,8 +23,8 @@ from t2v_core.format import ago, span, usd
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.vm_history import Day, days_of
 from t2v_tui.messages import Failed, Notice
-from t2v_tui.screens.base import Cockpit
-from t2v_tui.screens.dialogs import Confirm
+from t2v_tui.screens.bases.base import Cockpit
+from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import HostKind, HostView, Reach, State, VmView
 from t2v_tui.text.confirmations import about_starting_vm, about_stopping_vm
 from t2v_tui.text.headline import stops_in, truth

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import GoTo
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.state import LOCAL, HostKind, State
 from t2v_tui.text.headline import truth
 from t2v_tui.widgets.checks import CheckList

@@ -25,7 +25,7 @@ from remote.setup.old_data import command, old_data_words
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.library.folder_view import in_order, listing_of, told_lines
-from t2v_tui.screens.folder import FolderPanel
+from t2v_tui.screens.panels.folder import FolderPanel
 from t2v_tui.settings import Tui
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.workers.services import Services

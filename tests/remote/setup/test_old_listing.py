@@ -42,8 +42,8 @@ from t2v_tui.library.local import checkpoints_here
 from t2v_tui.library.on_host import checkpoints_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import CheckpointPair, side_by_side
+from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.screens.checkpoints import CheckpointsScreen, question_of
-from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.workers.launch_worker import HoldsARun, require_free
 
 server, far = server_of_module, cleared_far

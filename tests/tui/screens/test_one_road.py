@@ -20,8 +20,8 @@ from remote.power.state import Power
 from remote.steps import Status, StepState
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
+from t2v_tui.screens.bases.sampling_screen import SamplingScreen
 from t2v_tui.screens.generate import GenerateScreen
-from t2v_tui.screens.sampling_screen import SamplingScreen
 from t2v_tui.screens.vid2vid import Vid2VidScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.store.events import LaunchBegun, LaunchQueued, LaunchTurned, News

@@ -37,8 +37,8 @@ from t2v_tui.library.views import (
 )
 from t2v_tui.screens.checkpoints import CheckpointsScreen
 from t2v_tui.screens.data import DataScreen
-from t2v_tui.screens.dialogs import Confirm
 from t2v_tui.screens.generate import GenerateScreen
+from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.screens.vid2vid import Vid2VidScreen, noise_in_words, output_for, path_in
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.widgets.entries import Choice, PromptInput

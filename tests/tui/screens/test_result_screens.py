@@ -17,8 +17,8 @@ from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There
 from t2v_tui.library.local import checkpoints_here, videos_here
+from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.screens.data import DataScreen
-from t2v_tui.screens.library_screen import LibraryScreen
 from t2v_tui.store.state import Reach, RunView, Sample, State
 from t2v_tui.widgets.video.player import Player
 

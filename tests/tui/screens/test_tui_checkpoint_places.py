@@ -20,9 +20,9 @@ from t2v_tui.library.on_host import checkpoints_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import checkpoint_asked, shown_name
 from t2v_tui.messages import GoTo
+from t2v_tui.screens.bases.library_screen import LibraryScreen
+from t2v_tui.screens.bases.sampling_screen import SamplingScreen
 from t2v_tui.screens.checkpoints import CheckpointsScreen
-from t2v_tui.screens.library_screen import LibraryScreen
-from t2v_tui.screens.sampling_screen import SamplingScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.widgets.entries import Choice
 

@@ -30,7 +30,7 @@ from support.screen.tui_states import (
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.messages import EventReceived, StartWork, StopWork
-from t2v_tui.screens.dialogs import Confirm
+from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.settings import Tui
 from t2v_tui.store.events import RowsReceived
 from t2v_tui.store.state import Sample, State

@@ -14,7 +14,7 @@ from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.messages import Failed, Notice
 from t2v_tui.registry import SCREENS
-from t2v_tui.screens.base import Cockpit
+from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.state import JobKey, JobView, LaunchPhase, LaunchView, RunView, Sample, State, TransferView
 
 # Not one of them can be read as Textual's markup.

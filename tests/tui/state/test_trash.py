@@ -19,7 +19,7 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.cli.main import main
 from t2v_tui.library.trash import KEPT_S, bring_back, deleted, empty, put_away, trash_of
 from t2v_tui.screens.checkpoints import CheckpointsScreen
-from t2v_tui.screens.dialogs import Confirm
+from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.workers.services import Services
 
 VIDEO = "outputs/refined.mp4"

@@ -19,7 +19,7 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.local import checkpoints_here, scores_here, videos_here
 from t2v_tui.library.on_host import checkpoints_there, described_there, videos_there
-from t2v_tui.screens.library_screen import LibraryScreen
+from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.store.state import JobKey, LinkView, Reach
 from t2v_tui.text.event_log import line_of

@@ -15,7 +15,7 @@ from t2v_core.format import for_so_long
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.keys import KEYS
-from t2v_tui.screens.dialogs import HELP_WIDTH, help_text
+from t2v_tui.screens.panels.dialogs import HELP_WIDTH, help_text
 from t2v_tui.screens.train import RunsList
 from t2v_tui.store.state import State
 from t2v_tui.text.empty_curve import before_curve, title_of

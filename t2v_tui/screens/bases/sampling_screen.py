@@ -18,8 +18,8 @@ from t2v_core.format import for_so_long
 from t2v_tui.library.prompts import read_prompts, remember_prompt
 from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
-from t2v_tui.screens.drawing_jobs import DrawingJobs, Drawn, SpecsRead
-from t2v_tui.screens.library_screen import LibraryScreen
+from t2v_tui.screens.bases.drawing_jobs import DrawingJobs, Drawn, SpecsRead
+from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.store.state import LOCAL, JobKey, JobView, LaunchPhase, LaunchView, RunView, Sample, State
 from t2v_tui.text.job_words import JOB_GLYPHS, what_it_waits_for
 from t2v_tui.text.unreachable import asked, not_heard, waits

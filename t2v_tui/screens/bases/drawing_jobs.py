@@ -12,7 +12,7 @@ from textual.message import Message
 from remote.replies.questions import READ
 from t2v_core.errors import EngineError
 from t2v_tui.messages import FollowJob
-from t2v_tui.screens.library_screen import LibraryScreen
+from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.store.state import JobKey, JobView, Reach, State
 from t2v_tui.widgets.video.film import Film, film_of
 

@@ -22,8 +22,8 @@ from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
 from t2v_tui.messages import EventReceived, Failed, Notice
-from t2v_tui.screens.base import Cockpit
-from t2v_tui.screens.dialogs import Confirm
+from t2v_tui.screens.bases.base import Cockpit
+from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import LOCAL, Reach
 from t2v_tui.text.confirmations import Question
 from t2v_tui.text.headline import is_off

@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, Static
 
 from t2v_core.errors import InvalidRequest
 from t2v_core.specs import make_spec
-from t2v_tui.screens.dialogs import Panel
+from t2v_tui.screens.panels.dialogs import Panel
 from t2v_tui.widgets.entries import Choice
 from t2v_tui.widgets.spec_form import SpecForm
 

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from t2v_core.errors import EngineError
 from t2v_tui.library.folder_view import cells, listing_of
-from t2v_tui.screens.dialogs import Panel
+from t2v_tui.screens.panels.dialogs import Panel
 from t2v_tui.store.state import LOCAL
 from t2v_tui.widgets.lists import ListTable
 
