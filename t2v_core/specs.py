@@ -23,6 +23,8 @@ Objective = Literal["epsilon", "v", "flow"]
 Preset = Literal["seed", "base", "tiny", "unet3d", "unet3d-tiny"]
 OnOverlap = Literal["refuse", "drop-from-train"]
 Sampler = Literal["auto", "ddim", "euler", "dpm++", "map"]
+Offload = Literal["auto", "none", "model", "group"]
+AutoYesNo = Literal["auto", "yes", "no"]
 
 DATA = Path("data/msr-vtt")
 SD_VAE = "stabilityai/sd-vae-ft-mse"
@@ -201,7 +203,7 @@ class TrainSpec(Spec):
     held_out_clips: int = Field(64, ge=0, le=10**6, description="clips kept out for the held-out loss")
     samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
     threads: int | None = Field(None, ge=1, le=1024, description="of the CPU (default: as many as cores)")
-    latents_in_memory: Literal["auto", "yes", "no"] = Field("auto", description="hold the data set in memory")
+    latents_in_memory: AutoYesNo = Field("auto", description="hold the data set in memory")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="initial weights, data order, noise and samples follow from it")
     deterministic: bool = Field(False, description="the same bits on a GPU in every run; slower there")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
@@ -233,6 +235,11 @@ class VerifyResumeSpec(Spec):
 class EstimateSpec(TrainSpec):
     """Say beforehand what a training takes: memory, disk and time, and whether they are there."""
 
+    model: str | None = Field(
+        None, description="open model, hub id or local folder: estimate one video of it, from its configuration"
+    )
+    height: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
+    width: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
     gpu: str | None = Field(None, description="estimate for this GPU, such as L4 or A100-80GB (default: this machine)")
     probe: bool = Field(True, description="measure three real steps here, where --probe-seconds are enough for them")
     probe_seconds: float = Field(120.0, gt=0, le=86_400, description="how long the measured steps may take, about")
@@ -274,7 +281,28 @@ class SamplingSpec(Spec):
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
 
-class GenerateSpec(SamplingSpec):
+class VideoSpec(SamplingSpec):
+    """What those that make a video can be told of an open model, which then draws in place of a checkpoint."""
+
+    model: str | None = Field(
+        None,
+        description="open model: hub id or local folder in diffusers' layout (Wan, LTX-Video, CogVideoX, Mochi, "
+        "HunyuanVideo); steps, guidance, frames and size are then its makers', unless you say others",
+    )
+    height: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
+    width: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
+    negative_prompt: str = Field("", description="what an open model's guidance pulls away from")
+    offload: Offload = Field(
+        "auto",
+        description="open model: none keeps all of it on the device, model has there only the part that works, group "
+        "brings it there block by block; auto takes the first that fits",
+    )
+    vae_tiling: AutoYesNo = Field(
+        "auto", description="open model: decode piece by piece, which takes less memory; auto does so where it must"
+    )
+
+
+class GenerateSpec(VideoSpec):
     """Make a video from a prompt."""
 
     prompt: str = Field(min_length=1, description="what the video shows")
@@ -302,7 +330,7 @@ class AddNoiseSpec(Spec):
     )
 
 
-class RefineSpec(SamplingSpec):
+class RefineSpec(VideoSpec):
     """Clean up or change a video: noise it by `strength`, then denoise it towards the prompt."""
 
     input: Path = Field(description="video to read")

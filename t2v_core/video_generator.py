@@ -16,9 +16,10 @@ from t2v_core import embedded
 from t2v_core.assemble import load_pipeline, newest_of_any, open_or_latest, suited
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.resize import resize_and_crop
-from t2v_core.diffusion.pipeline import Progress
+from t2v_core.diffusion.denoising import Progress
 from t2v_core.errors import InvalidRequest
 from t2v_core.specs import GenerateSpec, make_spec
+from t2v_core.verbs.checkpoint_source import CheckpointSource
 from t2v_core.verbs.generate import Frames, sample, save_video, warn_if_truncated
 from t2v_core.verbs.target import Target
 from t2v_core.workspace import Workspace, expanded
@@ -52,7 +53,8 @@ class Video:
         Returns the path. Raises InvalidRequest for another suffix or a place that cannot be written.
         """
         target = Target(expanded(Path(path)).absolute()).checked()
-        save_video(target, Frames.of(torch.from_numpy(self.frames)), self.fps, self._spec, self._checkpoint)
+        record = CheckpointSource(self._checkpoint).record(self._spec)
+        save_video(target, Frames.of(torch.from_numpy(self.frames)), self.fps, record)
         return target.path
 
     def __len__(self) -> int:

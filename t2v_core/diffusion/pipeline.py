@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,22 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from t2v_core.diffusion.denoising import Denoising, Look, Progress
 from t2v_core.diffusion.guidance import Guidance
-from t2v_core.diffusion.samplers import SAMPLERS, randn
+from t2v_core.diffusion.samplers import SAMPLERS
 from t2v_core.diffusion.schedules import Sampler
-from t2v_core.diffusion.windows import blend, windows_over
 from t2v_core.disk.plain_json import read_table
-from t2v_core.errors import NotFinite
+from t2v_core.errors import InvalidRequest
 from t2v_core.models.conditioning import Conditioning, null_prompt
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import DENOISERS
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder
-from t2v_core.models.finite import hint_for, is_finite, require_finite
+from t2v_core.models.finite import hint_for, require_finite
 from t2v_core.models.loading import EncoderIdentity
 from t2v_core.models.text import TextEmbedding
 
 # Frames through the VAE at a time.
 BATCH_FRAMES = 32
-
-Progress = Callable[[int, int], None]
-Look = Callable[[Tensor], None]
 
 
 @dataclass
@@ -41,7 +38,7 @@ class TextToVideoOutput(BaseOutput):
     frames: Tensor
 
 
-class TextToVideoPipeline(DiffusionPipeline):
+class TextToVideoPipeline(DiffusionPipeline, Denoising):
     """A video autoencoder, a CLIP text tower, a denoiser and the sampler it was trained for.
 
     Saves to and loads from a directory: `pipeline.save_pretrained(DIR)`, `TextToVideoPipeline.from_pretrained(DIR)`.
@@ -71,6 +68,31 @@ class TextToVideoPipeline(DiffusionPipeline):
         config: Any = self.denoiser.config
         return (config.num_frames, config.in_channels, config.sample_size, config.sample_size)
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Return (height, width) in pixels of what it makes."""
+        side = self.latent_shape[-1] * self.autoencoder.downsampling
+        return (side, side)
+
+    @property
+    def arithmetic(self) -> torch.dtype:
+        """Return the type of number that the denoiser computes with."""
+        return self.denoiser.dtype
+
+    def frames_of_latents(self, frames: int | None) -> int:
+        """Return `frames`, or what the denoiser was trained on. Raises InvalidRequest beyond that."""
+        most = self.latent_shape[0]
+        if frames is not None and frames > most:
+            raise InvalidRequest(
+                f"{frames} frames were asked for, and this model was trained on {most}",
+                hint=f"use --frames {most} or fewer",
+            )
+        return frames or most
+
+    def tokens_read(self, prompt: str) -> tuple[int, int]:
+        """Return how many tokens a prompt has, and how many of them CLIP reads at most."""
+        return self.prompt_encoder.count_tokens(prompt), self.prompt_encoder.max_length
+
     @torch.no_grad()
     def __call__(
         self,
@@ -92,10 +114,15 @@ class TextToVideoPipeline(DiffusionPipeline):
         look: called with the latents after each step
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        shape = (num_frames or self.latent_shape[0], *self.latent_shape[1:])
-        noise = torch.stack([randn(shape, seed + i) for i in range(len(prompts))])
-        self.scheduler.set_timesteps(num_inference_steps)
-        latents = self.denoise(noise, prompts, 0, Guidance(guidance_scale, guidance_rescale), progress, look=look)
+        latents = self.draw(
+            prompts,
+            frames=num_frames or self.latent_shape[0],
+            steps=num_inference_steps,
+            guidance=Guidance(guidance_scale, guidance_rescale),
+            seed=seed,
+            progress=progress,
+            look=look,
+        )
         return TextToVideoOutput(frames=self.decode(latents))
 
     @torch.no_grad()
@@ -126,66 +153,6 @@ class TextToVideoPipeline(DiffusionPipeline):
         )  # fmt: skip
         return TextToVideoOutput(frames=self.decode(latents))
 
-    @torch.no_grad()
-    def refine_latents(
-        self,
-        clean: Tensor,
-        prompt: str,
-        *,
-        strength: float,
-        num_inference_steps: int,
-        guidance: Guidance,
-        seed: int = 0,
-        overlap: int | None = None,
-        progress: Progress | None = None,
-        look: Look | None = None,
-    ) -> Tensor:
-        """Do what `refine` does between `encode` and `decode`: for a film whose frames are never all there at once.
-
-        clean: (frames, channels, height, width); returns (1, frames, channels, height, width)
-        """
-        self.scheduler.set_timesteps(num_inference_steps)
-        first = self.scheduler.skip_to(strength)
-        noise = randn(tuple(clean.shape), seed)
-        noisy = self.scheduler.add_noise(clean[None], noise[None], self.scheduler.timesteps[first : first + 1])
-        return self.denoise(noisy, [prompt], first, guidance, progress, overlap=overlap, look=look)
-
-    def denoise(
-        self,
-        latents: Tensor,
-        prompts: Sequence[str],
-        first: int,
-        guidance: Guidance,
-        progress: Progress | None = None,
-        *,
-        overlap: int | None = None,
-        look: Look | None = None,
-    ) -> Tensor:
-        """Run the sampler from step `first` of its list; latents (batch, frames, channels, height, width), float32.
-
-        A clip longer than the denoiser's goes through it in windows, all at once, blended at every step
-        (Bar-Tal et al. 2023, MultiDiffusion, eq. 5). Raises NotFinite at the first step that gives no numbers.
-        """
-        windows = windows_over(latents.shape[1], self.latent_shape[0], overlap)
-        conditioning = self._conditioning(prompts, guidance)
-        steps = len(self.scheduler.timesteps)
-        self.scheduler.restart()
-        for index in range(first, steps):
-            timestep = self.scheduler.model_time(index)
-            parts = [self._predict(latents[:, a:b], timestep, conditioning, guidance) for a, b in windows]
-            latents = self.scheduler.step(blend(parts, windows, latents.shape[1]), index, latents)
-            self._require_finite(latents, f"step {index - first + 1} of {steps - first}")
-            if progress is not None:
-                progress(index - first + 1, steps - first)
-            if look is not None:
-                look(latents)
-        return latents
-
-    def _require_finite(self, latents: Tensor, where: str) -> None:
-        if not is_finite(latents):
-            hint = hint_for(self.denoiser.dtype, "use another checkpoint, or a lower --guidance")
-            raise NotFinite(f"the model gives values that are not finite at {where}", hint)
-
     def _conditioning(self, prompts: Sequence[str], guidance: Guidance) -> Conditioning:
         """The prompts, and after them the null prompt as often when there is guidance."""
         embeddings = self.prompt_encoder.encode(prompts)
@@ -212,6 +179,14 @@ class TextToVideoPipeline(DiffusionPipeline):
         hint = hint_for(self.autoencoder.model.dtype, "name another one: --vae")
         require_finite(latents, f"the VAE {self.autoencoder.identity.source}", hint)
         return latents
+
+    def encode_parts(self, parts: Iterable[Tensor]) -> Tensor:
+        """Encode frames as they come, (n, height, width, 3) uint8 each; returns (frames, channels, h, w)."""
+        return torch.cat([self.encode(part) for part in parts])
+
+    def glimpse(self, latents: Tensor) -> Tensor:
+        """Return (n, height, width, 3) uint8 for n frames of latents (n, channels, h, w)."""
+        return self.decode(latents[None])[0]
 
     def decode(self, latents: Tensor, *, batch: int = BATCH_FRAMES) -> Tensor:
         """Decode a few frames at a time.

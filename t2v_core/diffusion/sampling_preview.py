@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.diffusion.denoising import Denoising
 from t2v_core.errors import NotFinite
 
 NAME = "preview"
@@ -28,7 +28,7 @@ SHARE = 0.1
 class SamplingPreview:
     """Call it with the latents after each step, (videos, frames, channels, height, width)."""
 
-    def __init__(self, pipeline: TextToVideoPipeline, directory: Path) -> None:
+    def __init__(self, pipeline: Denoising, directory: Path) -> None:
         self.pipeline, self.path = pipeline, directory / NAME
         self._due = 0.0
 
@@ -45,7 +45,7 @@ class SamplingPreview:
     def _write(self, latents: Tensor) -> None:
         count = latents.shape[1]
         chosen = torch.linspace(0, count - 1, min(FRAMES, count)).round().long()
-        frames = self.pipeline.decode(latents[:1, chosen])[0]
+        frames = self.pipeline.glimpse(latents[0, chosen])
         height, width = frames.shape[1:3]
         columns = min(WIDTH, width)
         rows = max(2, round(columns * height / width) // 2 * 2)

@@ -79,20 +79,20 @@ def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
     except LocalEntryNotFoundError:
         logging.getLogger(__name__).info("%s is not cached, asking the hub", source)
     try:
-        _require_answer()
+        require_answer()
         fetched = Path(snapshot_download(source, allow_patterns=patterns))
         if not _has_weights(fetched, files):  # models of the hub's first years may have no other form
             fetched = Path(snapshot_download(source, allow_patterns=[PICKLED.get(name, name) for name in files]))
     except Exception as error:
         raise InvalidRequest(
-            f"the {what} {source} is not on this machine and cannot be fetched ({_reason(error)})",
+            f"the {what} {source} is not on this machine and cannot be fetched ({hub_reason(error)})",
             hint=f"connect and run again, copy the model here and name its folder, or use 'embedded' ({what})",
         ) from error
     return fetched
 
 
-def _require_answer() -> None:
-    """One plain request with a deadline: without it, `snapshot_download` tries a silent hub again for minutes."""
+def require_answer() -> None:
+    """Make one plain request with a deadline: without it, `snapshot_download` tries a silent hub again for minutes."""
     from huggingface_hub import constants, get_session
 
     get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
@@ -109,8 +109,8 @@ def _not_found(source: str, what: str) -> InvalidRequest:
     )
 
 
-def _reason(error: Exception) -> str:
-    """The hub's errors run over several lines; people need to know which of three things it was."""
+def hub_reason(error: Exception) -> str:
+    """Return which of three things it was: the hub's own errors run over several lines."""
     name = type(error).__name__
     if "RepositoryNotFound" in name or "GatedRepo" in name or "RevisionNotFound" in name:
         return "the hub does not know it, or it needs a login"

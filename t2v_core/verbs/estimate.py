@@ -20,6 +20,7 @@ from t2v_core.events.estimated import (
     ModelPart,
     TimePart,
 )
+from t2v_core.events.open_estimated import OpenEstimated
 from t2v_core.job import Job
 from t2v_core.specs import EstimateSpec, TrainSpec
 from t2v_core.training.forecast.flops import flops_per_clip
@@ -43,11 +44,19 @@ from t2v_core.workspace import Dataset
 CPU_SHARE = 0.5
 
 
-def estimate(spec: EstimateSpec, job: Job) -> Estimated:
-    """Reckon what `t2v train` with these settings takes, and say whether it is there.
+def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
+    """Reckon what `t2v train` with these settings takes, and say whether it is there; of an open model, one video.
 
     Raises InvalidRequest for a GPU that is not in the table, for a distillation, and when preset and data do not fit.
     """
+    if spec.model is not None:
+        from t2v_core.verbs.estimate_open import estimate_open  # diffusers' families, which a training needs not
+
+        return estimate_open(spec, job)
+    return _of_training(spec, job)
+
+
+def _of_training(spec: EstimateSpec, job: Job) -> Estimated:
     if spec.distill is not None:
         raise InvalidRequest(
             "a distillation cannot be estimated",

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2v_core.assemble import Warn, find_checkpoint, load_asked, sampler_name, suited
-from t2v_core.checkpoints.checkpoints import Checkpoint
-from t2v_core.checkpoints.old_names import ORIGIN
+from t2v_core.assemble import Warn
 from t2v_core.data.video.beside import write_settings
 from t2v_core.data.video.frames import Written
 from t2v_core.data.video.showing import require_rate, words_on_rate
 from t2v_core.data.video.sound import Sound
-from t2v_core.diffusion.pipeline import Look, Progress, TextToVideoPipeline
+from t2v_core.diffusion.denoising import Denoising, Look, Progress
+from t2v_core.diffusion.guidance import Guidance
 from t2v_core.diffusion.sampling_preview import SamplingPreview
-from t2v_core.errors import InvalidRequest
 from t2v_core.events import ProgressEvent, SampleEvent
 from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
-from t2v_core.specs import GenerateSpec, SamplingSpec, all_values
+from t2v_core.specs import GenerateSpec
+from t2v_core.verbs.find_source import find_source
+from t2v_core.verbs.model_source import as_written
 from t2v_core.verbs.target import Target
-from t2v_core.version import __version__
 from t2v_core.workspace import Workspace
 
 
@@ -47,65 +48,49 @@ class Frames:
 def generate(spec: GenerateSpec, job: Job) -> VideoMade:
     """Make one video and return where it lies.
 
-    Raises InvalidRequest for a place that cannot be written, more frames than the model knows, or no checkpoint.
+    Raises InvalidRequest for a place that cannot be written, more frames than the model knows, or no model.
     """
     target = _target(spec, job.workspace).checked()
-    checkpoint = find_checkpoint(spec, job)
-    job.events.stage("load", f"{job.workspace.relative(checkpoint.path)}, {training_so_far(checkpoint)}")
-    spec = suited(spec, checkpoint, job.events.warning)
-    fps = require_rate(target.path, spec.fps or float(checkpoint.info["fps"]))
-    pipeline = load_asked(checkpoint, spec, keep=job.keep)
+    source = find_source(spec, job)
+    job.events.stage("load", source.words)
+    spec = source.suited(spec, job.events.warning)
+    fps = require_rate(target.path, spec.fps or source.fps)
+    pipeline = source.load(spec, job.keep, job.events.warning)
     warn_if_truncated(pipeline, spec.prompt, job.events.warning)
     job.events.stage(
         "sample", f"{spec.steps} {pipeline.scheduler.name} steps, guidance {spec.guidance_scale:g}, seed {spec.seed}"
     )
     look = SamplingPreview(pipeline, job.directory) if spec.preview else None
     video = sample(pipeline, spec, progress=step_progress(job), look=look)
-    return write_result(target, Frames.of(video), fps, spec, checkpoint, job)
+    return write_result(target, Frames.of(video), fps, spec.prompt, source.record(spec), job)
 
 
 def sample(
-    pipeline: TextToVideoPipeline, spec: GenerateSpec, *, progress: Progress | None = None, look: Look | None = None
+    pipeline: Denoising, spec: GenerateSpec, *, progress: Progress | None = None, look: Look | None = None
 ) -> Tensor:
-    """Draw the frames of one video, (frames, height, width, 3) uint8. Raises InvalidRequest as `frame_count`."""
-    return pipeline(
-        spec.prompt,
-        num_frames=frame_count(pipeline, spec.frames),
-        num_inference_steps=spec.steps,
-        guidance_scale=spec.guidance_scale,
-        guidance_rescale=spec.guidance_rescale,
+    """Draw the frames of one video, (frames, height, width, 3) uint8.
+
+    Raises InvalidRequest for more frames than the model knows.
+    """
+    latents = pipeline.draw(
+        [spec.prompt],
+        frames=pipeline.frames_of_latents(spec.frames),
+        steps=spec.steps,
+        guidance=Guidance(spec.guidance_scale, spec.guidance_rescale),
         seed=spec.seed,
         progress=progress,
         look=look,
-    ).frames[0]
+    )[0]
+    with torch.no_grad():
+        return torch.cat(list(pipeline.decode_parts(latents)))
 
 
-def training_so_far(checkpoint: Checkpoint) -> str:
-    """Return `step 1200`, or `epoch 100 of the previous system`."""
-    epoch = checkpoint.info.get("epoch")
-    if checkpoint.info.get("origin") != ORIGIN or epoch is None:
-        return f"step {checkpoint.step}" if checkpoint.step else f"of the {ORIGIN}"
-    return f"epoch {epoch} of the {ORIGIN}"
-
-
-def frame_count(pipeline: TextToVideoPipeline, asked: int | None) -> int:
-    """Return what was asked for, else the model's own. Raises InvalidRequest beyond it."""
-    most = pipeline.latent_shape[0]
-    if asked is not None and asked > most:
-        raise InvalidRequest(
-            f"{asked} frames were asked for, and this model was trained on {most}", hint=f"use --frames {most} or fewer"
-        )
-    return asked or most
-
-
-def warn_if_truncated(pipeline: TextToVideoPipeline, prompt: str, warn: Warn) -> None:
+def warn_if_truncated(pipeline: Denoising, prompt: str, warn: Warn) -> None:
     """Say how much of a long prompt the encoder does not read."""
-    encoder = pipeline.prompt_encoder
-    count = encoder.count_tokens(prompt)
-    if count > encoder.max_length:
+    count, most = pipeline.tokens_read(prompt)
+    if count > most:
         warn(
-            f"the prompt has {count} tokens and the text encoder reads {encoder.max_length}: "
-            f"the last {count - encoder.max_length} were left out",
+            f"the prompt has {count} tokens and the text encoder reads {most}: the last {count - most} were left out",
             hint="put what matters first, or say it in fewer words",
         )
 
@@ -124,17 +109,17 @@ def write_result(
     target: Target,
     frames: Frames,
     fps: float,
-    spec: SamplingSpec,
-    checkpoint: Checkpoint,
+    prompt: str,
+    record: Mapping[str, Any],
     job: Job,
     sound: Sound | None = None,
 ) -> VideoMade:
-    """Write the video and its .json, report it as a sample, and return both paths."""
+    """Write the video and its .json, report it as a sample, and return both paths. record: of `ModelSource`"""
     job.events.stage("write", str(job.workspace.relative(target.path.parent if target.is_new else target.path)))
     if words := words_on_rate(target.path, frames.count, fps):
         job.events.warning(words)
-    video, written, settings = save_video(target, frames, fps, spec, checkpoint, sound, job=job.directory.name)
-    job.events.emit(SampleEvent(str(video), str(settings), getattr(spec, "prompt", "")))
+    video, written, settings = save_video(target, frames, fps, record, sound, job=job.directory.name)
+    job.events.emit(SampleEvent(str(video), str(settings), prompt))
     return VideoMade(video=str(video), settings=str(settings), frames=written.frames, fps=written.fps)
 
 
@@ -142,38 +127,20 @@ def save_video(
     target: Target,
     frames: Frames,
     fps: float,
-    spec: SamplingSpec,
-    checkpoint: Checkpoint,
+    record: Mapping[str, Any],
     sound: Sound | None = None,
     *,
     job: str | None = None,
 ) -> tuple[Path, Written, Path]:
     """Write the video, and the .json beside it that makes it again; returns where it lies, what was written, the .json.
 
-    job: that made it
+    record: of `ModelSource`; job: that made it
     """
     video, written = target.write(frames.each, fps=fps, sound=sound)
-    verb = {"GenerateSpec": "generate", "RefineSpec": "refine"}[type(spec).__name__]
-    settings = write_settings(
-        video,
-        {
-            "verb": verb,
-            "spec": all_values(spec) | {"checkpoint": str(checkpoint.path), "sampler": sampler_name(spec, checkpoint)},
-            "video": {
-                "file": video.name,
-                "frames": written.frames,
-                "size": list(frames.size),
-                "fps": written.fps,
-            },
-            "checkpoint": {
-                "path": str(checkpoint.path),
-                "step": checkpoint.step,
-                "preset": checkpoint.info["spec"]["preset"],
-            },
-            "versions": checkpoint.info["versions"] | {"t2v": __version__},
-            **({"job": job} if job else {}),
-        },
-    )
+    about = {
+        "video": {"file": video.name, "frames": written.frames, "size": list(frames.size), "fps": written.fps},
+    }
+    settings = write_settings(video, {**as_written(record, about), **({"job": job} if job else {})})
     return video, written, settings
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.diffusion.denoising import Denoising
 from t2v_core.format import timing
 
 
@@ -36,18 +36,18 @@ class Seen:
 class RefineLog:
     """Made before the first step, then told of each; it writes to stdout, which is the job's log.
 
-    frames: as the model got them
+    frames: as the model got them; latents: what they became, (frames, channels, height, width)
     steps: how many are taken; the scheduler already has the timesteps of the run
     """
 
-    def __init__(self, pipeline: TextToVideoPipeline, frames: Seen, steps: int) -> None:
-        self._timesteps = [round(float(t), 1) for t in pipeline.scheduler.timesteps[-steps:]]
+    def __init__(self, pipeline: Denoising, frames: Seen, latents: Tensor, steps: int) -> None:
+        chosen = pipeline.scheduler.timesteps
+        self._timesteps = [round(float(t), 1) for t in chosen[len(chosen) - steps :]]
         self._began = self._last = time.monotonic()
         self._done = 0
-        window, *latent = pipeline.latent_shape
+        window = pipeline.latent_shape[0]
         _say(f"input      {frames}")
-        count = frames.count
-        _say(f"latents    {_words((count, *latent))}, through the model in windows of {min(window, count)}")
+        _say(f"latents    {_words(tuple(latents.shape))}, through the model in windows of {min(window, len(latents))}")
         _say(f"timesteps  {', '.join(f'{t:g}' for t in self._timesteps)}")
 
     def step(self, latents: Tensor) -> None:

@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t2v_core.assemble import find_checkpoint, load_asked, suited
-from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.beside import write_settings
 from t2v_core.data.video.decode import Film, UnreadableClip, open_film
 from t2v_core.data.video.frames import require_memory
@@ -21,8 +19,9 @@ from t2v_core.data.video.orientation import shown_size
 from t2v_core.data.video.resize import shrink_to
 from t2v_core.data.video.showing import require_rate, words_on_rate
 from t2v_core.data.video.sound import MOST_UNEVEN_S
+from t2v_core.diffusion.denoising import Denoising
 from t2v_core.diffusion.guidance import Guidance
-from t2v_core.diffusion.pipeline import BATCH_FRAMES, TextToVideoPipeline
+from t2v_core.diffusion.pipeline import BATCH_FRAMES
 from t2v_core.diffusion.sampling_preview import SamplingPreview
 from t2v_core.diffusion.windows import windows_over
 from t2v_core.errors import InvalidRequest
@@ -30,7 +29,9 @@ from t2v_core.events import SampleEvent, StageEvent
 from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
 from t2v_core.specs import AddNoiseSpec, RefineSpec, all_values
+from t2v_core.verbs.find_source import find_source
 from t2v_core.verbs.generate import Frames, step_progress, warn_if_truncated, write_result
+from t2v_core.verbs.model_source import FilmSize
 from t2v_core.verbs.refine_log import RefineLog, Seen
 from t2v_core.verbs.source_sound import sound_for
 from t2v_core.verbs.target import Target
@@ -108,27 +109,32 @@ def refine(spec: RefineSpec, job: Job) -> VideoMade:
     film = read_input(source, job)
     fps = require_rate(target.path, film.source_fps)
     sound = sound_for(target.path, source, film, job, is_wanted=spec.sound)
-    checkpoint = find_checkpoint(spec, job)
-    spec = suited(spec, checkpoint, job.events.warning)
-    pipeline = load_asked(checkpoint, spec, keep=job.keep)
+    model = find_source(spec, job)
+    spec = model.suited(spec, job.events.warning)
+    width, height = shown_size(film.width, film.height, film.pixel_aspect)
+    pipeline = model.load_for(FilmSize(film.total_frames, width, height), spec, job.keep, job.events.warning)
     warn_if_truncated(pipeline, spec.prompt, job.events.warning)
-    size = side_of(pipeline)
-    require_memory(target.path, film.total_frames, size, size)
-    steps = count_steps(pipeline, spec)
+    rows, columns = pipeline.frame_size
+    require_memory(target.path, film.total_frames, columns, rows)
+    pipeline.set_steps(spec.steps)
+    steps = pipeline.count_steps(spec.strength)
     windows_over(film.total_frames, pipeline.latent_shape[0], spec.overlap)
     seen = Seen()
     clean = encoded(film, pipeline, seen, job)
-    job.events.emit(StageEvent("refine", describe_strength(pipeline, spec), model=name_of(checkpoint), steps=steps))
-    details = RefineLog(pipeline, seen, steps)
-    latents = _denoised(clean, pipeline, spec, details, job)
+    job.events.emit(StageEvent("refine", describe_strength(pipeline, spec), model=model.name, steps=steps))
+    details = RefineLog(pipeline, seen, clean, steps)
+    latents = _denoised(clean, seen.count, pipeline, spec, details, job)
     decoded = Seen()
-    frames = Frames(decoded_frames(latents, pipeline, decoded, job), len(latents), (size, size))
-    result = write_result(target, frames, fps, spec, checkpoint, job, sound)
+    each = islice(decoded_frames(latents, pipeline, decoded, job), seen.count)
+    frames = Frames(each, seen.count, (rows, columns))
+    result = write_result(target, frames, fps, spec.prompt, model.record(spec), job, sound)
     details.end(decoded)
     return result
 
 
-def _denoised(clean: Tensor, pipeline: TextToVideoPipeline, spec: RefineSpec, details: RefineLog, job: Job) -> Tensor:
+def _denoised(
+    clean: Tensor, frames: int, pipeline: Denoising, spec: RefineSpec, details: RefineLog, job: Job
+) -> Tensor:
     """The film's latents, (frames, channels, h, w), noised and denoised, each step told of and looked at."""
     preview = SamplingPreview(pipeline, job.directory) if spec.preview else None
     report = step_progress(job)
@@ -136,7 +142,7 @@ def _denoised(clean: Tensor, pipeline: TextToVideoPipeline, spec: RefineSpec, de
     def progress(done: int, total: int) -> None:
         report(done, total)
         if done == total:
-            job.events.emit(StageEvent("decode", f"{len(clean)} frames", frames=len(clean)))
+            job.events.emit(StageEvent("decode", f"{frames} frames", frames=frames))
 
     def look(latents: Tensor) -> None:
         details.step(latents)
@@ -156,56 +162,34 @@ def _denoised(clean: Tensor, pipeline: TextToVideoPipeline, spec: RefineSpec, de
     )[0]
 
 
-def name_of(checkpoint: Checkpoint) -> str:
-    """Return what people call a checkpoint's model: `Epoch 100`, `Step 1200`, or the name of its folder or file."""
-    epoch, per_epoch = checkpoint.info.get("epoch"), checkpoint.info.get("steps_per_epoch") or 0
-    if epoch and (not per_epoch or checkpoint.step % per_epoch == 0):
-        return f"Epoch {epoch}"
-    return f"Step {checkpoint.step}" if checkpoint.step else checkpoint.path.stem
+def describe_strength(pipeline: Denoising, spec: RefineSpec) -> str:
+    """Return `strength 0.3 → 15 of 50 steps from t=299`; its steps are chosen already."""
+    taken = pipeline.count_steps(spec.strength)
+    said = f"strength {spec.strength:g} → {taken} of {spec.steps} steps"
+    return f"{said} from t={round(float(pipeline.scheduler.timesteps[-taken]))}" if taken else said
 
 
-def count_steps(pipeline: TextToVideoPipeline, spec: RefineSpec) -> int:
-    """Return how many denoising steps the strength leaves. Raises InvalidRequest when it leaves none."""
-    pipeline.scheduler.set_timesteps(spec.steps)
-    return len(pipeline.scheduler.timesteps) - pipeline.scheduler.skip_to(spec.strength)
-
-
-def describe_strength(pipeline: TextToVideoPipeline, spec: RefineSpec) -> str:
-    """Return `strength 0.3 → 15 of 50 steps from t=299`."""
-    sampler = pipeline.scheduler
-    sampler.set_timesteps(spec.steps)
-    first = sampler.skip_to(spec.strength)
-    timestep = round(float(sampler.timesteps[first]))
-    return f"strength {spec.strength:g} → {spec.steps - first} of {spec.steps} steps from t={timestep}"
-
-
-def side_of(pipeline: TextToVideoPipeline) -> int:
-    """Return the height and width in pixels of what the model makes."""
-    return pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
-
-
-def encoded(film: Film, pipeline: TextToVideoPipeline, seen: Seen, job: Job) -> Tensor:
-    """Return the film's latents, (frames, channels, h, w), with a word when the model's size is another.
+def encoded(film: Film, pipeline: Denoising, seen: Seen, job: Job) -> Tensor:
+    """Return the film's latents, (frames, channels, h, w).
 
     Each frame is shrunk as soon as it is decoded, and few wait for the VAE: an hour of a phone's film would be 670 GB.
     """
-    size = side_of(pipeline)
-    width, height = shown_size(film.width, film.height, film.pixel_aspect)
-    if (height, width) != (size, size):
-        job.events.warning(f"the video is {width}×{height}; its middle goes through the model at {size}×{size}")
+    return pipeline.encode_parts(_shrunk(film, pipeline.frame_size, seen, job))
+
+
+def _shrunk(film: Film, size: tuple[int, int], seen: Seen, job: Job) -> Iterator[Tensor]:
+    """Its frames, (n, height, width, 3) uint8, a few at a time."""
     shrink = shrink_to(size)
     small = (torch.from_numpy(shrink(frame, film.pixel_aspect)) for frame in _frames(film))
-    parts = []
     while waiting := list(islice(small, BATCH_FRAMES)):
         job.check_stop()
         batch = torch.stack(waiting)
         seen.add(batch)
-        parts.append(pipeline.encode(batch))
+        yield batch
         job.events.progress(seen.count, film.total_frames, "frames")
-    return torch.cat(parts)
 
 
-def decoded_frames(latents: Tensor, pipeline: TextToVideoPipeline, seen: Seen, job: Job) -> Iterator[NDArray[np.uint8]]:
+def decoded_frames(latents: Tensor, pipeline: Denoising, seen: Seen, job: Job) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of latents (frames, channels, h, w), a few decoded at a time, as the writer takes them."""
     with torch.no_grad():
         for part in pipeline.decode_parts(latents):

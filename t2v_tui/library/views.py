@@ -17,7 +17,7 @@ PREVIOUS = "previous system"
 # What is asked again for another seed; the rest is where the video went.
 AGAIN = (
     "prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint",
-    "vae", "text_encoder",
+    "vae", "text_encoder", "model", "height", "width", "negative_prompt", "offload", "vae_tiling",
 )  # fmt: skip
 
 
@@ -202,13 +202,18 @@ def info_of_video(view: VideoView, said: Mapping[str, Any]) -> VideoView:
         view,
         verb=str(said.get("verb", "")),
         prompt=str(spec.get("prompt", "")),
-        checkpoint=PurePosixPath(checkpoint_asked(str(checkpoint.get("path", "")))).name,
+        checkpoint=PurePosixPath(checkpoint_asked(str(checkpoint.get("path", "")))).name or _open_model(said),
         step=step if isinstance(step, int) else None,
         frames=frames if isinstance(frames, int) else None,
         fps=float(fps) if isinstance(fps, int | float) else None,
         size=(size[1], size[0]) if isinstance(size, list) and [type(one) for one in size] == [int, int] else None,
         settings=spec,
     )
+
+
+def _open_model(said: Mapping[str, Any]) -> str:
+    """The name of the open model that made a video, without its owner or folder; empty for one of a checkpoint."""
+    return PurePosixPath(str(_table(said.get("model")).get("id", ""))).name
 
 
 def _table(value: object) -> Mapping[str, Any]:

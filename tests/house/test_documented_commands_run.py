@@ -13,7 +13,10 @@ from test_documented_commands import COMMANDS
 # Run by .ci/run, or by a test of their own.
 ELSEWHERE = {"make check", "make demo", "make docs", "make test", "make tui", "t2v demo"}
 # Nothing in a test listens beyond this machine.
-STANDS_FOR = {"NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1"}  # noqa: S104
+STANDS_FOR = {
+    "NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1",  # noqa: S104
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "models/wan",
+}  # fmt: skip
 # A sentence speaks of these by their names: what is missing is said, and nothing is done.
 BARE = {
     "t2v add-noise", "t2v bootstrap", "t2v data import-latents", "t2v generate", "t2v host trust",
@@ -70,6 +73,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def kind_of(command: str) -> str:
     if command.startswith("t2v runs"):
         return "compared"
+    if "--model" in command:
+        return "open"
     return "old" if OLD.search(command) else "trained" if TRAINED.search(command) else "new"
 
 

@@ -14,10 +14,11 @@ import torch
 from t2v_core.data.store.batches import BatchPlan, split_held_out
 from t2v_core.events.estimated import DataFacts
 from t2v_core.machine import available_memory_bytes, cores, resident_bytes
+from t2v_core.models.live_bytes import CUDA_CONTEXT_BYTES
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.specs import TrainSpec
 from t2v_core.training.forecast.gpus import Gpu, gpu_of_device
-from t2v_core.training.forecast.memory import BYTES, CUDA_CONTEXT_BYTES, StepMemory, StepShape, step_memory
+from t2v_core.training.forecast.memory import BYTES, StepMemory, StepShape, step_memory
 
 HELD_OUT_TIMESTEPS = 4  # of each held-out clip, once an epoch; see training/callbacks/held_out_loss.py
 FORWARD_SHARE = 1 / 3  # of a training step: the backward pass is twice the forward one

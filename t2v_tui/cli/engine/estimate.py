@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from t2v_core.events.estimated import Estimated
+from t2v_core.events.open_estimated import Card, OpenEstimated, Way
 from t2v_core.format import grouped, size, timing
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed
@@ -24,8 +25,52 @@ MEMORY_PARTS = {
 
 def tell_estimate(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
     """Write lines, or everything as JSON, to stdout."""
-    print(followed.as_json() if as_json else "\n".join(estimate_lines(followed.result_as(Estimated))))
+    print(followed.as_json() if as_json else "\n".join(_lines(followed)))
     sys.stdout.flush()
+
+
+def _lines(followed: Followed) -> list[str]:
+    if followed.result is not None and "family" in followed.result.extra:
+        return open_lines(followed.result_as(OpenEstimated))
+    return estimate_lines(followed.result_as(Estimated))
+
+
+def open_lines(result: OpenEstimated) -> list[str]:
+    """Return the estimate of an open model's video for people."""
+    shape = f"{result.frames} frames of {result.width}×{result.height}"
+    parts = [
+        _row(part.name, f"{_column(part.weights_bytes)}  {part.parameters / 1e6:.1f} M parameters")
+        for part in result.parts
+    ]
+    work = {
+        "sampling": result.sampling_bytes, "decoding": result.decoding_bytes, "decoding in tiles": result.tiled_bytes,
+    }  # fmt: skip
+    machine = result.machine
+    room = f"{size(machine.memory_bytes)} {'free on' if machine.is_here else 'on an empty'} {machine.name}"
+    return [
+        f"{result.model}: {result.family}, {result.licence}, {result.arithmetic}",
+        f"one video, {shape}",
+        "",
+        "weights",
+        *parts,
+        "at work, beside them",
+        *(_row(name, _column(count)) for name, count in work.items()),
+        "at the fullest moment",
+        *(_row(flags_of(way), _column(way.peak_bytes)) for way in result.ways),
+        "",
+        f"{room}: {verdict_of(result.here)}",
+        *(f"a card of {size(card.memory_bytes)}: {verdict_of(card)}" for card in result.cards),
+    ]
+
+
+def flags_of(way: Way) -> str:
+    """Return `--offload model --vae-tiling yes`."""
+    return f"--offload {way.offload}" + (" --vae-tiling yes" if way.vae_tiling else "")
+
+
+def verdict_of(card: Card) -> str:
+    """Return whether a video can be made there, and how."""
+    return "DOES NOT FIT" if card.way is None else f"fits with {flags_of(card.way)}"
 
 
 def estimate_lines(result: Estimated) -> list[str]:
@@ -87,7 +132,7 @@ def _time(result: Estimated) -> list[str]:
 
 
 def _row(label: str, value: str) -> str:
-    return f"  {label:<17}{value}".rstrip()
+    return f"  {label:<17} {value}".rstrip() if len(label) > 17 else f"  {label:<17}{value}".rstrip()
 
 
 def _column(size_bytes: float) -> str:

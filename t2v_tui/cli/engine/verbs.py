@@ -264,11 +264,13 @@ generate = command(
     Verb(
         "generate",
         "Make a video from a prompt, with the latest complete checkpoint unless --checkpoint names another. "
-        "'--checkpoint embedded' is the small model that comes with t2v and knows the built-in world.",
+        "'--checkpoint embedded' is the small model that comes with t2v and knows the built-in world; --model takes an "
+        "open model (Wan, LTX-Video, CogVideoX, Mochi, HunyuanVideo) from the hub or a folder.",
         (
             't2v generate "a dog running in the grass"',
             't2v generate "a red circle moving right" --checkpoint embedded -o red.gif',
             't2v generate "a man talking" --steps 50 --guidance 5 --seed 7',
+            't2v generate "a man talking" --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers',
         ),
         "The video goes to outputs/, or where -o says, with a .json beside it that tells how it was made.",
         ("prompt",),
@@ -323,7 +325,8 @@ estimate = command(
         "part, disk for latents and checkpoints, time per epoch and in all. It takes what train takes, settings "
         "included. Time comes from three real steps on this machine, or with --gpu from that card's data sheet; it "
         "says which. "
-        "Without data it assumes MSR-VTT.",
+        "Without data it assumes MSR-VTT. With --model it tells what one video of an open model takes, from its "
+        "configuration, and with which flags it fits.",
         (
             "t2v estimate                               the training that t2v train would do here",
             "t2v estimate --preset base --gpu L4",

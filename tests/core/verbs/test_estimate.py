@@ -17,13 +17,13 @@ from t2v_core.data.store.footprint import data_facts
 from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import DataFacts, Estimated
 from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.settings import values_for
 from t2v_core.specs import EstimateSpec, TrainSpec
 from t2v_core.training.forecast.forecast import largest_batch, memory_of, other_machine, pace_of_table
 from t2v_core.training.forecast.gpus import GPUS, Gpu, find_gpu, gpu_of_device
 from t2v_core.training.forecast.memory import (  # fmt: skip
     DEPTH,
-    LiveBytes,
     StepMemory,
     StepShape,
     activations,

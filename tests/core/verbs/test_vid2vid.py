@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from support.engine.small_checkpoint import save_small_checkpoint
+from support.engine.small_checkpoint import save_small_checkpoint, small_pipeline
 from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core.data.shapes.shapes import Scene, render
@@ -141,10 +142,17 @@ def test_a_video_can_be_refined_in_place(workspace: Path) -> None:
     assert clip(workspace / "in.mp4").frames.shape == (8, 64, 64, 3)
 
 
-@pytest.mark.parametrize("strength", [0, 0.05])
-def test_a_strength_that_gives_no_step_is_refused(workspace: Path, strength: float) -> None:
-    ended = refine(workspace, strength=strength)
-    assert ended.sentence == f"strength {strength:g} of 10 steps is less than one step"
+def test_strength_0_goes_through_the_vae_and_back(workspace: Path) -> None:
+    vae = small_pipeline()
+    assert refine(workspace, strength=0, preview=True).code == 0
+    frames = torch.from_numpy(clip(workspace / "in.mp4").frames)
+    write_video(workspace / "vae.mp4", vae.decode(vae.encode(frames)[None])[0].numpy(), fps=12)
+    assert np.array_equal(clip(workspace / "out.mp4").frames, clip(workspace / "vae.mp4").frames)
+
+
+def test_a_strength_that_gives_no_step_is_refused(workspace: Path) -> None:
+    ended = refine(workspace, strength=0.05)
+    assert ended.sentence == "strength 0.05 of 10 steps is less than one step"
     assert ended.error["hint"] == "use a strength of at least 0.1, or more steps"
     assert not (workspace / "out.mp4").exists()
 

@@ -24,6 +24,7 @@ from support.engine.ended_jobs import add_ended, of_training
 from support.engine.engine import run
 from support.engine.old_folder import make_old_folder
 from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
+from support.engine.open_models import save_open_model
 from support.engine.tiny_models import save_clip, save_vae
 from support.hosts.gce_here import NAME
 from support.hosts.vm_here import VmHere, vm_here
@@ -77,6 +78,8 @@ SETTINGS_OLD = (
     .replace("[refine]\n", f"[refine]\n{ENCODERS}")
     .replace("[evaluate]\n", f"[evaluate]\n{ENCODERS}")
 )
+SIZE = "frames = 5\nheight = 32\nwidth = 32\n"
+SETTINGS_OPEN = SETTINGS.replace("[generate]\n", f"[generate]\n{SIZE}").replace("probe_seconds = 3\n", SIZE)
 VIDEOS = ("input.mp4", "input_video.mp4", "noisy_video.mp4", "noisy.mp4", "dog.mp4", "outputs/draft.mp4")
 GIFS = ("square.gif", "noisy.gif")
 
@@ -135,8 +138,14 @@ def make_old(root: Path) -> None:
     (root / "t2v.toml").write_text(SETTINGS_OLD)
 
 
+def make_open(root: Path) -> None:
+    """With an open model, random and tiny, and settings for a video of its size."""
+    save_open_model("wan", root / "models/wan")
+    (root / "t2v.toml").write_text(SETTINGS_OPEN)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
-    "new": make_new, "trained": make_trained, "old": make_old, "compared": name_two_runs,
+    "new": make_new, "trained": make_trained, "old": make_old, "compared": name_two_runs, "open": make_open,
 }  # fmt: skip
 
 

@@ -1,0 +1,206 @@
+"""How much memory an open model takes to make a video, reckoned from its configuration; and where its parts go then.
+
+What a part holds while it works is counted on tensors that have shapes and no data. Without gradients nothing is
+kept from one block to the next, so two blocks tell of sixty; and a VAE's share is linear in frames, so a few tell of
+all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from t2v_core.errors import InvalidRequest
+from t2v_core.format import size
+from t2v_core.machine import available_memory_bytes
+from t2v_core.models.conditioning import Conditioning
+from t2v_core.models.live_bytes import CUDA_CONTEXT_BYTES, LiveBytes
+from t2v_core.models.loading import quiet
+from t2v_core.models.open.base import OpenModel
+from t2v_core.models.open.parts import TRANSFORMERS, Placing
+
+OFFLOADS = ("none", "model", "group")
+DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
+# Frames of latents that are simulated where there are more; some VAEs take two at a time.
+FEW_FRAMES = (4, 6)
+# More than any VAE holds while it decodes, in times of the video as float32: 21 were reckoned for Wan's, 30 for
+# CogVideoX's. Where even that fits there is nothing to reckon.
+MOST_TIMES = 300
+# Of what is free: allocators round up, and others may take some.
+SHARE = 0.92
+Warn = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of one video at a time, by part of the model.
+
+    weights: as they are computed with; blocks: of a transformer's weights, the share that one block has
+    sampling, decoding, tiled: what transformer and VAE hold while they work, beside weights
+    context: of the device's own
+    """
+
+    weights: dict[str, int]
+    blocks: float
+    sampling: int
+    decoding: int
+    tiled: int
+    context: int = 0
+
+    def peak(self, offload: str, *, is_tiled: bool) -> int:
+        """Return the bytes on the device at the fullest moment."""
+        text = sum(count for name, count in self.weights.items() if name.startswith("text_encoder"))
+        transformers = [self.weights[name] for name in TRANSFORMERS if name in self.weights]
+        vae, decoding = self.weights["vae"], self.tiled if is_tiled else self.decoding
+        if offload == "none":
+            return self.context + text + sum(transformers) + vae + max(self.sampling, decoding)
+        streamed = 2 * self.blocks if offload == "group" else 1.0  # the next block comes while one computes
+        text_there = 0 if offload == "group" else text
+        transformer = int(max(transformers) * min(1.0, streamed))
+        return self.context + max(text_there, transformer + self.sampling, vae + decoding)
+
+
+def footprint(model: OpenModel, frames: int, height: int, width: int) -> Footprint:
+    """Reckon what a video of that shape takes. No weights are needed."""
+    shape = model.latent_shape(frames, height, width)
+    weights = weights_of(model)
+    depth = sum(int(model.parts.config("transformer").get(name) or 0) for name in DEPTHS)
+    return Footprint(
+        weights=weights,
+        blocks=1 / max(1, depth),
+        sampling=_sampling(model, shape),
+        decoding=_decoding(model, shape, tile=False),
+        tiled=_decoding(model, shape, tile=True),
+        context=CUDA_CONTEXT_BYTES if model.device.type == "cuda" else 0,
+    )
+
+
+def weights_of(model: OpenModel) -> dict[str, int]:
+    """Return the bytes of each part's weights, as they are computed with."""
+    return {
+        name: model.parts.count(name) * _bytes(model, name)
+        for name in model.parts.names
+        if not name.startswith(("tokenizer", "scheduler"))
+    }
+
+
+def fits_easily(model: OpenModel, shape: tuple[int, int, int], free: int) -> bool:
+    """Tell without simulating, which takes seconds, that there is room for everything at once."""
+    frames, height, width = shape
+    return not free or sum(weights_of(model).values()) + MOST_TIMES * frames * height * width * 3 * 4 < free * SHARE
+
+
+def place(model: OpenModel, shape: tuple[int, int, int], *, offload: str, tiling: str, warn: Warn) -> Placing:
+    """Return where the parts go for a video of (frames, height, width): as asked, or the first way that fits.
+
+    warn: told when that is not simply the device. Raises InvalidRequest when nothing fits that was left open.
+    """
+    placing = model.parts.placing
+    if "auto" not in (offload, tiling):
+        return replace(placing, offload=offload, tiling=tiling == "yes")
+    free = free_bytes(placing.device)
+    if fits_easily(model, shape, free):
+        return replace(placing, offload=offload.replace("auto", "none"), tiling=tiling == "yes")
+    need = footprint(model, *shape)
+    ways = [
+        (way, is_tiled)
+        for way in (OFFLOADS if offload == "auto" else (offload,))
+        for is_tiled in ((False, True) if tiling == "auto" else (tiling == "yes",))
+    ]
+    fitting = [way for way in ways if not free or need.peak(way[0], is_tiled=way[1]) <= free * SHARE]
+    if not fitting:
+        least = min(need.peak(way, is_tiled=is_tiled) for way, is_tiled in ways)
+        raise InvalidRequest(
+            f"{model.name} takes about {size(least)} for {shape[0]} frames of {shape[2]}×{shape[1]}, and "
+            f"{size(free)} are free on {placing.device}",
+            hint="ask for fewer --frames or a smaller --height and --width, or use another --host; "
+            "--offload and --vae-tiling say to try all the same",
+        )
+    way, is_tiled = fitting[0]
+    if fitting[0] != ways[0]:
+        least = need.peak(ways[0][0], is_tiled=ways[0][1])
+        done = [f"--offload {way}"] * (way != ways[0][0]) + ["--vae-tiling yes"] * (is_tiled != ways[0][1])
+        warn(
+            f"all at once it would take about {size(least)}, and {size(free)} are free on {placing.device}: "
+            f"done with {' and '.join(done)}, which is slower"
+        )
+    return replace(placing, offload=way, tiling=is_tiled)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return what is free on a device; 0 where nobody says."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory_bytes()
+
+
+def _bytes(model: OpenModel, name: str) -> int:
+    return torch.empty(0, dtype=model.parts.dtype_of(name)).element_size()
+
+
+def _empty(model: OpenModel, name: str, dtype: torch.dtype, **changes: Any) -> Any:
+    """A part of its own, in that arithmetic; it has shapes and no data."""
+    empty = model.parts.empty(name)
+    with torch.device("meta"), quiet():
+        return type(empty).from_config(dict(empty.config) | changes).to(dtype).eval()
+
+
+class _Attention(TorchFunctionMode):
+    """While inside, attention holds what it holds on a GPU: its result. Without data, torch would make a matrix."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.nn.functional.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+        return given["query"].new_empty(*given["query"].shape[:-1], given["value"].shape[-1])
+
+
+def _sampling(model: OpenModel, shape: tuple[int, int, int, int]) -> int:
+    if model.held_by_a_token:
+        config = model.parts.config("transformer")
+        count = model.text_length + shape[0] * shape[2] * shape[3] // model.patch**2
+        width = int(config.num_attention_heads * config.attention_head_dim)
+        return int(model.held_by_a_token * count * width * _bytes(model, "transformer"))
+    config, dtype = model.parts.config("transformer"), model.dtype
+    fewer = {name: min(2, int(config[name])) for name in DEPTHS if config.get(name)}
+    transformer = _empty(model, "transformer", dtype, **fewer)
+    with torch.device("meta"), torch.no_grad():
+        x = torch.empty(1, shape[1], shape[0], *shape[2:], dtype=dtype)
+        tokens = torch.empty(1, model.text_length, model.text_width, dtype=dtype)
+        mask = torch.ones(1, model.text_length, dtype=torch.bool)
+        text = Conditioning(tokens, mask, torch.empty(1, model.pooled_width, dtype=dtype))
+        timesteps = torch.zeros(1)
+        with LiveBytes([*transformer.parameters(), *transformer.buffers(), x, tokens, mask]) as alive, _Attention():
+            model.forward(transformer, x, timesteps, text, 1.0)
+    return alive.peak
+
+
+def _decoding(model: OpenModel, shape: tuple[int, int, int, int], *, tile: bool) -> int:
+    """What the VAE holds; in tiles that of one tile, with the whole video that they are put together to, twice."""
+    frames, _, rows, columns = shape
+    extra = 0
+    if tile:
+        vae, side = model.parts.empty("vae"), model.ratios[1]
+        extra = 2 * 3 * ((frames - 1) * model.ratios[0] + 1) * rows * columns * side**2 * _bytes(model, "vae")
+        rows, columns = (
+            min(latents, max(1, getattr(vae, f"tile_sample_min_{name}") // side))
+            for latents, name in ((rows, "height"), (columns, "width"))
+        )
+    if frames <= max(FEW_FRAMES):
+        return extra + _decode(model, frames, rows, columns)
+    few, more = (_decode(model, count, rows, columns) for count in FEW_FRAMES)
+    return extra + more + (frames - FEW_FRAMES[1]) * (more - few) // (FEW_FRAMES[1] - FEW_FRAMES[0])
+
+
+def _decode(model: OpenModel, frames: int, rows: int, columns: int) -> int:
+    dtype = model.parts.dtype_of("vae")
+    vae = _empty(model, "vae", dtype)
+    with torch.device("meta"), torch.no_grad():
+        z = torch.empty(1, model.latent_channels, frames, rows, columns, dtype=dtype)
+        with LiveBytes([*vae.parameters(), *vae.buffers(), z]) as alive, _Attention():
+            pixels: Tensor = model.pixels_of(vae, z)
+            pixels.float().clamp(-1, 1).add(1).mul(127.5)
+    return alive.peak

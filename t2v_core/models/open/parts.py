@@ -1,0 +1,227 @@
+"""The parts of an open model's folder: each is loaded when it is first used, and is on the device as long as it works.
+
+A folder in diffusers' layout has a `model_index.json`, which names the class of each part, and a folder a part.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.hooks import apply_group_offloading
+
+from t2v_core.disk.plain_json import read_table
+from t2v_core.errors import InvalidRequest
+from t2v_core.models.loading import UNLOADABLE, quiet
+
+INDEX = "model_index.json"
+# What holds weights in a part's folder: one file, or a list of several.
+SINGLE = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+TEXT = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+TRANSFORMERS = ("transformer", "transformer_2")
+# Everything that t2v uses; an index may name more, such as a safety checker.
+USED = (*TEXT, *TRANSFORMERS, "vae", "scheduler")
+LIBRARIES = ("diffusers", "transformers")
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where parts compute, and in what.
+
+    offload: `none` keeps every part on the device; `model` has only the one there that works; `group` brings a
+        transformer and a text encoder there block by block
+    tiling: the VAE works on one piece of a picture after the other
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    offload: str = "none"
+    tiling: bool = False
+
+
+@dataclass
+class Parts:
+    """See above.
+
+    loaded: those that are in memory, by name; in_float32: those that compute in it whatever was asked for
+    """
+
+    folder: Path
+    placing: Placing
+    in_float32: tuple[str, ...] = ()
+    loaded: dict[str, Any] = field(default_factory=dict)
+    _empty: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.index = read_table(self.folder / INDEX)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the parts that this model has, of those that t2v uses."""
+        return part_names(self.index)
+
+    def empty(self, name: str) -> Any:
+        """Return the part without weights, on no device: its configuration, and what follows from it."""
+        if name not in self._empty:
+            with self._told_of(name), torch.device("meta"), quiet():
+                self._empty[name] = self._without_weights(name)
+        return self._empty[name]
+
+    def config(self, name: str) -> Any:
+        """Return the configuration of a part, with the defaults of its class."""
+        return self.empty(name).config
+
+    def count(self, name: str) -> int:
+        """Return how many parameters a part has."""
+        return sum(parameter.numel() for parameter in self.empty(name).parameters())
+
+    def use(self, name: str, *, beside: bool = False) -> Any:
+        """Return a part, loaded, and on the device if it computes.
+
+        beside: what is on the device now stays there, for one small thing in the middle of something else
+        """
+        if name not in self.loaded:
+            self.loaded[name] = self._load(name)
+        part = self.loaded[name]
+        if not isinstance(part, torch.nn.Module) or self.placing.offload == "none" or self._is_streamed(name):
+            return part
+        if not beside:
+            for other in self.loaded.values():
+                if other is not part and isinstance(other, torch.nn.Module) and not hasattr(other, "_streamed"):
+                    other.to("cpu")
+        return part.to(self.placing.device)
+
+    def rest(self, *names: str) -> None:
+        """Say that parts are not needed any more; with offloading, text encoders leave memory, the others the device.
+
+        Weights of a text encoder are often more than the transformer's, and it works once a prompt.
+        """
+        if self.placing.offload == "none":
+            return
+        for name in names:
+            part = self.loaded.get(name)
+            if name in TEXT:
+                self.loaded.pop(name, None)
+            elif isinstance(part, torch.nn.Module) and not self._is_streamed(name):
+                part.to("cpu")
+
+    def _is_streamed(self, name: str) -> bool:
+        return self.placing.offload == "group" and name != "vae"
+
+    def _class(self, name: str) -> Any:
+        library, kind = self.index[name]
+        if library not in LIBRARIES or not hasattr(importlib.import_module(library), kind):
+            raise InvalidRequest(
+                f"{self.folder / INDEX} names a {name} that is not known here: {library}.{kind}",
+                hint="update diffusers and transformers, or name another --model",
+            )
+        return getattr(importlib.import_module(library), kind)
+
+    def _without_weights(self, name: str) -> Any:
+        kind, folder = self._class(name), self.folder / name
+        if self.index[name][0] == "diffusers":
+            return kind.from_config(kind.load_config(folder, local_files_only=True))
+        return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+
+    def _load(self, name: str) -> Any:
+        kind, folder = self._class(name), self.folder / name
+        if name.startswith(("tokenizer", "scheduler")):
+            with self._told_of(name), quiet():
+                return kind.from_pretrained(folder, local_files_only=True)
+        key = "torch_dtype" if self.index[name][0] == "diffusers" else "dtype"
+        with self._told_of(name), quiet():
+            part = kind.from_pretrained(folder, local_files_only=True, **{key: self.dtype_of(name)})
+        part.eval().requires_grad_(False)
+        if name == "vae" and self.placing.tiling:
+            part.enable_tiling()
+        if self._is_streamed(name):
+            return self._streamed(name, part)
+        return part.to(self.placing.device) if self.placing.offload == "none" else part
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """Return what a part computes in: as asked, and a VAE never in fp16, where flat areas show steps."""
+        is_exact = name in self.in_float32 or (name == "vae" and self.placing.dtype is torch.float16)
+        return torch.float32 if is_exact else self.placing.dtype
+
+    def _streamed(self, name: str, part: Any) -> Any:
+        device = self.placing.device
+        by_block = {"offload_type": "block_level", "num_blocks_per_group": 1} if name in TRANSFORMERS else {}
+        apply_group_offloading(
+            part,
+            onload_device=device,
+            offload_device=torch.device("cpu"),
+            use_stream=device.type == "cuda",
+            **({"offload_type": "leaf_level"} | by_block),
+        )
+        part._streamed = True
+        return part
+
+    def _told_of(self, name: str) -> Any:
+        return _Unloadable(self.folder / name)
+
+
+class _Unloadable:
+    """While inside, what a library says of files it cannot load becomes one sentence."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, UNLOADABLE) and "out of memory" not in str(error):
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InvalidRequest(
+                f"{self.folder} cannot be loaded: {first}", hint="fetch the model again, or name another --model"
+            ) from error
+
+
+def part_names(index: Mapping[str, Any]) -> list[str]:
+    """Return the parts that a `model_index.json` names, of those that t2v uses."""
+    return [name for name in USED if _is_part(index.get(name))]
+
+
+def missing_files(folder: Path, names: Iterable[str], *, weights: bool = True) -> list[str]:
+    """Return which files of the parts are not in a model's folder, relative to it, in order.
+
+    weights: False asks for configurations only
+    """
+    lacking: list[str] = []
+    for name in names:
+        part = folder / name
+        if name.startswith("tokenizer"):
+            lacking += [] if part.is_dir() and any(part.iterdir()) else [f"{name}/"]
+        elif name == "scheduler":
+            lacking += _absent(part, ["scheduler_config.json"])
+        else:
+            lacking += _absent(part, ["config.json", *(_weight_files(part) if weights else [])])
+    return lacking
+
+
+def _absent(part: Path, files: Iterable[str]) -> list[str]:
+    return [f"{part.name}/{file}" for file in files if not (part / file).is_file()]
+
+
+def _weight_files(part: Path) -> list[str]:
+    """Those that an index of shards lists, else the single one that is there, else the one that could be."""
+    for name in SINGLE:
+        listed = part / f"{name}.index.json"
+        if listed.is_file():
+            return sorted({str(file) for file in _shards(read_table(listed)).values()})
+    there = [name for name in SINGLE if (part / name).is_file()]
+    return there or [SINGLE["text_encoder" in part.name]]
+
+
+def _shards(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = table.get("weight_map")
+    return found if isinstance(found, dict) else {}
+
+
+def _is_part(value: object) -> bool:
+    """`["diffusers", "AutoencoderKLWan"]`; a part that this model lacks is `[null, null]`."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(word, str) for word in value)

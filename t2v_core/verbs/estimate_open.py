@@ -1,0 +1,69 @@
+"""`t2v estimate --model`: will an open model make a video here, or on which card, and with which flags?"""
+
+from __future__ import annotations
+
+import torch
+
+from t2v_core.events.estimated import MachinePart
+from t2v_core.events.open_estimated import Card, OpenEstimated, OpenPart, Way
+from t2v_core.job import Job
+from t2v_core.models.open.families import open_model
+from t2v_core.models.open.finding import find_open_model
+from t2v_core.models.open.footprint import OFFLOADS, SHARE, footprint
+from t2v_core.models.open.licence import licence_of
+from t2v_core.models.open.parts import Placing
+from t2v_core.specs import EstimateSpec
+from t2v_core.training.forecast.forecast import other_machine, this_machine
+from t2v_core.training.forecast.gpus import find_gpu
+
+ARITHMETIC = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+CARDS_BYTES = (24 * 10**9, 40 * 10**9, 80 * 10**9)
+
+
+def estimate_open(spec: EstimateSpec, job: Job) -> OpenEstimated:
+    """Reckon the memory of one video from the model's configurations; no weights are needed, nor loaded.
+
+    Raises InvalidRequest for a model that cannot be had, or a size or length that it cannot make.
+    """
+    assert spec.model is not None
+    folder = find_open_model(spec.model, weights=False)
+    machine = this_machine(spec) if spec.gpu is None else other_machine(find_gpu(spec.gpu), spec)
+    # As `generate` has it: most families are black in fp16, and `auto` is then fp32.
+    dtype = torch.float32 if spec.precision == "auto" and machine.dtype is torch.float16 else machine.dtype
+    model = open_model(folder, Placing(torch.device(machine.device), dtype), weights=False)
+    rows, columns = model.usual.size
+    frames = spec.frames if "frames" in spec.model_fields_set else model.usual.frames
+    height, width = spec.height or rows, spec.width or columns
+    model.require_shape(frames, height, width)
+    job.events.stage("estimate", f"{spec.model} on {machine.name}; {frames} frames of {width}×{height}")
+    need = footprint(model, frames, height, width)
+    ways = tuple(
+        Way(offload=offload, vae_tiling=is_tiled, peak_bytes=need.peak(offload, is_tiled=is_tiled))
+        for offload in OFFLOADS
+        for is_tiled in (False, True)
+    )
+    return OpenEstimated(
+        model=spec.model,
+        family=model.name,
+        licence=licence_of(folder, model.licence).name,
+        arithmetic=ARITHMETIC[dtype],
+        frames=frames,
+        height=height,
+        width=width,
+        parts=tuple(
+            OpenPart(name=name, parameters=model.parts.count(name), weights_bytes=size)
+            for name, size in need.weights.items()
+        ),
+        sampling_bytes=need.sampling,
+        decoding_bytes=need.decoding,
+        tiled_bytes=need.tiled,
+        ways=ways,
+        machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
+        here=_card(ways, machine.memory_bytes),
+        cards=tuple(_card(ways, size) for size in CARDS_BYTES),
+    )
+
+
+def _card(ways: tuple[Way, ...], memory_bytes: int) -> Card:
+    fitting = (way for way in ways if way.peak_bytes <= memory_bytes * SHARE)
+    return Card(memory_bytes=memory_bytes, way=next(fitting, None))
