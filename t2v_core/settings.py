@@ -37,7 +37,7 @@ RESERVED_VARIABLES = frozenset(
     PREFIX + name
     for name in (
         *("WORKSPACE", "WEB_AUTH", "RESIDENT", "JOB", "COMPUTE_ENDPOINT"),
-        *("HOST", "VERB", "STATE", "REASON"),
+        *("HOST", "VERB", "STATE", "REASON", "ALARM", "TEXT", "CLIPS"),
         *(
             "BOOT_ID_FILE",
             "GUARD_EVERY_S",

@@ -23,7 +23,7 @@ GIB = 2**30
 NVIDIA_SMI = """#!{python}
 import os, sys
 if "--query-compute-apps=pid,process_name,used_memory" in sys.argv:
-    print("1, /usr/bin/other, 30000")
+    print("2147483647, /usr/bin/other, 30000")
     print(f"{{os.getppid()}}, python, 8000")
 else:
     print("765, 1410, 88")
@@ -86,7 +86,7 @@ def test_a_gpu_that_is_shared_and_slowed_down_is_named(tmp_path: Path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     assert causes(Stretch(120.0, 1.0), 0.0, torch.device("cuda")) == [
         "the GPU's clock is at 765 of 1410 MHz, at 88 °C",
-        "another process is on the GPU: /usr/bin/other, pid 1, with 30000 MiB",
+        "another process is on the GPU: /usr/bin/other, pid 2147483647, with 30000 MiB",
     ]
     monkeypatch.setenv("PATH", "/nowhere")
     assert causes(Stretch(120.0, 1.0), 0.0, torch.device("cuda")) == []
