@@ -54,7 +54,12 @@ class Way(Enum):
 
 @dataclass(frozen=True)
 class Terminal:
-    """What is known of it. name: as it calls itself; cell: a character's (width, height) in pixels"""
+    """What is known of it.
+
+    name: as it calls itself; cell: a character's (width, height) in pixels
+    around_has_sixel: inside tmux, of the terminal around it; tmux itself takes sixels whatever is there, and writes
+    "SIXEL IMAGE" in place of each where that shows none
+    """
 
     name: str = ""
     cell: tuple[int, int] | None = None
@@ -62,6 +67,7 @@ class Terminal:
     has_sixel: bool = False
     has_iterm2: bool = False
     is_tmux: bool = False
+    around_has_sixel: bool = False
 
     def with_reply(self, reply: re.Match[str]) -> Terminal:
         """Return what is known after one more answer."""
@@ -87,7 +93,8 @@ class Terminal:
             return Way.KITTY
         if self.has_iterm2:
             return Way.ITERM2
-        return Way.SIXEL if self.has_sixel and self.cell is not None else Way.BLOCKS
+        has_sixel = self.has_sixel and (self.around_has_sixel or not self.is_tmux)
+        return Way.SIXEL if has_sixel and self.cell is not None else Way.BLOCKS
 
     @property
     def animates(self) -> bool:
@@ -148,16 +155,21 @@ def first_known(descriptor: int, environ: Mapping[str, str]) -> Terminal:
     return Terminal(cell=cell_of(descriptor), is_tmux=bool(environ.get("TMUX")))
 
 
-async def name_around_tmux(environ: Mapping[str, str]) -> str:
-    """Return what the terminal calls itself, else its TERM, as tmux knows them; nothing when tmux does not say."""
+async def around_tmux(environ: Mapping[str, str]) -> tuple[str, bool]:
+    """Return what the terminal around tmux calls itself, else its TERM, and whether it has sixels, as tmux knows it.
+
+    Nothing and False when tmux does not say, or when nobody is attached to it.
+    """
+    asked = "#{client_termfeatures} #{?client_termtype,#{client_termtype},#{client_termname}}"
     try:
         async with asyncio.timeout(TMUX_TIMEOUT_S):
             child = await asyncio.create_subprocess_exec(
-                "tmux", "display-message", "-p", "#{?client_termtype,#{client_termtype},#{client_termname}}",
+                "tmux", "display-message", "-p", asked,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
                 env=dict(environ),
             )  # fmt: skip
             said, _ = await child.communicate()
     except (OSError, TimeoutError):
-        return ""
-    return said.decode(errors="replace").strip()
+        return "", False
+    features, _, name = said.decode(errors="replace").partition(" ")
+    return name.strip(), "sixel" in features.split(",")

@@ -15,7 +15,7 @@ from textual.events import Resize
 from textual.screen import Screen
 
 from t2v_tui import pasted
-from t2v_tui.terminal import CELL, Answered, Terminal, first_known, name_around_tmux
+from t2v_tui.terminal import CELL, Answered, Terminal, around_tmux, first_known
 
 if TYPE_CHECKING:
     from t2v_tui.widgets.video.pictures import Pictures
@@ -52,15 +52,16 @@ class PictureApp(App[str]):
     @work(exclusive=True, group="terminal")
     async def _ask_tmux(self) -> None:
         """By now tmux knows what is around it: that has answered its question before ours."""
-        name = await name_around_tmux(os.environ)
-        self.terminal = replace(self.terminal, name=name)
+        name, has_sixel = await around_tmux(os.environ)
+        self.terminal = replace(self.terminal, name=name, around_has_sixel=has_sixel)
         self._choose()
 
     @on(Answered)
     def _learn(self, message: Answered) -> None:
         """Take up what the terminal says, whose characters may also have another size than a moment ago."""
         before, self.terminal = self.terminal, self.terminal.with_reply(message.reply)
-        if self.terminal.is_tmux and self.terminal.has_kitty and not before.has_kitty:
+        can = [(one.has_kitty, one.has_sixel) for one in (before, self.terminal)]
+        if self.terminal.is_tmux and can[0] != can[1]:
             self._ask_tmux()
         elif self.terminal != before:
             self._choose()

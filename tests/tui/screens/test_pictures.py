@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,14 @@ def test_inside_tmux_the_terminal_around_it_is_asked_and_shown(video: Path, tmp_
 
 
 # In parts
+
+
+def test_sixels_that_tmux_takes_go_only_to_a_terminal_around_it_that_shows_them() -> None:
+    (answer,) = Replies().taken("\x1b[?1;2;4c")[1]  # tmux 3.4 and newer, whatever is around
+    outside = Terminal(cell=(10, 20)).with_reply(answer.reply)
+    assert outside.way() is Way.SIXEL
+    assert replace(outside, is_tmux=True).way() is Way.BLOCKS
+    assert replace(outside, is_tmux=True, around_has_sixel=True).way() is Way.SIXEL
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 4096])
