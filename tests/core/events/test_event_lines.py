@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from t2v_core.events import (
@@ -88,6 +88,7 @@ def test_every_kind_is_written_as_it_always_was_and_read_back(event: Event, line
     assert json.loads(again.to_line()) == json.loads(line)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a machine that is busy
 @given(said=FIELDS, kind=KIND, t=TIMES)
 def test_a_line_is_an_event_that_passes_everything_on(said: dict[str, Any], kind: str, t: float) -> None:
     line = {"t": t, "kind": kind} | said
