@@ -94,11 +94,14 @@ def _find(asked: str, labels: dict[JobKey, Label]) -> JobKey:
         several = ", ".join(key.job for key in found[:5])
         raise InvalidRequest(f"'{asked}' is {len(found)} trainings: {several}", hint="type more of the id")
     if not labels:
-        raise JobNotFound("there is no training here or on any host that was asked", "t2v train starts one")
+        raise JobNotFound(
+            f"there is no training '{asked}', nor any other, here or where it was looked for", "t2v train starts one"
+        )
     names = [name for key, label in labels.items() for name in (key.job, label.name) if name]
     near = difflib.get_close_matches(asked, names, n=2, cutoff=0.5)
     raise JobNotFound(
-        f"there is no training '{asked}'", f"did you mean {' or '.join(near)}?" if near else "t2v runs lists them"
+        f"there is no training '{asked}'",
+        f"did you mean {' or '.join(near)}?" if near else "t2v runs lists those in jobs/ and on hosts",
     )
 
 

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from t2v_core.workspace import Workspace
+from t2v_tui.library.runs.labels import Label, keep_label
+from t2v_tui.store.state import JobKey
+
 HELD_OUT_EVERY = 1_000
 
 
@@ -45,3 +49,11 @@ def of_training(steps: int) -> list[dict[str, Any]]:
         if step % HELD_OUT_EVERY == 0:
             events.append({"kind": "score", "name": "held_out_loss", "step": step, "value": round(loss + 0.01, 5)})
     return [*events, {"kind": "done", "seconds": 3600.0}]
+
+
+def name_two_runs(root: Path) -> None:
+    """Two trainings that differ in a setting, by the names that the documents call them."""
+    for number, name in enumerate(("baseline", "wider")):
+        began_t = time.time() - 7200 + 600 * number
+        job = add_ended(root, "train", began_t, of_training(50), preset="tiny", batch_size=2 + number)
+        keep_label(Workspace(root), JobKey("local", job), Label(name))

@@ -17,8 +17,9 @@ from t2v_core.settings import variable_name
 # What stands for a field that is not the hostile one; by its name, or by its kind.
 MEANT = {
     "output": "out.mp4", "old": "old.pt", "old_dir": "old", "how_long": "1h", "what": "videos", "name": "closed",
-    "path": "in.mp4", "text": "a red circle", "host": "closed", "number": "0.5",
+    "path": "in.mp4", "text": "a red circle", "host": "closed", "number": "0.5", "run": "baseline", "to": "out.svg",
 }  # fmt: skip
+SEVERAL = {"runs": ("baseline", "wider")}
 PLACE = "placed"
 SUFFIXES = (".mp4", ".pt", "")
 
@@ -80,7 +81,7 @@ def words_with(command: Command, field: Field | None = None, value: str = "") ->
         if one == field:
             arguments.append(value)
         elif at < wanted or one.is_required or one.name == "what":
-            arguments.append(meant(one))
+            arguments += SEVERAL.get(one.name) or [meant(one)]
     for one in command.fields:
         if one.flag and one == field:
             options.append(one.flag if one.kind == "flag" and value is None else f"{one.flag}={value}")

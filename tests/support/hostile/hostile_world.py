@@ -86,6 +86,7 @@ def make_world(root: Path, home: Path) -> None:
     (root / "notes.txt").write_text("mine\n")
     import torch
 
+    from support.engine.ended_jobs import name_two_runs
     from support.engine.engine import job_here
     from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
     from support.engine.small_checkpoint import save_small_checkpoint
@@ -112,6 +113,7 @@ def make_world(root: Path, home: Path) -> None:
         torch.save(torch.zeros(shape), root / "old" / name / f"{clip.stem}.pt")
     (root / "old/annotations").mkdir()
     (root / "old/annotations/train_9k.json").write_text(json.dumps([{"video_id": clip.stem, "caption": "a"}]))
+    name_two_runs(root)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from bench.guest_agent import lose_power
 
-from support.engine.ended_jobs import add_ended, of_training
+from support.engine.ended_jobs import name_two_runs
 from support.engine.engine import run
 from support.engine.old_folder import make_old_folder
 from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
@@ -33,9 +33,7 @@ from support.screen.tmux_here import t2v_tui, terminal
 from t2v_core.data.video.decode import read_all_frames
 from t2v_core.data.video.frames import write_video
 from t2v_core.workspace import Workspace
-from t2v_tui.library.runs.labels import Label, keep_label
 from t2v_tui.library.trash import put_away
-from t2v_tui.store.state import JobKey
 
 DATA = Path("data/msr-vtt")
 PATIENCE_S = 280.0
@@ -113,14 +111,6 @@ def make_trained(root: Path) -> None:
     newest = max((root / "checkpoints").glob("checkpoint_epoch_*"))
     shutil.copytree(newest, newest.with_name("checkpoint_epoch_50"))
     put_away(Workspace(root), [f"checkpoints/{newest.name}"], time.time())
-
-
-def name_two_runs(root: Path) -> None:
-    """Two trainings that differ in a setting, by the names that the documents call them."""
-    for number, name in enumerate(("baseline", "wider")):
-        began_t = time.time() - 7200 + 600 * number
-        job = add_ended(root, "train", began_t, of_training(50), preset="tiny", batch_size=2 + number)
-        keep_label(Workspace(root), JobKey("local", job), Label(name))
 
 
 def make_old(root: Path) -> None:
