@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from .files import Json, read_json
@@ -17,6 +18,8 @@ from .processes import boot_id, signal_name
 from .streams import CHUNK_BYTES, segments_of
 from .units import goes_down
 
+# An alarm that lies so many events back is over.
+MOST_EVENTS = 200
 STOPPED, FAILED, NOT_FOUND, INTERRUPTED = 4, 1, 127, 130
 # A file in a job's directory: what its supervisor was told to end by, in a sentence.
 ENDED_BY = "ended-by"
@@ -28,12 +31,30 @@ START_AGAIN = "what it wrote by then is kept; start it again"
 
 def last_events(directory: Path) -> Iterator[Json]:
     """Yield the whole events at the end of `events.jsonl`, newest first."""
+    for line in _last_lines(directory):
+        with suppress(ValueError):
+            yield table(line)
+
+
+def last_alarm(directory: Path) -> Json | None:
+    """Return the newest alarm; None where there is none, and where it lies so far back that it is over.
+
+    Of thousands of jobs nearly all have none: only a line with the word in it is parsed.
+    """
+    for line in islice(_last_lines(directory), MOST_EVENTS):
+        if b'"alarm"' in line:
+            with suppress(ValueError):
+                event = table(line)
+                if event.get("kind") == "alarm":
+                    return event
+    return None
+
+
+def _last_lines(directory: Path) -> Iterator[bytes]:
     with suppress(OSError), (directory / "events.jsonl").open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - CHUNK_BYTES))
         data = file.read()
-        for line in reversed(data[: data.rfind(b"\n") + 1].splitlines()):
-            with suppress(ValueError):
-                yield table(line)
+        yield from reversed(data[: data.rfind(b"\n") + 1].splitlines())
 
 
 def last_line(directory: Path) -> str:

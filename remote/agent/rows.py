@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from itertools import islice
 from pathlib import Path
 
 from .alarms import seconds_without_step
-from .endings import RESTARTED, START_AGAIN, STOPPED, how_it_ended, last_events
+from .endings import RESTARTED, START_AGAIN, STOPPED, how_it_ended, last_alarm, last_events
 from .files import Json, read_json
 from .keys import place_of_key, resumption_key
 from .last_words import PREEMPTED, awaits_room
@@ -18,8 +17,6 @@ from .streams import size_of
 # A supervisor says that it is at work within 0.1 s; on a machine that swaps it may take long.
 DETACH_TIMEOUT_S = 30.0
 JOB_ID = re.compile(r"[a-z0-9-]+")
-# An alarm that lies so many events back is over.
-MOST_EVENTS = 200
 MADE_HERE = re.compile(r"\d{8}-\d{6}-(?P<verb>[a-z0-9-]+)-[0-9a-f]+")
 
 
@@ -107,8 +104,7 @@ def fresh_row(directory: Path) -> Json:
     request, state = read_json(directory / "request.json") or {}, read_json(directory / "state.json") or {}
     word, ended = state_of(directory)
     named = MADE_HERE.fullmatch(directory.name)
-    events = list(islice(last_events(directory), MOST_EVENTS))
-    without_step_s = seconds_without_step(events, time.time()) if word == "running" else None
+    without_step_s = seconds_without_step(last_events(directory), time.time()) if word == "running" else None
     return {
         "job": directory.name,
         "by": request.get("by"),
@@ -127,8 +123,8 @@ def fresh_row(directory: Path) -> Json:
         "after": request.get("after"),
         "log_bytes": size_of(directory, "log"),
         "events_bytes": size_of(directory, "events.jsonl"),
-        "last_event": next((one for one in events if one.get("kind") != "alarm"), None),
-        "alarm": next((one for one in events if one.get("kind") == "alarm"), None),
+        "last_event": next((one for one in last_events(directory) if one.get("kind") != "alarm"), None),
+        "alarm": last_alarm(directory),
         "without_step_s": None if without_step_s is None else round(without_step_s),
         "supervised": word in ("queued", "starting", "running") and is_supervised(directory),
     }
