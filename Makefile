@@ -41,20 +41,22 @@ imports: .venv/dev
 programs:
 	@$(or $(PYTHON),python3) setup/programs.py
 
+# One thread a process: the tests start engines of their own, on every core. Each is a new interpreter, so that what was
+# compiled once is kept, whatever the variables of this shell say.
+TESTING := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 PROCESSES := --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 2)) --dist loadfile
 
-# One thread a process: the tests start engines of their own, on every core. Half of their time they wait for a machine or
-# a link, hence two processes more than there are cores.
+# Half of their time the tests wait for a machine or a link, hence two processes more than there are cores.
 tests: .venv/dev | programs
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PROCESSES) $(if $(K),-k '$(K)') || $(AGAIN)
+	$(TESTING) $(BIN)/pytest $(PROCESSES) $(if $(K),-k '$(K)') || $(AGAIN)
 
 # What failed beside other tests runs once more with nothing beside it. Red is what fails both times; what passes alone
 # has a race or a bound that a busy machine breaks, and the end of the output names it.
 AGAIN = { test $$? -eq 1 && echo && echo "once more, with nothing beside them: the tests that failed" && \
-	OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures none -rap; }
+	$(TESTING) $(BIN)/pytest --last-failed --last-failed-no-failures none -rap; }
 
 quick: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PROCESSES) --quiet @tests/quick.txt
+	$(TESTING) $(BIN)/pytest $(PROCESSES) --quiet @tests/quick.txt
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "t2v needs Python 3.11 or newer; name one: make demo PYTHON=..." >&2; exit 2; }

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from support.engine.engine import TORCHRUN, Ended, events_of, in_workspace, job_here
+from support.engine.forked_command import FORKS
 from support.engine.tiny_models import save_clip, save_vae
-from support.engine.warm_engine import WARM, Child
+from support.engine.warm_engine import Child
 
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.errors import EngineError, InvalidRequest, Stopped, WorkFailed
@@ -89,7 +90,7 @@ def begin(workspace: Path, size: int, **spec: Any) -> list[Child]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    children = [WARM.Process(target=_enter_rank, args=(rank, size, port, str(directory))) for rank in range(size)]
+    children = [FORKS.Process(target=_enter_rank, args=(rank, size, port, str(directory))) for rank in range(size)]
     for child in children:
         child.start()
     return [Child(child, directory) for child in children]

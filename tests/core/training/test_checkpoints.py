@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import torch
 from support.engine.engine import job_here
+from support.engine.forked_command import FORKS
 from support.engine.training_set import SPEC, STEPS_AN_EPOCH, asked, contents
-from support.engine.warm_engine import WARM, run_warm
+from support.engine.warm_engine import run_warm
 from support.hosts.small_disk import mounted
 
 from t2v_core.checkpoints.checkpoints import latest_checkpoint, list_checkpoints, remove_superseded, save_checkpoint
@@ -231,7 +232,7 @@ def test_killed_at_random_moments_of_saving_a_complete_one_is_always_found(tmp_p
     save(tmp_path, 1)
     for round_number in range(8):
         before = max(steps_of(tmp_path))
-        process = WARM.Process(target=save_for_ever, args=(str(tmp_path), before + 1))
+        process = FORKS.Process(target=save_for_ever, args=(str(tmp_path), before + 1))
         process.start()
         while max(steps_now(tmp_path), default=0) == before and process.exitcode is None:
             time.sleep(0.001)

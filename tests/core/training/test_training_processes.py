@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from support.engine.engine import TORCHRUN, events_of, job_here
+from support.engine.forked_command import FORKS
 from support.engine.training_set import asked, differing
-from support.engine.warm_engine import WARM, Child, run_warm
+from support.engine.warm_engine import Child, run_warm
 
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.errors import InvalidRequest
@@ -46,7 +47,7 @@ def begin_two(workspace: Path, **spec: Any) -> tuple[Child, Child]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    children = [WARM.Process(target=_enter_rank, args=(rank, port, str(directory))) for rank in range(2)]
+    children = [FORKS.Process(target=_enter_rank, args=(rank, port, str(directory))) for rank in range(2)]
     for child in children:
         child.start()
     return Child(children[0], directory), Child(children[1], directory)

@@ -7,7 +7,6 @@ signals and an exit code of its own. `engine.start` is the door itself, and cost
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 import time
@@ -18,12 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from support.engine.engine import TIMEOUT_S, Ended, events_of
-from t2v_core.resume_check.children import PRELOAD
+from support.engine.forked_command import FORKS
 from t2v_core.workspace import Workspace, create_job_directory
-
-os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload([*PRELOAD, __name__])
 
 
 def _enter(verb: str, directory: str) -> None:
@@ -70,7 +65,7 @@ class Child:
 def begin(workspace: Path, verb: str, **spec: Any) -> Child:
     directory = create_job_directory(Workspace(workspace), verb)
     (directory / "spec.json").write_text(json.dumps(spec))
-    process = WARM.Process(target=_enter, args=(verb, str(directory)))
+    process = FORKS.Process(target=_enter, args=(verb, str(directory)))
     process.start()
     return Child(process, directory)
 

@@ -8,10 +8,12 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
+from subprocess import TimeoutExpired
 
-from support.hostile.hostile_child import FORKS, enter, environment
+from bench.gcloud_env import gcloud_env
+
+from support.engine.forked_command import ForkedCommand
 from support.hostile.hostile_files import MARK, put, take_away
 from support.hostile.hostile_world import World
 from support.house.left_behind import processes_of
@@ -26,6 +28,7 @@ OWN_FAULT = re.compile(
 )
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 LONGEST_SAID = 3000
+GUARD = Path(__file__).parents[2] / "bench/loopback_only"
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,34 @@ def run(case: Case, world: World) -> Answer:
     for file in (stdout, stderr):
         file.write_bytes(b"")
     variables = environment(world.root, world.home) | dict(case.variables)
-    streams = (case.stdout or str(stdout), str(stderr))
-    process = FORKS.Process(target=enter, args=(case.words, world.root, variables, *streams))
     began = time.monotonic()
-    process.start()
+    command = ForkedCommand(
+        case.words, world.root, variables, (case.stdout or str(stdout), str(stderr)), as_everybody=True,
+        site=GUARD / "sitecustomize.py",
+    )  # fmt: skip
     sign, is_asked = BEGUN.get(next((word for word in case.words if word in BEGUN), "")), False
-    while not wait([process.sentinel], 0.05 if sign else DEADLINE_S):
+    while command.poll() is None:
+        with suppress(TimeoutExpired):
+            command.wait(0.05 if sign else DEADLINE_S)
         if sign and not is_asked and sign in read(stdout) + read(stderr):
-            os.kill(process.pid or 0, signal.SIGINT)
+            command.send_signal(signal.SIGINT)
             is_asked = True
-        if time.monotonic() - began > DEADLINE_S:
-            _kill(process.pid or 0, world)
-            process.join(10)
+        if command.poll() is None and time.monotonic() - began > DEADLINE_S:
+            _kill(command.pid, world)
+            command.wait(10)
             return Answer(None, read(stdout), read(stderr), time.monotonic() - began)
-    process.join()
-    return Answer(process.exitcode, read(stdout), read(stderr), time.monotonic() - began)
+    return Answer(command.returncode, read(stdout), read(stderr), time.monotonic() - began)
+
+
+def environment(root: Path, home: Path) -> dict[str, str]:
+    """Of somebody who has nothing and no network: what leaves loopback is refused, Google's cloud is a closed port."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "CLOUDSDK", "GOOGLE_"))}
+    return kept | gcloud_env(home) | {
+        "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "HF_HOME": str(home / "hf"), "NO_COLOR": "1",
+        "T2V_COMPUTE_ENDPOINT": "http://127.0.0.1:9", "LEFT_LOOPBACK": str(home / "left-loopback"),
+        "PYTHONPATH": os.pathsep.join([str(GUARD), str(Path(__file__).parents[3])]), "PWD": str(root),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+    }  # fmt: skip
 
 
 def _kill(pid: int, world: World) -> None:

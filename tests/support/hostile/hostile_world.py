@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.hostile.hostile_child import FORKS
+from support.engine.forked_command import FORKS
 from support.hostile.hostile_files import take_away
 from t2v_core.workspace import Workspace
 

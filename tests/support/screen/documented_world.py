@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +20,12 @@ import torch
 from bench.guest_agent import lose_power
 
 from support.engine.ended_jobs import name_two_runs
-from support.engine.engine import run
+from support.engine.forked_command import ForkedCommand
 from support.engine.old_folder import make_old_folder
 from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
 from support.engine.open_models import save_open_model
 from support.engine.tiny_models import save_clip, save_vae
+from support.engine.warm_engine import run_warm
 from support.hosts.gce_here import NAME
 from support.hosts.vm_here import VmHere, vm_here
 from support.house.left_behind import processes_of
@@ -83,7 +83,7 @@ GIFS = ("square.gif", "noisy.gif")
 
 
 def made(root: Path, verb: str, **spec: Any) -> None:
-    ended = run(root, verb, **spec)
+    ended = run_warm(root, verb, **spec)
     assert ended.code == 0, ended.events
 
 
@@ -139,7 +139,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 }  # fmt: skip
 
 
-def leave(child: subprocess.Popen[str]) -> None:
+def leave(child: ForkedCommand) -> None:
     """As Ctrl-C does it, and again where that would take long: the second one ends the engine at once."""
     for patience_s in (10.0, PATIENCE_S):
         child.send_signal(signal.SIGINT)
@@ -197,32 +197,30 @@ class World:
 
     def run(self, words: list[str], *, in_folder: str = ".", **environment: str) -> tuple[int, str]:
         """A command to its own end; its exit code and what it said."""
-        child = self.start(words, in_folder, subprocess.PIPE, environment)
-        said = child.communicate(timeout=PATIENCE_S)[0]
-        return child.returncode, said
+        code = self.start(words, in_folder, environment).wait(PATIENCE_S)
+        return code, self.said.read_text()
 
     def begin(self, words: list[str], has_begun: Callable[[World, str], bool], **environment: str) -> None:
         """A command that would go on for long, until that much is seen of it."""
-        log = self.templates / "said"
-        with log.open("w") as file:
-            child = self.start(words, ".", file.fileno(), environment)
+        child = self.start(words, ".", environment)
         try:
             deadline = time.monotonic() + PATIENCE_S
-            while not has_begun(self, log.read_text()):
-                assert child.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
+            while not has_begun(self, said := self.said.read_text()):
+                assert child.poll() is None, said
+                assert time.monotonic() < deadline, said
                 time.sleep(0.05)
         finally:
             leave(child)
 
-    def start(
-        self, words: list[str], in_folder: str, stdout: int, environment: dict[str, str]
-    ) -> subprocess.Popen[str]:
+    @property
+    def said(self) -> Path:
+        """What the last command said, on stdout and stderr."""
+        return self.templates / "said"
+
+    def start(self, words: list[str], in_folder: str, environment: dict[str, str]) -> ForkedCommand:
         (folder := self.vm.here.root / in_folder).mkdir(exist_ok=True)
-        return subprocess.Popen(
-            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=folder, env=self.environment | environment,
-            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        self.said.write_bytes(b"")
+        return ForkedCommand(words, folder, self.environment | environment, (str(self.said), str(self.said)))
 
     @property
     def environment(self) -> dict[str, str]:

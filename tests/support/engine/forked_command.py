@@ -15,13 +15,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-from bench.gcloud_env import gcloud_env
 
 from t2v_core.resume_check.children import PRELOAD
 
@@ -30,7 +30,6 @@ FORKS = multiprocessing.get_context("forkserver")
 ROOT = Path(__file__).parents[3]
 COMMANDS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.glob("t2v_tui/cli/**/*.py")]
 FORKS.set_forkserver_preload([*PRELOAD, *COMMANDS, __name__])
-GUARD = Path(__file__).parents[2] / "bench/loopback_only"
 # So that root is told what everybody else is: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which it opens any file.
 OPENS_ALL = (1, 2)
 ASKS_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,27 +37,60 @@ PR_CAPBSET_DROP = 24
 CAPABILITY_VERSION_3 = 0x20080522
 
 
-def environment(root: Path, home: Path) -> dict[str, str]:
-    """Of somebody who has nothing and no network: what leaves loopback is refused, Google's cloud is a closed port."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "CLOUDSDK", "GOOGLE_"))}
-    return kept | gcloud_env(home) | {
-        "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "HF_HOME": str(home / "hf"), "NO_COLOR": "1",
-        "T2V_COMPUTE_ENDPOINT": "http://127.0.0.1:9", "LEFT_LOOPBACK": str(home / "left-loopback"),
-        "PYTHONPATH": os.pathsep.join([str(GUARD), str(Path(__file__).parents[3])]), "PWD": str(root),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-    }  # fmt: skip
+class ForkedCommand:
+    """`t2v WORDS…` in a folder, as `subprocess.Popen` shows it.
+
+    variables:    its whole environment
+    streams:      the files that take its stdout and its stderr; one for both when they are the same
+    as_everybody: root gives up opening files whatever their permissions say
+    site:         a program that is run before it, as an interpreter does with sitecustomize.py
+    """
+
+    def __init__(
+        self, words: Sequence[str], folder: Path, variables: Mapping[str, str], streams: tuple[str, str],
+        *, as_everybody: bool = False, site: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.words = words
+        self._process = FORKS.Process(target=_be_t2v, args=(words, folder, variables, streams, as_everybody, site))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        if not wait([self._process.sentinel], timeout):
+            raise subprocess.TimeoutExpired(list(self.words), timeout)
+        self._process.join()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
 
 
-def enter(words: Sequence[str], root: Path, variables: dict[str, str], stdout: str, stderr: str) -> None:
-    """Be `t2v WORDS…` in `root`, as far as anybody outside can tell."""
+def _be_t2v(
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], streams: tuple[str, str], as_everybody: bool,
+    site: Path | None,
+) -> None:  # fmt: skip
+    """Be `t2v WORDS…` in that folder, as far as anybody outside can tell."""
     os.setsid()
-    _take_streams(stdout, stderr)
+    _take_streams(*streams)
     os.environ.clear()
     os.environ.update(variables)
-    os.chdir(root)
-    if os.geteuid() == 0:
+    tempfile.tempdir = None
+    os.chdir(folder)
+    if as_everybody and os.geteuid() == 0:
         _be_like_everybody()
-    runpy.run_path(str(GUARD / "sitecustomize.py"))
+    if site is not None:
+        runpy.run_path(str(site))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import remote.jobs.foreground
     from t2v_tui.cli.main import main
@@ -72,6 +104,9 @@ def _take_streams(stdout: str, stderr: str) -> None:
     for number, path, flags in (
         (0, os.devnull, os.O_RDONLY), (1, stdout, os.O_WRONLY | os.O_CREAT), (2, stderr, os.O_WRONLY | os.O_CREAT)
     ):  # fmt: skip
+        if number == 2 and stderr == stdout:
+            os.dup2(1, number)
+            continue
         opened = os.open(path, flags)
         os.dup2(opened, number)
         os.close(opened)
