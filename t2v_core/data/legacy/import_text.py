@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,14 @@ from t2v_core.data.encode.encode_captions import CaptionEncoder, stored_tensors
 from t2v_core.data.encode.encode_clips import DTYPES
 from t2v_core.data.encode.text_set import TextSet
 from t2v_core.data.legacy.old_annotations import ImportedSplits
-from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace, release, set_aside
-from t2v_core.data.legacy.old_tensors import TEXT_SHAPE, BadTensorFile, read_ahead, read_old_tensor
+from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace
+from t2v_core.data.legacy.old_rows import OldRow, readers
+from t2v_core.data.legacy.old_shards import OldShards, Packed
+from t2v_core.data.legacy.old_tensors import TEXT_SHAPE, BadTensorFile, buffer_for, read_old_values
 from t2v_core.data.quarantine import Quarantine
 from t2v_core.data.store.ahead import is_same_source
 from t2v_core.data.store.latents import NULL_PROMPT_FILE, LatentStore
-from t2v_core.data.store.shard_plan import PlannedShard
-from t2v_core.data.store.shard_set import Entry, ShardSet, report_changes
+from t2v_core.data.store.shard_set import ShardSet, read_manifest, report_changes
 from t2v_core.data.store.shards import write_shard
 from t2v_core.data.store.shared_shards import SharedShards
 from t2v_core.disk.files import MANIFEST, require_space
@@ -28,6 +32,7 @@ from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.encoders import PromptEncoder
 from t2v_core.models.text import TextEmbedding
+from t2v_core.processes.in_order import in_order
 from t2v_core.processes.process_group import ProcessGroup
 from t2v_core.processes.shared_store import OwnStore
 from t2v_core.specs import ImportLatentsSpec, PreprocessSpec
@@ -64,9 +69,16 @@ def import_text(
         hint="with annotations beside the latents, every caption is encoded again instead",
     )
     imports = [
-        PaddedTextImport(spec, encoder, dataset, old, part, quarantine=quarantine, job=job) for part in splits.parts
+        PaddedTextImport(spec, encoder, dataset, old, _with_latents(part, dataset), quarantine=quarantine, job=job)
+        for part in splits.parts
     ]
     return sum(padded.run() for padded in imports)
+
+
+def _with_latents(part: Annotations, dataset: Dataset) -> Annotations:
+    """Without the clips whose latents cannot be used; why, is noted of them, and their text would strike it out."""
+    stored = {entry["video_id"] for entry in read_manifest(dataset.latents / part.split).get("clips", [])}
+    return replace(part, clips=[clip for clip in part.clips if clip.video_id in stored])
 
 
 def _encode(spec: ImportLatentsSpec, part: Annotations, dataset: Dataset, encoder: PromptEncoder, job: Job) -> None:
@@ -88,24 +100,38 @@ def _compare(part: Annotations, dataset: Dataset, old: Dataset, job: Job) -> Non
     token's, has seen all of it.
     """
     store = LatentStore.open(dataset, part.split)
+    files = {clip.video_id: _text_file(old, clip.path.stem) for clip in part.clips}
+    padded = in_order(
+        _old_text, [files[name] for name in store.video_ids], threads=readers(), ahead=4 * readers(), name="old-text"
+    )  # fmt: skip
+    job.events.stage(f"old text {part.split}", "compared with the captions")
     differing, compared = [], 0
-    named = {clip.video_id: clip.path.stem for clip in part.clips}
-    for index, name in enumerate(store.video_ids):
-        job.check_stop()
-        try:
-            padded = read_old_tensor(name, _text_file(old, named[name]), TEXT_SHAPE).values[0]
-        except BadTensorFile:  # the old text is not needed
-            continue
-        compared += 1
-        tokens = store.captions(index)[0].tokens
-        if tokens.shape[1] != padded.shape[1] or not _is_same(padded[len(tokens) - 1], tokens[-1]):
-            differing.append(name)
+    with closing(padded):
+        for index, (name, text) in enumerate(zip(store.video_ids, padded, strict=True)):
+            job.check_stop()
+            job.events.progress(index + 1, len(store), "clips")
+            if text is not None:
+                compared += 1
+                if not _is_of_caption(text, store.captions(index)[0].tokens):
+                    differing.append(name)
     if differing:
         job.events.warning(
             f"the old text of {len(differing)} of {compared} clips of {part.split} is not that of their first caption "
             f"({first_ids(differing)}): it comes from another text encoder, or captions and clips were mixed up",
             hint="the captions of the annotations are used; check that they fit the videos",
         )
+
+
+def _old_text(path: Path) -> Tensor | None:
+    """A clip's old padded tokens; None of a file that cannot be used, which nothing depends on."""
+    try:
+        return read_old_values(path, TEXT_SHAPE, buffer_for(TEXT_SHAPE))[0]
+    except BadTensorFile:
+        return None
+
+
+def _is_of_caption(padded: Tensor, tokens: Tensor) -> bool:
+    return tokens.shape[1] == padded.shape[1] and _is_same(padded[len(tokens) - 1], tokens[-1])
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
@@ -148,38 +174,29 @@ class PaddedTextImport:
             lambda e: e["video_id"] not in self.clips or is_same_source(self.clips[e["video_id"]], e)
         )
         report_changes(self.job, self.shards, f"text embeddings of {self.split}", stale)
-        absent = self.clips.keys() - self.shards.places.keys()
-        missing = {name for name in absent if not self.quarantine.holds(self.clips[name], "")}
-        size_bytes = len(missing) * TEXT_SHAPE[1] * TEXT_SHAPE[2] * DTYPES[self.spec.dtype].itemsize
+        files = OldShards(
+            self.shards, self.clips, TEXT_SHAPE, self.spec.dtype, "captions", quarantine=self.quarantine, job=self.job
+        )  # fmt: skip
+        missing = files.missing()
+        size_bytes = len(missing) * prod(TEXT_SHAPE) * DTYPES[self.spec.dtype].itemsize
         require_space(self.directory, size_bytes, f"text embeddings of {len(missing)} clips")
         self.job.events.stage(f"text {self.split}", f"{len(missing)} files to read, padded as they are")
-        planned = self.shards.plan(list(self.clips), missing, self.spec.shard_clips)
-        done = len(self.clips) - len(missing)
-        for shard in planned:
-            self._make(shard, done)
-            done += len(shard.video_ids)
-        self.job.events.progress(done, len(self.clips), "captions")
-        self.shards.adopt(planned)
+        files.make(missing, self.spec.shard_clips, self._pack)
         self._seal()
         return len(self.shards.places)
 
-    def _make(self, planned: PlannedShard, done: int) -> None:
-        embeddings: list[TextEmbedding] = []
-        entries: list[Entry] = []
-        read = read_ahead([(name, self.clips[name].path) for name in planned.video_ids], TEXT_SHAPE)
-        for position, (name, old) in enumerate(zip(planned.video_ids, read, strict=True), start=done):
-            self.job.check_stop()
-            self.job.events.progress(position, len(self.clips), "captions")
-            if isinstance(old, BadTensorFile):
-                set_aside(self.quarantine, self.clips[name], old, self.job)
-                continue
-            self._require_same_encoder(old.values[0], self.clips[name].path)
-            release(self.quarantine, name)
-            entries.append(old.entry | {"captions": [""], "first": len(entries), "truncated": []})
-            embeddings.append(TextEmbedding(old.values[0], self.null.pooled))
-        if entries:
-            metadata = {"settings": self.shards.settings, "rows": entries}
-            write_shard(self.directory / planned.name, stored_tensors(embeddings, self.spec.dtype), metadata)
+    def _pack(self, usable: list[OldRow], rows: Tensor) -> Packed:
+        """As `stored_tensors` has it, of embeddings that are all of one length. Raises InvalidRequest."""
+        for row, values in zip(usable, rows, strict=True):
+            self._require_same_encoder(values[0].float(), self.clips[row.entry["video_id"]].path)
+        count, length, dim = len(rows), *TEXT_SHAPE[1:]
+        tensors = {
+            "tokens": rows.reshape(count * length, dim),
+            "offsets": torch.arange(count + 1) * length,
+            "pooled": torch.empty(count, 0, dtype=rows.dtype),
+        }
+        entries = [row.entry | {"captions": [""], "first": i, "truncated": []} for i, row in enumerate(usable)]
+        return tensors, entries
 
     def _require_same_encoder(self, tokens: Tensor, path: Path) -> None:
         """The first row is the start token's, which sees no other: it is the same for every prompt of an encoder."""

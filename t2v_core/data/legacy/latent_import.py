@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from t2v_core.data.annotations.msrvtt import Annotations, Clip
 from t2v_core.data.encode.encode_clips import DTYPES
 from t2v_core.data.legacy.import_text import import_text
 from t2v_core.data.legacy.old_annotations import ImportedSplits
-from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace, release, set_aside
-from t2v_core.data.legacy.old_tensors import LATENT_SHAPE, BadTensorFile, OldTensor, read_ahead
+from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace
+from t2v_core.data.legacy.old_rows import OldRow
+from t2v_core.data.legacy.old_shards import OldShards, Packed
+from t2v_core.data.legacy.old_tensors import LATENT_SHAPE
 from t2v_core.data.quarantine import Quarantine
 from t2v_core.data.store.ahead import is_same_source
 from t2v_core.data.store.latents import LatentStore
-from t2v_core.data.store.shard_plan import PlannedShard
 from t2v_core.data.store.shard_set import Entry, ShardSet, report_changes
-from t2v_core.data.store.shards import write_shard
 from t2v_core.disk.files import MANIFEST, require_space
 from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
@@ -32,6 +33,7 @@ from t2v_core.workspace import Dataset
 # Scaled latents of Stable Diffusion's VAE have a standard deviation of about 1, unscaled ones of 1 / 0.18215 = 5.5.
 SCALED_STD = (0.4, 2.5)
 SCALED_AMONG = 3  # clips: the median of so many says it, a single black one may not
+SPREADS = 10_000  # the latest ones; sorting a million for each shard would take longer than reading them
 SCALING = {"scaling_factor": 0.18215, "mean": [0.0] * 4, "std": [1.0] * 4}
 
 
@@ -104,7 +106,7 @@ class LatentImport:
         self.directory = dataset.latents / part.split
         refuse_to_replace(self.directory)
         self.shards = ShardSet(self.directory, self._settings())
-        self._spreads: list[float] = []
+        self._spreads: deque[float] = deque(maxlen=SPREADS)
 
     def _settings(self) -> dict[str, Any]:
         frames, _, height, _ = LATENT_SHAPE
@@ -124,17 +126,14 @@ class LatentImport:
         stale = self.shards.keep(lambda e: e["video_id"] not in self.clips or is_same_source(self._clip(e), e))
         report_changes(self.job, self.shards, f"latents of {self.split}", stale)
         ready = [name for name in self.clips if name in self.shards.places]
-        missing = [name for name in self.clips if name not in self.shards.places and not self._is_known_bad(name)]
-        size_bytes = torch.empty(LATENT_SHAPE, device="meta").numel() * DTYPES[self.spec.dtype].itemsize
+        files = OldShards(
+            self.shards, self.clips, LATENT_SHAPE, self.spec.dtype, "clips", quarantine=self.quarantine, job=self.job
+        )  # fmt: skip
+        missing = files.missing()
+        size_bytes = prod(LATENT_SHAPE) * DTYPES[self.spec.dtype].itemsize
         require_space(self.directory, len(missing) * size_bytes, f"latents of {len(missing)} clips")
         self.job.events.stage(f"latents {self.split}", f"{len(missing)} files to read, {len(ready)} already there")
-        planned = self.shards.plan(list(self.clips), set(missing), self.spec.shard_clips)
-        done = len(self.clips) - len(missing)
-        for shard in planned:
-            self._make(shard, done)
-            done += len(shard.video_ids)
-        self.job.events.progress(done, len(self.clips), "clips")
-        self.shards.adopt(planned)
+        files.make(missing, self.spec.shard_clips, self._pack)
         if self.shards.places:
             self.shards.seal(list(self.clips), self._about())
         else:
@@ -144,37 +143,10 @@ class LatentImport:
     def _clip(self, entry: Entry) -> Clip:
         return self.clips[entry["video_id"]]
 
-    def _is_known_bad(self, video_id: str) -> bool:
-        return self.quarantine.holds(self.clips[video_id], self.shards.fingerprint)
-
-    def _make(self, planned: PlannedShard, done: int) -> None:
-        """Read the files of one shard and write it; of a file that cannot be used, note why."""
-        rows: list[Tensor] = []
-        entries: list[Entry] = []
-        clips = [self.clips[name] for name in planned.video_ids]
-        read = read_ahead([(clip.video_id, clip.path) for clip in clips], LATENT_SHAPE)
-        for position, (clip, found) in enumerate(zip(clips, read, strict=True), start=done):
-            self.job.check_stop()
-            self.job.events.progress(position, len(self.clips), "clips")
-            old = self._usable(clip, found)
-            if old is not None:
-                self._spreads.append(float(old.values.std()))
-                rows.append(old.values.to(DTYPES[self.spec.dtype]))
-                entries.append(old.entry | {"effective_fps": self.spec.fps})
-        if rows:
-            self._require_scaled(self.clips[entries[0]["video_id"]].path.parent)
-            metadata = {"settings": self.shards.settings, "rows": entries}
-            write_shard(self.directory / planned.name, {"latents": torch.stack(rows)}, metadata)
-
-    def _usable(self, clip: Clip, found: OldTensor | BadTensorFile) -> OldTensor | None:
-        if isinstance(found, OldTensor) and not found.values.to(DTYPES[self.spec.dtype]).isfinite().all():
-            found = BadTensorFile("non-finite-values", f"{self.spec.dtype} cannot hold the values of {clip.path.name}")
-        if isinstance(found, BadTensorFile):
-            settings = self.shards.fingerprint if found.reason == "non-finite-values" else ""
-            set_aside(self.quarantine, clip, found, self.job, settings)
-            return None
-        release(self.quarantine, clip.video_id)
-        return found
+    def _pack(self, usable: list[OldRow], rows: Tensor) -> Packed:
+        self._spreads.extend(row.spread for row in usable)
+        self._require_scaled(self._clip(usable[0].entry).path.parent)
+        return {"latents": rows}, [row.entry | {"effective_fps": self.spec.fps} for row in usable]
 
     def _require_scaled(self, folder: Path) -> None:
         spread = median(self._spreads)

@@ -7,7 +7,7 @@ from pathlib import Path
 from t2v_core.data.annotations.msrvtt import Clip
 from t2v_core.data.legacy.old_tensors import REASONS, BadTensorFile
 from t2v_core.data.quarantine import Quarantine
-from t2v_core.data.store.shards import Shard, TornShard
+from t2v_core.data.store.shards import TornShard, read_metadata
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 
@@ -34,7 +34,7 @@ def refuse_to_replace(directory: Path) -> None:
     """Raise InvalidRequest when a folder holds shards that were made otherwise: opening it would remove them."""
     for path in sorted(directory.glob("shard-*.safetensors")):
         try:
-            settings = Shard(path).metadata["settings"]
+            settings = read_metadata(path)["settings"]
         except TornShard:
             continue
         if settings.get("origin") != ORIGIN:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -18,6 +14,8 @@ from t2v_core.data.store.shard_set import Entry
 from t2v_core.data.video.decode import UnreadableClip, read_frames
 from t2v_core.data.video.resize import shrink_to
 from t2v_core.disk.files import sha256
+from t2v_core.machine import cores
+from t2v_core.processes.in_order import in_order
 
 # FFmpeg lets other threads run while it decodes. Beyond eight, an H100 would not encode faster than clips come.
 MAX_THREADS = 8
@@ -41,24 +39,13 @@ def decode_ahead(
     processes: how many of this machine do the same
     Closing the iterator ends the background work.
     """
-    threads = min(MAX_THREADS, max(1, (os.cpu_count() or 1) // processes))
+    threads = min(MAX_THREADS, max(1, cores() // processes))
     ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size * size * 3)))
-    remaining = iter(clips)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    waiting: deque[tuple[Clip, Future[ReadyClip | UnreadableClip]]] = deque()
 
-    def begin(count: int) -> None:
-        waiting.extend((clip, pool.submit(_prepare, clip, frames, stride, size)) for clip in islice(remaining, count))
+    def prepared(clip: Clip) -> tuple[Clip, ReadyClip | UnreadableClip]:
+        return clip, _prepare(clip, frames, stride, size)
 
-    try:
-        begin(ahead)
-        while waiting:
-            clip, future = waiting.popleft()
-            result = future.result()
-            begin(1)
-            yield clip, result
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return in_order(prepared, clips, threads=threads, ahead=ahead, name="decode")
 
 
 def _prepare(clip: Clip, frames: int, stride: int | None, size: int) -> ReadyClip | UnreadableClip:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t2v_core.data.store.shard_plan import PlannedShard, plan_shards
-from t2v_core.data.store.shards import Shard, TornShard
+from t2v_core.data.store.shards import TornShard, read_metadata
 from t2v_core.disk.files import MANIFEST, STAGING, sha256, write_json
 from t2v_core.disk.formats import SHARD_FORMAT, is_later, made_later
 from t2v_core.disk.plain_json import MOST_MANIFEST_BYTES, read_table
@@ -51,10 +51,11 @@ class ShardSet:
         self.changed: list[str] = []
         self.torn: list[str] = []
         self._written: set[str] = set()
+        self._checksums: dict[str, str] = {}
         paths = sorted(directory.glob("shard-*.safetensors"))
         for path in paths:
             with suppress(TornShard):
-                _require_known_format(directory, Shard(path).metadata["settings"])
+                _require_known_format(directory, read_metadata(path)["settings"])
         self._sweep()
         for path in paths:
             self._adopt(path)
@@ -71,13 +72,13 @@ class ShardSet:
 
     def _adopt(self, path: Path) -> None:
         try:
-            shard, rows = _opened(path)
+            settings, rows = _opened(path)
         except TornShard:
             self.torn.append(path.name)
             path.unlink()
             return
-        if shard.metadata["settings"] != self.settings:
-            self.changed = self.changed or _differences(shard.metadata["settings"], self.settings)
+        if settings != self.settings:
+            self.changed = self.changed or _differences(settings, self.settings)
             (self.directory / MANIFEST).unlink(missing_ok=True)
             path.unlink()
             return
@@ -130,15 +131,31 @@ class ShardSet:
             write_json(self.directory / MANIFEST, manifest)
         self._remove_unused()
 
+    def unhashed(self) -> list[Path]:
+        """Return the shards that `seal` would have to read back for their checksums."""
+        known = read_manifest(self.directory)
+        paths = [self.directory / name for name in sorted({place.shard for place in self.places.values()})]
+        return [path for path in paths if self._checksum(path, known) is None]
+
+    def note_checksums(self, checksums: Mapping[str, str]) -> None:
+        """Take in sha256 in hex by file name, of shards as they are now."""
+        self._checksums |= checksums
+
+    def _checksum(self, path: Path, known: dict[str, Any]) -> str | None:
+        """A shard is never changed once it is there, so a checksum that is known is not reckoned again."""
+        if path.name in self._checksums or path.name in self._written:
+            return self._checksums.get(path.name)
+        before = known.get("files", {}).get(path.name, {})
+        is_known = path.name.startswith("shard-") and before.get("size_bytes") == path.stat().st_size
+        return str(before["sha256"]) if is_known else None
+
     def _files(self, names: list[str], known: dict[str, Any]) -> dict[str, Any]:
-        """Sizes and checksums. A shard is never changed once it is there, so a known checksum is not reckoned again."""
-        files = {}
-        for name in names:
-            path = self.directory / name
-            size, before = path.stat().st_size, known.get("files", {}).get(name, {})
-            is_known = before.get("size_bytes") == size and name.startswith("shard-") and name not in self._written
-            files[name] = {"size_bytes": size, "sha256": before["sha256"] if is_known else sha256(path)}
-        return files
+        """Sizes and checksums."""
+        paths = [self.directory / name for name in names]
+        return {
+            path.name: {"size_bytes": path.stat().st_size, "sha256": self._checksum(path, known) or sha256(path)}
+            for path in paths
+        }
 
     def _remove_unused(self) -> None:
         """Shards none of whose rows are valid any more, and what was put by of shards that a stop broke off."""
@@ -148,13 +165,13 @@ class ShardSet:
                 path.unlink()
 
 
-def _opened(path: Path) -> tuple[Shard, list[Entry]]:
-    """A shard and its rows. Raises TornShard, also when one of them does not say which clip it is of."""
-    shard = Shard(path)
-    rows = shard.metadata.get("rows", [])
+def _opened(path: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """A shard's settings and rows. Raises TornShard, also when one of them does not say which clip it is of."""
+    metadata = read_metadata(path)
+    rows = metadata.get("rows", [])
     if not all(isinstance(row, dict) and isinstance(row.get("video_id"), str) for row in rows):
         raise TornShard(f"{path}: a row names no clip")
-    return shard, rows
+    return metadata["settings"], rows
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -42,11 +42,14 @@ class _Layout:
     row_bytes: int
 
 
-def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file; the same input gives the same bytes."""
+def write_shard(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
+    """Write tensors and JSON metadata as one safetensors file; the same input gives the same bytes.
+
+    Returns the file's sha256 in hex.
+    """
     text = json_text(path, metadata, sort_keys=True, separators=(",", ":"))
     with staged_file(path) as partial:
-        write_tensors(partial, tensors, metadata={METADATA_KEY: text})
+        return write_tensors(partial, tensors, metadata={METADATA_KEY: text})
 
 
 class Shard:
@@ -60,17 +63,7 @@ class Shard:
         self.path = path
         self._keeps_open = keeps_open
         self._descriptor: tuple[int, int] | None = None  # (process, file descriptor)
-        try:
-            header, data_at = _read_header(path)
-            metadata = table(header.pop("__metadata__")[METADATA_KEY].encode())
-            if not isinstance(metadata["settings"], dict) or not isinstance(metadata.get("rows", []), list):
-                raise TypeError("its header does not describe a shard")
-            self._layouts = {name: _layout(entry, data_at) for name, entry in header.items()}
-            end = data_at + max(entry["data_offsets"][1] for entry in header.values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise TornShard(f"{path}: {error}") from error
-        if path.stat().st_size != end:
-            raise TornShard(f"{path} has {path.stat().st_size} bytes instead of {end}")
+        self._layouts, _ = _opened(path)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -133,6 +126,27 @@ class Shard:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_descriptor": None}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what `write_shard` was given with a shard. Raises TornShard as opening it does."""
+    return _opened(path)[1]
+
+
+def _opened(path: Path) -> tuple[dict[str, _Layout], dict[str, Any]]:
+    """Where each tensor lies, and the metadata."""
+    try:
+        header, data_at = _read_header(path)
+        metadata = table(header.pop("__metadata__")[METADATA_KEY].encode())
+        if not isinstance(metadata["settings"], dict) or not isinstance(metadata.get("rows", []), list):
+            raise TypeError("its header does not describe a shard")
+        layouts = {name: _layout(entry, data_at) for name, entry in header.items()}
+        end = data_at + max(entry["data_offsets"][1] for entry in header.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise TornShard(f"{path}: {error}") from error
+    if path.stat().st_size != end:
+        raise TornShard(f"{path} has {path.stat().st_size} bytes instead of {end}")
+    return layouts, metadata
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
