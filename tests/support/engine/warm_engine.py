@@ -21,9 +21,12 @@ from support.engine.forked_command import FORKS
 from t2v_core.workspace import Workspace, create_job_directory
 
 
-def _enter(verb: str, directory: str) -> None:
+def _enter(verb: str, directory: str, presets: dict[str, dict[str, Any]]) -> None:
+    from t2v_core.presets import PRESET_MODELS
     from t2v_core.run_job import main
 
+    for name, changes in presets.items():
+        PRESET_MODELS[name] |= changes
     log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -62,10 +65,11 @@ class Child:
         return (self.directory / "log").read_text()
 
 
-def begin(workspace: Path, verb: str, **spec: Any) -> Child:
+def begin(workspace: Path, verb: str, *, presets: dict[str, dict[str, Any]] | None = None, **spec: Any) -> Child:
+    """presets: what is otherwise in the models of these, in that process alone, so that a large one computes soon"""
     directory = create_job_directory(Workspace(workspace), verb)
     (directory / "spec.json").write_text(json.dumps(spec))
-    process = FORKS.Process(target=_enter, args=(verb, str(directory)))
+    process = FORKS.Process(target=_enter, args=(verb, str(directory), presets or {}))
     process.start()
     return Child(process, directory)
 
