@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.engine.engine import events_of, job_here
+from support.engine.forked_command import ForkedCommand, ran
 from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
 from support.engine.tiny_models import save_clip, save_vae
 
@@ -73,14 +74,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: str, workspace: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv_of(command), cwd=workspace, env=environment(), capture_output=True, text=True, timeout=280, check=False
-    )
-
-
-def argv_of(command: str) -> list[str]:
     program, *arguments = shlex.split(command)
-    return [sys.executable, *([] if program == "python" else ["-m", "t2v_tui.cli.main"]), *arguments]
+    if program == "t2v":
+        return ran(arguments, workspace, environment())
+    argv = [sys.executable, *arguments]
+    return subprocess.run(
+        argv, cwd=workspace, env=environment(), capture_output=True, text=True, timeout=280, check=False
+    )
 
 
 def environment() -> dict[str, str]:
@@ -137,17 +137,16 @@ def test_the_row_of_training_takes_its_first_step(workspace: Path) -> None:
     if not (workspace / "data/msr-vtt/latents/train/manifest.json").is_file():
         assert run("t2v preprocess", workspace).returncode == 0
     command += " --checkpoints new"  # where the old ones lie, training would be asked whether to go on from them
-    with subprocess.Popen(
-        argv_of(command), cwd=workspace, env=environment(), stderr=subprocess.PIPE, text=True
-    ) as child:
-        deadline = time.monotonic() + 250
-        while not any(event["kind"] == "step" for event in train_events(workspace)):
-            assert child.poll() is None, child.stderr.read() if child.stderr else ""
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        for engine in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split():
-            os.kill(int(engine), signal.SIGKILL)  # a stop would keep a checkpoint of 2.7 GB
-        child.communicate(timeout=240)
+    streams = (str(workspace / "stdout"), str(workspace / "stderr"))
+    child = ForkedCommand(shlex.split(command)[1:], workspace, environment(), streams)
+    deadline = time.monotonic() + 250
+    while not any(event["kind"] == "step" for event in train_events(workspace)):
+        assert child.poll() is None, Path(streams[1]).read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for engine in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split():
+        os.kill(int(engine), signal.SIGKILL)  # a stop would keep a checkpoint of 2.7 GB
+    child.wait(240)
     (stage,) = [e["detail"] for e in train_events(workspace) if e["kind"] == "stage" and e["name"] == "train"]
     assert re.match(r"seed, 17\d\.\d+ M parameters, epsilon", stage), stage
 

@@ -24,8 +24,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from t2v_core.resume_check.children import PRELOAD
+from t2v_core.run_job import QUIET
 
-os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+# Read when the libraries are imported, which the server does.
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **QUIET}
 FORKS = multiprocessing.get_context("forkserver")
 ROOT = Path(__file__).parents[3]
 COMMANDS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.glob("t2v_tui/cli/**/*.py")]
@@ -74,6 +76,16 @@ class ForkedCommand:
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
             os.kill(self.pid, number)
+
+
+def ran(
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], *, timeout: float = 280
+) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run` does it, with its output captured."""
+    with tempfile.TemporaryDirectory() as place:
+        streams = (f"{place}/stdout", f"{place}/stderr")
+        code = ForkedCommand(words, folder, variables, streams).wait(timeout)
+        return subprocess.CompletedProcess(words, code, *(Path(stream).read_text() for stream in streams))
 
 
 def _be_t2v(

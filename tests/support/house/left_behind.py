@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from support.house.under_load import slowed
+
 PATIENCE_S = 20.0
 # Made once a test process, and gone with it: the small data set, and what torch makes; and what a t2v that a test
 # kills, and a torchrun, leave for the system's own cleaning.
@@ -46,7 +48,7 @@ def entry_is_in(entry: Path, base: Path) -> bool:
 
 def outlived(base: Path) -> dict[int, str]:
     """Those that have not ended by themselves within a moment; ends them, so that they trouble nobody else."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + slowed(PATIENCE_S)
     while (left := processes_of(base)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:

@@ -82,7 +82,9 @@ async def test_a_video_of_here_is_there_before_the_job_is_asked_for(tmp_path: Pa
             assert (far.there / "outputs/a.mp4").read_bytes() == video.read_bytes()
             verb, host, spec = services.asked[0]
             assert (verb, host, str(spec.input)) == ("refine", "vm", "outputs/a.mp4")
-            assert [(one.is_pull, one.state) for one in app.state.transfers] == [(False, "done")]
+            await eventually(
+                pilot, lambda: [(one.is_pull, one.state) for one in app.state.transfers] == [(False, "done")]
+            )
             await eventually(pilot, lambda: "no job in this test" in str(screen.result.said.render()))
             await refine(pilot, screen, "outputs/a.mp4")
             await eventually(pilot, lambda: len(services.asked) == 2)
