@@ -15,8 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in ("tests", "setup")]
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in (".", "tests", "setup")]
 
 from support.hostile.wire_mutations import fault, mutated
 from support.hostile.wire_samples import TARGETS

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in ("tests", "setup")]
+sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in (".", "tests", "setup")]
 
 from support.hostile.hostile_cases import every_case
 from support.hostile.hostile_run import Case, made_world, tried

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in ("tests", "setup")]
+sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in (".", "tests", "setup")]
 
 from support.hosts.faults import fill_disks, flip_bytes, jump_clocks, kill_preprocessing, kill_training
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:1] = [str(TESTS), str(TESTS.with_name("setup"))]  # in place of this folder, in which `remote` is a benchmark
+sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from bench.sshd import Sshd
 from bench.wan import wan

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:1] = [str(TESTS), str(TESTS.parent)]
+sys.path[:1] = [str(TESTS.parent), str(TESTS)]
 
 from simulated.schedule import outcome, random_schedule, shortest, without_names, written
 

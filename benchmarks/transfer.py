@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:1] = [str(TESTS), str(TESTS.with_name("setup"))]  # in place of this folder, in which `remote` is a benchmark
+sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from bench.compute_emulator import ComputeEmulator
 from bench.compute_state import Instance

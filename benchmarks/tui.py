@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 # The bench that the tests use as well, in place of this folder, in which `remote` is another benchmark.
-sys.path[:1] = [str(ROOT / "tests"), str(ROOT / "setup")]
+sys.path[:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "setup")]
 
 COLUMNS, ROWS = 120, 40
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")

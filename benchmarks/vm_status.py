@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # The bench that the tests use as well, in place of this folder, in which `remote` is a file.
-sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in ("tests", "setup")]
+sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in (".", "tests", "setup")]
 
 from bench.compute_emulator import ComputeEmulator
 from bench.compute_state import Instance

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.engine.forked_command import ran
 from support.engine.small_checkpoint import save_small_checkpoint
-from test_cli import _read, t2v
+from test_cli import _read
 
 from t2v_core.data.shapes.shapes import Scene, render
 from t2v_core.data.video.decode import read_all_frames
@@ -36,6 +37,14 @@ def workspace(tmp_path: Path) -> Path:
     scene = Scene("red", "circle", "moving left")
     write_video(tmp_path / "noisy.mp4", render(scene, np.random.default_rng(1), frames=8, size=64), fps=8)
     return tmp_path
+
+
+def t2v(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return ran(arguments, cwd, environment())
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("T2V_")}
 
 
 def test_a_pipe_gets_the_known_lines_and_nothing_else(workspace: Path) -> None:
@@ -76,9 +85,8 @@ def test_a_terminal_gets_the_bar_and_with_quiet_the_lines(workspace: Path) -> No
 
 def on_a_terminal(workspace: Path, *arguments: str) -> str:
     ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("T2V_")} | {"TERM": "xterm"}
     argv = [sys.executable, "-m", "t2v_tui.cli.main", *arguments]
-    with subprocess.Popen(argv, cwd=workspace, stdout=theirs, stderr=theirs, env=environment):
+    with subprocess.Popen(argv, cwd=workspace, stdout=theirs, stderr=theirs, env=environment() | {"TERM": "xterm"}):
         os.close(theirs)
         written = b""
         while chunk := _read(ours):

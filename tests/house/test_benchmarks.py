@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +30,19 @@ def test_a_benchmark_finds_what_it_imports(file: Path) -> None:
         else:
             found = importlib.import_module(module)
             assert hasattr(found, name) or importlib.import_module(f"{module}.{name}"), f"{module} has no {name}"
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.py")), ids=lambda file: file.stem)
+def test_what_a_benchmark_puts_on_the_path_hides_no_package_of_ours(file: Path) -> None:
+    """A folder of tests, and a benchmark, are named as the packages are."""
+    lines = [ast.unparse(node) for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign | ast.Expr)]
+    path = [str(file.parent)]
+    told = "\n".join(line for line in lines if "__file__" in line or "sys.path" in line)
+    exec(told, {"sys": SimpleNamespace(path=path), "Path": Path, "__file__": str(file)})  # noqa: S102 - its own lines
+    for name in ("t2v_core", "remote", "t2v_tui"):
+        found = PathFinder.find_spec(name, path)
+        if found is not None:  # otherwise what is installed
+            assert found.origin == str(BENCHMARKS.parent / name / "__init__.py")
 
 
 def names_in(file: Path) -> set[str]:

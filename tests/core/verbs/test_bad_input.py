@@ -11,11 +11,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.engine.engine import job_here
+from support.engine.forked_command import ran
 from support.engine.training_set import asked, contents, data_set
 from support.engine.warm_engine import run_warm
 from support.hosts.small_disk import mounted
@@ -24,16 +24,11 @@ from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Dataset
 
-TIMEOUT_S = 120
-
 
 def t2v(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("T2V_")}
     environment = kept | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(cwd / "no-cache")}
-    return subprocess.run(
-        [sys.executable, "-m", "t2v_tui.cli.main", *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
+    return ran(arguments, cwd, environment)
 
 
 def refusal(answer: subprocess.CompletedProcess[str], code: int) -> str:

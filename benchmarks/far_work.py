@@ -1,6 +1,6 @@
 """Work on another machine: how soon a job runs, how late its log is, how fast it comes, how soon it comes again.
 
-python benchmarks/remote.py      the host is a real sshd on loopback, behind a proxy that holds bytes for 25 ms each way
+python benchmarks/far_work.py      the host is a real sshd on loopback, behind a proxy that holds bytes for 25 ms each way
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 TESTS = Path(__file__).parents[1] / "tests"
 # The bench that the tests use as well, in place of this folder, in which `remote` is this file.
-sys.path[:1] = [str(TESTS), str(TESTS.with_name("setup"))]
+sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
