@@ -1,6 +1,6 @@
 """Work on another machine: how soon a job runs, how late its log is, how fast it comes, how soon it comes again.
 
-python benchmarks/far_work.py      the host is a real sshd on loopback, behind a proxy that holds bytes for 25 ms each way
+python benchmarks/far_work.py   the host is a real sshd on loopback, behind a proxy that holds bytes for 25 ms each way
 """
 
 from __future__ import annotations
