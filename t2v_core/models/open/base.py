@@ -44,8 +44,8 @@ class OpenModel(ABC):
     pipeline: ClassVar[str]
     embeds_guidance = False
     survives_fp16: ClassVar[bool] = False
-    # What a transformer that cannot be simulated holds while it works, in times of all its tokens.
-    held_by_a_token: ClassVar[float] = 0.0
+    # What a VAE that works in tiles makes of them, in times of the video: rows without the edges, and the whole.
+    copies_of_tiles: ClassVar[int] = 2
     # Of the makers of most families; a repository's own card goes before it.
     licence: str = "apache-2.0"
 
@@ -156,7 +156,8 @@ class OpenModel(ABC):
         require_finite(pixels, f"the VAE of {self.name}", hint_for(vae.dtype, "name another --model"))
         if beside:
             self.parts.rest("vae")
-        return pixels.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(1, -1).cpu()
+        # In place: a second and a third copy of a long video are a gigabyte.
+        return pixels.clamp_(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8).movedim(1, -1).cpu()
 
     def pixels_of(self, vae: Any, z: Tensor) -> Tensor:
         """Decode what the VAE gave: (videos, channels, frames, h, w) to (videos, 3, n, height, width) in −1 … 1."""

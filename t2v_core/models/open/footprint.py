@@ -1,8 +1,8 @@
 """How much memory an open model takes to make a video, reckoned from its configuration; and where its parts go then.
 
 What a part holds while it works is counted on tensors that have shapes and no data. Without gradients nothing is
-kept from one block to the next, so two blocks tell of sixty; and a VAE's share is linear in frames, so a few tell of
-all.
+kept from one block to the next, so two blocks tell of sixty; a VAE's share is linear in frames once it has its stride,
+and a tile's is as large as its picture.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from t2v_core.errors import InvalidRequest
@@ -26,8 +26,9 @@ from t2v_core.models.open.parts import TRANSFORMERS, Placing
 
 OFFLOADS = ("none", "model", "group")
 DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
-# Frames of latents that are simulated where there are more; some VAEs take two at a time.
-FEW_FRAMES = (4, 6)
+# Frames of latents that are simulated where there are more. VAEs take one, two or three at a time, the first of them
+# otherwise; a dozen later each has its stride.
+FEW_FRAMES = (15, 21)
 # More than any VAE holds while it decodes, in times of the video as float32: 21 were reckoned for Wan's, 30 for
 # CogVideoX's. Where even that fits there is nothing to reckon.
 MOST_TIMES = 300
@@ -70,12 +71,13 @@ def footprint(model: OpenModel, frames: int, height: int, width: int) -> Footpri
     shape = model.latent_shape(frames, height, width)
     weights = weights_of(model)
     depth = sum(int(model.parts.config("transformer").get(name) or 0) for name in DEPTHS)
+    decoding, tiled = _decoding(model, shape)
     return Footprint(
         weights=weights,
         blocks=1 / max(1, depth),
         sampling=_sampling(model, shape),
-        decoding=_decoding(model, shape, tile=False),
-        tiled=_decoding(model, shape, tile=True),
+        decoding=decoding,
+        tiled=tiled,
         context=CUDA_CONTEXT_BYTES if model.device.type == "cuda" else 0,
     )
 
@@ -142,65 +144,87 @@ def _bytes(model: OpenModel, name: str) -> int:
 
 
 def _empty(model: OpenModel, name: str, dtype: torch.dtype, **changes: Any) -> Any:
-    """A part of its own, in that arithmetic; it has shapes and no data."""
-    empty = model.parts.empty(name)
-    with torch.device("meta"), quiet():
-        return type(empty).from_config(dict(empty.config) | changes).to(dtype).eval()
+    """A part of its own, in that arithmetic; within a mode of fake tensors, or on the meta device, it has no data."""
+    empty, before = model.parts.empty(name), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # fake parameters cannot be converted
+    try:
+        return type(empty).from_config(dict(empty.config) | changes).eval()
+    finally:
+        torch.set_default_dtype(before)
 
 
-class _Attention(TorchFunctionMode):
-    """While inside, attention holds what it holds on a GPU: its result. Without data, torch would make a matrix."""
+class _OnDevice(TorchFunctionMode):
+    """While inside, operations hold what they hold on a GPU though there is no data.
+
+    Attention holds its result, where torch would make a matrix without data, and a mask of yes and no becomes numbers.
+    Which tokens are real is not known, so they all are (Mochi leaves padding out).
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | (kwargs or {})
+        if func is torch.nonzero:
+            return args[0].new_empty(args[0].numel(), args[0].dim(), dtype=torch.long)
         if func is not torch.nn.functional.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
-        given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
-        return given["query"].new_empty(*given["query"].shape[:-1], given["value"].shape[-1])
+        query, mask = given["query"], given.get("attn_mask")
+        numbers = None if mask is None else mask.to(query.dtype)
+        result = query.new_empty(*query.shape[:-1], given["value"].shape[-1])
+        del numbers  # held until there is a result
+        return result
 
 
 def _sampling(model: OpenModel, shape: tuple[int, int, int, int]) -> int:
-    if model.held_by_a_token:
-        config = model.parts.config("transformer")
-        count = model.text_length + shape[0] * shape[2] * shape[3] // model.patch**2
-        width = int(config.num_attention_heads * config.attention_head_dim)
-        return int(model.held_by_a_token * count * width * _bytes(model, "transformer"))
     config, dtype = model.parts.config("transformer"), model.dtype
     fewer = {name: min(2, int(config[name])) for name in DEPTHS if config.get(name)}
-    transformer = _empty(model, "transformer", dtype, **fewer)
-    with torch.device("meta"), torch.no_grad():
+    # Not on the meta device: Mochi switches autocast off, which has to know the device.
+    with FakeTensorMode(), torch.no_grad(), quiet():
+        transformer = _empty(model, "transformer", dtype, **fewer)
         x = torch.empty(1, shape[1], shape[0], *shape[2:], dtype=dtype)
         tokens = torch.empty(1, model.text_length, model.text_width, dtype=dtype)
         mask = torch.ones(1, model.text_length, dtype=torch.bool)
         text = Conditioning(tokens, mask, torch.empty(1, model.pooled_width, dtype=dtype))
         timesteps = torch.zeros(1)
-        with LiveBytes([*transformer.parameters(), *transformer.buffers(), x, tokens, mask]) as alive, _Attention():
+        with LiveBytes([*transformer.parameters(), *transformer.buffers(), x, tokens, mask]) as alive, _OnDevice():
             model.forward(transformer, x, timesteps, text, 1.0)
     return alive.peak
 
 
-def _decoding(model: OpenModel, shape: tuple[int, int, int, int], *, tile: bool) -> int:
-    """What the VAE holds; in tiles that of one tile, with the whole video that they are put together to, twice."""
+def _decoding(model: OpenModel, shape: tuple[int, int, int, int]) -> tuple[int, int]:
+    """What the VAE holds for the whole picture; and in tiles: one at work beside all of them, then put together."""
     frames, _, rows, columns = shape
-    extra = 0
-    if tile:
-        vae, side = model.parts.empty("vae"), model.ratios[1]
-        extra = 2 * 3 * ((frames - 1) * model.ratios[0] + 1) * rows * columns * side**2 * _bytes(model, "vae")
-        rows, columns = (
-            min(latents, max(1, getattr(vae, f"tile_sample_min_{name}") // side))
-            for latents, name in ((rows, "height"), (columns, "width"))
-        )
-    if frames <= max(FEW_FRAMES):
-        return extra + _decode(model, frames, rows, columns)
-    few, more = (_decode(model, count, rows, columns) for count in FEW_FRAMES)
-    return extra + more + (frames - FEW_FRAMES[1]) * (more - few) // (FEW_FRAMES[1] - FEW_FRAMES[0])
+    few, more = FEW_FRAMES
+    whole = _decode(model, min(frames, more), rows, columns)
+    if frames > more:
+        by_frame = (whole - _decode(model, few, rows, columns)) / (more - few)
+        whole += int((frames - more) * by_frame)
+    tiles = [(tall, wide) for tall in _lengths(model, "height", rows) for wide in _lengths(model, "width", columns)]
+    if len(tiles) == 1:
+        return whole, whole
+    picture = rows * columns
+    video = 3 * ((frames - 1) * model.ratios[0] + 1) * picture * model.ratios[1] ** 2 * _bytes(model, "vae")
+    peak = kept = 0
+    for tall, wide in tiles:
+        peak = max(peak, kept + whole * tall * wide // picture)
+        kept += video * tall * wide // picture
+    return whole, max(peak, kept + model.copies_of_tiles * video)
+
+
+def _lengths(model: OpenModel, side: str, latents: int) -> list[int]:
+    """How long each tile along one side is, in latents; they lie over each other's edges."""
+    vae, pixels = model.parts.empty("vae"), model.ratios[1]
+    length = max(1, getattr(vae, f"tile_sample_min_{side}") // pixels)
+    if length >= latents:
+        return [latents]
+    if (stride := getattr(vae, f"tile_sample_stride_{side}", None)) is None:
+        stride = pixels * int(length * (1 - getattr(vae, f"tile_overlap_factor_{side}")))
+    return [min(length, latents - start) for start in range(0, latents, max(1, stride // pixels))]
 
 
 def _decode(model: OpenModel, frames: int, rows: int, columns: int) -> int:
     dtype = model.parts.dtype_of("vae")
-    vae = _empty(model, "vae", dtype)
     with torch.device("meta"), torch.no_grad():
+        vae = _empty(model, "vae", dtype)
         z = torch.empty(1, model.latent_channels, frames, rows, columns, dtype=dtype)
-        with LiveBytes([*vae.parameters(), *vae.buffers(), z]) as alive, _Attention():
-            pixels: Tensor = model.pixels_of(vae, z)
-            pixels.float().clamp(-1, 1).add(1).mul(127.5)
+        with LiveBytes([*vae.parameters(), *vae.buffers(), z]) as alive, _OnDevice():
+            model.pixels_of(vae, z).float().to(torch.uint8)  # as `OpenModel.decode` ends, in place
     return alive.peak

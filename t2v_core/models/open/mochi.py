@@ -20,7 +20,6 @@ class Mochi(OpenModel):
     """Mochi 1."""
 
     name, pipeline = "Mochi", "MochiPipeline"
-    held_by_a_token = 16.6  # 15.5 measured for 192 tokens of text and video, 16.3 for 768
 
     @property
     def usual(self) -> Usual:

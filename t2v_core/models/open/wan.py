@@ -18,6 +18,7 @@ class Wan(OpenModel):
 
     name, pipeline = "Wan", "WanPipeline"
     text_length = 512
+    copies_of_tiles = 3  # clamped in the end
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)
