@@ -14,9 +14,10 @@ from .last_words import keep_reserve
 from .private import make_private, require_shut
 from .processes import JOB_VARIABLE, KILL_PATIENCE_S, find_program
 from .releases import with_release
-from .rows import DETACH_TIMEOUT_S, JOB_ID, job_directories, job_row, state_of
+from .rows import DETACH_TIMEOUT_S, JOB_ID, job_row, rows_of_all, state_of
 from .stopping import SIGNAL_PATIENCE_S, ask_to_stop
-from .whose import anothers, asker, introduce
+from .told import only_news
+from .whose import Asker, anothers, asker, introduce
 
 STOP_GRACE_S = 60.0
 OF_THE_LOGIN = ("SSH_", "XDG_SESSION_", "XDG_RUNTIME_DIR", "DBUS_", "INVOCATION_ID", "JOURNAL_STREAM", JOB_VARIABLE)
@@ -127,18 +128,26 @@ def next_time(lock: int) -> float:
 
 
 def status(parameters: Json) -> Json:
-    """Return the rows of the jobs that are asked for, or of all, each looked after meanwhile."""
-    asked = take(parameters, "jobs", list, None)
+    """Return the rows of the jobs that are asked for, or of all, each looked after meanwhile.
+
+    known: the tag of the last reply about all; then only the rows that read differently since
+    """
+    asked, by = take(parameters, "jobs", list, None), asker(parameters)
     if asked is None:
-        directories = job_directories(workspace(parameters) / "jobs")
-    else:
-        directories = [job_directory({**parameters, "job": job}) for job in asked]
+        root = workspace(parameters)
+        rows = [row_for(row, by) for row in rows_of_all(root / "jobs", tend)]
+        return {**only_news(f"{root} {by.id}", rows, take(parameters, "known", str, "")), "time": time.time()}
+    directories = [job_directory({**parameters, "job": job}) for job in asked]
     for directory in directories:
         if (directory / "request.json").exists():
             tend(directory)
-    by = asker(parameters)
-    rows = [{**row, "of": anothers(row["by"], by)} for row in map(job_row, directories)]
-    return {"jobs": rows, "time": time.time()}
+    return {"jobs": [row_for(row, by) for row in map(job_row, directories)], "time": time.time()}
+
+
+def row_for(row: Json, by: Asker) -> Json:
+    """Return a row as the asker hears it: with the workspace that the job is of, where that is another."""
+    name = anothers(row["by"], by)
+    return {**row, "of": name} if name else row
 
 
 def require_own(directory: Path, parameters: Json) -> None:

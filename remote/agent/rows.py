@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from .alarms import seconds_without_step
 from .endings import RESTARTED, START_AGAIN, STOPPED, how_it_ended, last_alarm, last_events
@@ -84,19 +88,70 @@ def waits_for(other: Path, directory: Path) -> bool:
     return first == directory or waits_for(first, directory)
 
 
-ENDED_ROWS: dict[Path, tuple[int, Json]] = {}
+class EndedRow(NamedTuple):
+    """What was read of a job that has ended. written_ns: its `exit.json`; place: by which jobs are sorted"""
+
+    written_ns: int
+    place: tuple[float, str]
+    row: Json
+
+
+ENDED_ROWS: dict[str, EndedRow] = {}
 
 
 def job_row(directory: Path) -> Json:
     """Return what `status` says of a job. Of one that has ended it is read once: a screen asks every second."""
+    known = known_end(str(directory))
+    if known is not None:
+        return known.row
     try:
-        ended_at = (directory / "exit.json").stat().st_mtime_ns
+        written_ns = (directory / "exit.json").stat().st_mtime_ns
     except OSError:
         return fresh_row(directory)
+    row = fresh_row(directory)
+    ENDED_ROWS[str(directory)] = EndedRow(written_ns, place_of(directory), row)
+    return row
+
+
+def known_end(directory: str) -> EndedRow | None:
+    """Return what was read of a job that has ended, while its `exit.json` is as it was."""
     known = ENDED_ROWS.get(directory)
-    if known is None or known[0] != ended_at:
-        known = ENDED_ROWS[directory] = (ended_at, fresh_row(directory))
-    return known[1]
+    try:
+        is_so = known is not None and os.stat(f"{directory}/exit.json").st_mtime_ns == known.written_ns  # noqa: PTH116
+    except OSError:
+        return None
+    return known if is_so else None
+
+
+def rows_of_all(jobs: Path, look_after: Callable[[Path], None]) -> list[Json]:
+    """Return the rows of all jobs, oldest first; those that have not ended are looked after before.
+
+    Of one that had ended nothing is read again: of 500 that takes 2 ms, and it was 20.
+    """
+    placed, others = [], []
+    for path in job_paths(jobs):
+        known = known_end(path)
+        if known is not None:
+            placed.append((known.place, known.row))
+        elif is_job(Path(path)):
+            others.append(Path(path))
+    for directory in others:
+        if (directory / "request.json").exists():
+            look_after(directory)
+    placed += [(place_of(directory), job_row(directory)) for directory in others]
+    return [row for _, row in sorted(placed, key=lambda one: one[0])]
+
+
+def job_paths(jobs: Path) -> list[str]:
+    """Return the folders in `jobs/` whose names are those of jobs, in no particular order."""
+    with suppress(OSError), os.scandir(jobs) as entries:
+        return [entry.path for entry in entries if JOB_ID.fullmatch(entry.name) and entry.is_dir()]
+    return []
+
+
+def is_job(directory: Path) -> bool:
+    """Tell whether a folder is a job's: one that is being made is not yet."""
+    return (directory / "request.json").exists() or (directory / "spec.json").exists()
 
 
 def fresh_row(directory: Path) -> Json:
@@ -127,6 +182,7 @@ def fresh_row(directory: Path) -> Json:
         "alarm": last_alarm(directory),
         "without_step_s": None if without_step_s is None else round(without_step_s),
         "supervised": word in ("queued", "starting", "running") and is_supervised(directory),
+        "of": "",
     }
 
 
@@ -142,13 +198,14 @@ def queued_t(directory: Path) -> float:
     return float(said) if isinstance(said, (int, float)) else directory.stat().st_mtime
 
 
+def place_of(directory: Path) -> tuple[float, str]:
+    """Return what jobs are sorted by, the oldest first."""
+    return queued_t(directory), directory.name
+
+
 def job_directories(jobs: Path) -> list[Path]:
     """Return the directories of all jobs, oldest first."""
-    if not jobs.is_dir():
-        return []
-    found = [entry for entry in jobs.iterdir() if JOB_ID.fullmatch(entry.name) and entry.is_dir()]
-    made = [entry for entry in found if (entry / "request.json").exists() or (entry / "spec.json").exists()]
-    return sorted(made, key=lambda entry: (queued_t(entry), entry.name))
+    return sorted(filter(is_job, map(Path, job_paths(jobs))), key=place_of)
 
 
 def earlier_gpu_jobs(directory: Path, *, waiting: bool) -> list[Path]:

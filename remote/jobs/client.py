@@ -18,7 +18,7 @@ from remote.hosts.settings import LOCAL
 from remote.jobs.request_keys import pressed
 from remote.jobs.spool import Spool
 from remote.replies.job_row import JobRow
-from remote.replies.jobs import Stopped
+from remote.replies.jobs import JobRows, Stopped
 from remote.replies.question import Question, bad_reply
 from remote.replies.questions import REQUEST, START, STATUS, STOP
 from remote.workspace_id import identity
@@ -60,6 +60,7 @@ class HostJobs:
     def __init__(self, host: Host, workspace: Workspace) -> None:
         self.host, self.workspace = host, workspace
         self._agent: Agent | None = None
+        self._told = JobRows(())  # the last reply about all jobs
         self._lock = threading.Lock()
 
     @cached_property
@@ -108,12 +109,23 @@ class HostJobs:
             )  # fmt: skip
         return RemoteJob(self.host.name, said.job, said.is_new, said.state)
 
-    def rows(self) -> list[JobRow]:
-        """Return all of them, oldest first; how they stand is kept for when the host is off."""
-        rows = list(self.ask(STATUS, jobs=None).jobs)
-        for row in rows:
+    def rows(self) -> tuple[JobRow, ...]:
+        """Return all of them, oldest first; how they stand is kept for when the host is off.
+
+        What reads as it did is the same object as the last time, and so is the tuple when all of it does.
+        """
+        before = self._told
+        said = self.ask(STATUS, jobs=None, known=before.tag)
+        news = {row.job: row for row in said.jobs}
+        for row in said.jobs:
             self._keep(row)
-        return rows
+        if not said.is_news:
+            self._told = said
+        elif news:
+            self._told = JobRows(tuple(news.get(row.job, row) for row in before.jobs), said.tag)
+        else:
+            return before.jobs
+        return self._told.jobs
 
     def row(self, job: str) -> JobRow:
         """Return how one job stands. Raises JobNotFound."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 from t2v_core.disk.plain_json import whole_characters
@@ -60,7 +61,7 @@ class JobRow:
         """Return the state as it is shown: `stalled` for a training that runs and takes no step."""
         return STALLED if self.state == "running" and self.without_step_s is not None else self.state
 
-    @property
+    @cached_property
     def newest_alarm(self) -> AlarmEvent | None:
         """Return the newest alarm, as far as this t2v can read it."""
         event = None if self.alarm is None else Event.from_table({"t": 0.0, **self.alarm})
@@ -71,7 +72,7 @@ class JobRow:
         """Tell whether the job is over, in whatever way."""
         return self.state not in ALIVE
 
-    @property
+    @cached_property
     def newest(self) -> Event | None:
         """Return the newest of its events, as far as this t2v can read it."""
         return None if self.last_event is None else Event.from_table({"t": 0.0, **self.last_event})

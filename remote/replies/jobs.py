@@ -10,9 +10,15 @@ from t2v_core.disk.typed_json import Amount, ShownText
 
 @dataclass(frozen=True)
 class JobRows:
-    """The jobs that were asked for, oldest first."""
+    """The jobs that were asked for, oldest first.
+
+    tag:     by which this reply is known when all are asked for again; empty when only some were
+    is_news: only those that read differently than in the reply that the asker knows
+    """
 
     jobs: tuple[JobRow, ...]
+    tag: ShownText = ""
+    is_news: bool = False
 
 
 @dataclass(frozen=True)
