@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from remote.replies.questions import LS
 from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.plain_json import read_table
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset, Workspace
+from t2v_tui.library.folders import once, read_folder, stamp_of
 
 if TYPE_CHECKING:
     from remote.jobs.client import HostJobs
@@ -85,31 +88,50 @@ class DataSetView:
         return "" if self.is_prepared else "not prepared: p does it"
 
 
-def data_sets_here(workspace: Workspace) -> tuple[DataSetView, ...]:
-    """Return every folder in `data/` that is not hidden, by name."""
-    folders = sorted(path for path in (workspace.root / "data").glob("*") if path.is_dir())
-    return tuple(_data_set(workspace, Dataset(path)) for path in folders if not path.name.startswith("."))
+def data_sets_here(workspace: Workspace, *, trusted_s: float = 0.0) -> tuple[DataSetView, ...]:
+    """Return every folder in `data/` that is not hidden, by name; what did not change is not read again.
+
+    trusted_s: see `read_folder`
+    """
+    top = workspace.root / "data"
+    names = [name for name in read_folder(str(top)).folders if not name.startswith(".")]
+    return tuple(_data_set(workspace, Dataset(top / name), trusted_s) for name in names)
 
 
-def _data_set(workspace: Workspace, data: Dataset) -> DataSetView:
+def _data_set(workspace: Workspace, data: Dataset, trusted_s: float) -> DataSetView:
+    videos, aside = str(data.videos), str(data.quarantine)
+    captions = read_folder(str(data.annotations)).files
     return DataSetView(
         path=workspace.relative(data.root).as_posix(),
-        clips=sum(1 for path in data.videos.glob("*") if path.suffix.lower() in CLIP_SUFFIXES),
-        captions=tuple(sorted(path.name for path in data.annotations.glob("*") if path.suffix in CAPTION_SUFFIXES)),
-        latents=_prepared(data.latents),
-        text=_prepared(data.text_embeddings),
-        set_aside=_set_aside(data.quarantine),
+        clips=once("clips", videos, stamp_of(videos), lambda: _clips_in(videos)),
+        captions=tuple(sorted(name for name in captions if Path(name).suffix in CAPTION_SUFFIXES)),
+        latents=_prepared(str(data.latents), trusted_s),
+        text=_prepared(str(data.text_embeddings), trusted_s),
+        set_aside=once("set aside", aside, stamp_of(aside), lambda: _set_aside(data.quarantine)),
         is_world=(data.root / WORLD_FILE).is_file(),
     )
 
 
-def _prepared(folder: Path) -> tuple[Prepared, ...]:
+def _clips_in(videos: str) -> int:
+    try:
+        return sum(Path(name).suffix.lower() in CLIP_SUFFIXES for name in os.listdir(videos))  # noqa: PTH208 - names only
+    except OSError:
+        return 0
+
+
+def _prepared(folder: str, trusted_s: float) -> tuple[Prepared, ...]:
     parts = []
-    for split in sorted(path for path in folder.glob("*") if (path / MANIFEST).is_file()):
-        files = [path for path in split.glob("*.safetensors") if not path.name.startswith(".")]
-        size = sum(path.stat().st_size for path in files)
-        shards = sum(path.name.startswith("shard") for path in files)
-        parts.append(Prepared(split.name, _clips_of(split / MANIFEST), shards, size))
+    for name in read_folder(folder).folders:
+        files = read_folder(f"{folder}/{name}", trusted_s=trusted_s).files
+        if MANIFEST not in files:
+            continue
+        sizes = {
+            one: stamp[0] for one, stamp in files.items() if one.endswith(".safetensors") and not one.startswith(".")
+        }
+        shards = sum(one.startswith("shard") for one in sizes)
+        manifest = f"{folder}/{name}/{MANIFEST}"
+        clips = once("prepared", manifest, files[MANIFEST], partial(_clips_of, Path(manifest)))
+        parts.append(Prepared(name, clips, shards, sum(sizes.values())))
     return tuple(sorted(parts, key=lambda part: part.split != "train"))
 
 

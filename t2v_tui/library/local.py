@@ -1,17 +1,17 @@
 """Reading what lies in the workspace here. Blocks for as long as the disk takes: workers call it.
 
-A file that has the size and the time of change it had is not opened again: 2,000 videos and 300 checkpoints, which a
-screen looks at every four seconds, were 0.6 s of a core each time.
+A file that has the size and the time of change it had is not opened again, and a folder that did not change is not
+listed again: 2,000 videos and 300 checkpoints, which a screen looks at every four seconds, were 0.6 s of a core.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from remote.agent.old_listing import listed
 from remote.replies.files import OldCheckpoint
@@ -20,6 +20,7 @@ from t2v_core.disk.files import MANIFEST, STAGING, incompleteness
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.typed_json import read_as
 from t2v_core.workspace import Workspace
+from t2v_tui.library.folders import Folder, Stamp, once, read_folder
 from t2v_tui.library.views import (
     VIDEO_SUFFIXES,
     CheckpointView,
@@ -31,12 +32,6 @@ from t2v_tui.library.views import (
 )
 
 TRAINER = "trainer.json"
-MOST_REMEMBERED = 100_000
-Value = TypeVar("Value")
-Stamp = tuple[int, int, int]
-
-# What was read of a path, and what its files were like then.
-_known: dict[tuple[str, str], tuple[Hashable, Any]] = {}
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -47,63 +42,39 @@ def read_json(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _once(what: str, path: str, stamps: Hashable, read: Callable[[], Value]) -> Value:
-    """What `read` returns, or returned when the files were as they are. Threads may share it: each reads the same."""
-    known = _known.get((what, path))
-    if known is None or known[0] != stamps:
-        if len(_known) > MOST_REMEMBERED:  # of what is gone by now, most of it
-            _known.clear()
-        known = _known[what, path] = (stamps, read())
-    value: Value = known[1]
-    return value
+def checkpoints_here(workspace: Workspace, *, trusted_s: float = 0.0) -> tuple[CheckpointView, ...]:
+    """Return every checkpoint in `checkpoints/` and in the folders that runs have of their own, complete or not.
 
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _files(folder: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Of a folder, but not of those in it; nothing when it is not there. What goes meanwhile is passed over."""
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        try:
-            if entry.is_file():
-                yield entry, entry.stat()
-        except OSError:
-            continue
-
-
-def checkpoints_here(workspace: Workspace) -> tuple[CheckpointView, ...]:
-    """Return every checkpoint in `checkpoints/` and in the folders that runs have of their own, complete or not."""
+    trusted_s: see `read_folder`
+    """
+    top, read = str(workspace.checkpoints), partial(read_folder, trusted_s=trusted_s)
     found: list[CheckpointView] = []
-    for path in _folders(workspace.checkpoints):
-        own = [] if is_checkpoint(path.name) else _folders(path)
+    folders = [read(top)]
+    for name in _names(folders[0]):
+        path, folder = f"{top}/{name}", read(f"{top}/{name}")
+        folders.append(folder)
+        own = [] if is_checkpoint(name) else _names(folder)
         if own:
-            found += [_checkpoint(one, f"{path.name}/{one.name}") for one in own]
+            found += [_checkpoint(f"{path}/{one}", f"{name}/{one}", read(f"{path}/{one}")) for one in own]
         else:
-            found.append(_checkpoint(path, path.name))
-    return (*found, *(old_checkpoint(read_as(OldCheckpoint, row)) for row in listed(workspace.checkpoints)))
+            found.append(_checkpoint(path, name, folder))
+    return (*found, *once("old", top, tuple(folders), lambda: _old_checkpoints(workspace.checkpoints)))
 
 
-def _folders(path: Path) -> list[Path]:
-    try:
-        entries = [one for one in os.scandir(path) if one.is_dir() and not one.name.startswith(".")]
-    except OSError:
-        return []
-    return [Path(one.path) for one in sorted(entries, key=lambda one: one.name)]
+def _old_checkpoints(path: Path) -> tuple[CheckpointView, ...]:
+    return tuple(old_checkpoint(read_as(OldCheckpoint, row)) for row in listed(path))
 
 
-def _checkpoint(path: Path, name: str) -> CheckpointView:
-    stamps = sorted((entry.name, *_stamp(status)) for entry, status in _files(str(path)))
-    stamp = (name, path.stat().st_mtime_ns, *stamps)
-    return _once("checkpoint", str(path), stamp, lambda: _read_checkpoint(path, name, stamps))
+def _names(folder: Folder) -> list[str]:
+    return [name for name in folder.folders if not name.startswith(".")]
 
 
-def _read_checkpoint(path: Path, name: str, stamps: list[tuple[str, int, int, int]]) -> CheckpointView:
-    files = [(file, size) for file, size, _, _ in stamps]
+def _checkpoint(path: str, name: str, folder: Folder) -> CheckpointView:
+    return once("checkpoint", path, (name, folder), lambda: _read_checkpoint(Path(path), name, folder))
+
+
+def _read_checkpoint(path: Path, name: str, folder: Folder) -> CheckpointView:
+    files = [(file, stamp[0]) for file, stamp in sorted(folder.files.items())]
     kept = tuple((file, size) for file, size in files if not file.startswith(STAGING))
     changed = path / MANIFEST if (path / MANIFEST).is_file() else path
     view = CheckpointView(
@@ -116,23 +87,41 @@ def _read_checkpoint(path: Path, name: str, stamps: list[tuple[str, int, int, in
     return info_of_checkpoint(view, read_json(path / TRAINER))
 
 
-def videos_here(workspace: Workspace) -> tuple[VideoView, ...]:
-    """Return every video below `outputs/`, with what the .json beside it says."""
+def videos_here(workspace: Workspace, *, trusted_s: float = 0.0) -> tuple[VideoView, ...]:
+    """Return every video below `outputs/`, with what the .json beside it says. trusted_s: see `read_folder`"""
     found: list[VideoView] = []
-    for folder, _, _ in os.walk(workspace.outputs):
-        files = {entry.name: (entry.path, status) for entry, status in _files(folder)}
-        for name, (path, status) in files.items():
-            stem, dot, suffix = name.rpartition(".")
-            if f"{dot}{suffix}".lower() in VIDEO_SUFFIXES and not name.startswith(STAGING):
-                beside = [files.get(f"{one}.json") for one in (stem, name)]
-                stamps = (_stamp(status), *(_stamp(one[1]) if one else None for one in beside))
-                found.append(_once("video", path, stamps, partial(_read_video, workspace, Path(path), status)))
-    return tuple(sorted(found, key=lambda video: video.path.split("/")))
+    for path, folder in _below(str(workspace.outputs), trusted_s):
+        found += once("videos", path, folder, partial(_videos_in, workspace, path, folder))
+    return once("all videos", str(workspace.outputs), tuple(found), partial(_in_order, found))
 
 
-def _read_video(workspace: Workspace, path: Path, status: os.stat_result) -> VideoView:
+def _in_order(videos: list[VideoView]) -> tuple[VideoView, ...]:
+    return tuple(sorted(videos, key=lambda video: video.path.split("/")))
+
+
+def _below(path: str, trusted_s: float) -> Iterator[tuple[str, Folder]]:
+    """A folder and all below it; links to folders are not followed."""
+    folder = read_folder(path, trusted_s=trusted_s)
+    yield path, folder
+    for name in folder.folders:
+        if not os.path.islink(f"{path}/{name}"):  # noqa: PTH114 - a path is a text here
+            yield from _below(f"{path}/{name}", trusted_s)
+
+
+def _videos_in(workspace: Workspace, path: str, folder: Folder) -> list[VideoView]:
+    found: list[VideoView] = []
+    for name, stamp in folder.files.items():
+        stem, dot, suffix = name.rpartition(".")
+        if f"{dot}{suffix}".lower() in VIDEO_SUFFIXES and not name.startswith(STAGING):
+            stamps = (stamp, *(folder.files.get(f"{one}.json") for one in (stem, name)))
+            video = Path(path) / name
+            found.append(once("video", str(video), stamps, partial(_read_video, workspace, video, stamp)))
+    return found
+
+
+def _read_video(workspace: Workspace, path: Path, stamp: Stamp) -> VideoView:
     relative = PurePosixPath(path.relative_to(workspace.root).as_posix())
-    view = VideoView(str(relative), status.st_size, status.st_mtime, checkpoint=made_from(relative))
+    view = VideoView(str(relative), stamp[0], path.stat().st_mtime, checkpoint=made_from(relative))
     beside = find_settings(path)
     if beside is None:
         return view
@@ -144,18 +133,22 @@ def made_from(path: PurePosixPath) -> str:
     return path.parent.name if path.parts[1:2] == ("samples",) and len(path.parts) > 3 else ""
 
 
-def scores_here(workspace: Workspace) -> dict[str, dict[str, float]]:
+def scores_here(workspace: Workspace) -> Mapping[str, Mapping[str, float]]:
     """Return checkpoint → score → value, of `outputs/scores/`; the newest of each."""
+    path = str(workspace.outputs / "scores")
+    folder = read_folder(path)
+    return once("scores", path, folder, partial(_read_scores, path, folder))
+
+
+def _read_scores(path: str, folder: Folder) -> dict[str, dict[str, float]]:
     scores: dict[str, dict[str, float]] = {}
-    files = [
-        (entry, status) for entry, status in _files(str(workspace.outputs / "scores")) if entry.name.endswith(".json")
-    ]
-    for entry, status in sorted(files, key=lambda file: file[1].st_mtime):
-        said = _once("score", entry.path, _stamp(status), partial(read_json, Path(entry.path)))
+    files = [(stamp[1], name, stamp) for name, stamp in folder.files.items() if name.endswith(".json")]
+    for _, name, stamp in sorted(files):
+        said = once("score", f"{path}/{name}", stamp, partial(read_json, Path(path) / name))
         values = said.get("scores")
         if isinstance(values, dict):
-            name = PurePosixPath(str(said.get("checkpoint", ""))).name
-            scores.setdefault(name, {}).update(
+            checkpoint = PurePosixPath(str(said.get("checkpoint", ""))).name
+            scores.setdefault(checkpoint, {}).update(
                 (score, float(entry["value"]))
                 for score, entry in values.items()
                 if isinstance(entry, dict) and isinstance(entry.get("value"), int | float)

@@ -17,6 +17,7 @@ from t2v_core.errors import EngineError
 from t2v_core.format import duration, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.data_sets import DataSetView, Prepared, data_sets_here, data_sets_there
+from t2v_tui.library.folders import TRUSTED_S
 from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
@@ -24,7 +25,7 @@ from t2v_tui.text.headline import is_off
 from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.text.unreachable import asked, not_heard
 from t2v_tui.widgets.chrome import Block
-from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class DataScreen(Cockpit):
         self.sets: tuple[DataSetView, ...] | None = None
         self.there: tuple[str, tuple[str, ...], str] = ("", (), "")
         self._followed: set[JobKey] = set()
+        self._made_of, self._aside_of = MadeOf(), MadeOf()
 
     def body(self) -> ComposeResult:
         """Lay out the data sets over the clips set aside and the work on them."""
@@ -85,16 +87,16 @@ class DataScreen(Cockpit):
         """Read the data sets now and every few seconds."""
         self.set_interval(READ_EVERY_S, self._read_again)
         self.set_interval(THERE_EVERY_S, self._read_there_again)
-        self._read_here()
+        self._read_here(None, 0.0)
 
     def on_screen_resume(self) -> None:
         """Read the data sets again, here and on the host."""
-        self._read_here()
+        self._read_here(self.sets, 0.0)
         self._read_there_again()
 
     def _read_again(self) -> None:
         if self.is_current:
-            self._read_here()
+            self._read_here(self.sets, TRUSTED_S)
 
     def _read_there_again(self) -> None:
         state, services = self.cockpit.state, self.cockpit.services
@@ -107,8 +109,10 @@ class DataScreen(Cockpit):
             self._read_there(services, state.host)
 
     @work(thread=True, exclusive=True, group="data-here", exit_on_error=False)
-    def _read_here(self) -> None:
-        self.post_message(self.HereRead(data_sets_here(self.cockpit.workspace)))
+    def _read_here(self, known: tuple[DataSetView, ...] | None, trusted_s: float) -> None:
+        sets = data_sets_here(self.cockpit.workspace, trusted_s=trusted_s)
+        if sets != known:
+            self.post_message(self.HereRead(sets))
 
     @work(thread=True, exclusive=True, group="data-there", exit_on_error=False)
     def _read_there(self, services: Services, host: str) -> None:
@@ -144,7 +148,8 @@ class DataScreen(Cockpit):
     def show(self, state: State, now_t: float) -> None:
         """Draw the data sets, the facts of the chosen one, and the work on data."""
         sets = self.sets or ()
-        self.table.show_rows([(one.path, _data_set_row(one)) for one in sets])
+        if self._made_of.is_new(sets):
+            self.table.show_rows([(one.path, _data_set_row(one)) for one in sets])
         is_empty = not sets
         self.query_one("#nothing").display = is_empty
         reading = f"◌ reading {self.cockpit.workspace.root / 'data'}"
@@ -175,7 +180,8 @@ class DataScreen(Cockpit):
         self.query_one("#facts", Words).say(facts_of(one) if one is not None else "")
         aside = one.set_aside if one is not None else ()
         table = self.query_one("#aside", ListTable)
-        table.show_rows([(row.clip, (Text(row.clip), Text(row.reason), Text(row.detail))) for row in aside])
+        if self._aside_of.is_new(aside):
+            table.show_rows([(row.clip, (Text(row.clip), Text(row.reason), Text(row.detail))) for row in aside])
         table.display = bool(aside)
         self.query_one("#none-aside").display = not aside
         self.query_one("#aside-box", Pane).entitle(f"set aside · {len(aside)}" if aside else "set aside")

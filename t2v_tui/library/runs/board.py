@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ from t2v_core.errors import EngineError
 from t2v_core.events import DoneEvent, StepEvent
 from t2v_core.events.results import Trained
 from t2v_core.workspace import Workspace
+from t2v_tui.library.folders import once, read_folder
 from t2v_tui.library.runs.labels import Label
 from t2v_tui.library.runs.measured import Measured
 from t2v_tui.store.runs import RunRow
@@ -107,16 +109,23 @@ def sessions_of(workspace: Workspace, host: str) -> list[Session]:
 
 def evaluations(workspace: Workspace) -> list[Scored]:
     """Return the main score of every evaluation of this workspace, oldest first; what cannot be read is left out."""
-    found = []
-    for path in sorted((workspace.outputs / "scores").glob("*.json"))[:MOST_SCORE_FILES]:
-        try:
-            said, t = read_table(path), path.stat().st_mtime
-            scores = said["scores"]
-            name = next(name for name in SCORES if isinstance(scores.get(name, {}).get("value"), int | float))
-            found.append(Scored(str(said["checkpoint"]), name, float(scores[name]["value"]), t))
-        except (OSError, ValueError, KeyError, AttributeError, StopIteration):
-            continue
-    return sorted(found, key=lambda one: one.t)
+    folder = workspace.outputs / "scores"
+    files = sorted((name, stamp) for name, stamp in read_folder(str(folder)).files.items() if name.endswith(".json"))
+    found = [
+        once("evaluation", str(folder / name), stamp, partial(_evaluation, folder / name, stamp[1] / 1e9))
+        for name, stamp in files[:MOST_SCORE_FILES]
+    ]
+    return sorted((one for one in found if one is not None), key=lambda one: one.t)
+
+
+def _evaluation(path: Path, t: float) -> Scored | None:
+    try:
+        said = read_table(path)
+        scores = said["scores"]
+        name = next(name for name in SCORES if isinstance(scores.get(name, {}).get("value"), int | float))
+        return Scored(str(said["checkpoint"]), name, float(scores[name]["value"]), t)
+    except (OSError, ValueError, KeyError, AttributeError, StopIteration):
+        return None
 
 
 def scores_by_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from t2v_core.disk.plain_text import escaped
 from t2v_core.disk.private import make_folder
 from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
+from t2v_tui.library.folders import once, stamp_of
 from t2v_tui.store.state import JobKey
 
 LONGEST_NAME, LONGEST_NOTE = 40, 400
@@ -27,8 +29,14 @@ class Label:
 
 def label_of(workspace: Workspace, job: JobKey) -> Label:
     """Return a run's name and note; none where nobody gave it any, or somebody broke the file."""
+    file = _file(workspace, job)
+    stamp = stamp_of(str(file))
+    return Label() if stamp is None else once("label", str(file), stamp, partial(_read_label, file))
+
+
+def _read_label(file: Path) -> Label:
     try:
-        said = read_table(_file(workspace, job))
+        said = read_table(file)
     except (OSError, ValueError):
         return Label()
     name, note = (one if isinstance(one := said.get(key), str) else "" for key in ("name", "note"))

@@ -70,6 +70,8 @@ class RunReader:
 
     def read(self, most_bytes: int = 8 * PIECE_BYTES) -> bool:
         """Take in what was added, so much of it; tell whether anything was. A file that is not there adds nothing."""
+        if self._is_as_it_was():
+            return False
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
         except OSError:
@@ -91,6 +93,14 @@ class RunReader:
             return has_read
         finally:
             os.close(descriptor)
+
+    def _is_as_it_was(self) -> bool:
+        """Whether all of the file was read; then it need not be opened: a screen looks at every run again and again."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file and status.st_size == self._offset
 
     @property
     def unread_bytes(self) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from remote.replies.questions import REMOVE
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
 from t2v_core.format import ago, size
+from t2v_tui.library.folders import TRUSTED_S
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from t2v_tui.workers.services import Services
 
 HERE_EVERY_S, THERE_EVERY_S = 4.0, 20.0
+# What a host has is kept for the next session when it is another, and now and then, as its age is shown.
+KEPT_FOR_S = 300.0
 # After so long a screen that comes up again is on the terminal.
 PAINTED_S = 0.25
 OPENERS = ("open",) if sys.platform == "darwin" else ("xdg-open", "mpv", "vlc", "ffplay")
@@ -79,11 +83,12 @@ class LibraryScreen(Cockpit):
     def __init__(self) -> None:
         super().__init__()
         self.here, self.there = Here(), There()
+        self._kept_t = 0.0  # when what the host has was kept on the disk last
         self._pulls: list[PullStream] = []
 
     def on_mount(self) -> None:
         """Read both workspaces now and every few seconds."""
-        self.set_interval(HERE_EVERY_S, self._read_here_again)
+        self.set_interval(HERE_EVERY_S, partial(self._read_here_again, trusted_s=TRUSTED_S))
         self.set_interval(THERE_EVERY_S, self._read_there_again)
         self.read_anew()
 
@@ -131,9 +136,9 @@ class LibraryScreen(Cockpit):
         self._read_here_again()
         self._read_there_again()
 
-    def _read_here_again(self) -> None:
+    def _read_here_again(self, *, trusted_s: float = 0.0) -> None:
         if self.is_current or not self.here.is_read:
-            self._read_here()
+            self._read_here(self.here, trusted_s)
 
     def _read_there_again(self) -> None:
         reach = self.cockpit.state.chosen.link.reach
@@ -149,14 +154,15 @@ class LibraryScreen(Cockpit):
         self.post_message(self.ThereRead(recall_there(self.cockpit.workspace, host), is_recalled=True))
 
     @work(thread=True, exclusive=True, group="read-here", exit_on_error=False)
-    def _read_here(self) -> None:
+    def _read_here(self, known: Here, trusted_s: float) -> None:
         from t2v_tui.library.local import checkpoints_here, scores_here, videos_here
 
         workspace = self.cockpit.workspace
         scores = tuple((name, tuple(values.items())) for name, values in scores_here(workspace).items())
-        self.post_message(
-            self.HereRead(Here(checkpoints_here(workspace), videos_here(workspace), scores, is_read=True))
-        )
+        checkpoints = checkpoints_here(workspace, trusted_s=trusted_s)
+        here = Here(checkpoints, videos_here(workspace, trusted_s=trusted_s), scores, is_read=True)
+        if here != known:
+            self.post_message(self.HereRead(here))
 
     @work(thread=True, exclusive=True, group="read-there", exit_on_error=False)
     def _read_there(self, services: Services, known: There) -> None:
@@ -166,7 +172,9 @@ class LibraryScreen(Cockpit):
             jobs = services.jobs(known.host)
             checkpoints = checkpoints_there(jobs, {view.name: view for view in known.checkpoints})
             there = There(known.host, checkpoints, videos_there(jobs, known.videos), True, seen_t=time.time())
-            remember_there(self.cockpit.workspace, there)
+            if there != known or there.seen_t - self._kept_t > KEPT_FOR_S:
+                self._kept_t = there.seen_t
+                remember_there(self.cockpit.workspace, there)
         except EngineError as error:
             there = replace(known, why=error.message, hint=error.hint)
         self.post_message(self.ThereRead(there))
