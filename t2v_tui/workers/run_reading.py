@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from t2v_tui.workers.services import Services
 
 LOOK_S, TELL_S, OTHERS_S = 2.0, 0.5, 10.0
+# Of runs that have ended nothing comes any more: each look without anything new is followed by a longer pause.
+MOST_LOOK_S = 16.0
 # Between two pieces: in that time the screen draws, which waits for the thread that parses.
 BREATH_S = 0.003
 
@@ -63,11 +65,12 @@ class RunsReading(Stream):
         self._wanted: tuple[JobKey, ...] = ()
         self._readers: dict[JobKey, RunReader] = {}
         self._known: dict[JobKey, KnownRun] = {}
-        self._looked_at = -OTHERS_S
+        self._looked_at, self._may_grow = -OTHERS_S, True
         self._fetches: dict[JobKey, EventsFetch] = {}
 
-    def want(self, runs: Sequence[JobKey]) -> None:
-        """Read these from now on, the first of them first; any thread may ask."""
+    def want(self, runs: Sequence[JobKey], *, may_grow: bool = True) -> None:
+        """Read these from now on, the first of them first; any thread may ask. may_grow: one of them goes on"""
+        self._may_grow = may_grow
         if tuple(runs) != self._wanted:
             self._wanted = tuple(runs)
             self.wake()
@@ -87,9 +90,12 @@ class RunsReading(Stream):
 
     def run(self) -> None:
         """Read until it is closed."""
+        pause_s = LOOK_S
         while not self.is_closed:
-            if not self._read_all():
-                self.pause(LOOK_S)
+            has_new, has_others = self._read_all()
+            pause_s = LOOK_S if has_new or self._may_grow else min(MOST_LOOK_S, 2 * pause_s)
+            if not has_others:
+                self.pause(pause_s)
 
     def close(self) -> None:
         """End it, and what it brings from hosts."""
@@ -97,13 +103,15 @@ class RunsReading(Stream):
         for fetch in self._fetches.values():
             fetch.close()
 
-    def _read_all(self) -> bool:
-        """Each of the wanted ones to its end, as it is now; True when the list is another by then."""
+    def _read_all(self) -> tuple[bool, bool]:
+        """Each of the wanted ones to its end, as it is now; (something is new, the list is another by then)."""
         wanted, new, told_at = self._wanted, self._look_at_others(), time.monotonic()
+        has_new = bool(new)
         for job in wanted:
             reader = self._readers.setdefault(job, RunReader(events_of(self.workspace, job)))
             while reader.read(PIECE_BYTES):
                 new.add(job)
+                has_new = True
                 if self.is_closed or self._wanted != wanted:
                     break
                 if time.monotonic() - told_at > TELL_S:
@@ -111,11 +119,11 @@ class RunsReading(Stream):
                     told_at = time.monotonic()
                 time.sleep(BREATH_S)
             if self.is_closed:
-                return False
+                return has_new, False
             if self._wanted != wanted:
                 break
         self._tell(new)
-        return self._wanted != wanted
+        return has_new, self._wanted != wanted
 
     def _tell(self, new: set[JobKey]) -> None:
         for job in new:

@@ -36,6 +36,20 @@ class Window:
             low, high, value = self.y0, self.y1, y
         return (value - low) / (high - low) if high > low else 0.5
 
+    def dots_down(self, ys: Sequence[float], rows: int) -> list[int]:
+        """Return the row of dots of each y, of so many rows of cells; outside of the window it is outside of them."""
+        last = rows * DOWN - 1
+        low, high, values = self.y0, self.y1, ys
+        if self.is_log:
+            low, high, values = math.log(low), math.log(high), [math.log(max(y, 1e-300)) for y in ys]
+        span = high - low
+        return [round((1 - (y - low) / span) * last) for y in values] if span > 0 else [round(last / 2)] * len(ys)
+
+    def dots_across(self, xs: Sequence[float], columns: int) -> list[int]:
+        """Return the column of dots of each x, of so many columns of cells."""
+        last, low, span = columns * ACROSS - 1, self.x0, self.x1 - self.x0
+        return [round((x - low) / span * last) for x in xs] if span > 0 else [round(last / 2)] * len(xs)
+
     def across(self, x: float) -> float:
         """Return where x lies: 0 at the left edge, 1 at the right one."""
         return (x - self.x0) / (self.x1 - self.x0) if self.x1 > self.x0 else 0.5
@@ -57,6 +71,14 @@ class Canvas:
     def column(self, x: int, top: int, bottom: int, ink: int) -> None:
         """Set dots of one column, from row `top` to row `bottom` of dots."""
         cell, masks = x // ACROSS, MASKS[x % ACROSS]
+        first, last = top // DOWN, bottom // DOWN
+        if first == last and 0 <= first < self.rows and top <= bottom:  # nearly always, and in half the time
+            mask = masks[top % DOWN][bottom % DOWN]
+            if self.inks[first][cell] == ink:
+                self.bits[first][cell] |= mask
+            else:
+                self.inks[first][cell], self.bits[first][cell] = ink, mask
+            return
         top, bottom = max(0, top), min(self.rows * DOWN - 1, bottom)
         for row in range(top // DOWN, bottom // DOWN + 1) if top <= bottom else ():
             mask = masks[max(0, top - row * DOWN)][min(DOWN - 1, bottom - row * DOWN)]

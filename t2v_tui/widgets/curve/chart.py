@@ -5,10 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import ClassVar
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
@@ -22,10 +20,9 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.library.runs.thinned import Line
 from t2v_tui.library.runs.traces import Axis, Trace, extent, roomy, trace_of, value_at
 from t2v_tui.text.run_table import figure as in_words
-from t2v_tui.widgets.curve.braille import ACROSS, DOWN, Canvas, Window, bridge, label_rows
-from t2v_tui.widgets.curve.ticks import linear_ticks, log_ticks, short_number
+from t2v_tui.widgets.curve.axes import LABELS, below, inked, labels_left, legend, numbers_below, sentence
+from t2v_tui.widgets.curve.braille import ACROSS, DOWN, Canvas, Window, bridge
 
-LABELS = 7
 # Told apart by every kind of colour vision, on dark and on light; a letter stands at the end of each line too.
 COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#00a67d", "#d55e00", "#8e8cf0", "#b8a100", "#8a8a8a")
 CURSOR, NO_DOT = "│", "\u2800"
@@ -175,15 +172,12 @@ class Chart(Widget, can_focus=True):
             self._draw_lines(rows)
         canvas, window = self._canvas, self._window
         if canvas is None or window is None:
-            return self._say(self.empty)
+            lines = sentence(self.empty, width, height, self._axis, self.rich_style)
+            return [Strip(line, width) for line in lines]
         cursor = self._cursor_column(window, canvas.columns)
-        ticks = log_ticks if window.is_log else linear_ticks
-        labels = label_rows(ticks(window.y0, window.y1, max(2, rows // 2)), window, rows)
         lines = [self._legend(canvas.columns)]
-        for row in range(rows):
-            label = short_number(labels[row]) if row in labels else ""
-            axis = Segment(f"{label:>{LABELS}}{'┤' if label else '│'}", self._axis)
-            lines.append([axis, *self._row(canvas, row, cursor)])
+        for row, label in enumerate(labels_left(window, rows)):
+            lines.append([Segment(label, self._axis), *self._row(canvas, row, cursor)])
         lines += self._x_axis(window, canvas.columns, cursor)
         style = self.rich_style
         return [Strip(line).adjust_cell_length(width, style) for line in lines]
@@ -220,38 +214,26 @@ class Chart(Widget, can_focus=True):
         text = [" " if sign == NO_DOT else sign for sign in text]
         if cursor is not None and text[cursor] == " ":
             text[cursor], inks[cursor] = CURSOR, 0
-        segments, at = [], 0
-        for ink, same in groupby(inks):
-            count = len(list(same))
-            segments.append(Segment("".join(text[at : at + count]), self._ink(ink)))
-            at += count
-        return segments
+        return inked(text, inks, self._ink)
 
     def _x_axis(self, window: Window, columns: int, cursor: int | None) -> list[list[Segment]]:
         line = ["─"] * columns
         if cursor is not None:
             line[cursor] = "┴"
-        numbers, unit = [" "] * columns, f" {self.look.axis}"
-        for tick in linear_ticks(window.x0, window.x1, max(2, columns // 14)):
-            text = ("$" if self.look.axis is Axis.DOLLARS else "") + short_number(tick)
-            at = max(0, round(window.across(tick) * (columns - 1)) - len(text) // 2)
-            if at + len(text) <= columns - len(unit):
-                numbers[at : at + len(text)] = text
-        numbers[columns - len(unit) :] = unit
+        dollar = "$" if self.look.axis is Axis.DOLLARS else ""
+        numbers = numbers_below(window, columns, self.look.axis, before=dollar)
+        end = columns - len(self.look.axis) - 1
         if cursor is not None:
             place = at_place(self.look)
-            at = max(0, min(columns - len(place) - len(unit) - 1, cursor - len(place) // 2))
+            at = max(0, min(end - len(place) - 1, cursor - len(place) // 2))
             left, right = at, at + len(place)  # what is left of a number under it goes
             while left and numbers[left - 1] != " ":
                 left -= 1
-            while right < columns - len(unit) and numbers[right] != " ":
+            while right < end and numbers[right] != " ":
                 right += 1
             numbers[left:right] = " " * (right - left)
             numbers[at : at + len(place)] = place
-        return [
-            [Segment(" " * LABELS + "└" + "".join(line), self._axis)],
-            [Segment(" " * (LABELS + 1) + "".join(numbers), self._axis)],
-        ]
+        return below([Segment("".join(line), self._axis)], numbers, self._axis)
 
     def _traces_now(self) -> list[Trace]:
         """Of each line; what was made of the same arrays in the same way is not made again."""
@@ -270,24 +252,12 @@ class Chart(Widget, can_focus=True):
 
     def _legend(self, columns: int) -> list[Segment]:
         """The figure, and the value of as many runs as there is room for."""
-        title = f"{said(self.figure)}  "
-        segments = [Segment(" " * (LABELS + 1), self._axis), Segment(title, self._axis + Style(bold=True))]
-        room, is_alone = columns - len(title), len(self.plotted) == 1
+        parts, is_alone = [], len(self.plotted) == 1
         for one, value in zip(self.plotted, self.values(), strict=True):
             name = f" {one.name}" if is_alone or len(self.plotted) * 28 < columns else ""
-            text = f"{one.letter}{name} {in_words(value)}".strip()
-            if (room := room - cell_len(text) - 2) < -2:
-                break
-            segments += [Segment(text, self._ink(_line(one.ink))), Segment("  ", self._axis)]
-        return segments
-
-    def _say(self, sentence: str) -> list[Strip]:
-        width, height = self.size
-        blank = Strip.blank(width, self.rich_style)
-        lines = sentence.split("\n")
-        top = max(0, (height - len(lines)) // 2)
-        drawn = [Strip([Segment(line.center(width)[:width], self._axis)]) for line in lines]
-        return [drawn[row - top] if top <= row < top + len(drawn) else blank for row in range(height)]
+            parts.append(Segment(f"{one.letter}{name} {in_words(value)}".strip(), self._ink(_line(one.ink))))
+        title = Segment(f"{said(self.figure)}  ", self._axis + Style(bold=True))
+        return legend(parts, columns, self._axis, title=title)
 
     @property
     def _axis(self) -> Style:
@@ -318,41 +288,43 @@ def _band(ink: int) -> int:
 
 def draw_trace(canvas: Canvas, trace: Trace, window: Window, ink: int) -> tuple[int, int] | None:
     """Draw a line; returns the cell of its last point, (column, row), None when none lies in the window."""
-    width, height = canvas.columns * ACROSS - 1, canvas.rows * DOWN - 1
-    before: tuple[int, int, int] | None = None
-    for x, y in _inside(trace, window):
-        row = round((1 - window.height_of(y)) * height)
-        here = (round(window.across(x) * width), row, row)
-        if before is not None and here[0] > before[0]:
-            bridge(canvas, before, here, ink)
-        canvas.column(*here, ink)
-        before = here
-    if before is None:
+    xs, ys = _inside(trace, window)
+    if not xs:
         return None
-    return before[0] // ACROSS, max(0, min(canvas.rows - 1, before[1] // DOWN))
+    across, down, column = window.dots_across(xs, canvas.columns), window.dots_down(ys, canvas.rows), canvas.column
+    x0, y0 = across[0], down[0]
+    for x, y in zip(across, down, strict=True):
+        if x == x0 + 1:  # most of them: one stroke joins it with the one before
+            column(x, min(y, y0 + (y > y0)), max(y, y0 - (y < y0)), ink)
+        else:
+            if x > x0:
+                bridge(canvas, (x0, y0, y0), (x, y, y), ink)
+            column(x, y, y, ink)
+        x0, y0 = x, y
+    return x0 // ACROSS, max(0, min(canvas.rows - 1, y0 // DOWN))
 
 
-def _inside(trace: Trace, window: Window) -> Sequence[tuple[float, float]]:
-    """Its points in the window, and where it goes in and out."""
-    points = list(zip(trace.xs, trace.ys, strict=True))
+def _inside(trace: Trace, window: Window) -> tuple[list[float], list[float]]:
+    """Its points in the window as xs and ys, and where it goes in and out."""
     first, end = bisect_left(trace.xs, window.x0), bisect_right(trace.xs, window.x1)
-    inside = points[first:end]
-    if first and first < len(points) and (not inside or inside[0][0] > window.x0):
-        inside.insert(0, (window.x0, _between(points[first - 1], points[first], window.x0)))
-    if 0 < end < len(points):
-        inside.append((window.x1, _between(points[end - 1], points[end], window.x1)))
-    return inside
+    xs, ys = list(trace.xs[first:end]), list(trace.ys[first:end])
+    if first and first < len(trace.xs) and (not xs or xs[0] > window.x0):
+        xs, ys = [window.x0, *xs], [_between(trace, first, window.x0), *ys]
+    if 0 < end < len(trace.xs):
+        xs, ys = [*xs, window.x1], [*ys, _between(trace, end, window.x1)]
+    return xs, ys
 
 
 def draw_band(canvas: Canvas, trace: Trace, window: Window, ink: int) -> None:
     """Draw from the lowest to the highest of what each point stands for."""
-    width, height = canvas.columns * ACROSS - 1, canvas.rows * DOWN - 1
-    for x, low, high in zip(trace.xs, trace.lows, trace.highs, strict=True):
-        if window.x0 <= x <= window.x1:
-            top, bottom = (round((1 - window.height_of(y)) * height) for y in (high, low))
-            canvas.column(round(window.across(x) * width), top, bottom, ink)
+    first, end = bisect_left(trace.xs, window.x0), bisect_right(trace.xs, window.x1)
+    across = window.dots_across(trace.xs[first:end], canvas.columns)
+    tops, bottoms = (window.dots_down(ys[first:end], canvas.rows) for ys in (trace.highs, trace.lows))
+    for x, top, bottom in zip(across, tops, bottoms, strict=True):
+        canvas.column(x, top, bottom, ink)
 
 
-def _between(one: tuple[float, float], other: tuple[float, float], x: float) -> float:
-    (x0, y0), (x1, y1) = one, other
+def _between(trace: Trace, at: int, x: float) -> float:
+    """Between the point before `at` and the one there."""
+    x0, x1, y0, y1 = trace.xs[at - 1], trace.xs[at], trace.ys[at - 1], trace.ys[at]
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0) if x1 > x0 else y1

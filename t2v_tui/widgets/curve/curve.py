@@ -15,14 +15,13 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from t2v_tui.keys import bindings_for
-from t2v_tui.widgets.curve.braille import Canvas, Window, draw, label_rows
+from t2v_tui.widgets.curve.axes import LABELS, below, inked, labels_left, legend, numbers_below, sentence
+from t2v_tui.widgets.curve.braille import Canvas, Window, draw
 from t2v_tui.widgets.curve.series import Series
-from t2v_tui.widgets.curve.ticks import linear_ticks, log_ticks, short_number
 from t2v_tui.widgets.curve.track import Run, Track
 
 MOST_RUNS = 4
 REDRAWS_A_SECOND = 2
-LABELS = 7
 CHECKPOINT, SAMPLE, HELD_OUT = "◆", "▮", "×"
 
 
@@ -191,17 +190,14 @@ class Curve(Widget, can_focus=True):
         window = self.window()
         rows, columns = height - 3, width - LABELS - 1
         if window is None or rows < 2 or columns < 8:
-            return self._say(self.empty if window is None else "")
+            lines = sentence(self.empty if window is None else "", width, height, self._ink(0), self.rich_style)
+            return [Strip(line, width) for line in lines]
         canvas = Canvas(columns, rows)
         for number, track in enumerate(self.tracks):
             self._draw_track(canvas, track, number, window)
         lines = [self._legend(window, columns)]
-        ticks = log_ticks if window.is_log else linear_ticks
-        labels = label_rows(ticks(window.y0, window.y1, max(2, rows // 2)), window, rows)
-        for row in range(rows):
-            label = short_number(labels[row]) if row in labels else ""
-            axis = Segment(f"{label:>{LABELS}}{'┤' if label else '│'}", self._ink(0))
-            lines.append([axis, *self._row(canvas, row)])
+        for row, label in enumerate(labels_left(window, rows)):
+            lines.append([Segment(label, self._ink(0)), *inked(*canvas.row(row), self._ink)])
         lines += self._x_axis(window, columns)
         return [Strip(line).adjust_cell_length(width, self.rich_style) for line in lines]
 
@@ -217,15 +213,6 @@ class Curve(Widget, can_focus=True):
         if end is not None and not is_alone:
             canvas.sign(*end, str(number + 1), ink)
 
-    def _row(self, canvas: Canvas, row: int) -> list[Segment]:
-        text, inks = canvas.row(row)
-        segments, at = [], 0
-        for ink, same in groupby(inks):
-            count = len(list(same))
-            segments.append(Segment("".join(text[at : at + count]), self._ink(ink)))
-            at += count
-        return segments
-
     def _x_axis(self, window: Window, columns: int) -> list[list[Segment]]:
         """The line with the marks of the first run, and the numbers below."""
         line, run = ["─"] * columns, self.tracks[0].run
@@ -233,20 +220,12 @@ class Curve(Widget, can_focus=True):
             for step in steps:
                 if window.x0 <= step <= window.x1:
                     line[round(window.across(step) * (columns - 1))] = glyph
-        numbers = [" "] * columns
-        unit = " step"
-        for tick in linear_ticks(window.x0, window.x1, max(2, columns // 14)):
-            text = short_number(tick)
-            at = max(0, round(window.across(tick) * (columns - 1)) - len(text) // 2)
-            if at + len(text) <= columns - len(unit):
-                numbers[at : at + len(text)] = text
-        numbers[columns - len(unit) :] = unit
         axis = self._ink(0)
         marks = [
             Segment("".join(same), axis if glyph == "─" else self._ink(2))
             for glyph, same in groupby(line)
         ]  # fmt: skip
-        return [[Segment(" " * LABELS + "└", axis), *marks], [Segment(" " * (LABELS + 1) + "".join(numbers), axis)]]
+        return below(marks, numbers_below(window, columns, "step"), axis)
 
     def _legend(self, window: Window, columns: int) -> list[Segment]:
         """What the lines are, and as much of the rest as there is room for."""
@@ -256,12 +235,7 @@ class Curve(Widget, can_focus=True):
             parts.append(Segment("zoomed", axis))
         marks = [f"{CHECKPOINT} checkpoint"] * bool(run.checkpoints) + [f"{SAMPLE} sample"] * bool(run.samples)
         parts += [Segment(text, axis) for text in ("log" if window.is_log else "linear", *marks)]
-        segments, room = [Segment(" " * (LABELS + 1), axis)], columns
-        for part in parts:
-            if (room := room - len(part.text) - 2) < -2:
-                break
-            segments += [part, Segment("  ", axis)]
-        return segments
+        return legend(parts, columns, axis)
 
     def _legend_of_one(self) -> list[Segment]:
         raw, average, held_out = self.tracks[0].parts
@@ -280,12 +254,6 @@ class Curve(Widget, can_focus=True):
             for number, track in enumerate(self.tracks)
             if len(track.loss.average)
         ]
-
-    def _say(self, sentence: str) -> list[Strip]:
-        width, height = self.size
-        blank = Strip.blank(width, self.rich_style)
-        words = Strip([Segment(sentence.center(width)[:width], self._ink(0))])
-        return [words if row == height // 2 else blank for row in range(height)]
 
     def _ink(self, number: int) -> Style:
         return self.get_component_rich_style(f"curve--{self.INKS[number]}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.engine.ended_jobs import add_ended, of_training
+from support.files_read import files_opened
 
 from remote.cost.ledger import Session
 from t2v_core.errors import InvalidRequest
@@ -25,6 +26,7 @@ from t2v_tui.store.state import JobKey
 from t2v_tui.text.run_comparison import comparison, table_lines
 from t2v_tui.text.run_table import columns_for
 from t2v_tui.widgets.curve.series import Averaged
+from t2v_tui.workers.run_reading import RunsReading
 
 T = 1_790_000_000.0
 
@@ -262,3 +264,21 @@ def test_a_training_is_read_as_its_supervisor_leaves_it(tmp_path: Path) -> None:
     job = add_ended(tmp_path, "train", T, of_training(1500), preset="tiny")
     known = read(tmp_path / "jobs" / job / "events.jsonl")
     assert (known.step, len(known.lines["held_out_loss"])) == (1500, 1)
+
+
+def test_of_runs_that_have_ended_nothing_is_opened_again(tmp_path: Path) -> None:
+    workspace, known = Workspace(tmp_path), {}
+    jobs = [JobKey("local", add_ended(tmp_path, "train", T + n, of_training(50), preset="tiny")) for n in range(3)]
+    keep_label(workspace, jobs[0], Label("baseline"))
+    reading = RunsReading(workspace, None, known.update)
+    reading.want(jobs)
+    reading._read_all()
+    assert (known[jobs[0]].label.name, known[jobs[2]].measured.step) == ("baseline", 50)
+    reading.look_again()  # at names, settings and scores too
+    with files_opened(tmp_path) as opened:
+        assert reading._read_all() == (False, False)
+    assert opened == []
+    with (tmp_path / "jobs" / jobs[2].job / "events.jsonl").open("a") as events:
+        events.write('{"t": 1790000100, "kind": "step", "step": 51, "total": 60, "loss": 0.1}\n')
+    reading._read_all()
+    assert known[jobs[2]].measured.step == 51
