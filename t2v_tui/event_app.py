@@ -16,6 +16,7 @@ from textual.events import DescendantFocus, Event, Key, Paste
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
+from textual.widget import Widget
 from textual.widgets import Input
 
 from remote.steps import Status
@@ -23,6 +24,7 @@ from t2v_core.errors import EngineError
 from t2v_core.events import AlarmEvent
 from t2v_core.workspace import Workspace
 from t2v_tui import pasted
+from t2v_tui.blinking import Blinking
 from t2v_tui.library import trash
 from t2v_tui.messages import EventReceived, Failed
 from t2v_tui.palette import Actions
@@ -36,6 +38,7 @@ from t2v_tui.store.events import (
     LaunchLeft,
     LaunchSaid,
     LaunchTurned,
+    MachineReceived,
     News,
     Remembered,
     RowsReceived,
@@ -54,11 +57,11 @@ from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import RunFollow
 from t2v_tui.workers.subscriptions import Subscriptions
 
-# Drawn at most so often, however much is heard.
-DRAW_INTERVAL_S = 0.1
+# Drawn at most so often, however much is heard; and so often though nothing is, while nothing is counted in seconds.
+DRAW_INTERVAL_S, AT_REST_S = 0.1, 10.0
 # So long the last step of a start can be read.
 DONE_SHOWN_S = 2.0
-REMEMBER_INTERVAL_S = 10.0
+REMEMBER_INTERVAL_S = 60.0
 
 
 @dataclass
@@ -118,7 +121,7 @@ class StateApp(PictureApp):
         self.being_started: set[str] = set()  # VMs, asked of their provider, which has not said yet that they run
         self.launcher = Launcher(services, self.tell, self.from_thread)
         self._ready_runs: list[RunFollow] = []
-        self._typed_ahead = TypedAhead(self)
+        self._typed_ahead, self._blinking = TypedAhead(self), Blinking(may_blink=self.settings.animation)
         self._drawn_t, self._is_drawing_due, self._remembered_t = 0.0, False, time.monotonic()
         for entry in SCREENS:
             self.add_mode(entry.name, partial(load, entry))
@@ -133,7 +136,7 @@ class StateApp(PictureApp):
         self.set_keymap(dict(self.settings.keys))
         await self.switch_mode(self._first_screen or self._where_work_is())
         self.call_after_refresh(self.ask_for_pictures, "blocks" if self.settings.ascii else self.settings.pictures)
-        self.set_interval(1.0, self._draw)
+        self.set_interval(1.0, self._tick)
         if self.services is not None:
             threading.excepthook = kept_in(self.workspace, self.post_message)
             self.call_after_refresh(self.read_hosts)
@@ -145,10 +148,8 @@ class StateApp(PictureApp):
         return "train" if has_trained else "welcome"
 
     @on(DescendantFocus)
-    def _hold_cursor_still(self, event: DescendantFocus) -> None:
-        """With `--no-animation` a cursor does not blink either."""
-        if not self.settings.animation and isinstance(event.widget, Input):
-            event.widget.cursor_blink = False
+    def _let_cursor_blink(self, event: DescendantFocus) -> None:
+        self._blinking.stir(event.widget)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return the filters; with `--ascii` the last of them leaves no other sign."""
@@ -165,6 +166,8 @@ class StateApp(PictureApp):
         """Hold back keys until it is their turn, and pastes that no entry takes."""
         if isinstance(event, Key | Paste) and not event.is_forwarded and not self._typed_ahead.passes(event):
             return
+        if isinstance(event, Key | Paste):
+            self._blinking.stir(self._in_hand)
         if not isinstance(event, Paste) or event.is_forwarded or self._takes(event):
             await super().on_event(event)
 
@@ -182,8 +185,13 @@ class StateApp(PictureApp):
     # What is heard, and drawn
 
     def tell(self, news: News) -> None:
-        """Take up what happened, and draw it soon."""
-        if self._advance(news) and not self._is_drawing_due:
+        """Take up what happened, and draw it soon; how a machine does is drawn alone, and only where it is shown."""
+        if not self._advance(news):
+            return
+        if isinstance(news, MachineReceived):
+            if (screen := self._cockpit_in_sight) is not None:
+                screen.refresh_machine(self.state, self.now())
+        elif not self._is_drawing_due:
             self._is_drawing_due = True
             self.set_timer(max(0.01, DRAW_INTERVAL_S - (time.monotonic() - self._drawn_t)), self._draw)
 
@@ -284,12 +292,27 @@ class StateApp(PictureApp):
             self._advance(follow.take())
         if self.subscriptions is not None:
             self.subscriptions.state = self.state
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, Cockpit):
-                screen.refresh_all(self.state, self.now())
-                break
+        if (screen := self._cockpit_in_sight) is not None:
+            screen.refresh_all(self.state, self.now())
+
+    @property
+    def _in_hand(self) -> Widget | None:
+        """What has the focus; nothing before the first screen and after the last."""
+        return self.screen_stack[-1].focused if self.screen_stack else None
+
+    @property
+    def _cockpit_in_sight(self) -> Cockpit | None:
+        """The screen that is up, whatever panel lies over it."""
+        return next((one for one in reversed(self.screen_stack) if isinstance(one, Cockpit)), None)
+
+    def _tick(self) -> None:
+        """Draw what reads differently with time: each second, or every ten where nothing is counted in seconds."""
+        now = time.monotonic()
+        if not self.state.is_at_rest or now - self._drawn_t >= AT_REST_S:
+            self._draw()
+        self._blinking.rest(self._in_hand)
         self._look_at_workspace()
-        if self._drawn_t - self._remembered_t > REMEMBER_INTERVAL_S:
+        if now - self._remembered_t > REMEMBER_INTERVAL_S:
             self.remember()
 
     def _look_at_workspace(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -116,11 +118,15 @@ class TrainScreen(LaunchKeys, Cockpit):
         self.query_one("#no-runs").display = not launch and bool(nothing)
         self.query_one("#no-runs", Block).show(Content(nothing))
         self.query_one(LaunchPanel).show(state, now_t)
-        self.query_one(Gauges).show_host(state.chosen, now_t)
         self.query_one(Transfers).show(state.transfers)
-        self._show_folded(state, now_t)
+        self.show_machine(state, now_t)
         self._show_sample(state)
         self._show_log(state)
+
+    def show_machine(self, state: State, now_t: float) -> None:
+        """Draw how the machine does, as bars or in the one line for which there is room."""
+        self.query_one(Gauges).show_host(state.chosen, now_t)
+        self._show_folded(state, now_t)
 
     def _show_runs(self, state: State) -> None:
         jobs = sorted(trainings(state), key=lambda job: job.row.began_t, reverse=True)
@@ -175,14 +181,19 @@ class TrainScreen(LaunchKeys, Cockpit):
             is_last=sample is last,
         )  # fmt: skip
         self.query_one("#over-time", Pane).entitle(f"{counted(len(alike), 'sample')} over time", last.prompt[:60])
-        self.query_one(FilmStrip).show_strip([self._card(shown, one) for one in alike], sample.video)
+        cards = [Card(one.video, f"step {grouped(one.step)}", None) for one in alike]
+        self.query_one(FilmStrip).show_strip(cards, sample.video, partial(self._as_it_is, shown))
 
     def _file_of(self, job: JobKey, sample: Sample) -> Path | None:
         return self.cockpit.file_of(job.host, in_workspace(sample.video))
 
-    def _card(self, job: JobKey, sample: Sample) -> Card:
-        path = self._file_of(job, sample)
-        return Card(sample.video, f"step {grouped(sample.step)}", path, modified_t(path))
+    def _as_it_is(self, job: JobKey, card: Card) -> Card:
+        """The card of a sample with its file, which may have come or changed since."""
+        path = self.cockpit.place_of(job.host, in_workspace(card.key))
+        try:
+            return replace(card, path=path, changed_t=path.stat().st_mtime)
+        except OSError:
+            return card
 
     @on(Sheet.Chosen)
     def _look_at(self, event: Sheet.Chosen) -> None:
@@ -283,14 +294,6 @@ class TrainScreen(LaunchKeys, Cockpit):
     def action_settings(self) -> None:
         """Ask for the settings of the next training."""
         self.cockpit.choose_settings("train")
-
-
-def modified_t(path: Path | None) -> float:
-    """Return when a file was written, Unix seconds; 0 when it is not there."""
-    try:
-        return path.stat().st_mtime if path is not None else 0.0
-    except OSError:
-        return 0.0
 
 
 def trainings(state: State) -> list[JobView]:

@@ -92,7 +92,11 @@ class VmScreen(Cockpit):
             self.days[host.name] = ()
             self._read_days(host.name)
         self.query_one("#money", Block).show(money(host, self.days[host.name], now_t))
-        self.query_one(Gauges).show_host(host, now_t)
+        self.show_machine(state, now_t)
+
+    def show_machine(self, state: State, now_t: float) -> None:
+        """Draw how the machine does."""
+        self.query_one(Gauges).show_host(state.chosen, now_t)
 
     # Keys
 

@@ -35,6 +35,7 @@ from t2v_tui.store.events import (
 )
 from t2v_tui.store.run_fold import joined
 from t2v_tui.store.state import (
+    HostKind,
     HostView,
     JobKey,
     JobView,
@@ -64,7 +65,7 @@ def reduce(state: State, news: News) -> State:  # noqa: PLR0911, PLR0912 - one l
         case JobShown(job):
             return replace(state, shown=job)
         case LinkReceived(host, link):
-            return _host(state, host, link=_link(state.hosts.get(host), link))
+            return _linked(state, host, link)
         case RowsReceived():
             return _rows(state, news)
         case VmReceived():
@@ -135,6 +136,15 @@ def _remembered(state: State, news: Remembered) -> State:
     )
 
 
+def _linked(state: State, name: str, link: LinkView) -> State:
+    """When this machine was heard last, and how soon, nobody is told: each answer would draw the screen again."""
+    before = state.hosts.get(name)
+    is_here = before is not None and before.kind is HostKind.LOCAL
+    if is_here and before is not None and before.link.reach is link.reach is Reach.UP:
+        return state
+    return _host(state, name, link=_link(before, link))
+
+
 def _link(host: HostView | None, link: LinkView) -> LinkView:
     """The same state of the link goes on since it began; a host that is lost was seen when it was seen last."""
     before = host.link if host else LinkView()
@@ -164,7 +174,8 @@ def _rows(state: State, news: RowsReceived) -> State:
     for row in news.rows:
         key = JobKey(news.host, row.job)
         known = state.jobs.get(key)
-        jobs[key] = JobView(key, row, news.seen_t) if known is None or known.row != row else known
+        is_same = known is not None and (known.row is row or known.row == row)
+        jobs[key] = known if known is not None and is_same else JobView(key, row, news.seen_t)
     if jobs == state.jobs:  # nothing to draw: 500 jobs are asked for every four seconds
         return state
     return replace(state, jobs=MappingProxyType(jobs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -271,9 +272,15 @@ class State:
         """Return what the shown job has said; None while nothing was heard of it."""
         return None if self.shown is None else self.runs.get(self.shown)
 
-    @property
-    def alive(self) -> list[JobView]:
+    @cached_property
+    def alive(self) -> tuple[JobView, ...]:
         """Return jobs that have not ended, the newest first."""
-        return sorted(
-            (job for job in self.jobs.values() if not job.row.has_ended), key=lambda one: one.row.began_t, reverse=True
-        )
+        alive = (job for job in self.jobs.values() if not job.row.has_ended)
+        return tuple(sorted(alive, key=lambda one: one.row.began_t, reverse=True))
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether nothing in it is counted in seconds: no work, no start, no transfer, no other machine."""
+        is_elsewhere = any(host.kind is not HostKind.LOCAL for host in self.hosts.values())
+        is_moving = any(one.state in ("running", "queued") for one in self.transfers)
+        return not (self.alive or self.launch is not None or is_moving or is_elsewhere)

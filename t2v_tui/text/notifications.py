@@ -17,18 +17,26 @@ QUIET_VERBS = frozenset({"bootstrap", "estimate"})
 
 def ended_between(before: State, after: State) -> Iterator[JobView]:
     """Yield jobs that were alive and are not any more; not those that are heard of for the first time."""
-    for key, job in after.jobs.items():
-        known = before.jobs.get(key)
-        if known is not None and not known.row.has_ended and job.row.has_ended and job.row.verb not in QUIET_VERBS:
+    for job, known in _changed_between(before, after):
+        if not known.row.has_ended and job.row.has_ended and job.row.verb not in QUIET_VERBS:
             yield job
 
 
 def alarms_between(before: State, after: State) -> Iterator[tuple[JobView, AlarmEvent]]:
     """Yield jobs with an alarm that they did not have before; not those that are heard of for the first time."""
+    for job, known in _changed_between(before, after):
+        if job.row.alarm != known.row.alarm and (alarm := job.row.newest_alarm) is not None:
+            yield job, alarm
+
+
+def _changed_between(before: State, after: State) -> Iterator[tuple[JobView, JobView]]:
+    """Jobs that were known, as they are and as they were; of 500 nearly all are the very same."""
+    if after.jobs is before.jobs:
+        return
     for key, job in after.jobs.items():
         known = before.jobs.get(key)
-        if known is not None and job.row.alarm != known.row.alarm and (alarm := job.row.newest_alarm) is not None:
-            yield job, alarm
+        if known is not None and known is not job:
+            yield job, known
 
 
 def words_of_alarm(job: JobView, alarm: AlarmEvent) -> tuple[str, str]:

@@ -54,11 +54,18 @@ def _same(one: Content, other: Content) -> bool:
 
 
 def other_lines(before: Content, after: Content, width: int) -> list[Region]:
-    """Return a region for each line that reads differently; none when lines may have moved, and all are to be drawn."""
+    """Return a region for each line that reads differently; none when lines may have moved, and all are to be drawn.
+
+    A line that is too long takes several rows, and those below it stand elsewhere.
+    """
     old, new = before.split(allow_blank=True), after.split(allow_blank=True)
-    if len(old) != len(new) or any(cell_len(line.plain) > width for line in (*old, *new)):
+    if len(old) != len(new):
         return []
-    return [Region(0, row, width, 1) for row, pair in enumerate(zip(old, new, strict=True)) if not _same(*pair)]
+    others = [row for row, pair in enumerate(zip(old, new, strict=True)) if not _same(*pair)]
+    end = others[-1] + 1 if others else 0
+    if any(cell_len(line.plain) > width for line in (*old[:end], *new[:end])):
+        return []
+    return [Region(0, row, width, 1) for row in others]
 
 
 class Line(Block):

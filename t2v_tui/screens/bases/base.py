@@ -82,11 +82,20 @@ class Cockpit(Screen[None]):
         if not self._is_made or not self.cockpit.is_running:  # at its end widgets go before the screen's last drawing
             return
         self.query_one(Headline).show_state(state, now_t)
-        self.query_one(TooSmall).show_state(state)
+        if (alone := self.query_one(TooSmall)).display:
+            alone.show_state(state)
         self.query_one(Tabs).show_current(self.NAME)
         if self.HAS_DRAWER:
             self.query_one(LaunchDrawer).show(state, now_t)
         self.show(state, now_t)
+
+    def refresh_machine(self, state: State, now_t: float) -> None:
+        """Draw how the machine does, which is said every two seconds; nothing before all widgets are there."""
+        if self._is_made and self.cockpit.is_running:
+            self.show_machine(state, now_t)
+
+    def show_machine(self, state: State, now_t: float) -> None:
+        """Draw how the machine does; ignored unless the screen fills this in."""
 
     @on(ScreenResume)
     def _draw_again(self, event: ScreenResume) -> None:

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
 
 from t2v_tui.widgets.log.drawing import LineStrips, Span
@@ -23,8 +24,8 @@ from t2v_tui.widgets.log.text import Level, level_of
 
 COPY_LINES = 20_000
 REPAINTS_A_SECOND = 12
-# A log that was quiet for so many ticks is looked at a third as often.
-QUIET_TICKS = 24
+# A log that was quiet for so many of these looks is looked at only so often.
+QUIET_TICKS, QUIET_S = 24, 0.5
 
 
 class LogLines(ScrollView, can_focus=True):
@@ -70,6 +71,7 @@ class LogLines(ScrollView, can_focus=True):
         self._log, self._strips, self._scans = LogRows(), LineStrips(self), LogScans(self)
         self._is_placing = self._has_changed = False
         self._quiet = 0
+        self._often: Timer | None = None
 
     @property
     def index(self) -> LogIndex | None:
@@ -102,8 +104,9 @@ class LogLines(ScrollView, can_focus=True):
     # The file
 
     def on_mount(self) -> None:
-        """Open the file, and look at it twelve times a second."""
-        self.set_interval(1 / REPAINTS_A_SECOND, self._tick)
+        """Open the file, and look at it twelve times a second while lines come."""
+        self._often = self.set_interval(1 / REPAINTS_A_SECOND, self._tick)
+        self.set_interval(QUIET_S, self._tick_when_quiet)
         self._open()
 
     def on_unmount(self) -> None:
@@ -133,8 +136,21 @@ class LogLines(ScrollView, can_focus=True):
 
     def _tick(self) -> None:
         self._quiet += 1
-        if self._quiet > QUIET_TICKS and self._quiet % 3:
-            return
+        if self._quiet > QUIET_TICKS and self._often is not None:
+            self._often.pause()
+        self._look_at_file()
+
+    def _tick_when_quiet(self) -> None:
+        if self._quiet > QUIET_TICKS:
+            self._look_at_file()
+
+    def _stir(self) -> None:
+        """Look often again: lines came, or where we look is another place."""
+        self._quiet = 0
+        if self._often is not None:
+            self._often.resume()
+
+    def _look_at_file(self) -> None:
         if self.index is None:
             if self.path is not None and self.path.exists():
                 self._open()
@@ -146,7 +162,7 @@ class LogLines(ScrollView, can_focus=True):
             self.post_message(self.Restarted(fate))
             return
         if self._log.grow():
-            self._quiet = 0
+            self._stir()
             self._place_rows()
         if self._has_changed:
             self._has_changed = False
@@ -187,7 +203,7 @@ class LogLines(ScrollView, can_focus=True):
     def _take_scanned(self, message: Scanned) -> None:
         if self.line_filter is not None and message.line_filter is self.line_filter:
             self.line_filter.take(message.batch)
-            self._quiet = 0
+            self._stir()
             self._place_rows()
 
     @on(ScanEnded)
@@ -240,7 +256,12 @@ class LogLines(ScrollView, can_focus=True):
         elif self.rows <= self.scroll_offset.y + self.size.height + 1 or y is not None:
             self.refresh()
         self._is_placing = False
+        self._note_change()
+
+    def _note_change(self) -> None:
+        """Tell of it with the next look, which comes soon."""
         self._has_changed = True
+        self._stir()
 
     def _set_size(self) -> None:
         """`virtual_size` lays out the whole screen again, which takes 20 ms; a bar does not."""
@@ -260,7 +281,7 @@ class LogLines(ScrollView, can_focus=True):
         self.is_following = new_value >= self.max_scroll_y and self.marked is None
         if was_following and not self.is_following:
             self.seen_rows = self.rows
-        self._has_changed = True
+        self._note_change()
 
     def on_resize(self, _: Resize) -> None:
         """Stay at the end when it is followed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.events import Resize
 from textual.geometry import Size
@@ -20,6 +20,8 @@ class FilmStrip(Sheet):
     def __init__(self, *, letters: bool, id: str | None = None) -> None:
         super().__init__(letters=letters, id=id)
         self._all: tuple[Card, ...] = ()
+        self._picked: list[Card] = []
+        self._look: Callable[[Card], Card] = _as_it_is
 
     @property
     def room(self) -> Size:
@@ -37,11 +39,17 @@ class FilmStrip(Sheet):
         """Return how high a card is, with its title."""
         return self.room.height + 1
 
-    def show_strip(self, cards: Sequence[Card], chosen: str | None) -> None:
-        """Show these cards, in the order of time; when they are others, with the cursor on the one named `chosen`."""
+    def show_strip(self, cards: Sequence[Card], chosen: str | None, look: Callable[[Card], Card] | None = None) -> None:
+        """Show these cards, in the order of time; when they are others, with the cursor on the one named `chosen`.
+
+        look: returns a card with its file as it is now; only the cards that there is room for are looked at
+        """
+        self._look = look or _as_it_is
         if tuple(cards) != self._all:
             self._all = tuple(cards)
             self._pick(chosen)
+        else:
+            self._show_picked(self.chosen)
 
     def on_resize(self, event: Resize) -> None:
         """Show as many as there is room for now."""
@@ -50,7 +58,15 @@ class FilmStrip(Sheet):
 
     def _pick(self, chosen: str | None) -> None:
         kept = next((card for card in self._all if card.key == chosen), None)
-        self.show_cards(spread(self._all, self.columns, kept), chosen)
+        self._picked = spread(self._all, self.columns, kept)
+        self._show_picked(chosen)
+
+    def _show_picked(self, chosen: str | None) -> None:
+        self.show_cards([self._look(card) for card in self._picked], chosen)
+
+
+def _as_it_is(card: Card) -> Card:
+    return card
 
 
 def spread(cards: Sequence[Card], most: int, kept: Card | None) -> list[Card]:

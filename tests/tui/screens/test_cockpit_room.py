@@ -131,6 +131,24 @@ async def test_on_a_large_terminal_videos_get_what_is_left_of_the_lists(tmp_path
         await eventually(pilot, lambda: app.screen.query_one(pane).region.width > 1.7 * narrow)
 
 
+@on_screen
+async def test_only_samples_that_there_is_room_for_are_looked_up_on_the_disk(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, looked_up = cockpit(workspace, training(tuple(range(100, 10_000, 100)))), list[str]()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await eventually(pilot, lambda: bool(app.screen.query(FilmStrip)) and len(strip_of(app).cards) > 2)
+        await pilot.pause()
+        place_of = app.place_of
+        monkeypatch.setattr(app, "place_of", lambda host, path: looked_up.append(path) or place_of(host, path))
+        app.screen._draw()
+        assert len(looked_up) <= strip_of(app).columns + 1  # and the last one, which plays
+
+
+def strip_of(app: CockpitApp) -> FilmStrip:
+    return app.screen.query_one(FilmStrip)
+
+
 def test_of_many_checkpoints_the_first_the_last_and_the_chosen_are_shown() -> None:
     cards = [Card(str(number), str(number), None) for number in range(100)]
     assert [card.key for card in spread(cards, 5, None)] == ["0", "25", "50", "74", "99"]
