@@ -38,6 +38,7 @@ sys.path[:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "setup")]
 
 COLUMNS, ROWS = 120, 40
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+SILENCE_S, PATIENCE_S = 0.03, 0.4  # after which nothing more is painted; within which the painting begins
 PAINTED_BYTES = 2000  # of a first frame; what comes before are questions to the terminal
 ONE_WAY_S = 0.025
 WORKS = "import pathlib, time; print('at work', flush=True); time.sleep(600)"
@@ -90,9 +91,60 @@ class Child:
         return (int(words[11]) + int(words[12])) * TICK_S
 
     @property
+    def fine_cpu_s(self) -> float:
+        """The same without the threads that have ended, by the scheduler's own count, which is finer than a tick."""
+        return sum(_ran_s(task) for task in Path(f"/proc/{self.pid}/task").iterdir())
+
+    @property
+    def main_thread_s(self) -> float:
+        """CPU seconds of its first thread, which draws."""
+        return _ran_s(Path(f"/proc/{self.pid}/task/{self.pid}"))
+
+    @property
     def rss_mb(self) -> float:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize() / 1e6
+
+
+def _ran_s(task: Path) -> float:
+    try:
+        return int((task / "schedstat").read_text().split()[0]) / 1e9
+    except OSError:  # it has just ended
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Painted:
+    """One key. wall_s: until the last byte of what it painted; cpu_s: that this took, whatever else the machine does"""
+
+    wall_s: float
+    cpu_s: float
+
+
+def painted(child: Child, key: str) -> Painted | None:
+    """From the press to the last byte before it is silent; None when it paints nothing."""
+    child.drain(0.05)
+    began, before, last = time.monotonic(), child.fine_cpu_s, 0.0
+    child.press(key)
+    while select.select([child.terminal], [], [], SILENCE_S if last else PATIENCE_S)[0]:
+        child.read += len(os.read(child.terminal, 1 << 20))
+        last = time.monotonic()
+    return Painted(last - began, child.fine_cpu_s - before) if last else None
+
+
+def print_painted(what: str, took: dict[str, list[Painted]]) -> None:
+    """The median and the slowest of keys on the clock and of the CPU, and which key costs most."""
+    every = [one for some in took.values() for one in some]
+    if not every:
+        print(f"{what}: no key paints anything")
+        return
+    slowest = max(took, key=lambda key: statistics.median(one.cpu_s for one in took[key]))
+    said = []
+    for name, seconds in (("key to paint", [one.wall_s for one in every]), ("its CPU", [one.cpu_s for one in every])):
+        ordered = sorted(1000 * one for one in seconds)
+        said.append(f"{name} p50 {statistics.median(ordered):.1f} ms, p95 {ordered[int(0.95 * len(ordered))]:.1f} ms")
+    most = 1000 * statistics.median(one.cpu_s for one in took[slowest])
+    print(f"{what}: {len(every)} keys, {'; '.join(said)}; most CPU: {slowest!r} {most:.1f} ms", flush=True)
 
 
 @contextmanager

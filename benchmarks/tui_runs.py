@@ -13,12 +13,8 @@ import json
 import math
 import os
 import random
-import select
-import statistics
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 # In this folder `remote` is another benchmark.
@@ -28,7 +24,6 @@ sys.path.append(str(Path(__file__).parent))
 import tui as whole
 
 FILES = 4  # of events; runs share them, each by a link of its own
-SILENCE_S, PATIENCE_S = 0.03, 1.0
 KEYS = (
     "e",
     "m",
@@ -90,49 +85,13 @@ def write_events(file: Path, steps: int, chance: random.Random, *, floor: float)
                 )
 
 
-@dataclass(frozen=True)
-class Painted:
-    """One key. wall_s: until the last byte of what it painted; cpu_s: that this took, whatever else the machine does"""
-
-    wall_s: float
-    cpu_s: float
-
-
-def cpu_s(child: whole.Child) -> float:
-    """By the scheduler's own count, which is finer than a tick."""
-    tasks = Path(f"/proc/{child.pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-
-
-def press(child: whole.Child, key: str) -> Painted | None:
-    """From the press to the last byte before it is silent; None when it paints nothing."""
-    child.drain(0.05)
-    began, before, last = time.monotonic(), cpu_s(child), 0.0
-    child.press(key)
-    while select.select([child.terminal], [], [], SILENCE_S if last else PATIENCE_S)[0]:
-        os.read(child.terminal, 1 << 20)
-        last = time.monotonic()
-    return Painted(last - began, cpu_s(child) - before) if last else None
-
-
-def measure_keys(child: whole.Child, rounds: int) -> dict[str, list[Painted]]:
-    took: dict[str, list[Painted]] = {}
+def measure_keys(child: whole.Child, rounds: int) -> dict[str, list[whole.Painted]]:
+    took: dict[str, list[whole.Painted]] = {}
     for _ in range(rounds):
         for key in KEYS:
-            if (painted := press(child, key)) is not None:
+            if (painted := whole.painted(child, key)) is not None:
                 took.setdefault(key, []).append(painted)
     return took
-
-
-def print_keys(what: str, took: dict[str, list[Painted]]) -> None:
-    every = [one for some in took.values() for one in some]
-    slowest = max(took, key=lambda key: statistics.median(one.cpu_s for one in took[key]))
-    said = []
-    for name, seconds in (("key to paint", [one.wall_s for one in every]), ("its CPU", [one.cpu_s for one in every])):
-        ordered = sorted(1000 * one for one in seconds)
-        said.append(f"{name} p50 {statistics.median(ordered):.1f} ms, p95 {ordered[int(0.95 * len(ordered))]:.1f} ms")
-    most = 1000 * statistics.median(one.cpu_s for one in took[slowest])
-    print(f"{what}: {len(every)} keys, {'; '.join(said)}; most CPU: '{slowest}' {most:.1f} ms")
 
 
 def mark_all(child: whole.Child, runs: int) -> None:
@@ -172,14 +131,16 @@ def main() -> None:
             child.drain(1.0)
             mark_all(child, arguments.runs)
             if arguments.steps >= 100_000:
-                print_keys("while it reads", measure_keys(child, 1))
+                whole.print_painted("while it reads", measure_keys(child, 1))
             read_s = until_read(child) - cpu_before
-            print_keys("with all of them marked", measure_keys(child, arguments.rounds))
+            whole.print_painted("with all of them marked", measure_keys(child, arguments.rounds))
             more_mb = child.rss_mb - without_mb
             print(f"memory {child.rss_mb:.0f} MB, {more_mb:+.0f} MB against before; reading {read_s:.0f} CPU s")
+            child.drain(2.0)  # of the last key
             cpu_before = child.cpu_s
             written = child.drain(10.0)
-            print(f"idle: {10 * (child.cpu_s - cpu_before):.1f} % of a core, {written / 10:.0f} bytes/s")
+            cpu = 10 * (child.cpu_s - cpu_before)
+            print(f"idle: {cpu:.1f} % of a core, {written / 10:.0f} bytes/s; load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
