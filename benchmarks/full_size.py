@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
 from clips import make_clip
@@ -14,20 +15,17 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokeni
 from t2v_core import embedded
 
 WORDS = "a red circle moves to the left"
+SD_VAE: dict[str, Any] = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32, "latent_channels": 4,
+    "sample_size": 256,
+}  # fmt: skip
 
 
 def save_sd_vae(folder: Path) -> Path:
     """34.2 M parameters of encoder, 49.5 M of decoder, as the hub's directory."""
     torch.manual_seed(0)
-    AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        norm_num_groups=32,
-        latent_channels=4,
-        sample_size=256,
-    ).save_pretrained(folder)
+    AutoencoderKL(**SD_VAE).save_pretrained(folder)
     return folder
 
 

@@ -21,6 +21,7 @@ from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.formats import UPDATE
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
+from t2v_core.models.compiling import compile_layers, pays_to_compile, sampling_passes
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import make_denoiser
@@ -125,10 +126,13 @@ def _suited_to_map(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
 
 
 def load_asked(
-    checkpoint: Checkpoint, spec: SamplingSpec, *, keep: dict[str, Any] | None = None
+    checkpoint: Checkpoint, spec: SamplingSpec, warn: Warn, *, videos: int = 1, keep: dict[str, Any] | None = None
 ) -> TextToVideoPipeline:
-    """Build the pipeline of a checkpoint as a spec asks for it. keep, and what it raises: as of `load_pipeline`"""
-    return load_pipeline(
+    """Build the pipeline of a checkpoint as a spec asks for it, for so many videos.
+
+    warn: told when it should be compiled and cannot be; keep, and what it raises: as of `load_pipeline`
+    """
+    pipeline = load_pipeline(
         checkpoint,
         device=spec.device,
         precision=spec.precision,
@@ -137,6 +141,9 @@ def load_asked(
         encoders=(spec.vae, spec.text_encoder),
         keep=keep,
     )
+    if pays_to_compile(spec.compile, pipeline.denoiser.device, sampling_passes(spec, videos), warn):
+        compile_layers(pipeline.denoiser)
+    return pipeline
 
 
 def load_pipeline(

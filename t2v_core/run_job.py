@@ -49,6 +49,7 @@ VERBS = {
 
 
 # The log is for what matters: no bars of libraries that load weights, no notes on how they could be loaded otherwise.
+COMPILERS = ("torch._dynamo", "torch._inductor")
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
@@ -133,6 +134,15 @@ def _said(error: BaseException) -> EngineError:
         return describe_os_error(error, Path(error.filename or "."))
     if isinstance(error, EngineError):
         return error
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> EngineError:
+    if type(error).__module__.startswith(COMPILERS):
+        return EngineError(
+            f"torch could not compile the model{_what_for(error)}",
+            hint="--compile no runs it as it is; the compiler's own words are in the job's log",
+        )
     return EngineError(f"{type(error).__name__}: {error}", hint="the traceback is in the job's log")
 
 

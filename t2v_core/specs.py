@@ -204,6 +204,11 @@ class TrainSpec(Spec):
     samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
     threads: int | None = Field(None, ge=1, le=1024, description="of the CPU (default: as many as cores)")
     latents_in_memory: AutoYesNo = Field("auto", description="hold the data set in memory")
+    compile: AutoYesNo = Field(
+        "auto",
+        description="have torch compile the model's layers, which takes a minute and saves time afterwards; auto does "
+        "so on a GPU, for long runs",
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="initial weights, data order, noise and samples follow from it")
     deterministic: bool = Field(False, description="the same bits on a GPU in every run; slower there")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
@@ -278,6 +283,11 @@ class SamplingSpec(Spec):
     )
     text_encoder: str | None = Field(None, description="hub id or local folder (default: the same)")
     precision: Precision = Field("auto", description="arithmetic of the denoiser")
+    compile: AutoYesNo = Field(
+        "auto",
+        description="have torch compile the model's layers, which takes a minute and saves time afterwards; auto does "
+        "so on a GPU, for 2,000 passes and more",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
 

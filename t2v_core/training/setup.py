@@ -19,6 +19,7 @@ from t2v_core.disk.files import require_writable, sweep_staging
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.memory import free_memory_bytes
+from t2v_core.models.compiling import compile_layers, pays_to_compile
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import denoiser_class, make_denoiser
@@ -83,7 +84,7 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         weight_decay=spec.weight_decay,
     )
     wrapped_model, wrapped_optimizer = accelerator.prepare(model, optimizer)
-    return TrainingRun(
+    run = TrainingRun(
         spec=spec,
         accelerator=accelerator,
         store=store,
@@ -99,6 +100,10 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         job=job.directory.name,
         teacher=teacher,
     )
+    passes = run.total_steps * spec.gradient_accumulation
+    if pays_to_compile(spec.compile, accelerator.device, passes, job.events.warning):
+        compile_layers(run.plain_model)
+    return run
 
 
 def _model(

@@ -57,13 +57,13 @@ class CheckpointSource:
                 )
         return suited(spec, self.checkpoint, warn)
 
-    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:  # noqa: ARG002
+    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline."""
-        return load_asked(self.checkpoint, spec, keep=keep)
+        return load_asked(self.checkpoint, spec, warn, keep=keep)
 
     def load_for(self, film: FilmSize, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline, with a word when the model's size is another than the film's."""
-        pipeline = load_asked(self.checkpoint, spec, keep=keep)
+        pipeline = load_asked(self.checkpoint, spec, warn, keep=keep)
         rows, columns = pipeline.frame_size
         if (film.height, film.width) != (rows, columns):
             warn(f"the video is {film.width}×{film.height}; its middle goes through the model at {columns}×{rows}")

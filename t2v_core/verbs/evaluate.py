@@ -51,7 +51,7 @@ def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
     clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
     checkpoint = find_checkpoint(spec, job)
     spec = suited(spec, checkpoint, job.events.warning)
-    pipeline = load_asked(checkpoint, spec)
+    pipeline = load_asked(checkpoint, spec, job.events.warning, videos=len(clips) * spec.seeds)
     scorer = load_clip_scorer(
         spec.scorer or spec.text_encoder or checkpoint.info["text"]["encoder"]["source"], device=spec.device
     )

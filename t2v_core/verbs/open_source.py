@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from t2v_core.diffusion.open_pipeline import OpenPipeline
 from t2v_core.disk.private import OWN, make_folder
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
+from t2v_core.models.compiling import pays_to_compile, sampling_passes
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.models.open.base import OpenModel, Usual
 from t2v_core.models.open.families import open_model
@@ -117,6 +118,11 @@ class OpenSource:
     ) -> OpenPipeline:
         self.model.require_shape(frames, *size)
         placing = place(self.model, (frames, *size), offload=spec.offload, tiling=spec.vae_tiling, warn=warn)
+        if placing.offload == "none":
+            is_compiled = pays_to_compile(spec.compile, placing.device, sampling_passes(spec), warn)
+            placing = replace(placing, compiled=is_compiled)
+        elif spec.compile == "yes":
+            warn("the model is not compiled, since parts of it wait off the device", "--offload none has it all there")
         folder = self.model.parts.folder
         wanted = (folder, placing)
         if keep.get("wanted") != wanted:

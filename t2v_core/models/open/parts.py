@@ -16,6 +16,7 @@ from diffusers.hooks import apply_group_offloading
 
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import InvalidRequest
+from t2v_core.models.compiling import compile_layers
 from t2v_core.models.loading import UNLOADABLE, quiet
 
 INDEX = "model_index.json"
@@ -35,12 +36,14 @@ class Placing:
     offload: `none` keeps every part on the device; `model` has only the one there that works; `group` brings a
         transformer and a text encoder there block by block
     tiling: the VAE works on one piece of a picture after the other
+    compiled: the transformers' layers are compiled when they are first used
     """
 
     device: torch.device
     dtype: torch.dtype
     offload: str = "none"
     tiling: bool = False
+    compiled: bool = False
 
 
 @dataclass
@@ -138,6 +141,8 @@ class Parts:
         part.eval().requires_grad_(False)
         if name == "vae" and self.placing.tiling:
             part.enable_tiling()
+        if name in TRANSFORMERS and self.placing.compiled:
+            compile_layers(part)
         if self._is_streamed(name):
             return self._streamed(name, part)
         return part.to(self.placing.device) if self.placing.offload == "none" else part
