@@ -2,8 +2,8 @@
 
 python benchmarks/schedules.py [--count 100000] [--seed N]
 
-Each failure is printed as the shortest schedule that fails in the same way, to be kept in
-tests/remote/jobs/test_schedules.py.
+Ctrl-C ends it and says how it went so far. Each failure is printed as the shortest schedule that fails in the same way,
+to be kept in tests/remote/jobs/test_schedules.py.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ def main() -> int:
     print(f"seed {asked.seed}", flush=True)
     begun, said_at, steps = time.monotonic(), time.monotonic(), 0
     failures: dict[str, int] = {}
-    for number in range(asked.count):
-        schedule = random_schedule(asked.seed + number)
-        steps += len(schedule.steps)
-        if said := outcome(schedule, asked.place):
-            kind = without_names(said)
-            failures[kind] = failures.get(kind, 0) + 1
-            if failures[kind] == 1:
-                print(f"seed {schedule.seed}: {written(*shortest(schedule, said))}", flush=True)
-        if time.monotonic() - said_at > SAID_EVERY_S:
-            said_at = time.monotonic()
-            print(progress(number + 1, asked.count, said_at - begun, sum(failures.values())), flush=True)
+    number = 0
+    try:
+        for number in range(1, asked.count + 1):
+            schedule = random_schedule(asked.seed + number - 1)
+            steps += len(schedule.steps)
+            if said := outcome(schedule, asked.place):
+                kind = without_names(said)
+                failures[kind] = failures.get(kind, 0) + 1
+                if failures[kind] == 1:
+                    print(f"seed {schedule.seed}: {written(*shortest(schedule, said))}", flush=True)
+            if time.monotonic() - said_at > SAID_EVERY_S:
+                said_at = time.monotonic()
+                print(progress(number, asked.count, said_at - begun, sum(failures.values())), flush=True)
+    except KeyboardInterrupt:
+        number -= 1  # the one in work
     took_s = time.monotonic() - begun
-    print(f"{asked.count} schedules, {steps} steps, {sum(failures.values())} failures, {took_s:.0f} s, "
+    print(f"{number} schedules, {steps} steps, {sum(failures.values())} failures, {took_s:.0f} s, "
           f"{time.process_time():.0f} s of one core")  # fmt: skip
     for kind, count in failures.items():
         print(f"{count:6}  {kind}")
