@@ -22,7 +22,7 @@ from t2v_tui.cli.main import Common
 from t2v_tui.cli.which_job import KnownJobs
 from t2v_tui.find_workspace import find_workspace
 from t2v_tui.library.runs.board import evaluations, events_of, row_of, scores_by_run, sessions_of
-from t2v_tui.library.runs.labels import Label, keep_label, label_of
+from t2v_tui.library.runs.labels import Label, keep_label, label_of, why_unreadable
 from t2v_tui.library.runs.measured import Measured, RunReader
 from t2v_tui.library.runs.settings import asked_here, differing, with_defaults
 from t2v_tui.library.runs.traces import Axis, trace_of, xs_of
@@ -61,7 +61,7 @@ def read_runs(workspace: Workspace, asked: Sequence[str] = ()) -> list[Read]:
             JobKey(one.host, one.row.job): one.row for one in KnownJobs(hosts).at_hand() if one.row.verb == "train"
         }
     labels = {key: label_of(workspace, key) for key in listed}
-    keys = [_find(one, labels) for one in asked] if asked else list(listed)
+    keys = [_find(workspace, one, labels) for one in asked] if asked else list(listed)
     measured = {key: _measured(workspace, key) for key in dict.fromkeys(keys)}
     scored = scores_by_run(evaluations(workspace), {key: one.checkpoints for key, one in measured.items()})
     sessions = {host: sessions_of(workspace, host) for host in {key.host for key in keys}}
@@ -84,7 +84,7 @@ def _measured(workspace: Workspace, key: JobKey) -> Measured:
     return reader.measured()
 
 
-def _find(asked: str, labels: dict[JobKey, Label]) -> JobKey:
+def _find(workspace: Workspace, asked: str, labels: dict[JobKey, Label]) -> JobKey:
     """By name, by id, or by a part of the id that no other has."""
     found = [key for key, label in labels.items() if asked in (label.name, key.job)]
     found = found or [key for key in labels if asked in key.job]
@@ -99,8 +99,9 @@ def _find(asked: str, labels: dict[JobKey, Label]) -> JobKey:
         )
     names = [name for key, label in labels.items() for name in (key.job, label.name) if name]
     near = difflib.get_close_matches(asked, names, n=2, cutoff=0.5)
+    unread = next(filter(None, (why_unreadable(workspace, key) for key in labels)), "")
     raise JobNotFound(
-        f"there is no training '{asked}'",
+        f"there is no training '{asked}'" + (f" among those whose names can be read ({unread})" if unread else ""),
         f"did you mean {' or '.join(near)}?" if near else "t2v runs lists those in jobs/ and on hosts",
     )
 
@@ -247,7 +248,7 @@ def _keep(common: Common, run: str, **said: str) -> int:
     with HostPool(workspace) as hosts:
         listed = [JobKey(one.host, one.row.job) for one in KnownJobs(hosts).at_hand() if one.row.verb == "train"]
     labels = {key: label_of(workspace, key) for key in listed}
-    key = _find(run, labels)
+    key = _find(workspace, run, labels)
     wanted = said.get("name")
     if wanted and any(label.name == wanted for other, label in labels.items() if other != key):
         raise InvalidRequest(f"another training is called '{wanted}'", "choose another name, or rename that one")

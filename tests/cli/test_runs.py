@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,16 @@ def test_a_wrong_request_is_one_sentence(capsys: pytest.CaptureFixture[str], wor
     assert (code, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 2
+
+
+def test_names_that_cannot_be_read_are_not_taken_for_names_that_nobody_gave(
+    capsys: pytest.CaptureFixture[str], workspace: Path
+) -> None:
+    kept = workspace / ".t2v"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.touch()
+    code, _, err = said(capsys, "runs", "diff", "aaaa", "baseline")
+    kept.unlink()
+    assert code == 2
+    assert "no training 'baseline' among those whose names can be read (.t2v/runs/" in err
+    assert "cannot be read: Not a directory)" in err

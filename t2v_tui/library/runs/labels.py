@@ -43,6 +43,20 @@ def _read_label(file: Path) -> Label:
     return Label(_one_line(name)[:LONGEST_NAME], _one_line(note)[:LONGEST_NOTE])
 
 
+def why_unreadable(workspace: Workspace, job: JobKey) -> str:
+    """Return in a few words why a run's name and note cannot be read; empty where they can, or nobody gave it any."""
+    file = _file(workspace, job)
+    try:
+        read_table(file)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{file.relative_to(workspace.root)} cannot be read: {error.strerror}"
+    except ValueError:
+        return f"{file.relative_to(workspace.root)} is broken"
+    return ""
+
+
 def keep_label(workspace: Workspace, job: JobKey, label: Label) -> Label:
     """Keep a run's name and note; returns them as they are kept.
 
