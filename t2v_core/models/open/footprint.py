@@ -27,8 +27,8 @@ from t2v_core.models.open.parts import TRANSFORMERS, Placing
 OFFLOADS = ("none", "model", "group")
 DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
 # Frames of latents that are simulated where there are more. VAEs take one, two or three at a time, the first of them
-# otherwise; a dozen later each has its stride.
-FEW_FRAMES = (15, 21)
+# otherwise; six frames are as many steps of each.
+FEW_FRAMES = (5, 11)
 # More than any VAE holds while it decodes, in times of the video as float32: 21 were reckoned for Wan's, 30 for
 # CogVideoX's. Where even that fits there is nothing to reckon.
 MOST_TIMES = 300
