@@ -1,36 +1,208 @@
-"""The app: does what screens ask, and what the keys that hold everywhere say. It decides nothing else."""
+"""The app: passes on what screens ask and what keys say; controllers/ does it."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.binding import BindingType
+from textual.command import Provider
+from textual.events import DescendantFocus, Event, Paste
+from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.widgets import Input
 
 from t2v_core.errors import EngineError
-from t2v_tui import keys
-from t2v_tui.event_app import StateApp
+from t2v_core.workspace import Workspace
+from t2v_tui import keys, pasted
+from t2v_tui.controllers.job_files import JobFiles
+from t2v_tui.controllers.job_notices import JobNotices
+from t2v_tui.controllers.job_requests import JobRequests
+from t2v_tui.controllers.launches import Launches
+from t2v_tui.controllers.listening import Listening
+from t2v_tui.controllers.live_state import LiveState, RunReady
+from t2v_tui.controllers.workspace_watch import WorkspaceWatch
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
-from t2v_tui.messages import Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
-from t2v_tui.registry import entry_of
+from t2v_tui.library import trash
+from t2v_tui.messages import EventReceived, Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
+from t2v_tui.palette import Actions
+from t2v_tui.registry import SCREENS, entry_of, load
 from t2v_tui.screens.bases.base import Cockpit
-from t2v_tui.store.events import HostChosen, JobShown
-from t2v_tui.store.state import JobKey, JobView
-from t2v_tui.text.event_log import journal_of
+from t2v_tui.settings import Tui
+from t2v_tui.store.events import HostChosen, JobShown, Remembered
+from t2v_tui.store.reducer import reduce
+from t2v_tui.store.session import SessionMemory, remember
+from t2v_tui.store.state import State
 from t2v_tui.theme import DARK, LIGHT
+from t2v_tui.typed_ahead import TypedAhead
+from t2v_tui.widgets.video.asking import PictureApp
+from t2v_tui.workers.crash_report import kept_in
 from t2v_tui.workers.launch_worker import Wanted
 from t2v_tui.workers.services import Services
 
 # What the app ends with when the demo is wanted instead.
 DEMO = "demo"
+REMEMBER_INTERVAL_S = 10.0
 
 
-class CockpitApp(StateApp):
-    """See StateApp for what it is made of."""
+class CockpitApp(PictureApp):
+    """services: what talks to hosts; None shows the state and asks nobody, as tests of what is drawn do
 
+    now: the clock, Unix seconds
+    """
+
+    TITLE = "t2v"
+    CSS_PATH = Path(__file__).with_name("screens") / "app.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Actions}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for(keys.EVERYWHERE)]
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        services: Services | None,
+        settings: Tui | None = None,
+        state: State | None = None,
+        memory: SessionMemory | None = None,
+        now: Callable[[], float] = time.time,
+        first: str = "",
+    ) -> None:
+        super().__init__()
+        # Classes that style sheets ask for: what a terminal of that width and height has room for.
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-wide"), (170, "-vast")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-short"), (30, "-tall")]
+        self.workspace, self.services, self.settings, self.now = workspace, services, settings or Tui(), now
+        memory = memory or SessionMemory()
+        # Settings that were chosen for a verb, over those of t2v.toml.
+        self.chosen: dict[str, Mapping[str, Any]] = dict(memory.chosen)
+        self.being_started: set[str] = set()  # VMs, asked of their provider, which has not said yet that they run
+        self.closing = threading.Event()
+        shown_first = first_state(workspace, services, state, memory)
+        self.live = LiveState(self, shown_first, changed=self._changed, draw=self._draw)
+        self.listening = Listening(self, self.live, services)
+        self.launches = Launches(self, self.live, services, now, self.listening.wake)
+        self.requests = JobRequests(self, self.live, services, now)
+        self.files = JobFiles(workspace, services)
+        self._notices = JobNotices(self, self.settings, runs_commands=services is not None)
+        self._watch = WorkspaceWatch(workspace.root)
+        self._typed_ahead = TypedAhead(self)
+        self._first_screen, self._remembered_t = first, time.monotonic()
+        for entry in SCREENS:
+            self.add_mode(entry.name, partial(load, entry))
+
+    @property
+    def state(self) -> State:
+        """Return all that is known now."""
+        return self.live.state
+
+    async def on_mount(self) -> None:
+        """Set theme and keys, show the first screen, and begin to listen."""
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = self.settings.theme if self.settings.theme in self.available_themes else DARK.name
+        if not self.settings.animation:
+            self.animation_level = "none"
+        self.set_keymap(dict(self.settings.keys))
+        await self.switch_mode(self._first_screen or self._where_work_is())
+        self.call_after_refresh(self.ask_for_pictures, "blocks" if self.settings.ascii else self.settings.pictures)
+        self.set_interval(1.0, self.live.draw)
+        if self.services is not None:
+            threading.excepthook = kept_in(self.workspace, self.post_message)
+            self.call_after_refresh(self.listening.read_hosts)
+            self.call_after_refresh(self.empty_trash)
+
+    def _where_work_is(self) -> str:
+        """The first page is for who has not trained anything yet."""
+        has_trained = self.state.shown is not None or any(self.workspace.jobs.glob("*-train-*"))
+        return "train" if has_trained else "welcome"
+
+    def on_unmount(self) -> None:
+        """Stop listening, and tell threads that the app closes."""
+        self.closing.set()
+        self.listening.close()
+
+    # What is drawn
+
+    def get_default_screen(self) -> Screen[Any]:
+        """Return an empty screen; the modes bring their own."""
+        return Screen(id="_default")
+
+    @on(DescendantFocus)
+    def _hold_cursor_still(self, event: DescendantFocus) -> None:
+        """With `--no-animation` a cursor does not blink either."""
+        if not self.settings.animation and isinstance(event.widget, Input):
+            event.widget.cursor_blink = False
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return the filters; with `--ascii` the last of them leaves no other sign."""
+        filters = super().get_line_filters()
+        if not self.settings.ascii:
+            return filters
+        from t2v_tui.text.ascii import Ascii  # only then
+
+        return [*filters, Ascii()]
+
+    def _draw(self) -> None:
+        self.listening.note_state()
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Cockpit):
+                screen.refresh_all(self.state, self.now())
+                break
+        if self.services is not None and self._watch.has_just_gone():
+            self.listening.close()  # what is heard would make half of it again without a word
+            self.say_gone()
+        if time.monotonic() - self._remembered_t > REMEMBER_INTERVAL_S:
+            self.remember()
+
+    def remember(self) -> None:
+        """Save the state for the next first paint, unless the workspace is gone."""
+        self._remembered_t = time.monotonic()
+        if self.services is not None and self.state.hosts and not self._watch.is_gone:
+            remember(self.workspace, self.state, self.chosen)
+
+    # What is typed and pasted
+
+    async def on_event(self, event: Event) -> None:
+        """Hold back keys until it is their turn, and pastes that no entry takes."""
+        if isinstance(event, events.Key | Paste) and not event.is_forwarded and not self._typed_ahead.passes(event):
+            return
+        if not isinstance(event, Paste) or event.is_forwarded or self._takes(event):
+            await super().on_event(event)
+
+    def _takes(self, event: Paste) -> bool:
+        """Make text of it, and say what was changed; False when there is no entry for it."""
+        entry = self.focused
+        if not isinstance(entry, Input):
+            self.notify("pasted text goes into an entry, and none has the focus", timeout=4)
+            return False
+        event.text, said = pasted.as_text(event.text, keeps_lines=getattr(entry, "TAKES_LINES", False))
+        if said:
+            self.notify(said, timeout=4)
+        return bool(event.text)
+
+    # What is heard
+
+    @on(EventReceived)
+    def _heard(self, message: EventReceived) -> None:
+        self.live.tell(message.news)
+        self.listening.heard(message.news)
+        self.launches.heard(message.news)
+
+    @on(RunReady)
+    def _take_soon(self, message: RunReady) -> None:
+        self.live.take_soon(message.follow)
+
+    def _changed(self, before: State) -> None:
+        self._notices.say_changes(before, self.state)
+        if (before.shown, before.host) != (self.state.shown, self.state.host):
+            self.remember()
+        self.launches.changed(before)
 
     # What screens ask
 
@@ -42,14 +214,12 @@ class CockpitApp(StateApp):
 
     @on(ShowJob)
     def _show_job(self, message: ShowJob) -> None:
-        self.tell(JobShown(message.job))
-        if self.subscriptions is not None:
-            self.subscriptions.follow(message.job)
+        self.live.tell(JobShown(message.job))
+        self.listening.follow(message.job)
 
     @on(FollowJob)
     def _follow_job(self, message: FollowJob) -> None:
-        if self.subscriptions is not None:
-            self.subscriptions.follow(message.job)
+        self.listening.follow(message.job)
 
     @on(Failed)
     def _failed_notice(self, message: Failed) -> None:
@@ -63,95 +233,44 @@ class CockpitApp(StateApp):
     def _start_work(self, message: StartWork) -> None:
         if self.may_change():
             host = message.host or self.state.host
-            self.launch(Wanted(message.verb, host, message.values, self.current_mode, message.sends))
+            self.launches.begin(Wanted(message.verb, host, message.values, self.current_mode, message.sends))
 
-    def launch(self, wanted: Wanted) -> None:
-        """Begin the steps to a job, which the screen that it names shows."""
-        self.launcher.begin(wanted, self.state, self.now())
-        if wanted in self.launcher.waiting and self.launch_in_sight is None:
-            self.notify(f"{wanted.verb} waits until the start before it has its job", timeout=4)
-
-    def file_of(self, host: str, path: str) -> Path | None:
-        """Return a file of that host's workspace; None when it is not here."""
-        found = self.place_of(host, path)
-        return found if found.exists() else None
-
-    def place_of(self, host: str, path: str) -> Path:
-        """Return where a file of that host's workspace is, or would be, on this machine."""
-        folder = self.services.folder_of(host) if self.services else None
-        return (folder or self.workspace.root) / path
-
-    def journal_of(self, job: JobKey) -> Path:
-        """Return the file with its events as lines."""
-        return journal_of(self.workspace, job)
-
-    def log_of(self, job: JobKey) -> Path:
-        """Return where its log lies on this machine: the job's own, or what came of it."""
-        from remote.jobs.spool import Spool  # with the first job
-
-        folder = self.services.folder_of(job.host) if self.services else None
-        return folder / "jobs" / job.job / "log" if folder else Spool.of(self.workspace, job.host, job.job).log
-
-    def request_of_shown(self, what: str, said: str) -> None:
-        """Ask the job that is shown for something, while it runs.
-
-        what: save, pause or resume; said: the notice that it was asked
-        """
-        if (job := self.shown_at_work()) is not None:
-            self._request(job.key, what, said)
-
-    def shown_at_work(self) -> JobView | None:
-        """Return the job that is shown while it runs; else say that it does not, and return None."""
-        job = self.state.shown_job
-        if job is None:
-            self.notify("no training is shown: t starts one", timeout=3)
-        elif job.row.has_ended:
-            self.notify(f"this {job.row.verb} has ended: {job.row.state}", timeout=3)
-        return job if job is not None and not job.row.has_ended else None
-
-    @work(thread=True, group="request", exit_on_error=False)
-    def _request(self, job: JobKey, what: str, said: str) -> None:
-        assert self.services is not None
-        try:
-            self.services.request(job, what)
-        except EngineError as error:
-            self.post_message(Failed(error.message, error.hint))
-            return
-        self.post_message(Notice(said))
+    @on(StopWork)
+    def _stop_work(self, message: StopWork) -> None:
+        if self.may_change():
+            self.requests.stop_after_yes(message.job)
 
     def may_change(self) -> bool:
         """Tell whether anything may be started, ended or written; else say why not."""
         if self.state.is_read_only:
             self.say_read_only()
-        elif self.is_gone:
+        elif self._watch.is_gone:
             self.say_gone()
-        return not self.state.is_read_only and not self.is_gone
+        return not self.state.is_read_only and not self._watch.is_gone
 
     def say_read_only(self) -> None:
         """Show a notice that this app only looks."""
         self.notify("this app is read-only: it was opened with --read-only", timeout=4)
 
-    @on(StopWork)
-    def _stop_work(self, message: StopWork) -> None:
-        if not self.may_change():
+    def say_gone(self) -> None:
+        """Show a notice that the workspace was moved or deleted, and what can be done."""
+        self.post_message(
+            Failed(
+                f"the workspace {self.workspace.root} is no longer there",
+                "it was moved or deleted while this app was open: nothing is saved, started or listened to any more. "
+                "Put it back, or press q and open another; jobs on hosts go on",
+            )
+        )
+
+    @work(thread=True, group="trash", exit_on_error=False)
+    def empty_trash(self) -> None:
+        """Delete for good what was deleted more than a day ago; with `--read-only` nothing."""
+        if self.state.is_read_only:
             return
-        from t2v_tui.screens.panels.dialogs import Confirm
-        from t2v_tui.text.confirmations import about_stopping  # rarely needed
-
-        def answered(is_yes: bool | None) -> None:
-            if is_yes:
-                self.stop_job(message.job)
-
-        self.push_screen(Confirm(about_stopping(self.state, message.job, self.now())), answered)
-
-    @work(thread=True, group="stop", exit_on_error=False)
-    def stop_job(self, job: JobKey) -> None:
-        """Stop a job without asking; an engine error becomes a notice."""
-        assert self.services is not None
         try:
-            self.services.stop(job)
-        except EngineError as error:
-            self.post_message(Failed(error.message, error.hint))
+            trash.empty(self.workspace, before_t=time.time() - trash.KEPT_S)
+        except OSError as error:
+            self.post_message(Failed(f"the trash cannot be emptied: {error}", "see who owns .t2v/trash"))
 
     @work(exclusive=True, group="settings")
     async def choose_settings(self, verb: str) -> None:
@@ -216,8 +335,8 @@ class CockpitApp(StateApp):
         """Go up one level: a panel away, else to Train; never out of the app."""
         if self.screen.maximized is not None:
             self.screen.minimize()
-        elif self.launch_in_sight is not None:
-            self.launcher.leave(self.state, self.now())
+        elif self.launches.in_sight is not None:
+            self.launches.leave()
         elif len(self.screen_stack) > 1:
             self.screen.dismiss(None)
         elif self.current_mode not in ("train", "welcome"):
@@ -229,7 +348,7 @@ class CockpitApp(StateApp):
             return
         if self.current_mode != "train":
             await self.switch_mode("train")
-        self.launch(Wanted("train", self.state.host, self.chosen.get("train", {})))
+        self.launches.begin(Wanted("train", self.state.host, self.chosen.get("train", {})))
 
     def action_help(self) -> None:
         """Open the help with the keys of the screen that is up."""
@@ -255,9 +374,8 @@ class CockpitApp(StateApp):
     def choose_host(self, host: str | None) -> None:
         """Send work there from now on; None changes nothing."""
         if host is not None:
-            self.tell(HostChosen(host))
-            if self.subscriptions is not None:
-                self.subscriptions.listen(self.state)
+            self.live.tell(HostChosen(host))
+            self.listening.listen()
 
     def action_next_theme(self) -> None:
         """Switch to the next theme, and say how to keep it."""
@@ -267,8 +385,13 @@ class CockpitApp(StateApp):
 
     def action_reconnect(self) -> None:
         """Ask the chosen host again now."""
-        self.wake(self.state.host)
+        self.listening.wake(self.state.host)
 
-    def get_default_screen(self) -> Screen[Any]:
-        """Return an empty screen; the modes bring their own."""
-        return Screen(id="_default")
+
+def first_state(workspace: Workspace, services: Services | None, given: State | None, memory: SessionMemory) -> State:
+    """Return what is shown first: the given state with what the last session saw."""
+    state = reduce(given or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
+    if services is not None and not state.hosts:
+        here = services.here()  # the others come with t2v.toml, and the chosen one may be among them
+        state = replace(state, hosts={here.name: here})
+    return state

@@ -49,7 +49,7 @@ class LogScreen(Cockpit):
         if state.shown is None:
             self.query_one("#about", Line).show(content_of([Piece(" no job is shown", Tone.DIM)]))
             return
-        raw, events = self.cockpit.log_of(state.shown), self.cockpit.journal_of(state.shown)
+        raw, events = self.cockpit.files.log_of(state.shown), self.cockpit.files.journal_of(state.shown)
         wants_events = self._wants_events(raw, events)
         path = events if wants_events else raw
         if path != self._shown:
@@ -71,7 +71,7 @@ class LogScreen(Cockpit):
         """Switch between its events and what the engine wrote."""
         shown = self.cockpit.state.shown
         if shown is not None:
-            self.shows_events = self._shown != self.cockpit.journal_of(shown)
+            self.shows_events = self._shown != self.cockpit.files.journal_of(shown)
             self._draw()
         else:
             self.notify("no job is shown: 7 lists them, enter opens one", timeout=3)

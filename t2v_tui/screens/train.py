@@ -185,7 +185,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         self.query_one(FilmStrip).show_strip(cards, sample.video, partial(self._as_it_is, shown))
 
     def _file_of(self, job: JobKey, sample: Sample) -> Path | None:
-        return self.cockpit.file_of(job.host, in_workspace(sample.video))
+        return self.cockpit.files.file_of(job.host, in_workspace(sample.video))
 
     def _as_it_is(self, job: JobKey, card: Card) -> Card:
         """The card of a sample with its file, which may have come or changed since."""
@@ -231,7 +231,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         if job != state.shown and job not in self._followed:
             self._followed.add(job)
             self.post_message(FollowJob(job))
-        path = self.cockpit.journal_of(job)
+        path = self.cockpit.files.journal_of(job)
         if path != self._log_shown:
             self._log_shown = path
             waits = "" if job == state.shown else ", which the training waits for"
@@ -269,18 +269,18 @@ class TrainScreen(LaunchKeys, Cockpit):
 
     def action_stop(self) -> None:
         """Stop the shown run, which the app asks about first; say so when none runs."""
-        if (job := self.cockpit.shown_at_work()) is not None:
+        if (job := self.cockpit.requests.shown_at_work()) is not None:
             self.post_message(StopWork(job.key))
 
     def action_save(self) -> None:
         """Ask the shown run for a checkpoint, which it writes with its next step."""
-        self.cockpit.request_of_shown("save", "a checkpoint is written with the next step")
+        self.cockpit.requests.ask_shown("save", "a checkpoint is written with the next step")
 
     def action_pause(self) -> None:
         """Let the shown run wait, or go on when it is paused."""
         run = self.cockpit.state.shown_run
         is_paused = run is not None and run.stage == "paused"
-        self.cockpit.request_of_shown("resume" if is_paused else "pause", "it goes on" if is_paused else "it waits")
+        self.cockpit.requests.ask_shown("resume" if is_paused else "pause", "it goes on" if is_paused else "it waits")
 
     def action_zoom_pane(self) -> None:
         """Give the pane with the focus the whole screen, or shrink it again."""

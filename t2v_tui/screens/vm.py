@@ -155,7 +155,7 @@ class VmScreen(Cockpit):
         provider = services.provider(name) if services else None
         if provider is None:
             return
-        self.cockpit.wake(name)
+        self.cockpit.listening.wake(name)
         try:
             if is_up:
                 self.cockpit.being_started.add(name)
@@ -169,10 +169,10 @@ class VmScreen(Cockpit):
         except EngineError as error:
             self.cockpit.being_started.discard(name)
             self.post_message(Failed(error.message, error.hint))
-        self.cockpit.wake(name)
+        self.cockpit.listening.wake(name)
 
     def _told(self, name: str, step: StepState) -> None:
-        self.cockpit.wake(name)
+        self.cockpit.listening.wake(name)
         if step.status in (Status.DOING, Status.NOTE) or step.name == "resume":
             self.post_message(Notice(step.detail))
 
@@ -187,7 +187,7 @@ class VmScreen(Cockpit):
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
             return
-        self.cockpit.wake(name)
+        self.cockpit.listening.wake(name)
         self.post_message(
             Notice(f"{name} is kept for {span(seconds)}" if seconds else f"{name} may stop when it is idle")
         )

@@ -90,7 +90,7 @@ class WelcomeScreen(Cockpit):
     def action_connect(self) -> None:
         """Show how to connect a VM, or hide it again; t2v.toml is read anew for its hosts."""
         self.is_connecting = not self.is_connecting
-        self.cockpit.read_hosts()
+        self.cockpit.listening.read_hosts()
         self._draw()
 
 

@@ -50,7 +50,7 @@ class LaunchKeys:
 
     def action_agree(self) -> None:
         """Say yes to the start that asks, and start what costs."""
-        self._cockpit.launcher.agree(self._cockpit.state)
+        self._cockpit.launches.agree()
 
     def action_again(self) -> None:
         """Try a start again that failed or was cancelled."""
@@ -68,7 +68,7 @@ class LaunchKeys:
     def _again(self, *, is_training: bool = False, **otherwise: Any) -> None:
         app = self._cockpit
         if app.state.launch is not None and (app.state.launch.verb == "train" or not is_training):
-            app.launcher.again(app.state, app.now(), **otherwise)
+            app.launches.again(**otherwise)
 
 
 class LaunchPanel(LaunchKeys, Vertical):

@@ -37,13 +37,11 @@ from t2v_tui.store.session import recall
 from t2v_tui.workers.services import Services
 from t2v_tui.settings import read_tui
 
-class Painted(CockpitApp):
-    def read_hosts(self):
-        self.exit()  # what asks hosts begins here, after the first paint
-
 workspace = Workspace(Path(sys.argv[1]))
 services, settings = Services(workspace), read_tui(workspace)
-Painted(workspace, services=services, settings=settings, memory=recall(workspace)).run(headless=True)
+app = CockpitApp(workspace, services=services, settings=settings, memory=recall(workspace))
+app.listening.read_hosts = app.exit  # what asks hosts begins here, after the first paint
+app.run(headless=True)
 """
 
 

@@ -136,7 +136,7 @@ class SamplingScreen(LibraryScreen):
 
     def _show_result(self, state: State, now_t: float) -> None:
         box = self.query_one("#result-box", Pane)
-        if (launch := self.cockpit.launch_in_sight) is not None and launch.job is None:
+        if (launch := self.cockpit.launches.in_sight) is not None and launch.job is None:
             box.entitle(f"{launch.verb} on {launch.host}", launch.phase.value)
             self.result.say(before_a_job(launch))
             return
@@ -162,7 +162,7 @@ class SamplingScreen(LibraryScreen):
         """The result itself, which is brought here first when it is elsewhere."""
         is_elsewhere = job.host != LOCAL and not (self.services and self.services.folder_of(job.host))
         relative = in_workspace(sample.video)
-        path = self.cockpit.file_of(job.host, relative if is_elsewhere else sample.video)
+        path = self.cockpit.files.file_of(job.host, relative if is_elsewhere else sample.video)
         if path is not None:
             is_new = path != self.result.path
             self.result.show(path, plays=self.cockpit.settings.animation if is_new else self.result.is_playing)
@@ -258,9 +258,9 @@ class SamplingScreen(LibraryScreen):
 
     def action_stop(self) -> None:
         """Leave what is being started here; else stop the watched job, which the app asks about first."""
-        launch = self.cockpit.launch_in_sight
+        launch = self.cockpit.launches.in_sight
         if launch is not None and launch.job is None and launch.phase not in OVER:
-            self.cockpit.launcher.leave(self.cockpit.state, self.cockpit.now())
+            self.cockpit.launches.leave()
             return
         job = self.drawing.watched_job
         if job is not None and not job.row.has_ended:
@@ -275,7 +275,7 @@ class SamplingScreen(LibraryScreen):
     def action_leave(self) -> None:
         """Go out of an entry, to the queue or what asks for a key; from there a level up."""
         if isinstance(self.focused, Input | Choice):
-            if self.cockpit.launch_in_sight is not None:
+            if self.cockpit.launches.in_sight is not None:
                 self.query_one(LaunchDrawer).take_focus()
             else:
                 self.queue.focus()
@@ -290,8 +290,8 @@ class SamplingScreen(LibraryScreen):
     def _choose_job(self) -> None:
         if (chosen := self.queue.chosen) is not None:
             host, _, job = chosen.partition("\t")
-            if (launch := self.cockpit.launch_in_sight) is not None and launch.phase in OVER:
-                self.cockpit.launcher.leave(self.cockpit.state, self.cockpit.now())
+            if (launch := self.cockpit.launches.in_sight) is not None and launch.phase in OVER:
+                self.cockpit.launches.leave()
             self.result.show(None)
             self.watch_job(JobKey(host, job))
 

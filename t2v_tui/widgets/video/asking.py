@@ -1,4 +1,4 @@
-"""The half of the app that asks the terminal which pictures it can show, and tells whoever shows some."""
+"""An app that asks its terminal which pictures it can show, and draws them in pixels where it can."""
 
 from __future__ import annotations
 

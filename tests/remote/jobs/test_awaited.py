@@ -45,7 +45,9 @@ async def test_while_its_data_are_made_train_shows_the_log_and_progress_of_that(
     try:
         async with app.run_test(size=(120, 40)) as pilot:
             await eventually(pilot, lambda: app.state.shown == training and isinstance(app.screen, TrainScreen))
-            app.tell(LaunchBegun(LaunchView("train", "local", LaunchPhase.WORKING, app.now(), "train", job=training)))
+            app.live.tell(
+                LaunchBegun(LaunchView("train", "local", LaunchPhase.WORKING, app.now(), "train", job=training))
+            )
             log = app.screen.query_one(LogView)
             await eventually(pilot, lambda: data.job in str(log.border_title))
             assert "which the training waits for" in str(log.border_title)

@@ -140,10 +140,10 @@ async def test_videos_starts_the_vm_to_make_one_again(tmp_path: Path, monkeypatc
         assert isinstance(screen, VideosScreen)
         assert isinstance(services, DemoServices)
         services.machine.start(lambda _: None, threading.Event())  # what it has was seen while it ran
-        app.wake(NAME)
+        app.listening.wake(NAME)
         await eventually(pilot, lambda: bool(screen.videos) and bool(screen.videos[0].prompt))
         services.machine.stop()
-        app.wake(NAME)
+        app.listening.wake(NAME)
         await eventually(pilot, lambda: is_known(app.state))
         await pilot.press("a")
         await takes_the_road(pilot, app, "generate")

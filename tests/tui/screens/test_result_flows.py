@@ -54,9 +54,7 @@ class Watched(CockpitApp):
     def __init__(self, workspace: Workspace, **options: Any) -> None:
         self.asked: list[Wanted] = []
         super().__init__(workspace, **options)
-
-    def launch(self, wanted: Wanted) -> None:
-        self.asked.append(wanted)
+        self.launches.begin = self.asked.append  # type: ignore[method-assign]
 
 
 # Reading

@@ -61,7 +61,7 @@ def app_of(state: State, screen: str, folder: Path) -> CockpitApp:
     settings = Tui()
     settings.animation = False
     app = CockpitApp(workspace, services=None, settings=settings, state=state, now=lambda: NOW, first=screen)
-    journal = app.journal_of(RUN)
+    journal = app.files.journal_of(RUN)
     journal.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"03:0{n // 60}:{n % 60:02} step {380 + n}/1404 loss {0.09 - n / 9000:.4f} lr 1.0e-04" for n in range(20)]
     journal.write_text("\n".join([*lines, "03:00:20 WARN the data loader waits: 0.41 of the time", ""]))

@@ -29,7 +29,7 @@ async def test_a_transfer_that_breaks_off_by_a_fault_of_our_own_is_said_to_have_
         patch.setattr(threading, "excepthook", threading.excepthook)  # and back again at the end
         async with app.run_test(size=(120, 40)) as pilot:
             assert app.services is not None
-            Broken(app.services, "vm", ["outputs/a.mp4"], app.from_thread, landed.append, is_pull=True).start()
+            Broken(app.services, "vm", ["outputs/a.mp4"], app.live.from_thread, landed.append, is_pull=True).start()
             await eventually(pilot, lambda: any("what nobody foresaw" in one.title for one in app._notifications))
             await eventually(pilot, lambda: [one.state for one in app.state.transfers] == ["failed"])
     assert landed == [None]

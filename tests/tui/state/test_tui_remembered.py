@@ -69,7 +69,7 @@ async def test_opened_again_with_its_host_away_the_lists_are_there_with_their_ag
     state = replace(state, hosts={**state.hosts, "vm": lost})
     services = Services(workspace)
     app = CockpitApp(workspace, services=services, state=state, now=lambda: NOW, first="videos")
-    app.subscriptions = None  # the state is given
+    app.listening.close()  # the state is given
     async with app.run_test(size=(120, 40)) as pilot:
         await eventually(pilot, lambda: isinstance(app.screen, VideosScreen) and len(app.screen.videos) == 5)
         screen = app.screen

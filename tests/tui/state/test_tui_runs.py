@@ -28,10 +28,11 @@ class Noted(CockpitApp):
     def __init__(self, workspace: Workspace, services: Services, **options: Any) -> None:
         super().__init__(workspace, services=services, **options)
         self.heard: list[News] = []
+        self._advance, self.live._advance = self.live._advance, self._noted
 
-    def _advance(self, news: News) -> bool:
+    def _noted(self, news: News) -> bool:
         self.heard.append(news)
-        return super()._advance(news)
+        return self._advance(news)
 
     def count(self, kind: type[News]) -> int:
         return sum(isinstance(news, kind) for news in self.heard)
@@ -47,7 +48,7 @@ async def test_the_curve_of_a_run_that_has_ended_is_read_once(tmp_path: Path) ->
         await eventually(pilot, lambda: app.count(RunEnded) == 1)
         for _ in range(6):  # its host is asked again and again, and each answer names it
             rows = app.count(RowsReceived)
-            app.wake("local")
+            app.listening.wake("local")
             await eventually(pilot, lambda rows=rows: app.count(RowsReceived) > rows)  # type: ignore[misc]
         assert app.count(RunEnded) == 1
         assert sum(isinstance(news, RunPiece) and news.is_first for news in app.heard) == 1
