@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import Input
 
-from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import keys, pasted
 from t2v_tui.controllers.job_files import JobFiles
@@ -27,7 +26,8 @@ from t2v_tui.controllers.job_requests import JobRequests
 from t2v_tui.controllers.launches import Launches
 from t2v_tui.controllers.listening import Listening
 from t2v_tui.controllers.live_state import LiveState, RunReady
-from t2v_tui.controllers.workspace_watch import WorkspaceWatch
+from t2v_tui.controllers.settings_form import SettingsForm
+from t2v_tui.controllers.write_guard import WriteGuard
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
 from t2v_tui.library import trash
 from t2v_tui.messages import EventReceived, Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
@@ -79,8 +79,6 @@ class CockpitApp(PictureApp):
         self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-short"), (30, "-tall")]
         self.workspace, self.services, self.settings, self.now = workspace, services, settings or Tui(), now
         memory = memory or SessionMemory()
-        # Settings that were chosen for a verb, over those of t2v.toml.
-        self.chosen: dict[str, Mapping[str, Any]] = dict(memory.chosen)
         self.being_started: set[str] = set()  # VMs, asked of their provider, which has not said yet that they run
         self.closing = threading.Event()
         shown_first = first_state(workspace, services, state, memory)
@@ -90,7 +88,8 @@ class CockpitApp(PictureApp):
         self.requests = JobRequests(self, self.live, services, now)
         self.files = JobFiles(workspace, services)
         self._notices = JobNotices(self, self.settings, runs_commands=services is not None)
-        self._watch = WorkspaceWatch(workspace.root)
+        self.guard = WriteGuard(self, self.live, workspace.root)
+        self.form = SettingsForm(self, workspace, memory.chosen, self.remember)
         self._typed_ahead = TypedAhead(self)
         self._first_screen, self._remembered_t = first, time.monotonic()
         for entry in SCREENS:
@@ -154,17 +153,16 @@ class CockpitApp(PictureApp):
             if isinstance(screen, Cockpit):
                 screen.refresh_all(self.state, self.now())
                 break
-        if self.services is not None and self._watch.has_just_gone():
+        if self.services is not None and self.guard.find_gone():
             self.listening.close()  # what is heard would make half of it again without a word
-            self.say_gone()
         if time.monotonic() - self._remembered_t > REMEMBER_INTERVAL_S:
             self.remember()
 
     def remember(self) -> None:
         """Save the state for the next first paint, unless the workspace is gone."""
         self._remembered_t = time.monotonic()
-        if self.services is not None and self.state.hosts and not self._watch.is_gone:
-            remember(self.workspace, self.state, self.chosen)
+        if self.services is not None and self.state.hosts and not self.guard.is_gone:
+            remember(self.workspace, self.state, self.form.chosen)
 
     # What is typed and pasted
 
@@ -172,19 +170,8 @@ class CockpitApp(PictureApp):
         """Hold back keys until it is their turn, and pastes that no entry takes."""
         if isinstance(event, events.Key | Paste) and not event.is_forwarded and not self._typed_ahead.passes(event):
             return
-        if not isinstance(event, Paste) or event.is_forwarded or self._takes(event):
+        if not isinstance(event, Paste) or event.is_forwarded or pasted.is_taken_by(self.focused, event, self.notify):
             await super().on_event(event)
-
-    def _takes(self, event: Paste) -> bool:
-        """Make text of it, and say what was changed; False when there is no entry for it."""
-        entry = self.focused
-        if not isinstance(entry, Input):
-            self.notify("pasted text goes into an entry, and none has the focus", timeout=4)
-            return False
-        event.text, said = pasted.as_text(event.text, keeps_lines=getattr(entry, "TAKES_LINES", False))
-        if said:
-            self.notify(said, timeout=4)
-        return bool(event.text)
 
     # What is heard
 
@@ -231,36 +218,14 @@ class CockpitApp(PictureApp):
 
     @on(StartWork)
     def _start_work(self, message: StartWork) -> None:
-        if self.may_change():
+        if self.guard.may_change():
             host = message.host or self.state.host
             self.launches.begin(Wanted(message.verb, host, message.values, self.current_mode, message.sends))
 
     @on(StopWork)
     def _stop_work(self, message: StopWork) -> None:
-        if self.may_change():
+        if self.guard.may_change():
             self.requests.stop_after_yes(message.job)
-
-    def may_change(self) -> bool:
-        """Tell whether anything may be started, ended or written; else say why not."""
-        if self.state.is_read_only:
-            self.say_read_only()
-        elif self._watch.is_gone:
-            self.say_gone()
-        return not self.state.is_read_only and not self._watch.is_gone
-
-    def say_read_only(self) -> None:
-        """Show a notice that this app only looks."""
-        self.notify("this app is read-only: it was opened with --read-only", timeout=4)
-
-    def say_gone(self) -> None:
-        """Show a notice that the workspace was moved or deleted, and what can be done."""
-        self.post_message(
-            Failed(
-                f"the workspace {self.workspace.root} is no longer there",
-                "it was moved or deleted while this app was open: nothing is saved, started or listened to any more. "
-                "Put it back, or press q and open another; jobs on hosts go on",
-            )
-        )
 
     @work(thread=True, group="trash", exit_on_error=False)
     def empty_trash(self) -> None:
@@ -274,25 +239,9 @@ class CockpitApp(PictureApp):
 
     @work(exclusive=True, group="settings")
     async def choose_settings(self, verb: str) -> None:
-        """Show its settings as a form, over what t2v.toml says."""
-        from t2v_tui.screens.panels.train_settings import TrainSettings  # with pydantic's fields
-
-        answer = await self.push_screen_wait(TrainSettings(self.chosen.get(verb, {}), self._effective(verb)))
-        if answer is not None:
-            self.chosen[verb], starts = answer
-            self.remember()
-            if starts:
-                await self.action_start_training()
-
-    def _effective(self, verb: str) -> dict[str, Any]:
-        """What holds where nothing is chosen; the spec's own when t2v.toml is wrong, which the start will say."""
-        from t2v_core.specs import SPECS, all_values
-
-        try:
-            return all_values(Services(self.workspace).spec(verb, {}))
-        except EngineError as error:
-            self.post_message(Failed(error.message, error.hint))
-            return all_values(SPECS[verb]())
+        """Ask for a verb's settings, and start a training when that is wanted."""
+        if await self.form.ask(verb):
+            await self.action_start_training()
 
     def exit_to_demo(self) -> None:
         """Leave; whoever opened this app opens the demo's."""
@@ -344,11 +293,11 @@ class CockpitApp(PictureApp):
 
     async def action_start_training(self) -> None:
         """Begin a training on the chosen host with the chosen settings, on the Train screen."""
-        if not self.may_change():
+        if not self.guard.may_change():
             return
         if self.current_mode != "train":
             await self.switch_mode("train")
-        self.launches.begin(Wanted("train", self.state.host, self.chosen.get("train", {})))
+        self.launches.begin(Wanted("train", self.state.host, self.form.chosen.get("train", {})))
 
     def action_help(self) -> None:
         """Open the help with the keys of the screen that is up."""

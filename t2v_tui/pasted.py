@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from textual._xterm_parser import XTermParser
+from textual.events import Paste
 from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
 
 from t2v_core.format import counted
 from t2v_tui.terminal import Replies
@@ -35,6 +38,20 @@ def as_text(text: str, *, keeps_lines: bool = False) -> tuple[str, str]:
     said = [f"{lines + 1} lines became one"] * bool(lines)
     said += [f"{counted(left_out, 'control character')} left out"] * bool(left_out)
     return text, f"pasted as text: {', '.join(said)}" if said else ""
+
+
+def is_taken_by(entry: Widget | None, event: Paste, say: Callable[..., object]) -> bool:
+    """Make text of a paste, and say what was changed; False when there is no entry for it.
+
+    entry: what has the focus; say: `App.notify`
+    """
+    if not isinstance(entry, Input):
+        say("pasted text goes into an entry, and none has the focus", timeout=4)
+        return False
+    event.text, said = as_text(event.text, keeps_lines=getattr(entry, "TAKES_LINES", False))
+    if said:
+        say(said, timeout=4)
+    return bool(event.text)
 
 
 class Pastes:

@@ -135,7 +135,7 @@ class Cockpit(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """Say so when a key is pressed that `--read-only` leaves out."""
         if self.cockpit.state.is_read_only and event.key in self._left_out():
-            self.cockpit.say_read_only()
+            self.cockpit.guard.say_read_only()
 
     def _left_out(self) -> set[str]:
         """The keys that start, end, change or cost something here."""

@@ -213,7 +213,7 @@ class SamplingScreen(LibraryScreen):
 
     def start(self, values: Mapping[str, Any], sends: Path | None = None) -> None:
         """Start the work on the form's host, and remember the prompt. sends: a video of here that goes there first"""
-        if not self.cockpit.may_change():
+        if not self.cockpit.guard.may_change():
             return
         prompt = str(values["prompt"])
         try:
