@@ -16,7 +16,7 @@ from .looking import sha256_of
 from .machine import free_bytes
 from .parts import Part, PrefixHash, part_path, read_journal, tidy
 from .pushed import Pushed, mark_of, note, note_gone
-from .whose import asker, introduce, name_of
+from .whose import Asker, asker, introduce, name_of
 from .wire import described, say_line
 
 READ_BYTES = 1024 * 1024
@@ -48,25 +48,41 @@ def want(parameters: Json) -> Json:
             refused.append({"path": str(row.get("path")), "why": problem.message})
             continue
         names.add(row["path"])
-        fitting, is_there = pushed.fitting(row["path"]), path.is_symlink() or path.exists()
-        if fitting and (one := next(iter(fitting.values())))["sha256"] == row["sha256"]:
-            tidy(path)
-            if by.id and by.id not in fitting:  # as if it had come once more: from now on it is the asker's as well
-                note(root, row["path"], kind, row["sha256"], tuple(one["mark"]), by.id)
+        if is_here_already(root, path, row, pushed, kind, by):
             continue
-        another = next((name_of(root, one) for one in fitting if one != by.id), "")
-        if is_there and (not fitting or another):
-            is_plain = path.is_file() and not path.is_symlink()
-            if not fitting and is_plain and sha256_of(path)["sha256"] == row["sha256"]:
-                continue
-            if not is_replacing or not path.is_file():
-                why = f"it was pushed from {another}" if another else why_not(path, row["path"] in pushed.lines)
-                refused.append({"path": row["path"], "why": why, "is_anothers": bool(another)})
-                continue
+        if (refusal := refusal_of(root, path, row, pushed, by, is_replacing)) is not None:
+            refused.append(refusal)
+            continue
         there = read_journal(Part(path, row["sha256"], row["size"]).journal, row["sha256"], row["size"])
         needed.append({"at": number, "there": there if there and part_path(path).exists() else []})
     gone = [path for path in pushed.paths_of(kind) if path not in names and by.id in pushed.fitting(path)]
     return {"needed": needed, "refused": refused, "gone": gone, "disk_free_bytes": free_bytes(root)}
+
+
+def is_here_already(root: Path, path: Path, row: Json, pushed: Pushed, kind: str, by: Asker) -> bool:
+    """Tell whether a file has the offered bytes already; one that was pushed is from now on the asker's as well."""
+    fitting = pushed.fitting(row["path"])
+    if not fitting:
+        return path.is_file() and not path.is_symlink() and bool(sha256_of(path)["sha256"] == row["sha256"])
+    one = next(iter(fitting.values()))
+    if one["sha256"] != row["sha256"]:
+        return False
+    tidy(path)
+    if by.id and by.id not in fitting:
+        note(root, row["path"], kind, row["sha256"], tuple(one["mark"]), by.id)
+    return True
+
+
+def refusal_of(root: Path, path: Path, row: Json, pushed: Pushed, by: Asker, is_replacing: bool) -> Json | None:
+    """Return why a file is not overwritten, as `refused` of `want` has it; None when it may be written."""
+    fitting = pushed.fitting(row["path"])
+    another = next((name_of(root, one) for one in fitting if one != by.id), "")
+    if not (path.is_symlink() or path.exists()) or (fitting and not another):
+        return None
+    if is_replacing and path.is_file():
+        return None
+    why = f"it was pushed from {another}" if another else why_not(path, row["path"] in pushed.lines)
+    return {"path": row["path"], "why": why, "is_anothers": bool(another)}
 
 
 def why_not(path: Path, was_pushed: bool) -> str:

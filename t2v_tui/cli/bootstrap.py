@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status as RichStatus
 from rich.text import Text
 
 from remote.host_factory import host_named
@@ -54,37 +57,39 @@ def bootstrap(
     there = host_named(host, workspace)
     if is_dry:
         return _told_beforehand(there, workspace, as_json=common.as_json)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    ended: list[StepState] = []
-    try:
-        with console.status(f"looking at {host}") as spinner:
-
-            def tell(state: StepState) -> None:
-                if state.status is Status.DOING:
-                    spinner.update(Text(f"{state.name}: {state.detail}", overflow="ellipsis", no_wrap=True))
-                elif state.status is not Status.FAILED:  # which is the error that ends the command
-                    ended.append(state)
-                    beside = f" ({state.hint})" if state.hint else ""
-                    line = f"{state.name:<13} {state.status:<5} {state.detail}{beside}"
-                    console.print(Text(line.rstrip(), style=STYLES[state.status]))
-
-            ready = ensure_ready(there, workspace, tell=tell, is_replacing=is_replacing)
-    finally:
-        there.close()
+    told = ToldSteps()
+    with closing(there), told.console.status(f"looking at {host}") as spinner:
+        ready = ensure_ready(there, workspace, tell=partial(told.tell, spinner), is_replacing=is_replacing)
     if common.as_json:
-        steps = [{"name": one.name, "status": one.status, "detail": one.detail} for one in ended]
+        steps = [{"name": one.name, "status": one.status, "detail": one.detail} for one in told.ended]
         print(json.dumps({"release": ready.release, "has_changed": ready.has_changed, "steps": steps}, indent=2))
     else:
         print(f"{host} is ready" + ("" if ready.has_changed else "; there was nothing to do"), file=sys.stderr)
     return 0
 
 
+class ToldSteps:
+    """Steps as lines on stderr, and the one that is being done beside a spinner. ended: those that are over"""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.ended: list[StepState] = []
+
+    def tell(self, spinner: RichStatus, state: StepState) -> None:
+        """Show how a step stands; a failed one is the error that ends the command."""
+        if state.status is Status.DOING:
+            spinner.update(Text(f"{state.name}: {state.detail}", overflow="ellipsis", no_wrap=True))
+        elif state.status is not Status.FAILED:
+            self.ended.append(state)
+            beside = f" ({state.hint})" if state.hint else ""
+            line = f"{state.name:<13} {state.status:<5} {state.detail}{beside}"
+            self.console.print(Text(line.rstrip(), style=STYLES[state.status]))
+
+
 def _told_beforehand(there: Host, workspace: Workspace, *, as_json: bool) -> int:
     """What would be made, one line a thing, on stdout."""
-    try:
+    with closing(there):
         found = look_beforehand(there, workspace)
-    finally:
-        there.close()
     if as_json:
         print(json.dumps({"changes": [asdict(change) for change in found]}, indent=2))
         return 0

@@ -28,29 +28,36 @@ COLOURS = {State.GOOD: "32", State.ODD: "33", State.BAD: "31"}
 NAME_WIDTH = 13
 WIDEST = 100
 
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="PATH", help="Data set to look at. [default: training's]")
+]
+CheckpointsOption = Annotated[
+    Path | None, typer.Option("--checkpoints", metavar="PATH", help="Folder to look at. [default: training's]")
+]
+ChecksumsOption = Annotated[
+    bool, typer.Option("--checksums", help="Also read every data file and the newest checkpoint, about 1 GB/s.")
+]
+WorkspaceOption = Annotated[Path | None, typer.Option("--workspace", metavar="DIR", help="Workspace to use.")]
+HostOption = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="NAME",
+        help="Check that host instead, from the connection to its guard; paths are those of its workspace.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the checks to stdout as JSON.")]
+
 
 def doctor(
     ctx: typer.Context,
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Data set to look at. [default: training's]")
-    ] = None,
-    checkpoints: Annotated[
-        Path | None, typer.Option("--checkpoints", metavar="PATH", help="Folder to look at. [default: training's]")
-    ] = None,
-    checksums: Annotated[
-        bool, typer.Option("--checksums", help="Also read every data file and the newest checkpoint, about 1 GB/s.")
-    ] = False,
-    workspace_: Annotated[Path | None, typer.Option("--workspace", metavar="DIR", help="Workspace to use.")] = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host",
-            metavar="NAME",
-            help="Check that host instead, from the connection to its guard; paths are those of its workspace.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the checks to stdout as JSON.")] = False,
+    data: DataOption = None,
+    checkpoints: CheckpointsOption = None,
+    checksums: ChecksumsOption = False,
+    workspace_: WorkspaceOption = None,
+    host: HostOption = None,
+    as_json: JsonOption = False,
 ) -> int:
     """Check everything: Python, packages, torch and GPU, workspace and settings, disk, data, encoders, checkpoints.
 

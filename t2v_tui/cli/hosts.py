@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from t2v_core.errors import EngineError, InvalidRequest
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
+
+if TYPE_CHECKING:
+    from remote.hosts.ssh import SSHHost
 
 
 def list_hosts(ctx: typer.Context) -> int:
@@ -113,17 +116,21 @@ def trust(
     host = host_named(name, find_workspace(common.workspace, os.environ))
     if not isinstance(host, SSHHost):
         raise InvalidRequest(f"{name} is this machine", "name a host of t2v.toml")
-    known = KnownHosts(known_hosts_file())
-    shown = shown_key(host.route)
+    return _pinned(host, shown_key(host.route), print_)
+
+
+def _pinned(host: SSHHost, shown: str, expected: str | None) -> int:
+    """Pin the key that a host shows when it is the expected one, else after a yes; returns the exit code."""
+    name, known = host.name, KnownHosts(known_hosts_file())
     seen, pinned = fingerprint(shown), known.pinned(host.key_name)
     if shown in known.revoked():
         raise HostKeyRefused(f"{name} shows {seen}, a key that is revoked", "do not connect")
     if shown in pinned:
         print(f"{name}: {seen} is pinned already", file=sys.stderr)
         return 0
-    if print_ is not None and print_ != seen:
-        raise HostKeyRefused(f"{name} shows {seen}, and not {print_}", "do not connect until you know why")
-    if print_ is None and not _agreed(name, seen, [fingerprint(key) for key in pinned]):
+    if expected is not None and expected != seen:
+        raise HostKeyRefused(f"{name} shows {seen}, and not {expected}", "do not connect until you know why")
+    if expected is None and not _agreed(name, seen, [fingerprint(key) for key in pinned]):
         print("nothing is pinned", file=sys.stderr)
         return 2
     known.pin(host.key_name, [shown])

@@ -35,6 +35,23 @@ HostOption = Annotated[
         "--host", metavar="NAME", help="Host of t2v.toml; may be left out when there is only one.", show_default=False
     ),
 ]
+WhatArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="WHAT...", help="checkpoints, a checkpoint's name, videos, logs, or paths of the workspace there."
+    ),
+]
+LatestOption = Annotated[bool, typer.Option("--latest", help="Only the newest checkpoint.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Checkpoints, videos and logs.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Keep fetching what is new until no job runs there any more.")
+]
+ReplaceHereOption = Annotated[
+    bool, typer.Option("--replace", help="Also overwrite what has the same name here and did not come from there.")
+]
+AnyonesOption = Annotated[
+    bool, typer.Option("--anyones", help="Also fetch what another workspace made in the same folder of the host.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, without moving anything.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
 
@@ -59,25 +76,14 @@ class Outcome:
 
 def pull(
     ctx: typer.Context,
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="WHAT...", help="checkpoints, a checkpoint's name, videos, logs, or paths of the workspace there."
-        ),
-    ] = None,
+    what: WhatArgument = None,
     host: HostOption = None,
-    is_latest: Annotated[bool, typer.Option("--latest", help="Only the newest checkpoint.")] = False,
-    is_all: Annotated[bool, typer.Option("--all", help="Checkpoints, videos and logs.")] = False,
-    is_watching: Annotated[
-        bool, typer.Option("--watch", help="Keep fetching what is new until no job runs there any more.")
-    ] = False,
+    is_latest: LatestOption = False,
+    is_all: AllOption = False,
+    is_watching: WatchOption = False,
     is_dry: DryRun = False,
-    is_replacing: Annotated[
-        bool, typer.Option("--replace", help="Also overwrite what has the same name here and did not come from there.")
-    ] = False,
-    is_anyones: Annotated[
-        bool, typer.Option("--anyones", help="Also fetch what another workspace made in the same folder of the host.")
-    ] = False,
+    is_replacing: ReplaceHereOption = False,
+    is_anyones: AnyonesOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Fetch files from a host: verified, then renamed. Only finished ones; what is here already is not sent.

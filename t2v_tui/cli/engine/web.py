@@ -23,63 +23,72 @@ if TYPE_CHECKING:
 PORT = 7860
 AUTH_VARIABLE = "T2V_WEB_AUTH"
 
+HostOption = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="NAME",
+        help="Show the page here and run the work there, as jobs; videos come back verified.",
+        show_default=False,
+    ),
+]
+ForwardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--forward",
+        metavar="NAME",
+        help="Run both page and work there; its port is forwarded here over SSH.",
+        show_default=False,
+    ),
+]
+PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is any free port.")]
+AddressOption = Annotated[
+    str, typer.Option("--address", help="Where it listens; any address but this machine's own needs --auth.")
+]
+AuthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="Who may use it. Others on this machine can read a command line: T2V_WEB_AUTH or --auth-file hide it.",
+        show_default=False,
+    ),
+]
+AuthFileOption = Annotated[
+    Path | None,
+    typer.Option("--auth-file", metavar="FILE", help="The same, from the first line of a file.", show_default=False),
+]
+MaxUploadOption = Annotated[int, typer.Option("--max-upload-mb", min=1, help="The largest video it accepts.")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", metavar="TEXT", help="auto, cpu, cuda, mps (default: t2v.toml's)", show_default=False),
+]
+IdleOption = Annotated[
+    float, typer.Option("--idle-min", min=0.1, help="Minutes without work after which the model is unloaded.")
+]
+UnusedOption = Annotated[
+    float | None,
+    typer.Option(
+        "--unused-min",
+        min=0.1,
+        help="Close the page once no browser has been connected for this long.",
+        show_default=False,
+    ),
+]
+
 
 def web(
     ctx: typer.Context,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host",
-            metavar="NAME",
-            help="Show the page here and run the work there, as jobs; videos come back verified.",
-            show_default=False,
-        ),
-    ] = None,
-    forward: Annotated[
-        str | None,
-        typer.Option(
-            "--forward",
-            metavar="NAME",
-            help="Run both page and work there; its port is forwarded here over SSH.",
-            show_default=False,
-        ),
-    ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is any free port.")] = PORT,
-    address: Annotated[
-        str, typer.Option("--address", help="Where it listens; any address but this machine's own needs --auth.")
-    ] = "127.0.0.1",
-    auth: Annotated[
-        str | None,
-        typer.Option(
-            "--auth",
-            metavar="USER:PASSWORD",
-            help="Who may use it. Others on this machine can read a command line: T2V_WEB_AUTH or --auth-file hide it.",
-            show_default=False,
-        ),
-    ] = None,
-    auth_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--auth-file", metavar="FILE", help="The same, from the first line of a file.", show_default=False
-        ),
-    ] = None,
-    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="The largest video it accepts.")] = 200,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="TEXT", help="auto, cpu, cuda, mps (default: t2v.toml's)", show_default=False),
-    ] = None,
-    idle_min: Annotated[
-        float, typer.Option("--idle-min", min=0.1, help="Minutes without work after which the model is unloaded.")
-    ] = 10.0,
-    unused_min: Annotated[
-        float | None,
-        typer.Option(
-            "--unused-min",
-            min=0.1,
-            help="Close the page once no browser has been connected for this long.",
-            show_default=False,
-        ),
-    ] = None,
+    host: HostOption = None,
+    forward: ForwardOption = None,
+    port: PortOption = PORT,
+    address: AddressOption = "127.0.0.1",
+    auth: AuthOption = None,
+    auth_file: AuthFileOption = None,
+    max_upload_mb: MaxUploadOption = 200,
+    device: DeviceOption = None,
+    idle_min: IdleOption = 10.0,
+    unused_min: UnusedOption = None,
 ) -> int:
     """Open a page for a browser: generate, refine and look at videos. It works without any network.
 

@@ -17,6 +17,7 @@ from remote.jobs.client import STOP_GRACE_S, HostJobs
 from remote.jobs.follow import Follower, LinkState, LogChunk, fetch_log
 from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import LOG, Spool
+from remote.replies.jobs import Stopped
 from t2v_core.format import date_time
 from t2v_tui.cli.engine.on_host import LinkWords, how_to_come_back, watch
 from t2v_tui.cli.jobs.table import as_json_rows, table
@@ -143,8 +144,13 @@ def stop(
     if as_json or common.as_json:
         said = {"job": found.row.job, "host": found.host, "state": ended.state, "how": ended.how, "reason": reason}
         print(json.dumps(said | {"left": list(ended.left), "gpu_left": [vars(one) for one in ended.gpu_left]}))
+    return _told_ended(found.row.job, ended, reason)
+
+
+def _told_ended(job: str, ended: Stopped, reason: str) -> int:
+    """Say on stderr how a job ended, and what is left of it; returns the exit code."""
     how = "it had ended before" if ended.how == "had ended" else f"by {ended.how}"
-    print(f"{found.row.job}: {ended.state}, {how}" + (f": {reason}" if reason else ""), file=sys.stderr)
+    print(f"{job}: {ended.state}, {how}" + (f": {reason}" if reason else ""), file=sys.stderr)
     if ended.left or ended.gpu_left:
         numbers = sorted({*ended.left, *(one.pid for one in ended.gpu_left)})
         print(f"error: some of its processes are left: {', '.join(map(str, numbers))}", file=sys.stderr)
