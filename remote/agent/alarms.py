@@ -42,7 +42,7 @@ def seconds_without_step(events: Iterable[Json], now_t: float) -> float | None:
     if newest is None or not steps:
         return None
     # The quickest of the last few: one that stood still says nothing about how long they take.
-    usual_s = min((later - earlier for later, earlier in zip(steps, steps[1:])), default=0.0)  # noqa: B905, RUF007 - 3.9
+    usual_s = min((later - earlier for later, earlier in zip(steps, steps[1:])), default=0.0)  # 3.9
     return now_t - steps[0] if now_t - _t(newest) > max(NO_STEP_S, STEPS * usual_s) else None
 
 

@@ -117,7 +117,7 @@ def _say_details(top: Path, rows: list[Json], deadline: float) -> None:
         if not said or time.monotonic() >= deadline:
             continue
         try:
-            for row, detail in zip(said, read([top / row["name"] for row in said])):  # noqa: B905 - Python 3.9
+            for row, detail in zip(said, read([top / row["name"] for row in said])):  # Python 3.9
                 row["detail"] = detail
         except OSError as error:
             for row in said:

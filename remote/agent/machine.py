@@ -62,7 +62,7 @@ def gpu_of(cells: Sequence[str]) -> Json | None:
     """Return a GPU's values by our names; None for a line that is not one of ours."""
     if len(cells) != len(GPU_FIELDS):
         return None
-    named = dict(zip(GPU_FIELDS.values(), cells))  # noqa: B905 - strict is 3.10's
+    named = dict(zip(GPU_FIELDS.values(), cells))  # strict is 3.10's
     values = {name: number(cell) for name, cell in named.items() if name not in GPU_TEXTS}
     texts = {name: None if cell.startswith("[") else cell for name, cell in named.items() if name in GPU_TEXTS}
     return {name: {**values, **texts}[name] for name in named}

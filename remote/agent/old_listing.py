@@ -71,7 +71,7 @@ def remembered(found: dict[Path, Key]) -> dict[Path, Json]:
         new = [path for path in found if found[path] not in _known]
     said = describe_all([str(path) for path in new])
     with _lock:
-        _known.update({found[path]: row for path, row in zip(new, said)})  # noqa: B905 - Python 3.9 knows no strict
+        _known.update({found[path]: row for path, row in zip(new, said)})  # Python 3.9 knows no strict
         return {path: _known[key] for path, key in found.items()}
 
 

@@ -172,7 +172,7 @@ class CommandMachine:
                 return state
             time.sleep(LOOKS_S[1])
 
-    def set_max_run(self, hours: float | None) -> bool:  # noqa: ARG002 - there is nobody to tell it to
+    def set_max_run(self, hours: float | None) -> bool:  # there is nobody to tell it to
         """Change nothing: a command is no cloud that would keep such a limit."""
         return False
 

@@ -61,7 +61,7 @@ class LocalHost:
         """Start the agent as a child process of this Python."""
         return ProcessChannel(agent_argv(arguments, sys.executable))
 
-    def twin(self, window_bytes: int) -> LocalHost:  # noqa: ARG002 - pipes have no window
+    def twin(self, window_bytes: int) -> LocalHost:  # pipes have no window
         """Return itself: pipes have no window."""
         return self
 

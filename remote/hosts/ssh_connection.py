@@ -7,8 +7,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -174,7 +174,7 @@ class Link:
 
     def _open(self, user: str) -> None:
         try:
-            with _in_words(self.route, self.name, user):
+            with _our_errors(self.route, user):
                 self._connection.open()
         except (HostKeyRefused, AuthFailed):
             self.close()
@@ -229,28 +229,23 @@ def _no_ssh_config() -> Config:
     return Config(overrides={"load_ssh_configs": False}, lazy=True)
 
 
-class _in_words:  # noqa: N801 - reads as a statement
-    """Turns what paramiko raises while connecting into our errors."""
-
-    def __init__(self, route: Route, name: str, user: str) -> None:
-        self.route, self.name, self.user = route, name, user
-
-    def __enter__(self) -> None:
-        self.began = time.monotonic()
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None or isinstance(error, HostUnreachable):
-            return
+@contextmanager
+def _our_errors(route: Route, user: str) -> Iterator[None]:
+    """Turn what paramiko raises while connecting into our errors."""
+    began = time.monotonic()
+    try:
+        yield
+    except HostUnreachable:
+        raise
+    except (paramiko.SSHException, OSError, EOFError) as error:
         # A connection that ends while we log in is an AuthenticationException as well, and says nothing of our key.
         if isinstance(error, paramiko.AuthenticationException) and "transport shut down" not in str(error):
-            raise AuthFailed(f"{self.route} does not let {self.user} in: {error}", MEND) from error
-        if str(error) == NO_BANNER and time.monotonic() - self.began < BANNER_TIMEOUT_S / 2:
-            raise HungUp(f"{self.route} hangs up without a word", "is its SSH server up?") from error
-        if isinstance(error, paramiko.SSHException | OSError | EOFError):
-            said = str(error) or type(error).__name__
-            raise HostUnreachable(
-                f"{self.route} does not speak SSH as it should: {said}", "is its SSH server up?"
-            ) from error
+            raise AuthFailed(f"{route} does not let {user} in: {error}", MEND) from error
+        is_soon = time.monotonic() - began < BANNER_TIMEOUT_S / 2
+        if str(error) == NO_BANNER and is_soon:
+            raise HungUp(f"{route} hangs up without a word", "is its SSH server up?") from error
+        said = str(error) or type(error).__name__
+        raise HostUnreachable(f"{route} does not speak SSH as it should: {said}", "is its SSH server up?") from error
 
 
 def key_line(key: paramiko.PKey) -> str:
@@ -264,7 +259,7 @@ def shown_key(route: Route) -> str:
     transport = _Transport(way.sock)
     try:
         transport.banner_timeout = BANNER_TIMEOUT_S
-        with _in_words(route, str(route), ""):
+        with _our_errors(route, ""):
             transport.start_client(timeout=BANNER_TIMEOUT_S)
         return key_line(transport.get_remote_server_key())
     finally:

@@ -94,11 +94,11 @@ class FlowObjective:
         """Return (count,) timesteps at even quantiles of the logit-normal distribution."""
         return torch.sigmoid(self.logit_mean + self.logit_std * torch.special.ndtri(_midpoints(count))) * 1000
 
-    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:  # noqa: ARG002 - the same at all t
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:  # the same at all t
         """Return noise − latents, the same at every timestep."""
         return noise - latents
 
-    def weights(self, timesteps: Tensor) -> Tensor | None:  # noqa: ARG002 - how timesteps are drawn is the weighting
+    def weights(self, timesteps: Tensor) -> Tensor | None:  # how timesteps are drawn is the weighting
         """Return None: how timesteps are drawn is the weighting."""
         return None
 

@@ -64,7 +64,7 @@ class OpenPipeline(Denoising):
         """Return the type of number that the transformer computes with."""
         return self.model.dtype
 
-    def frames_of_latents(self, frames: int | None) -> int:  # noqa: ARG002 - it was made for so many
+    def frames_of_latents(self, frames: int | None) -> int:  # it was made for so many
         """Return how many frames of latents the video has that this pipeline was made for."""
         return self._shape[0]
 

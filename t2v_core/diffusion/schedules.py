@@ -93,7 +93,7 @@ class DDPMSchedule(Sampler):
         prediction: str = "epsilon",
         beta_start: float = 0.00085,
         beta_end: float = 0.012,
-        spacing: str = "trailing",  # noqa: ARG002 - kept in `config`
+        spacing: str = "trailing",  # kept in `config`
         zero_terminal_snr: bool = False,
     ) -> None:
         if zero_terminal_snr and prediction == "epsilon":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -74,14 +74,14 @@ class UNet3DCond(Denoiser):
     Models) take a U-Net to clips; the layers are those of the system before t2v.
     """
 
-    _no_split_modules = ["Block3D"]  # noqa: RUF012 - diffusers' own convention
+    _no_split_modules: ClassVar[list[str]] = ["Block3D"]
 
     @register_to_config
     def __init__(
         self,
         in_channels: int = 4,
-        sample_size: int = 32,  # noqa: ARG002 - kept in the configuration: convolutions take any size,
-        num_frames: int = 16,  # noqa: ARG002 - but sampling wants to know which one it learned
+        sample_size: int = 32,  # kept in the configuration: convolutions take any size,
+        num_frames: int = 16,  # but sampling wants to know which one it learned
         block_out_channels: Sequence[int] = (64, 128, 256),
         condition_dim: int = 256,
         text_dim: int = 512,
@@ -111,8 +111,8 @@ class UNet3DCond(Denoiser):
         self,
         latents: Tensor,
         timesteps: Tensor,
-        text: Tensor,  # noqa: ARG002 - the pooled prompt is enough here
-        mask: Tensor | None,  # noqa: ARG002
+        text: Tensor,  # the pooled prompt is enough here
+        mask: Tensor | None,
         pooled: Tensor | None,
     ) -> Tensor:
         """Return the prediction, (batch, frames, channels, height, width) as the latents are.

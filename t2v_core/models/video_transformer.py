@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -22,7 +22,7 @@ class VideoTransformer(Denoiser):
     The rest as for every `Denoiser`.
     """
 
-    _no_split_modules = ["SeedSelfBlock", "SeedCrossBlock", "AdaLNBlock"]  # noqa: RUF012 - diffusers' own convention
+    _no_split_modules: ClassVar[list[str]] = ["SeedSelfBlock", "SeedCrossBlock", "AdaLNBlock"]
 
     @register_to_config
     def __init__(

@@ -81,7 +81,7 @@ class StepTimes(Callback):
         self.seconds: list[float] = []
         self._job, self._began = job, time.perf_counter()
 
-    def on_step_start(self, trainer: Trainer) -> None:  # noqa: ARG002
+    def on_step_start(self, trainer: Trainer) -> None:
         """Raise Stopped when the job was asked to end."""
         self._job.check_stop()
 

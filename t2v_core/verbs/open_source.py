@@ -85,7 +85,7 @@ class OpenSource:
         """Return what its makers draw when nothing is said."""
         return self.model.usual
 
-    def suited(self, spec: SpecT, warn: Warn) -> SpecT:  # noqa: ARG002
+    def suited(self, spec: SpecT, warn: Warn) -> SpecT:
         """Return the spec with the makers' steps and guidance where nothing was said."""
         own = {"steps": self.usual.steps, "guidance_scale": self.usual.guidance}
         return spec.model_copy(update={name: value for name, value in own.items() if name not in spec.model_fields_set})

@@ -140,7 +140,7 @@ class PlainNarrator:
             self._said_at = time.monotonic()
             self.say(f"  {done:g} of {total:g} {unit_of(event)}  {figures(event, self._pace, total)}".rstrip())
 
-    def say(self, text: str, style: str = "") -> None:  # noqa: ARG002  a plain line has no style
+    def say(self, text: str, style: str = "") -> None:  # a plain line has no style
         """Write one line, whatever its style."""
         print(for_terminal(text), file=self._stream, flush=True)
 

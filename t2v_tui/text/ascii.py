@@ -24,7 +24,7 @@ BRAILLE_FIRST, BRAILLE_LAST = 0x2800, 0x28FF
 class Ascii(LineFilter):
     """As wide as what it stands for; a letter of another script is a question mark."""
 
-    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - Textual's
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # Textual's
         """Replace every letter that is not ASCII, and keep styles and widths."""
         return [Segment(_plain(text), style, control) for text, style, control in segments]
 

@@ -72,7 +72,7 @@ class DemoHost:
             raise HostOff(f"{NAME} is {self.machine.state().status}", "v shows it; u starts it")
         return ProcessChannel(agent_argv(arguments, sys.executable), name=NAME)
 
-    def twin(self, window_bytes: int) -> DemoHost:  # noqa: ARG002 - pipes have no window
+    def twin(self, window_bytes: int) -> DemoHost:  # pipes have no window
         """Return this host itself: its pipes have no window."""
         return self
 
@@ -146,7 +146,7 @@ class DemoMachine:
         time.sleep(GOES_DOWN_S)
         self._write(replace(self._read(), status=STOPPED, stop_t=time.time()))
 
-    def guard(self, host: Host) -> GuardView:  # noqa: ARG002 - it looks at the folder itself
+    def guard(self, host: Host) -> GuardView:  # it looks at the folder itself
         """Return when it stops by itself: 30 min after the last job that was seen there; never during one."""
         is_busy = any((job / "state.json").exists() and not (job / "exit.json").exists() for job in self._jobs())
         self._busy_t = time.time() if is_busy else self._busy_t

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from remote.errors import NotReady
 from remote.steps import Status, StepState
@@ -21,7 +21,7 @@ from t2v_tui.workers.streams import Stream, Tell
 from t2v_tui.workers.upload_input import SendStream, brought_in
 
 if TYPE_CHECKING:
-    from t2v_core.specs import Spec
+    from t2v_core.specs import Spec, TrainSpec
     from t2v_tui.workers.providers import Provider, TellStep
 
 TAIL_LINES = 20
@@ -196,7 +196,7 @@ def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path)
     if verb == "train":
         yield StepState("checkpoints", Status.DOING)
         require_free(spec, Workspace(root))
-        yield StepState("checkpoints", Status.OK, str(getattr(spec, "checkpoints")))  # noqa: B009
+        yield StepState("checkpoints", Status.OK, str(of_training(spec).checkpoints))
         for step in _data(services, name, spec, Workspace(root)):
             after = step.job if isinstance(step, JobKey) else after
             yield step
@@ -210,7 +210,7 @@ def steps_here(services: Services, name: str, verb: str, spec: Spec, root: Path)
 def _data(services: Services, name: str, spec: Spec, there: Workspace) -> Iterator[StepState | JobKey]:
     from t2v_core.disk.files import incompleteness
 
-    data = Path(str(getattr(spec, "data")))  # noqa: B009 - a training's spec has it
+    data = of_training(spec).data
     dataset = Dataset(there.resolve(data))
     yield StepState("data", Status.DOING, str(data))
     why = incompleteness(dataset.latents / "train")
@@ -223,6 +223,11 @@ def _data(services: Services, name: str, spec: Spec, there: Workspace) -> Iterat
     yield StepState("data", Status.DONE, "the built-in world is made first; training waits for it")
 
 
+def of_training(spec: Spec) -> TrainSpec:
+    """Return a training's spec as what it is."""
+    return cast("TrainSpec", spec)
+
+
 class HoldsARun(EngineError):
     """The folder of checkpoints is another training's."""
 
@@ -231,10 +236,10 @@ class HoldsARun(EngineError):
 
 def require_free(spec: Spec, there: Workspace) -> None:
     """Raise HoldsARun when the checkpoints' folder is another run's; the engine refuses as well, seconds later."""
-    folder = there.resolve(Path(str(getattr(spec, "checkpoints"))))  # noqa: B009 - a training's spec has it
+    folder = there.resolve(of_training(spec).checkpoints)
     folders = (path for path in folder.glob("checkpoint_epoch_*") if path.is_dir())  # the old system's are files
     held = sorted(folders, key=lambda path: path.stat().st_mtime)
-    if held and not getattr(spec, "resume", False):
+    if held and not of_training(spec).resume:
         raise HoldsARun(
             f"{there.relative(folder)} holds a run already, up to {held[-1].name}",
             "u goes on with it; n begins another one in a folder of its own",

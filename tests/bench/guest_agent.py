@@ -26,7 +26,7 @@ class NoGuest:
 
     def shut_down(self, instance: Instance) -> None: ...
 
-    def is_off(self, instance: Instance) -> bool:  # noqa: ARG002
+    def is_off(self, instance: Instance) -> bool:
         return False
 
     def metadata_changed(self, instance: Instance, project_items: dict[str, str]) -> None: ...
@@ -78,10 +78,10 @@ class SshdGuest:
         """What poweroff is there; see `bench.sshd`."""
         return self.sshd.folder / "powered-off"
 
-    def is_off(self, instance: Instance) -> bool:  # noqa: ARG002 - one machine
+    def is_off(self, instance: Instance) -> bool:  # one machine
         return self._is_up and self._off.exists()
 
-    def shut_down(self, instance: Instance) -> None:  # noqa: ARG002 - one machine
+    def shut_down(self, instance: Instance) -> None:  # one machine
         with self._lock:
             if self._is_up:
                 self.sshd.kill()

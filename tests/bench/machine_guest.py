@@ -45,10 +45,10 @@ class MachineGuest:
             self.machine.start()
             self._is_up = True
 
-    def is_off(self, instance: Instance) -> bool:  # noqa: ARG002 - one machine
+    def is_off(self, instance: Instance) -> bool:  # one machine
         return self._is_up and not self.machine.is_on
 
-    def shut_down(self, instance: Instance) -> None:  # noqa: ARG002 - one machine
+    def shut_down(self, instance: Instance) -> None:  # one machine
         """By the power button, as the cloud does it."""
         with self._lock:
             if self._is_up:

@@ -14,7 +14,7 @@ from test_documented_commands import COMMANDS
 ELSEWHERE = {"make check", "make demo", "make docs", "make test", "make tui", "t2v demo"}
 # Nothing in a test listens beyond this machine.
 STANDS_FOR = {
-    "NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1",  # noqa: S104
+    "NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1",
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "models/wan",
 }  # fmt: skip
 # A sentence speaks of these by their names: what is missing is said, and nothing is done.

@@ -49,7 +49,7 @@ class Calls:
     def _stamp(self, path: str) -> None:
         """Its times are those of the machine's clock."""
         wall = self.time()
-        for one in (path, os.path.dirname(path)):  # noqa: PTH120 - called for each change
+        for one in (path, os.path.dirname(path)):  # called for each change
             try:
                 REAL["os.utime"](one, (wall, wall))
             except OSError:
@@ -119,7 +119,7 @@ class Calls:
         if descriptor >= FIRST_PIPE:
             self.pipes[(descriptor - FIRST_PIPE) // 2].data += bytes(data)
             return len(data)
-        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - it is a text that is wanted
+        path = os.readlink(f"/proc/self/fd/{descriptor}")  # it is a text that is wanted
         self.disk.want_block(path)
         self.disk.appends(path)
         return int(REAL["os.write"](descriptor, data))
@@ -127,12 +127,12 @@ class Calls:
     def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
         self.kernel.call()
         if os.fstat(descriptor).st_size == 0:
-            self.disk.want_block(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+            self.disk.want_block(os.readlink(f"/proc/self/fd/{descriptor}"))
         return int(REAL["os.pwrite"](descriptor, data, offset))
 
     def fsync(self, descriptor: int) -> None:
         self.kernel.call()
-        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
         if "/.partial-" in path:
             self.disk.want_block(path)
         self.disk.synced(path)
@@ -140,7 +140,7 @@ class Calls:
     def replace(self, source: Any, target: Any, **_: Any) -> None:
         self.kernel.call()
         source, target = os.fspath(source), os.fspath(target)
-        before = Path(target).read_bytes() if os.path.isfile(target) else None  # noqa: PTH113
+        before = Path(target).read_bytes() if os.path.isfile(target) else None
         REAL["os.replace"](source, target)
         self.disk.has_replaced(source, target, before)
         self._stamp(target)

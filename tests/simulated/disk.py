@@ -70,7 +70,7 @@ class Disk:
 
     def appends(self, path: str) -> None:
         """Before bytes are added without a sync."""
-        size = os.path.getsize(path)  # noqa: PTH202 - called for each line of a log
+        size = os.path.getsize(path)  # called for each line of a log
         self.appended.setdefault(path, []).append((self.now(), size))
 
     def synced(self, path: str) -> None:

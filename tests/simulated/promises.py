@@ -119,7 +119,7 @@ def is_as_it_was(truth: JobTruth) -> bool:
     if truth.last_word in (*LIVE, "") or not truth.exit_text or truth.is_at_work:
         return False
     try:
-        seen = sorted(os.listdir(truth.directory)), (truth.directory / "exit.json").read_text()  # noqa: PTH208
+        seen = sorted(os.listdir(truth.directory)), (truth.directory / "exit.json").read_text()
     except OSError:
         return False
     is_same, truth.seen = seen == truth.seen, seen

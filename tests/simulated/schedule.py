@@ -90,7 +90,7 @@ def outcome(schedule: Schedule, folder: Path | None = None) -> str:
 
 def folder_of_a_machine(folder: Path | None = None) -> Path:
     """In memory where there is some: nothing of it is to last."""
-    memory = Path("/dev/shm")  # noqa: S108 - a name of its own is made in it
+    memory = Path("/dev/shm")  # a name of its own is made in it
     is_there = memory.is_dir() and os.access(memory, os.W_OK)
     return Path(tempfile.mkdtemp(prefix="t2v-schedule-", dir=folder or (memory if is_there else None)))
 

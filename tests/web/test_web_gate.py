@@ -121,7 +121,7 @@ def ran(root: Path, *flags: str, code: str = "", **variables: str) -> subprocess
 
 
 def test_elsewhere_than_on_loopback_somebody_must_be_named(tmp_path: Path) -> None:
-    done = ran(tmp_path, "--address", "0.0.0.0", code="import importlib.util as u; u.find_spec = lambda name: True; ")  # noqa: S104
+    done = ran(tmp_path, "--address", "0.0.0.0", code="import importlib.util as u; u.find_spec = lambda name: True; ")
     assert (done.returncode, "--auth USER:PASSWORD" in done.stderr) == (2, True)
 
 

@@ -47,7 +47,7 @@ class Carrier:
         self._child: subprocess.Popen[bytes] | None = None
         self._seen = 0
 
-    def start(self, to_send: int) -> None:  # noqa: ARG002 - as Streams
+    def start(self, to_send: int) -> None:  # as Streams
         """Start the thread that brings the files. Raises NotReady when the program is not installed here."""
         if shutil.which(self.program) is None:
             raise NotReady(f"transfer needs {self.program}, which is not installed here", 'or set transfer = "auto"')

@@ -206,7 +206,7 @@ class OpenModel(ABC):
         others = dict.fromkeys(("transformer", "vae", "scheduler"))
         return getattr(diffusers, self.pipeline)(**others, **parts)
 
-    def transformer_at(self, timestep: float) -> str:  # noqa: ARG002 - most families have one
+    def transformer_at(self, timestep: float) -> str:  # most families have one
         """Return the name of the transformer that answers at a timestep."""
         return "transformer"
 
@@ -222,6 +222,6 @@ class OpenModel(ABC):
         timesteps = self.time_of(timestep).float().to(self.device).expand(len(x))
         return self.forward(transformer, x, timesteps, text, guidance).float().cpu().transpose(1, 2)
 
-    def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:  # noqa: ARG002
+    def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:
         """Have diffusers' scheduler choose its steps as the family does. shape: of the latents"""
         scheduler.set_timesteps(steps)

@@ -54,7 +54,7 @@ class CogVideoX(OpenModel):
         )
         return Conditioning(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), tokens.new_zeros(len(tokens), 0))
 
-    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:  # noqa: ARG002
+    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:
         """Ask the transformer; 5B's positions are turned by the caller."""
         answer = transformer(
             hidden_states=x.transpose(1, 2),

@@ -50,6 +50,6 @@ class HunyuanVideo(OpenModel):
             return_dict=False,
         )[0]
 
-    def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:  # noqa: ARG002
+    def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:
         """Choose even steps, which the scheduler shifts towards noise."""
         scheduler.set_timesteps(sigmas=np.linspace(1.0, 0.0, steps + 1)[:-1])

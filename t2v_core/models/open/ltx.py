@@ -34,7 +34,7 @@ class LTX(OpenModel):
         )
         return Conditioning(tokens, mask, tokens.new_zeros(len(tokens), 0))
 
-    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:  # noqa: ARG002
+    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:
         """Ask the transformer for a sequence, and give it back as a video."""
         frames, height, width = x.shape[2:]
         time, side = self.ratios

@@ -44,7 +44,7 @@ class Mochi(OpenModel):
         """Return a timestep as Mochi counts: 1000 where there is no noise."""
         return 1000 - timestep
 
-    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:  # noqa: ARG002
+    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:
         """Ask the transformer and turn its answer round."""
         return -transformer(
             hidden_states=x,
@@ -54,6 +54,6 @@ class Mochi(OpenModel):
             return_dict=False,
         )[0]
 
-    def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:  # noqa: ARG002
+    def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:
         """Choose steps that are even where there is most noise, and then grow."""
         scheduler.set_timesteps(sigmas=np.array(linear_quadratic_schedule(steps, THRESHOLD)))

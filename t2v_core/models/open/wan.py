@@ -53,7 +53,7 @@ class Wan(OpenModel):
         )
         return Conditioning(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), tokens.new_zeros(len(tokens), 0))
 
-    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:  # noqa: ARG002
+    def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:
         """Ask one of the experts; TI2V-5B has the timestep at each token, as it could keep a first frame clean."""
         if self.parts.index.get("expand_timesteps"):
             tokens = x.shape[2] * (x.shape[3] // self.patch) * (x.shape[4] // self.patch)

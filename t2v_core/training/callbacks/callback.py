@@ -35,7 +35,7 @@ class Callback:
     def on_end(self, trainer: Trainer) -> None:
         """Act after the last step."""
 
-    def on_stop(self, trainer: Trainer, stopped: Stopped) -> Stopped:  # noqa: ARG002 - for those that override it
+    def on_stop(self, trainer: Trainer, stopped: Stopped) -> Stopped:  # for those that override it
         """Act when the run was asked to end; returns what to tell people, which may say more than `stopped` does."""
         return stopped
 

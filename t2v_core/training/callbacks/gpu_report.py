@@ -71,16 +71,16 @@ class GpuReport(Callback):
         for event in self.heard():
             trainer.job.events.emit(event)
 
-    def on_end(self, trainer: Trainer) -> None:  # noqa: ARG002
+    def on_end(self, trainer: Trainer) -> None:
         """End nvidia-smi."""
         self.close()
 
-    def on_stop(self, trainer: Trainer, stopped: Stopped) -> Stopped:  # noqa: ARG002
+    def on_stop(self, trainer: Trainer, stopped: Stopped) -> Stopped:
         """End nvidia-smi."""
         self.close()
         return stopped
 
-    def on_failure(self, trainer: Trainer) -> None:  # noqa: ARG002
+    def on_failure(self, trainer: Trainer) -> None:
         """End nvidia-smi."""
         self.close()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, Static
 
@@ -28,7 +28,7 @@ NAMES = (
 class TrainSettings(Panel):
     """Answers the settings that were chosen, or None. `enter` keeps them, the button starts with them."""
 
-    BINDINGS = [Binding("ctrl+t", "start", "start with these", show=False)]  # noqa: RUF012 - as Textual has it
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+t", "start", "start with these", show=False)]
 
     def __init__(self, chosen: Mapping[str, Any], effective: Mapping[str, Any]) -> None:
         """effective: what t2v.toml and the spec say, shown where nothing was chosen"""

@@ -381,7 +381,7 @@ class LogLines(ScrollView, can_focus=True):
         end = None if selection.end is None else Offset(selection.end.x, selection.end.y - first)
         return Selection(start, end).extract(text), "\n"
 
-    def selection_updated(self, selection: Selection | None) -> None:  # noqa: ARG002 - Textual's
+    def selection_updated(self, selection: Selection | None) -> None:  # Textual's
         """Draw what the mouse drags over."""
         self._strips.forget()
         self.refresh()

@@ -78,18 +78,18 @@ class Pictures:
         most = REMOTE_PIXELS if is_remote else LOCAL_PIXELS
         return min(most, room.width), min(most, 2 * room.height)
 
-    def cells(self, film: Film, room: Size) -> Size:  # noqa: ARG002
+    def cells(self, film: Film, room: Size) -> Size:
         """Return how many characters the film takes where there is room for so many."""
         return Size(film.width, film.lines)
 
-    def strips(self, film: Film, frame: int, cells: Size, letters: Style | None) -> list[Strip]:  # noqa: ARG002
+    def strips(self, film: Film, frame: int, cells: Size, letters: Style | None) -> list[Strip]:
         """Return a frame as rows of characters. letters: their style, when half blocks cannot be shown"""
         return film.strips(frame, letters=letters)
 
     def hold(self, film: Film, frame: int, cells: Size) -> None:
         """Have the terminal know what the rows stand for, which may have been made long before."""
 
-    def turn(self, film: Film, frame: int) -> bool:  # noqa: ARG002
+    def turn(self, film: Film, frame: int) -> bool:
         """Show another frame of a film on the screen; False when it has to be drawn anew."""
         return False
 
@@ -159,11 +159,11 @@ class KittyPictures(Pixels):
             and self.images.animates == other.images.animates
         )
 
-    def fps(self, *, is_remote: bool) -> float:  # noqa: ARG002
+    def fps(self, *, is_remote: bool) -> float:
         """Return the same for SSH: what is sent again and again is a number."""
         return LOCAL_FPS
 
-    def strips(self, film: Film, frame: int, cells: Size, letters: Style | None) -> list[Strip]:  # noqa: ARG002
+    def strips(self, film: Film, frame: int, cells: Size, letters: Style | None) -> list[Strip]:
         """Return the characters that stand for it."""
         return placeholders(self.images.hold(film, frame, cells), cells)
 

@@ -159,7 +159,7 @@ def test_which_clips_are_held_out_depends_on_their_names_only() -> None:
 class NoiseByClip(Trainer):
     """A trainer whose noise does not depend on how a step is divided into forward passes."""
 
-    def _loss(self, batch: Batch, micro_step: int) -> Tensor:  # noqa: ARG002
+    def _loss(self, batch: Batch, micro_step: int) -> Tensor:
         noise = torch.stack([torch.randn(self.run.store.shape, generator=generator_for(n)) for n in batch.video_ids])
         timesteps = torch.stack([1000 * torch.rand((), generator=generator_for("t", n)) for n in batch.video_ids])
         return prediction_error(self.run, self.run.model, batch.latents, noise, timesteps, self.run.fit(batch.prompts))

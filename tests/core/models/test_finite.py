@@ -7,7 +7,6 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -265,9 +264,11 @@ def test_scores_are_written_as_json_that_every_reader_takes(tmp_path: Path) -> N
 def test_the_doctor_finds_stored_values_that_are_no_numbers(kind: str, checksums: bool, tmp_path: Path) -> None:
     shutil.copytree(data_set(), tmp_path / "data")
     dataset = Dataset(tmp_path / "data")
-    look: Callable[[], list[State]] = lambda: [  # noqa: E731
-        check.state for check in examine_dataset(dataset, PreprocessSpec(), "t2v preprocess", checksums=checksums)
-    ]
+
+    def look() -> list[State]:
+        found = examine_dataset(dataset, PreprocessSpec(), "t2v preprocess", checksums=checksums)
+        return [check.state for check in found]
+
     assert look() == [State.GOOD, State.GOOD]
     shard = next((dataset.root / kind / "train").glob("shard-*.safetensors"))
     data = bytearray(shard.read_bytes())

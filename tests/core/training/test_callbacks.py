@@ -34,7 +34,7 @@ class Notes(Callback):
     def on_step_end(self, trainer: Trainer) -> None:
         self.moments.append(("step", trainer.run.step))
 
-    def on_checkpoint(self, trainer: Trainer, checkpoint: Checkpoint) -> None:  # noqa: ARG002
+    def on_checkpoint(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         self.moments.append(("checkpoint", checkpoint.step))
 
     def on_end(self, trainer: Trainer) -> None:

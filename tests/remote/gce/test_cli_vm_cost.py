@@ -69,7 +69,7 @@ def test_what_a_vm_costs_is_known_while_it_runs_after_it_stopped_and_when_the_cl
     assert "disks    $0.03/h  $20.00 a month, also while it is stopped" in shown
     assert f"{1.0:>7.2f}  ${rate:.2f}" in shown
 
-    gce.emulator.token = "nobody's"  # noqa: S105 - of the bench
+    gce.emulator.token = "nobody's"  # of the bench
     silent = t2v("vm", "cost")
     assert silent.returncode != 0
     assert f"{1.0:>7.2f}  ${rate:.2f}" in silent.stdout

@@ -32,7 +32,7 @@ class Pool(HostPool):
         super().__init__(workspace)
         self.made: list[Counted] = []
 
-    def host(self, name: str) -> Counted:  # noqa: ARG002 - any name is this machine
+    def host(self, name: str) -> Counted:  # any name is this machine
         self.made.append(Counted(self.workspace))
         return self.made[-1]
 

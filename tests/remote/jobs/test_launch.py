@@ -75,8 +75,7 @@ def failed(launch: Launch) -> tuple[StepState, RemoteError]:
 
 def listen(telling: Iterable[T], heard: list[T]) -> None:
     """As far as it comes."""
-    for one in telling:
-        heard.append(one)  # noqa: PERF402
+    heard.extend(telling)
 
 
 def ends(steps: list[StepState]) -> dict[str, Status]:

@@ -129,11 +129,11 @@ def kill_supervisor(machine: MachineHere, user: str, job: str) -> None:
     kill(machine, state_of(machine, user, job)["supervisor"])
 
 
-def kill_agents(machine: MachineHere, user: str, job: str) -> None:  # noqa: ARG001
+def kill_agents(machine: MachineHere, user: str, job: str) -> None:
     machine.machine.inside("sh", "-c", f"pkill -9 -u {user} -f 't2v_agent.* (serve|follow)$' || [ $? = 1 ]")
 
 
-def log_out(machine: MachineHere, user: str, job: str) -> None:  # noqa: ARG001
+def log_out(machine: MachineHere, user: str, job: str) -> None:
     """To the moment when logind has forgotten the user's sessions."""
     wait_until(lambda: not sessions_of(machine, user))
 
@@ -150,11 +150,11 @@ def ask_systemd(*words: str) -> Callable[[MachineHere, str, str], None]:
     return act
 
 
-def terminate_user(machine: MachineHere, user: str, job: str) -> None:  # noqa: ARG001
+def terminate_user(machine: MachineHere, user: str, job: str) -> None:
     machine.machine.inside("loginctl", "terminate-user", user)
 
 
-def lose_server(machine: MachineHere, user: str, job: str) -> None:  # noqa: ARG001
+def lose_server(machine: MachineHere, user: str, job: str) -> None:
     """Nobody is let in for a while, and who is in is thrown out."""
     machine.machine.inside("systemctl", "stop", "ssh")
     machine.machine.inside("sh", "-c", "pkill -9 sshd || [ $? = 1 ]")

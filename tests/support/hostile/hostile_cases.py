@@ -44,9 +44,9 @@ def values_for(field: Field) -> dict[str, str]:
 def cases_of(command: Command, field: Field, draw: random.Random) -> Iterator[Case]:
     """All of one field: as it is typed, as a variable, and as t2v.toml says it."""
     is_setting = field.of_spec and (field.flag or not field.is_required)  # what is required has to be typed
-    for name, value in values_for(field).items():
-        place = (PLACE + draw.choice(SUFFIXES), name) if value == PLACE else None
-        value = place[0] if place else value  # noqa: PLW2901
+    for name, wanted in values_for(field).items():
+        place = (PLACE + draw.choice(SUFFIXES), name) if wanted == PLACE else None
+        value = place[0] if place else wanted
         about = f"{command} {field.shown} = {name}"
         yield Case(about, words_with(command, field, value), names_of(field, value), place=place)
         if is_setting and value:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 from remote.agent import endings, guard_files, offers, parts, pushed, rows, sums, whose
@@ -78,7 +78,7 @@ class Target:
 class Replay:
     """Implements `Channel` over bytes that are there already, or once somebody has asked."""
 
-    greeting: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+    greeting: ClassVar[dict[str, Any]] = {}  # nobody writes to it
 
     def __init__(self, data: bytes, *, is_asked: bool = True) -> None:
         self._data = memoryview(data)
@@ -86,7 +86,7 @@ class Replay:
         if is_asked:
             self._asked.set()
 
-    def write(self, data: bytes) -> None:  # noqa: ARG002 - whatever was asked
+    def write(self, data: bytes) -> None:  # whatever was asked
         self._asked.set()
 
     def read(self, size: int, timeout_s: float) -> bytes:
@@ -121,7 +121,7 @@ def table_of(data: bytes) -> dict[str, Any]:
         return {}
 
 
-def _answers(folder: Path, data: bytes) -> object:  # noqa: ARG001 - nothing lies in files
+def _answers(folder: Path, data: bytes) -> object:  # nothing lies in files
     """All that an answer can be, to every question there is."""
     said = table_of(data)
     if "error" in said:
@@ -136,7 +136,7 @@ def _answers(folder: Path, data: bytes) -> object:  # noqa: ARG001 - nothing lie
             return reply
 
 
-def _conversation(folder: Path, data: bytes) -> object:  # noqa: ARG001
+def _conversation(folder: Path, data: bytes) -> object:
     """What an `Agent` hears: whoever asks gets an answer or a word, and never waits for a listener that is gone."""
     return Agent(Replay(data, is_asked=False), "vm").ask(HELLO, timeout_s=60.0)
 
@@ -157,7 +157,7 @@ def _frames(folder: Path, data: bytes) -> object:
     return spool.known()
 
 
-def _greeting(folder: Path, data: bytes) -> object:  # noqa: ARG001
+def _greeting(folder: Path, data: bytes) -> object:
     opening = _Opening("host", time.monotonic() + 60)
     for at in range(0, len(data), 4096):
         if opening.takes(data[at : at + 4096]):
@@ -165,7 +165,7 @@ def _greeting(folder: Path, data: bytes) -> object:  # noqa: ARG001
     return str(opening.not_run(1))
 
 
-def _transfer_lines(folder: Path, data: bytes) -> object:  # noqa: ARG001
+def _transfer_lines(folder: Path, data: bytes) -> object:
     stream = ReplyLines(Replay(data))
     found: list[object] = []
     while True:
@@ -263,7 +263,7 @@ def _known_hosts(folder: Path, data: bytes) -> object:
     return found
 
 
-def _cloud(folder: Path, data: bytes) -> object:  # noqa: ARG001
+def _cloud(folder: Path, data: bytes) -> object:
     said = table_of(data)
     with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):  # as `token_of_gcloud` has it
         _token_in(data.decode(errors="replace"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.local import checkpoints_here, scores_here, videos_here
 from t2v_tui.library.on_host import checkpoints_there, described_there, videos_there
+from t2v_tui.library.views import CheckpointView, VideoView
 from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.store.state import JobKey, LinkView, Reach
@@ -136,7 +136,10 @@ async def test_the_newest_video_is_under_the_cursor_until_it_is_moved(tmp_path: 
 
 def test_what_has_not_changed_is_not_opened_again_and_what_has_is(tmp_path: Path) -> None:
     workspace = results(tmp_path)
-    read = lambda: (checkpoints_here(workspace), videos_here(workspace))  # noqa: E731
+
+    def read() -> tuple[list[CheckpointView], list[VideoView]]:
+        return checkpoints_here(workspace), videos_here(workspace)
+
     before = read()
     assert all(
         one is other for old, new in zip(before, read(), strict=True) for one, other in zip(old, new, strict=True)
@@ -146,7 +149,7 @@ def test_what_has_not_changed_is_not_opened_again_and_what_has_is(tmp_path: Path
     beside.write_text(beside.read_text().replace("sharper", "softer"))
     add_checkpoint(tmp_path, 25, loss=0.1)
     (tmp_path / "checkpoints/checkpoint_epoch_5/trainer.json").write_text('{"step": 1}')
-    os.remove(tmp_path / "checkpoints/checkpoint_epoch_10/ema.safetensors")  # noqa: PTH107
+    (tmp_path / "checkpoints/checkpoint_epoch_10/ema.safetensors").unlink()
     checkpoints, videos = ({one.path: one for one in part} for part in read())
     assert "softer" in videos[video.path].prompt
     assert checkpoints["checkpoints/checkpoint_epoch_25"].loss == 0.1
