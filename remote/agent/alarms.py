@@ -64,7 +64,7 @@ class Watchman:
         self._silent_looks = 0
         self._is_memory_said = False
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at steps and memory, when it is time to; the next look is due in 5 seconds."""
         now_t = self._now()
         if now_t < self._look_at_t <= now_t + LOOK_S:  # else the clock was set

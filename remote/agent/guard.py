@@ -76,7 +76,7 @@ def note(verb: str) -> None:
 def one_look(said: Json, before: GuardMemory | None = None) -> Json:
     """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
     rules, workspaces = rules_of(said), [Path(path) for path in said["workspaces"]]
-    memory = after_look(last_memory(before), look(rules, workspaces))
+    memory = after_look(last_memory(before), read_signs(rules, workspaces))
     kept = kept_until_s()
     what = due(rules, memory, kept)
     state = {**memory._asdict(), "looked_t": time.time(), "error": None}
@@ -120,7 +120,7 @@ def look_at_all_events(said: Json, before: GuardMemory | None = None) -> Json:
         return {"did": POWER_OFF if is_over else "nothing", "error": why}
 
 
-def look(rules: Rules, workspaces: Sequence[Path]) -> Look:
+def read_signs(rules: Rules, workspaces: Sequence[Path]) -> Look:
     """Read every sign there is. One that cannot be read, or not in time, is unknown, which counts as busy."""
     busy: list[str] = []
     unknown: list[str] = []

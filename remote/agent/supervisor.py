@@ -229,14 +229,14 @@ def wait_for_own(pid: int, watchman: Watchman) -> int:
         if ended == pid:
             return os.waitstatus_to_exitcode(status)
         if not ended:
-            watchman.look()
+            watchman.check()
             wait_a_little(pid)
 
 
 def wait_for_other(state: Json, watchman: Watchman) -> None:
     """Wait for a process that is not a child of this one, and look after it meanwhile."""
     while (found := main_process(state)) is not None:
-        watchman.look()
+        watchman.check()
         wait_a_little(found.pid)
     watchman.look_at_memory()
 

@@ -13,9 +13,9 @@ class CommandHost(MachineHost):
 
     keys_by = "by its address"
 
-    def look(self) -> MachineState:
+    def ask_state(self) -> MachineState:
         """Ask how it stands now; where it is may have changed since. Raises HostOff, CloudError."""
-        state = super().look()
+        state = super().ask_state()
         self._config = None
         return state
 

@@ -131,7 +131,7 @@ class Run:
                 self._process.wait(timeout=POLL_INTERVAL_S)
                 is_running = False  # one more look, for what was written just before the end
                 watchman.look_at_memory(self._killed_by)
-            watchman.look()
+            watchman.check()
             yield reader.poll()
         self._finish(self._process.returncode)
 

@@ -67,7 +67,7 @@ def examine_host(host: Host, workspace: Workspace, spec: DoctorSpec, release: Re
     try:
         with agent_on(host) as agent:
             steps = Steps(host, workspace, release, INSTALL_BYTES)
-            steps.look(agent)
+            steps.ask_standing(agent)
             there = _asked(agent, steps, spec, environment)
     except RemoteError as error:
         yield _failed("agent", error)

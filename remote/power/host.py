@@ -33,7 +33,7 @@ class MachineHost(SSHHost):
         self.vm = vm
         self._state: MachineState | None = None
 
-    def look(self) -> MachineState:
+    def ask_state(self) -> MachineState:
         """Ask how the machine stands now. Raises HostOff, CloudError."""
         self._state = state = self.vm.state()
         if not state.is_running:
@@ -43,7 +43,7 @@ class MachineHost(SSHHost):
     @property
     def state(self) -> MachineState:
         """Return how the machine stood when it was seen last; look at it if it never was."""
-        return self._state or self.look()
+        return self._state or self.ask_state()
 
     @property
     def has_seen_it_run(self) -> bool:
@@ -56,7 +56,7 @@ class MachineHost(SSHHost):
         return self.settings.key_name
 
     def _new_link(self) -> Link:
-        self.look()
+        self.ask_state()
         return self._link_of_running()
 
     def _link_of_running(self) -> Link:

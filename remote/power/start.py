@@ -128,7 +128,7 @@ def ssh_up(host: MachineHost) -> Iterator[StepState]:
     """
     began = told = time.monotonic()
     try:
-        up_s = _up_s(host.look())
+        up_s = _up_s(host.ask_state())
         deadline = began + max(0.0, SSH_TIMEOUT_S - up_s)
         while (why := silence(host.route)) and time.monotonic() < deadline:
             _require_login(host, why)

@@ -80,7 +80,7 @@ def look_beforehand(host: Host, workspace: Workspace, release: Release | None = 
     release = release or current_release()
     steps = Steps(host, workspace, release, INSTALL_BYTES)
     with agent_on(host) as agent:
-        steps.look(agent)
+        steps.ask_standing(agent)
     deque(steps.place(), maxlen=0)
     if not steps.is_adopting:
         deque(chain(steps.python(), steps.disk()), maxlen=0)
@@ -110,7 +110,7 @@ def bootstrap(
     release = release or current_release()
     steps = Steps(host, workspace, release, install_bytes or INSTALL_BYTES, is_replacing=is_replacing)
     with agent_on(host) as agent:
-        steps.look(agent)
+        steps.ask_standing(agent)
         yield from steps.place()
         yield from steps.owner()
         if steps.is_adopting:
@@ -129,7 +129,7 @@ def bootstrap(
         job = steps.begin_install(agent)
     yield from steps.watch_install(job)
     with agent_on(host) as agent:  # the link may have been lost more than once
-        steps.look(agent)
+        steps.ask_standing(agent)
         yield from steps.installed_now()
         yield from steps.use(agent)
     yield steps.encoders()
@@ -148,7 +148,7 @@ class Steps:
         # With a Python of the user's own in t2v.toml the environment is theirs: looked at, never changed.
         self.is_ours = host.engine_python == f"{host.workdir}/{OUR_PYTHON}"
 
-    def look(self, agent: Agent) -> None:
+    def ask_standing(self, agent: Agent) -> None:
         """Ask the host how it stands, and keep the answer."""
         self._there = agent.ask(
             STANDING, timeout_s=STANDING_TIMEOUT_S, workspace=self.host.workdir, python=[self.host.engine_python],
@@ -158,7 +158,7 @@ class Steps:
     @property
     def there(self) -> Standing:
         """Return how the host stood when it was looked at last."""
-        assert self._there is not None, "look comes first"
+        assert self._there is not None, "ask_standing comes first"
         return self._there
 
     @property
@@ -206,7 +206,7 @@ class Steps:
         yield StepState("venv", Status.DOING, "going on with venv/, which an earlier t2v made")
         sha256 = self.release.requirements_sha256
         agent.ask(ADOPT_VENV, workspace=self.host.workdir, requirements_sha256=sha256)
-        self.look(agent)
+        self.ask_standing(agent)
 
     def changes(self) -> list[Change]:
         """Return what is about to be made there, as it was looked at last."""

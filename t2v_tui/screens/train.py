@@ -213,7 +213,7 @@ class TrainScreen(LaunchKeys, Cockpit):
             return False
         if self._samples_home is None:
             self._samples_home = SamplesHome(services, self._tell)
-        self._samples_home.look(state)
+        self._samples_home.fetch_new(state)
         return self._samples_home.is_coming(state, shown, sample)
 
     def _tell(self, news: News) -> None:

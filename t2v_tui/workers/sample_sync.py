@@ -81,7 +81,7 @@ class SamplesHome:
         may_come = reach_of(state, job) is not Reach.LOST
         return (job, sample) not in self._home and may_come and (is_under_way or tried is None)
 
-    def look(self, state: State) -> None:
+    def fetch_new(self, state: State) -> None:
         """Note what has come, and send for what is new."""
         self._note_what_came()
         job, run = state.shown_job, state.shown_run

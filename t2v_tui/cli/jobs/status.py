@@ -55,7 +55,7 @@ def status(
     workspace = find_workspace(workspace_ or common.workspace, os.environ)
     services = Services(workspace)
     try:
-        state = look(services, recall_into(State(workspace.root), services), is_all=is_all)
+        state = ask_hosts(services, recall_into(State(workspace.root), services), is_all=is_all)
     finally:
         services.close()
     now_t = time.time()
@@ -80,7 +80,7 @@ def _as_known(host: HostView) -> LinkView:
     return replace(host.link, reach=Reach.CACHED) if host.kind is not HostKind.LOCAL else host.link
 
 
-def look(services: Services, state: State, *, is_all: bool) -> State:
+def ask_hosts(services: Services, state: State, *, is_all: bool) -> State:
     """Ask, all at once; a host that does not answer keeps what was known of it."""
     names = list(state.hosts) if is_all else [LOCAL]
     with ThreadPoolExecutor(max_workers=8) as pool:

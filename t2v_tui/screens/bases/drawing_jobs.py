@@ -91,7 +91,7 @@ class DrawingJobs:
         heard_t = host.link.since_t if host is not None and host.link.reach is Reach.UP else 0.0
         return job not in self._asked or (not self.specs.get(job) and self._asked[job] < heard_t)
 
-    def look(self) -> None:
+    def read_preview(self) -> None:
         """Read what the watched job has drawn, while it runs and its screen is up; Drawn tells."""
         job, services = self.watched_job, self._screen.services
         if job is not None and job.row.state == "running" and services is not None and self._screen.is_current:

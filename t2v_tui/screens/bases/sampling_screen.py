@@ -58,7 +58,7 @@ class SamplingScreen(LibraryScreen):
     def on_mount(self) -> None:
         """Read the earlier prompts, and look every second for what the watched job has drawn."""
         self._read_prompts()
-        self.set_interval(LOOK_EVERY_S, self.drawing.look)
+        self.set_interval(LOOK_EVERY_S, self.drawing.read_preview)
 
     @property
     def result(self) -> Player:

@@ -301,7 +301,7 @@ def test_its_address_is_that_of_the_settings_else_its_own_word_else_its_name(wor
     home = switched_host("home", workspace)
     assert (str(home.route), home.key_name, home.user) == ("10.0.0.7:2222", "home", "me")
     (workspace.root / "said").write_text('{"state": "on", "address": "10.0.0.8"}')
-    home.look()  # it was started anew, and is elsewhere
+    home.ask_state()  # it was started anew, and is elsewhere
     assert str(home.route) == "10.0.0.8:2222"
     write_settings(workspace, 'status_command = "cat said"', 'address = "192.0.2.1"')
     fixed = switched_host("home", workspace)

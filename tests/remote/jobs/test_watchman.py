@@ -47,7 +47,7 @@ def watched(told: Told, seconds: int, watchman: Watchman) -> None:
     """Let so many seconds go by, a look each."""
     for _ in range(seconds):
         told.now_t += 1
-        watchman.look()
+        watchman.check()
 
 
 def test_a_training_without_a_step_for_a_minute_is_said_once_and_again_after_the_next_one(told: Told) -> None:

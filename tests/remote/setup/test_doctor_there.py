@@ -167,6 +167,6 @@ def test_a_python_of_the_user_s_own_that_does_not_run_is_a_sentence(tmp_path: Pa
     host.engine_python = "/nowhere/python"
     with agent_on(host) as agent:
         steps = Steps(host, workspace, current_release(), 0)
-        steps.look(agent)
+        steps.ask_standing(agent)
     lines = [str(check.sentence) for check in _as_seen(steps, None)]
     assert "/nowhere/python on local does not run; the engine needs 3.11 or newer" in lines[0]
