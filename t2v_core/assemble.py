@@ -106,8 +106,8 @@ def suited(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
         return spec.model_copy(update={"guidance_scale": 1.0})
     if spec.guidance_scale != 1:
         warn(
-            f"{checkpoint.path.name} is of the previous system, which never trained without a caption: guidance "
-            f"{spec.guidance_scale:g} pulls away from an answer it did not learn",
+            f"{checkpoint.path.name} is of the previous system, which never trained without captions: guidance "
+            f"{spec.guidance_scale:g} steers away from an answer it never learned",
             hint="--guidance 1 is what it was trained for",
         )
     return spec
@@ -116,8 +116,8 @@ def suited(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
 def _suited_to_map(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
     if "guidance_scale" in spec.model_fields_set and spec.guidance_scale != 1:
         warn(
-            f"{checkpoint.path.name} was distilled with its guidance within: {spec.guidance_scale:g} more overdoes it, "
-            "and takes twice the time",
+            f"{checkpoint.path.name} was distilled with guidance built in: {spec.guidance_scale:g} on top overdoes "
+            "it, and takes twice as long",
             hint="leave --guidance out",
         )
     steps = MAP_REFINING_STEPS if isinstance(spec, RefineSpec) else MAP_STEPS

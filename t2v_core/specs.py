@@ -55,7 +55,7 @@ class ShapesSpec(Spec):
     frames: int = Field(8, ge=2, le=64, description="frames per clip")
     size: int = Field(64, ge=32, le=512, multiple_of=8, description="height and width in pixels")
     fps: float = Field(8.0, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames per second")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="places, sizes and tints follow from it")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of places, sizes and tints")
 
 
 class PreprocessSpec(Spec):
@@ -92,11 +92,13 @@ class DataCheckSpec(Spec):
     """Decode every clip once, whole, and report what the data set holds."""
 
     data: Path = Field(DATA, description="data set: videos/ and, if there are any, annotations/ inside")
-    workers: int | None = Field(None, ge=1, le=1024, description="decoding processes (default: as many as cores)")
+    workers: int | None = Field(None, ge=1, le=1024, description="decoding processes (default: one per core)")
     timeout_s: float = Field(
         60.0, gt=0, le=86_400, description="seconds that each clip may take; a slower one is set aside"
     )
-    frames: int = Field(16, ge=1, le=512, description="frames per clip that preprocess would take, to tell their rate")
+    frames: int = Field(
+        16, ge=1, le=512, description="frames per clip that preprocess would take, to report their rate"
+    )
     stride: int | None = Field(
         None, ge=1, le=MANY, description="frames between them (default: evenly spaced over the clip)"
     )
@@ -109,9 +111,11 @@ class ManifestSpec(Spec):
     on_overlap: OnOverlap = Field(
         "refuse", description="clips that are in training and test: refuse, or drop-from-train"
     )
-    replace: bool = Field(False, description="write over a manifest that says something else")
+    replace: bool = Field(False, description="overwrite a manifest that says something else")
     encoding: str | None = Field(
-        None, description="of annotation files that are not UTF-8 and do not say so, as cp1252 (default: refuse them)"
+        None,
+        description="encoding of annotation files that are not UTF-8 and do not say so, such as cp1252 (default: "
+        "refuse them)",
     )
 
 
@@ -142,7 +146,7 @@ class ImportCheckpointSpec(Spec):
 
     old: Path = Field(description="a checkpoint_epoch_N.pt, a final_model.pt, or a folder of them")
     checkpoints: Path = Field(Path("checkpoints"), description="folder for the new checkpoints")
-    last: int | None = Field(None, ge=1, le=MANY, description="of a folder only the newest N (default: all)")
+    last: int | None = Field(None, ge=1, le=MANY, description="only the newest N of a folder (default: all)")
     of_epoch: int | None = Field(
         None, ge=1, le=MANY, description="the epoch of a file that does not record one, such as final_model.pt"
     )
@@ -156,9 +160,10 @@ class TrainSpec(Spec):
 
     distill: Path | None = Field(
         None,
-        description="checkpoint of a trained model (or 'embedded') to make a flow map of: a video in 4 passes",
+        description="checkpoint of a trained model (or 'embedded') to distil into a flow map, which makes a video in "
+        "4 passes",
     )
-    distill_guidance: float = Field(2.0, ge=1, le=30, description="pull towards the prompt that the map is made with")
+    distill_guidance: float = Field(2.0, ge=1, le=30, description="guidance scale that the map is distilled with")
     preset: Preset = Field(
         "base",
         description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "
@@ -173,19 +178,24 @@ class TrainSpec(Spec):
     )
     batch_size: int = Field(2, ge=1, le=65536, description="clips per forward pass, on each device")
     gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes per optimiser step")
-    learning_rate: float = Field(1e-4, gt=0, le=10, description="of AdamW, at its highest")
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
-    lr_schedule: Literal["constant", "cosine", "one-cycle"] = Field("constant", description="after the warm-up")
+    lr_schedule: Literal["constant", "cosine", "one-cycle"] = Field(
+        "constant", description="learning rate after the warm-up"
+    )
     warmup_steps: int | None = Field(
         0, ge=0, le=MANY, description="steps of linear warm-up (default: 8 % for one-cycle)"
     )
     max_grad_norm: float = Field(1.0, gt=0, le=1e9, description="gradients are scaled down to this norm")
-    ema_decay: float = Field(0.9999, ge=0, lt=1, description="of the averaged weights that generation uses")
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights that generation uses")
     caption_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the null prompt")
     objective: Objective = Field("epsilon", description="what the model predicts: epsilon, v or flow")
     timestep_logit_mean: float = Field(
-        0.0, ge=-3, le=3, description="of flow's timesteps; above 0 trains more on noise: layout and colour come first"
+        0.0,
+        ge=-3,
+        le=3,
+        description="mean of the logit of flow's timesteps; above 0 trains more on noise: layout and colour come first",
     )
     min_snr_gamma: float | None = Field(
         None, gt=0, le=1000, description="min-SNR weights for epsilon and v, 5 in the literature (default: no weights)"
@@ -199,18 +209,18 @@ class TrainSpec(Spec):
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
     checkpoint_every: int = Field(5, ge=1, le=10**6, description="epochs between checkpoints")
     keep_last: int = Field(2, ge=1, le=10**6, description="checkpoints kept, newest first")
-    keep_best: int = Field(1, ge=0, le=10**6, description="checkpoints kept beside them, lowest held-out loss first")
+    keep_best: int = Field(1, ge=0, le=10**6, description="checkpoints kept in addition, lowest held-out loss first")
     held_out_clips: int = Field(64, ge=0, le=10**6, description="clips kept out for the held-out loss")
     samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
-    threads: int | None = Field(None, ge=1, le=1024, description="of the CPU (default: as many as cores)")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads (default: one per core)")
     latents_in_memory: AutoYesNo = Field("auto", description="hold the data set in memory")
     compile: AutoYesNo = Field(
         "auto",
         description="have torch compile the model's layers, which takes a minute and saves time afterwards; auto does "
         "so on a GPU, for long runs",
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="initial weights, data order, noise and samples follow from it")
-    deterministic: bool = Field(False, description="the same bits on a GPU in every run; slower there")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of initial weights, data order, noise and samples")
+    deterministic: bool = Field(False, description="identical results on a GPU in every run, to the bit; slower there")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
     @model_validator(mode="wrap")
@@ -231,9 +241,9 @@ class VerifyResumeSpec(Spec):
     preset: Preset = Field("tiny", description="model and settings to try, as in t2v train")
     steps: int = Field(12, ge=8, le=1000, description="optimiser steps of each run; it is killed about half-way")
     processes: int = Field(1, ge=1, le=8, description="processes that share each run, as accelerate launch starts them")
-    deterministic: bool = Field(False, description="train to the same bits on a GPU in every run; slower there")
+    deterministic: bool = Field(False, description="identical results on a GPU in every run, to the bit; slower there")
     precision: Precision = Field("auto", description="as in t2v train")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the runs")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of the runs")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
 
@@ -243,11 +253,11 @@ class EstimateSpec(TrainSpec):
     model: str | None = Field(
         None, description="open model, hub id or local folder: estimate one video of it, from its configuration"
     )
-    height: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
-    width: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
+    height: int | None = Field(None, ge=16, le=4096, description="for an open model's video, in pixels")
+    width: int | None = Field(None, ge=16, le=4096, description="for an open model's video, in pixels")
     gpu: str | None = Field(None, description="estimate for this GPU, such as L4 or A100-80GB (default: this machine)")
-    probe: bool = Field(True, description="measure three real steps here, where --probe-seconds are enough for them")
-    probe_seconds: float = Field(120.0, gt=0, le=86_400, description="how long the measured steps may take, about")
+    probe: bool = Field(True, description="measure three real steps here, if they fit into --probe-seconds")
+    probe_seconds: float = Field(120.0, gt=0, le=86_400, description="roughly how long the measured steps may take")
     frames: int = Field(16, ge=1, le=512, description="frames per clip, when the data is not preprocessed yet")
     size: int = Field(
         256, ge=16, le=1024, multiple_of=8, description="height and width in pixels, when it is not preprocessed yet"
@@ -268,7 +278,9 @@ class SamplingSpec(Spec):
     checkpoint: Path | None = Field(
         None, description="checkpoint folder, or a .pt of the previous system (default: the latest complete one)"
     )
-    guidance_scale: float = Field(2.0, ge=1, le=30, description="pull towards the prompt; 1 is none, and twice as fast")
+    guidance_scale: float = Field(
+        2.0, ge=1, le=30, description="how strongly the prompt steers the video; 1 is not at all, and twice as fast"
+    )
     guidance_rescale: float = Field(
         0.0, ge=0, le=1, description="tones down what strong guidance exaggerates; 0.7 for zero terminal SNR"
     )
@@ -276,7 +288,9 @@ class SamplingSpec(Spec):
         "auto",
         description="ddim (epsilon, v), euler (flow), dpm++ (both) or map (distilled); auto is the one trained for",
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the initial noise; the same seed gives the same video")
+    seed: int = Field(
+        0, ge=0, le=MAX_SEED, description="random seed of the initial noise; the same seed gives the same video"
+    )
     weights: Literal["ema", "raw"] = Field("ema", description="averaged weights, or those of the last step")
     vae: str | None = Field(
         None, description="hub id or local folder (default: the one that the training data was made with)"
@@ -297,15 +311,15 @@ class VideoSpec(SamplingSpec):
     model: str | None = Field(
         None,
         description="open model: hub id or local folder in diffusers' layout (Wan, LTX-Video, CogVideoX, Mochi, "
-        "HunyuanVideo); steps, guidance, frames and size are then its makers', unless you say others",
+        "HunyuanVideo); steps, guidance, frames and size are then its makers', unless you set them",
     )
-    height: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
-    width: int | None = Field(None, ge=16, le=4096, description="of an open model's video, in pixels")
+    height: int | None = Field(None, ge=16, le=4096, description="for an open model's video, in pixels")
+    width: int | None = Field(None, ge=16, le=4096, description="for an open model's video, in pixels")
     negative_prompt: str = Field("", description="what an open model's guidance pulls away from")
     offload: Offload = Field(
         "auto",
-        description="open model: none keeps all of it on the device, model has there only the part that works, group "
-        "brings it there block by block; auto takes the first that fits",
+        description="open model: none keeps all of it on the device, model only the part at work, group moves it "
+        "there block by block; auto takes the first that fits",
     )
     vae_tiling: AutoYesNo = Field(
         "auto", description="open model: decode piece by piece, which takes less memory; auto does so where it must"
@@ -324,7 +338,9 @@ class GenerateSpec(VideoSpec):
     fps: float | None = Field(
         None, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames per second (default: the data set's)"
     )
-    preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
+    preview: bool = Field(
+        False, description="write a preview of the unfinished video to the job's folder, about once a second"
+    )
 
 
 class AddNoiseSpec(Spec):
@@ -333,10 +349,10 @@ class AddNoiseSpec(Spec):
     input: Path = Field(description="video to read")
     output: Path = Field(description="video to write: mp4, gif or webp")
     strength: float = Field(0.3, ge=0, le=1, description="0 leaves it as it is, 1 is pure noise")
-    sound: bool = Field(True, description="take the input's sound over into an mp4")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the noise")
+    sound: bool = Field(True, description="copy the input's sound into an mp4")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of the noise")
     keep_existing: bool = Field(
-        False, description="where there is a file of that name, take the next free one, as out-2.mp4"
+        False, description="if there is a file of that name already, take the next free one, such as out-2.mp4"
     )
 
 
@@ -350,12 +366,16 @@ class RefineSpec(VideoSpec):
     steps: int = Field(
         50, ge=1, le=1000, description="denoising steps of a whole run; strength × steps are taken, or more (dpm++)"
     )
-    overlap: int | None = Field(None, ge=0, le=511, description="frames that windows share (default: half a window)")
-    sound: bool = Field(True, description="take the input's sound over into an mp4")
-    keep_existing: bool = Field(
-        False, description="where there is a file of that name, take the next free one, as out-2.mp4"
+    overlap: int | None = Field(
+        None, ge=0, le=511, description="frames that neighbouring windows share (default: half a window)"
     )
-    preview: bool = Field(False, description="keep what it looks like so far in the job's folder, once a second or so")
+    sound: bool = Field(True, description="copy the input's sound into an mp4")
+    keep_existing: bool = Field(
+        False, description="if there is a file of that name already, take the next free one, such as out-2.mp4"
+    )
+    preview: bool = Field(
+        False, description="write a preview of the unfinished video to the job's folder, about once a second"
+    )
 
 
 class EvaluateSpec(SamplingSpec):
@@ -368,8 +388,10 @@ class EvaluateSpec(SamplingSpec):
     combinations: Literal["all", "seen", "unseen"] = Field(
         "all", description="on the built-in world: only combinations that training saw, or never saw"
     )
-    scorer: str | None = Field(None, description="CLIP that scores: hub id, folder, embedded (default: the model's)")
-    prefix: str = Field("", description='put before each caption, as CLIPScore\'s "A photo depicts "')
+    scorer: str | None = Field(
+        None, description="CLIP model that scores: hub id, folder, embedded (default: the model's)"
+    )
+    prefix: str = Field("", description='text before each caption, such as CLIPScore\'s "A photo depicts "')
 
 
 class ServeSpec(Spec):

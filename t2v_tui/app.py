@@ -312,7 +312,7 @@ class CockpitApp(PictureApp):
         from t2v_tui.text.confirmations import hosts_to_choose
 
         rows = hosts_to_choose(self.state, self.now())
-        self.push_screen(Choose("Which host works?", rows, self.state.host), self.choose_host)
+        self.push_screen(Choose("Which host does the work?", rows, self.state.host), self.choose_host)
 
     def action_folder(self) -> None:
         """Open the panel on the folder of the chosen host."""
@@ -330,7 +330,7 @@ class CockpitApp(PictureApp):
         """Switch to the next theme, and say how to keep it."""
         names = [name for name in (DARK.name, LIGHT.name, "ansi-dark", "ansi-light") if name in self.available_themes]
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
-        self.notify(f"theme: {self.theme} · theme under [tui] in t2v.toml keeps it", timeout=3)
+        self.notify(f"theme: {self.theme} · to keep it, set theme under [tui] in t2v.toml", timeout=3)
 
     def action_reconnect(self) -> None:
         """Ask the chosen host again now."""

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 ABOUT = """The terminal UI of t2v: what runs, what it costs, and everything that can be done with it.
 
-With nothing configured it opens on a page that helps to begin. Closing it ends no job; opening it finds them all again.
+With nothing configured it opens on a page that helps you begin. Closing it stops no job; opening it finds them
+all again.
 The same in plain text: t2v status, t2v jobs, t2v logs -f."""
 
 
@@ -35,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("t2v-tui", description=ABOUT, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--workspace", metavar="DIR", type=Path, help="where data, checkpoints and outputs lie")
     parser.add_argument("--demo", action="store_true", help="everything on a simulated VM, with the built-in world")
-    parser.add_argument("--read-only", action="store_true", help="look only: nothing is started, ended or changed")
-    parser.add_argument("--ascii", action="store_true", help="no glyph beyond ASCII")
+    parser.add_argument("--read-only", action="store_true", help="only look: nothing is started, stopped or changed")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     parser.add_argument("--no-animation", action="store_true", help="nothing moves by itself")
     parser.add_argument("--version", action="version", version=f"t2v {__version__}")
     return parser

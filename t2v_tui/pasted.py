@@ -46,7 +46,7 @@ def is_taken_by(entry: Widget | None, event: Paste, say: Callable[..., object]) 
     entry: what has the focus; say: `App.notify`
     """
     if not isinstance(entry, Input):
-        say("pasted text goes into an entry, and none has the focus", timeout=4)
+        say("nothing was pasted: no text field has the focus", timeout=4)
         return False
     event.text, said = as_text(event.text, keeps_lines=getattr(entry, "TAKES_LINES", False))
     if said:

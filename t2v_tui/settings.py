@@ -32,7 +32,7 @@ class Tui:
 ABOUT = {
     "theme": "t2v-dark, t2v-light, or any theme of Textual's, as ansi-dark",
     "animation": "false: nothing moves by itself",
-    "ascii": "true: no glyph beyond ASCII",
+    "ascii": "true: draw with ASCII only",
     "pictures": "auto: as the terminal says it can; kitty, sixel, iterm2 or blocks: that way, whatever it says",
     "bell": "true: the terminal's bell when a job ends",
     "samples_home": "true: the newest samples of a training that is watched on a host come here by themselves",

@@ -156,7 +156,7 @@ def end_of_machine(directory: Path, code: int | None, last: Json) -> str:
 def unexplained(directory: Path, code: int, name: str | None, has_oom: bool | None) -> tuple[str, str]:
     """Return a sentence and a hint for a process that ended without saying why."""
     if name == "SIGKILL":
-        who = "somebody sent it: the system counted no kill for want of memory" if has_oom is False else ""
+        who = "something else sent it: the system recorded no out-of-memory kill" if has_oom is False else ""
         return "it was killed (SIGKILL)", who or "usually memory ran out: try a smaller batch, size or model"
     if name is not None:
         return f"it was ended by {name}", "the log may say more"

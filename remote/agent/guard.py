@@ -109,7 +109,7 @@ def look_at_all_events(said: Json, before: GuardMemory | None = None) -> Json:
     try:
         return one_look(said, before)
     except Exception as error:  # noqa: BLE001 - a guard that ends for an error guards nothing
-        why = f"a look failed: {type(error).__name__}: {error}"
+        why = f"a check failed: {type(error).__name__}: {error}"
         rules = rules_of(said)
         is_over = cap_in_s(rules, up_s()) <= 0
         if is_over:

@@ -115,4 +115,4 @@ def guard_watch(say: Callable[[Json], None]) -> None:
 def guard_look(say: Callable[[Json], None]) -> None:
     """Take the look that the timer runs; its service's journal has what was said."""
     said = agreed()
-    say({"did": "nothing", "error": "no guard is agreed"} if said is None else look_at_all_events(said))
+    say({"did": "nothing", "error": "no guard is set up"} if said is None else look_at_all_events(said))

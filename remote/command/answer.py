@@ -60,15 +60,17 @@ def read_answer(printed: bytes, who: str) -> Answer:
     """Read what a status command printed. who: whose, for sentences. Raises ProviderFailed for what is no answer."""
     text = printed.strip()
     if not text:
-        raise ProviderFailed(f"{who} prints nothing", f"it says {STATES}, or a JSON object with that as its state")
+        raise ProviderFailed(
+            f"{who} prints nothing", f"it should print {STATES}, or a JSON object with that as its state"
+        )
     return _of_object(text, who) if text.startswith(b"{") else _of_word(text.decode(errors="replace"), who)
 
 
 def _of_word(text: str, who: str) -> Answer:
     power = power_of(text) if len(text) <= MOST_LETTERS else None
     if power is None:
-        sentence = f"{who} says {_quoted(text)}, which is no state"
-        raise ProviderFailed(sentence, f"it says {STATES}, or a JSON object with that as its state")
+        sentence = f"{who} prints {_quoted(text)}, which is not a state"
+        raise ProviderFailed(sentence, f"it should print {STATES}, or a JSON object with that as its state")
     return Answer(shown(text), power)
 
 
@@ -93,13 +95,13 @@ def _address(said: str | None, who: str) -> str | None:
         return None
     if said.startswith("-") or not ADDRESS.fullmatch(said):
         sentence = f"{who} says that its address is {_quoted(said)}"
-        raise ProviderFailed(sentence, "a name or an IP is meant, without user and port")
+        raise ProviderFailed(sentence, "it should be a name or an IP, without user and port")
     return said
 
 
 def _price(said: float | None, who: str) -> float | None:
     if said is not None and said < 0:
-        raise ProviderFailed(f"{who} says that an hour costs {said:g} USD", "0 or more is meant")
+        raise ProviderFailed(f"{who} says that an hour costs {said:g} USD", "it should be 0 or more")
     return said
 
 

@@ -73,7 +73,7 @@ class Command:
         while child.poll() is None or os.fstat(said.fileno()).st_size > MOST_BYTES:
             if os.fstat(said.fileno()).st_size > MOST_BYTES:
                 sentence = f"{self} prints more than {MOST_BYTES // 1024} kB, and was ended"
-                raise ProviderFailed(sentence, "one word or one JSON object is meant")
+                raise ProviderFailed(sentence, "it should print one word or one JSON object")
             if time.monotonic() > deadline:
                 raise ProviderFailed(f"{self} did not end within {self.timeout_s:g} s, and was ended", self._hint)
             if cancelled is not None and cancelled.is_set():

@@ -185,7 +185,7 @@ class LoggingIn:
         return kind(f"{self.route} does not let {self.credentials.user} in: {self._tried()}", MEND)
 
     def _tried(self) -> str:
-        parts = [f"it takes none of: {', '.join(self.offered)}"] if self.offered else ["there was no key to offer"]
+        parts = [f"it accepts none of: {', '.join(self.offered)}"] if self.offered else ["there was no key to offer"]
         parts += [f"{path} has a passphrase" for path in self.has_passphrase]
         if not self.offered or self.credentials.certificate_files:
             parts += self.troubles
@@ -202,11 +202,11 @@ class LoggingIn:
         ways = shown(", ".join(wanted)) or "nothing that t2v knows"
         if is_second:
             return LoginImpossible(
-                f"{self.route} takes the key and wants more from {self.credentials.user}: {ways}",
-                "t2v logs in by key alone: let the server ask for nothing else, or go through a ProxyCommand",
+                f"{self.route} accepts the key, and requires more from {self.credentials.user}: {ways}",
+                "t2v logs in by key alone: let the server ask for nothing else, or use a ProxyCommand",
             )
         return LoginImpossible(
-            f"{self.route} lets {self.credentials.user} in by {ways} only, and t2v by key alone",
+            f"{self.route} lets {self.credentials.user} in by {ways} only, and t2v uses keys alone",
             "ssh-copy-id puts your key there; the server has to allow publickey",
         )
 

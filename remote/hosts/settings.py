@@ -25,7 +25,7 @@ class HostSettings(BaseModel):
 
     address: str = Field("", description="name or IP, or a Host of ~/.ssh/config (default: the section's name)")
     user: str | None = Field(None, description="who logs in")
-    port: int | None = Field(None, ge=1, le=65535, description="of its SSH server")
+    port: int | None = Field(None, ge=1, le=65535, description="port of its SSH server")
     identity: Path | None = Field(None, description="private key file")
     jump: str | None = Field(None, description="host to go through, as for ssh -J")
     proxy_command: str | None = Field(None, description="program whose stdin and stdout are the connection")
@@ -36,7 +36,9 @@ class HostSettings(BaseModel):
     )
 
     provider: Literal["ssh", "gcloud", "command"] = Field(
-        "ssh", description="gcloud: a Compute Engine VM, started and stopped by t2v; command: by commands of yours"
+        "ssh",
+        description="gcloud: a Compute Engine VM that t2v starts and stops; command: a machine that your own "
+        "commands start and stop",
     )
     status_command: str | None = Field(None, min_length=1, description="prints running, stopped … or a JSON object")
     start_command: str | None = Field(None, min_length=1, description="starts the machine")
@@ -47,14 +49,16 @@ class HostSettings(BaseModel):
     iap: bool = Field(False, description="reach it through Identity-Aware Proxy, without an address of its own")
 
     idle_stop_min: int = Field(30, ge=5, description="minutes without work after which the VM stops itself; see guard")
-    max_run_h: float = Field(24.0, gt=0, description="hours after which the VM stops whatever it does")
+    max_run_h: float = Field(24.0, gt=0, description="hours after which the VM stops, busy or not")
     idle_gpu_percent: int = Field(5, ge=0, le=100, description="a GPU busier than this is at work")
     usd_per_hour: float | None = Field(None, ge=0, description="what the VM costs (default: the shipped table, est.)")
 
     transfer: Literal["auto", "ssh", "gcloud", "rsync", "bucket"] = Field(
-        "auto", description="how files travel: auto takes ssh, which resumes and verifies by itself"
+        "auto", description="how files are transferred: auto uses ssh, which resumes and verifies by itself"
     )
-    bucket: str | None = Field(None, pattern=r"^gs://", description="gs://NAME/FOLDER that finished files pass through")
+    bucket: str | None = Field(
+        None, pattern=r"^gs://", description="gs://NAME/FOLDER through which finished files are transferred"
+    )
 
     @field_validator("*", mode="before")
     @classmethod

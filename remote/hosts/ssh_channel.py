@@ -161,7 +161,7 @@ class _Opening:
         if self._size > MOST_NOISE_BYTES:
             raise AgentNotRun(
                 f"{self.name} prints {self._size} bytes before it runs a command: {self._said()}",
-                "look into its ~/.bashrc: what prints belongs behind a test for a terminal, [ -t 1 ]",
+                "check its ~/.bashrc: whatever prints belongs behind a test for a terminal, [ -t 1 ]",
             )
         if time.monotonic() > self.deadline:
             raise self.too_late()

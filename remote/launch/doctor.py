@@ -278,7 +278,7 @@ def _guard(host: MachineHost) -> Check:
 
 
 def _without_sudo(host: MachineHost) -> Check:
-    sentence = "it may not switch the VM off"
+    sentence = "it is not allowed to switch the VM off"
     if not host.let_it_power_off:
         return bad("guard", f"{sentence}: let {host.user} use sudo there without a password")
     return bad("guard", sentence, f"there: {host.let_it_power_off.format(user=host.user)}")

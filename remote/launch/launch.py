@@ -141,7 +141,7 @@ class Launch:
         except RemoteError as error:
             yield StepState("launch", Status.FAILED, error.message, error.hint)
             raise
-        word = "" if self.job.is_new else "; it was asked for before, and the answer was lost"
+        word = "" if self.job.is_new else "; it was already submitted, but the reply was lost"
         yield StepState("launch", Status.DONE, f"{self.job.job}, {self.job.state}{word}")
 
 

@@ -107,7 +107,7 @@ def left_vm(host: MachineHost, workspace: Workspace) -> StepState:
         state = vm.left()
     except CloudError as error:
         why = "its start was requested, and " if vm.is_start_asked else ""
-        what = f"{vm.name} may be running, and costing money: {why}nobody can say: {error.message}"
+        what = f"{vm.name} may be running, and costing money: {why}its state cannot be read: {error.message}"
         return StepState(VM, Status.NOTE, what, stop_it)
     if state.is_running:
         _state_words(state, cost)  # into the ledger
@@ -167,7 +167,7 @@ def _let_in(host: MachineHost, deadline: float) -> Iterator[StepState]:
         except HostUnreachable as error:
             if time.monotonic() > deadline:
                 raise
-            why = "nobody is let in yet" if isinstance(error, AuthFailed) else error.message
+            why = "no login works yet" if isinstance(error, AuthFailed) else error.message
         yield StepState(SSH, Status.DOING, why)
         time.sleep(SSH_PAUSE_S)
 
@@ -197,7 +197,9 @@ def guarded(host: MachineHost, workspace: Workspace, *, is_replacing: bool = Fal
         idle = f"stops it after {limit(host.settings.idle_stop_min * 60)} without work"
         yield StepState("guard", Status.OK, f"{idle}, and in {span(left_h * 3600)} whatever it does")
     else:
-        yield StepState("guard", Status.NOTE, "it may not switch the VM off", f"let {host.user} use sudo there")
+        yield StepState(
+            "guard", Status.NOTE, "it is not allowed to switch the VM off", f"let {host.user} use sudo there"
+        )
 
 
 def resumed(host: MachineHost) -> Iterator[StepState]:

@@ -39,6 +39,6 @@ def read_reply(kind: type[R] | UnionType, said: object, host: str, question: str
 def bad_reply(host: str, question: str, wrong: str) -> BadReply:
     """Return the error for a reply that makes no sense. wrong: the field, and what is wrong with it, for people"""
     return BadReply(
-        f"{host}'s reply to '{question}' is not what it should be: {wrong}",
+        f"{host}'s reply to '{question}' is not in the expected form: {wrong}",
         f"t2v bootstrap --host {host} renews t2v there",
     )

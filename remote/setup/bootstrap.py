@@ -246,9 +246,7 @@ class Steps:
         needed = RELEASE_BYTES if self.is_installed else self.install_bytes
         free = self.there.disk_free_bytes
         if free < needed:
-            sentence = (
-                f"{self.host.name} has {size(free)} free in {self.there.workspace}, and {size(needed)} are needed"
-            )
+            sentence = f"{self.host.name} has {size(free)} free in {self.there.workspace}, and {size(needed)} is needed"
             yield from self._fail("disk", sentence, f"free some space there, or set workdir in [host.{self.host.name}]")
         yield StepState("disk", Status.OK, f"{size(free)} free")
 
@@ -359,7 +357,7 @@ class Steps:
         """Tell which encoders the first work there has to fetch; said beforehand, since it may be slow."""
         missing = [model for model in (SD_VAE, CLIP_B32) if model not in self.there.hub]
         if missing:
-            return StepState("encoders", Status.NOTE, f"the first preprocess there fetches {' and '.join(missing)}")
+            return StepState("encoders", Status.NOTE, f"the first preprocess there downloads {' and '.join(missing)}")
         return StepState("encoders", Status.OK, f"{SD_VAE}, {CLIP_B32}")
 
     def _fail(self, name: str, sentence: str, hint: str) -> Iterator[StepState]:

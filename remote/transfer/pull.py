@@ -140,7 +140,7 @@ def cannot_be_read(hopeless: Mapping[str, str], host: str) -> TransferFailed:
     path, why = next(iter(hopeless.items()))
     others = f" (and {len(hopeless) - 1} more)" if len(hopeless) > 1 else ""
     return TransferFailed(
-        f"{shown(path)}{others} cannot be read on {host}: {why}", "the rest has come; fix its permissions there"
+        f"{shown(path)}{others} cannot be read on {host}: {why}", "the rest has arrived; fix its permissions there"
     )
 
 

@@ -162,7 +162,7 @@ class Pushing:
             if self.plan.kind == CODE and self.plan.gone:
                 for path in self.jobs.ask(REMOVE_GONE, timeout_s=60.0, paths=list(self.plan.gone)).removed:
                     yield self.board.row(
-                        Phase.NOTE, note=f"{shown(path)} was pushed before and is gone here: removed there"
+                        Phase.NOTE, note=f"{shown(path)} was pushed earlier and deleted here: removed there"
                     )
             ArrivedFiles(self.jobs.workspace, self.plan.host).keep_rate(
                 self.board.done_bytes, time.monotonic() - began, "up"

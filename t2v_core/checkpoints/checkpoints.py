@@ -76,7 +76,7 @@ class Checkpoint:
             loaded = load_file(self.path / name)
         except FileNotFoundError as error:
             raise InvalidRequest(
-                f"{self.path} has no {name}", hint="it was made to generate from, not to go on training from"
+                f"{self.path} has no {name}", hint="it was saved for generating, not for further training"
             ) from error
         except SafetensorError as error:
             raise InvalidRequest(f"{self.path / name} is damaged: {error}", hint="use another checkpoint") from error

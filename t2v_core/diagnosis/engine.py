@@ -72,7 +72,7 @@ def examine_engine(found: dict[str, Any], preset: str, estimate: str) -> Iterato
         line = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall torch"
         yield bad("accelerator", f"an NVIDIA driver is here, and this torch ({build}) cannot use it", line)
     elif preset in SMALL_PRESETS:
-        yield good("accelerator", f"none; the {preset} preset does without")
+        yield good("accelerator", f"none; the {preset} preset does not need one")
     else:
         yield odd("accelerator", f"none; the {preset} preset takes days to years on a CPU", estimate)
 

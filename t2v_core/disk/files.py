@@ -310,7 +310,7 @@ def require_space(path: Path, size_bytes: int, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < size_bytes:
         raise WorkFailed(
-            f"{what} needs {size(size_bytes)} at {existing}, and {size(free)} are free",
+            f"{what} needs {size(size_bytes)} at {existing}, and {size(free)} is free",
             hint="free some space, or use a workspace on a larger disk (--workspace)",
         )
 

@@ -43,7 +43,7 @@ def _tell(run: TrainingRun, job: Job) -> None:
         )
     if not disk.fits:
         job.events.warning(
-            f"checkpoints take up to {size(disk.checkpoints)} of disk, and {size(disk.free)} are free",
+            f"checkpoints take up to {size(disk.checkpoints)} of disk, and {size(disk.free)} is free",
             hint=" or ".join(disk_advice(disk)),
         )
 

@@ -61,7 +61,7 @@ def _of_processors(proc: Path) -> list[str]:
     except (OSError, ValueError, IndexError):
         return []
     here = cores()
-    return [f"other processes want the processors too: load {load:.1f} on {here}"] if load > MUCH_LOAD * here else []
+    return [f"other processes compete for the processors: load {load:.1f} on {here}"] if load > MUCH_LOAD * here else []
 
 
 def _of_gpu(device: torch.device) -> list[str]:

@@ -32,7 +32,7 @@ def bootstrap(
     ctx: typer.Context,
     host: Annotated[str, typer.Option("--host", metavar="NAME", help="Host of t2v.toml.")],
     is_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be made there, without making anything.")
+        bool, typer.Option("--dry-run", help="Show what would be created there, without changing anything.")
     ] = False,
     is_replacing: Annotated[
         bool, typer.Option("--replace", help="Also replace an environment that another workspace installed there.")
@@ -40,8 +40,9 @@ def bootstrap(
 ) -> int:
     """See what a host lacks for the engine, and install it there: this t2v, a virtual environment, the packages.
 
-    Looks first and changes only what is missing, so it can be run at any time, and again after it was interrupted. The
-    packages are installed by a job on the host, which goes on without this terminal; `t2v logs` shows what pip says.
+    It looks first and changes only what is missing, so it can be run at any time, and again after an interruption. The
+    packages are installed by a job on the host, which keeps running without this terminal; `t2v logs` shows pip's
+    output.
 
     \b
     Examples:
@@ -52,7 +53,7 @@ def bootstrap(
     """
     common: Common = ctx.obj
     if host == LOCAL:
-        raise InvalidRequest("this machine is where t2v runs already", hint="t2v doctor checks it")
+        raise InvalidRequest("t2v runs on this machine already", hint="t2v doctor checks it")
     workspace = find_workspace(common.workspace, os.environ)
     there = host_named(host, workspace)
     if is_dry:
@@ -96,5 +97,5 @@ def _told_beforehand(there: Host, workspace: Workspace, *, as_json: bool) -> int
     for change in found:
         print(change)
     word = "nothing was changed" if found else f"{there.name} is ready; there is nothing to do"
-    print(f"{word}; to find out, the agent (a few hundred kB) was copied to ~/.cache/t2v there", file=sys.stderr)
+    print(f"{word}; to find out, t2v copied its agent (a few hundred kB) to ~/.cache/t2v there", file=sys.stderr)
     return 0

@@ -54,7 +54,7 @@ def list_hosts(ctx: typer.Context) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
-        print("no host yet; `t2v host list --help` shows how to name one", file=sys.stderr)
+        print("no host yet; `t2v host list --help` shows how to add one", file=sys.stderr)
     for row in rows:
         who = f"{row['user']}@" if row["user"] else ""
         print(f"{row['host']}\t{who}{row['route']}\t{' '.join(row['pinned']) or 'no key pinned'}")

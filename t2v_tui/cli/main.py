@@ -23,7 +23,7 @@ With your own clips:  t2v init, t2v preprocess, t2v train, t2v generate "a dog r
 About one command:    t2v COMMAND --help
 
 Settings come from flags, then T2V_* variables (T2V_DEVICE, T2V_TRAIN_EPOCHS), then t2v.toml in the workspace.
-Results go to stdout, one path a line; everything else to stderr.
+Results go to stdout, one path per line; everything else to stderr.
 
 \b
 Exit codes: 0 done, 1 the work failed, 2 invalid request, 3 host unreachable, 4 stopped, 130 interrupted (Ctrl-C).
@@ -48,12 +48,12 @@ class _Commands(LazyGroup):
         "refine": Entry("engine.verbs:refine", "Clean up or change a video, towards a prompt."),
         "evaluate": Entry("engine.verbs:evaluate", "Score a model on test captions."),
         "web": Entry("engine.web:web", "Open a page for a browser: generate, refine and look at videos."),
-        "status": Entry("jobs.status:status", "What runs, what it costs, when it stops."),
-        "jobs": Entry("jobs.commands:jobs", "What runs and ran, here and on other machines."),
-        "watch": Entry("jobs.watch:watch", "A job's events as they come, one a line, for scripts and agents."),
+        "status": Entry("jobs.status:status", "What is running, what it costs, when it stops."),
+        "jobs": Entry("jobs.commands:jobs", "What is running and what ran, here and on other machines."),
+        "watch": Entry("jobs.watch:watch", "A job's events as they come, one per line, for scripts and agents."),
         "attach": Entry("jobs.commands:attach", "Watch a job to its end."),
         "logs": Entry("jobs.commands:logs", "Show a job's log."),
-        "stop": Entry("jobs.commands:stop", "End a job."),
+        "stop": Entry("jobs.commands:stop", "Stop a job."),
         "pull": Entry("transfer:pull", "Fetch files from another machine, verified."),
         "push": Entry("transfer:push", "Send code, data or videos to another machine."),
         "trash": Entry("trash:trash", "List what was deleted in the terminal UI, and bring it back."),
@@ -95,9 +95,9 @@ class _VmCommands(LazyGroup):
 class _RunsCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "diff": Entry("runs:diff", "What differs between trainings: settings, and how they ended."),
-        "chart": Entry("runs:chart", "Draw a figure of trainings into an SVG, PNG or CSV file."),
+        "chart": Entry("runs:chart", "Plot one metric of trainings as an SVG, PNG or CSV file."),
         "name": Entry("runs:name", "Give a training a name."),
-        "note": Entry("runs:note", "Note something about a training."),
+        "note": Entry("runs:note", "Add a note to a training."),
     }
 
 
@@ -118,7 +118,7 @@ vm = typer.Typer(cls=_VmCommands, add_completion=False, rich_markup_mode=None)
 app.add_typer(vm, name="vm", help="Virtual machines, and others that t2v starts and stops.")
 
 runs = typer.Typer(cls=_RunsCommands, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
-app.add_typer(runs, name="runs", help="Every training with what it reached and cost; compare, chart and name them.")
+app.add_typer(runs, name="runs", help="Every training with its results and cost; compare, chart and name them.")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -175,9 +175,9 @@ def _runs(
             help="newest, state, name, preset, data, held-out, loss, score, cost or duration.",
         ),
     ] = "newest",
-    is_reversed: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    is_reversed: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
     wanted: Annotated[
-        str, typer.Option("--filter", metavar="WORDS", help="Only runs with all of them: 'data:shapes -failed'.")
+        str, typer.Option("--filter", metavar="WORDS", help="Only runs that match every word: 'data:shapes -failed'.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Write it to stdout as JSON.")] = False,
 ) -> int:

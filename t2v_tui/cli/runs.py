@@ -92,10 +92,10 @@ def _find(workspace: Workspace, asked: str, labels: dict[JobKey, Label]) -> JobK
         return found[0]
     if found:
         several = ", ".join(key.job for key in found[:5])
-        raise InvalidRequest(f"'{asked}' is {len(found)} trainings: {several}", hint="type more of the id")
+        raise InvalidRequest(f"'{asked}' matches {len(found)} trainings: {several}", hint="type more of the id")
     if not labels:
         raise JobNotFound(
-            f"there is no training '{asked}', nor any other, here or where it was looked for", "t2v train starts one"
+            f"there is no training '{asked}', nor any other, here or on the hosts", "t2v train starts one"
         )
     names = [name for key, label in labels.items() for name in (key.job, label.name) if name]
     near = difflib.get_close_matches(asked, names, n=2, cutoff=0.5)
@@ -147,7 +147,7 @@ def _table(rows: Sequence[RunRow]) -> list[str]:
 
 
 def diff(ctx: typer.Context, runs: RunsArgument, as_json: JsonOption = False) -> int:
-    """Show trainings beside each other: how they ended, and those settings alone that are not the same in all.
+    """Show trainings side by side: how they ended, and only the settings that differ.
 
     Settings include what the preset and the defaults say, so that two presets can be compared.
 
@@ -158,7 +158,7 @@ def diff(ctx: typer.Context, runs: RunsArgument, as_json: JsonOption = False) ->
     """
     common: Common = ctx.obj
     if len(runs) < 2:
-        raise InvalidRequest("a difference is between two trainings or more", "t2v runs diff RUN RUN")
+        raise InvalidRequest("a comparison takes at least two trainings", "t2v runs diff RUN RUN")
     read = read_runs(find_workspace(common.workspace, os.environ), runs)
     unknown = [one.row.key for one in read if not one.settings]
     differences = differing([one.settings for one in read]) if not unknown else []
@@ -179,18 +179,27 @@ def diff(ctx: typer.Context, runs: RunsArgument, as_json: JsonOption = False) ->
 def chart(
     ctx: typer.Context,
     runs: RunsArgument,
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Its suffix says what: .svg, .png or .csv.")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", metavar="FILE", help="File to write; its suffix sets the format: .svg, .png or .csv."),
+    ],
     figure: Annotated[
         str, typer.Option("--figure", metavar="NAME", help="loss, held_out_loss, learning_rate, grad_norm, …")
     ] = "loss",
-    over: Annotated[Axis, typer.Option("--over", help="What it has across.")] = Axis.STEP,
+    over: Annotated[Axis, typer.Option("--over", help="What the x axis shows.")] = Axis.STEP,
     smooth: Annotated[
         float,
-        typer.Option("--smooth", metavar="SHARE", min=0, max=0.9999, help="What each point leaves of an average."),
+        typer.Option(
+            "--smooth",
+            metavar="SHARE",
+            min=0,
+            max=0.9999,
+            help="How much of the average so far each point keeps; 0 averages nothing.",
+        ),
     ] = 0.98,
-    is_log: Annotated[bool, typer.Option("--log", help="Logarithmic upwards.")] = False,
+    is_log: Annotated[bool, typer.Option("--log", help="Logarithmic y axis.")] = False,
 ) -> int:
-    """Draw one figure of trainings into a file, each as a line.
+    """Plot one metric of one or more trainings into a file, a line for each.
 
     A CSV holds what is drawn, with the lowest and highest value that each point stands for.
 
@@ -222,7 +231,7 @@ def chart(
 def name(
     ctx: typer.Context, run: RunArgument, text: Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 ) -> int:
-    """Give a training a name, by which it can be called from then on; '' takes it away.
+    """Give a training a name, which works in place of its id from then on; '' removes it.
 
     \b
     Example:
@@ -234,7 +243,7 @@ def name(
 def note(
     ctx: typer.Context, run: RunArgument, text: Annotated[str, typer.Argument(metavar="TEXT", show_default=False)]
 ) -> int:
-    """Note something about a training; '' takes it away.
+    """Add a note to a training; '' removes it.
 
     \b
     Example:
@@ -254,5 +263,5 @@ def _keep(common: Common, run: str, **said: str) -> int:
         raise InvalidRequest(f"another training is called '{wanted}'", "choose another name, or rename that one")
     before = labels[key]
     keep_label(workspace, key, Label(said.get("name", before.name), said.get("note", before.note)))
-    print(f"kept for {key.job}", file=sys.stderr)
+    print(f"saved for {key.job}", file=sys.stderr)
     return 0

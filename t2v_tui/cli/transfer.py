@@ -43,14 +43,12 @@ WhatArgument = Annotated[
 ]
 LatestOption = Annotated[bool, typer.Option("--latest", help="Only the newest checkpoint.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Checkpoints, videos and logs.")]
-WatchOption = Annotated[
-    bool, typer.Option("--watch", help="Keep fetching what is new until no job runs there any more.")
-]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Keep fetching what is new until no more jobs run there.")]
 ReplaceHereOption = Annotated[
-    bool, typer.Option("--replace", help="Also overwrite what has the same name here and did not come from there.")
+    bool, typer.Option("--replace", help="Also overwrite files here of the same name that did not come from there.")
 ]
 AnyonesOption = Annotated[
-    bool, typer.Option("--anyones", help="Also fetch what another workspace made in the same folder of the host.")
+    bool, typer.Option("--anyones", help="Also fetch what another workspace made in the same folder on the host.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be moved, without moving anything.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
@@ -156,7 +154,7 @@ def _carried_out(
             work(jobs, teller, outcome)
         except KeyboardInterrupt:
             teller.close()
-            teller.say(f"interrupted: what {kept} is kept; the same command goes on where it was", "yellow")
+            teller.say(f"interrupted: what {kept} is kept; the same command continues where it stopped", "yellow")
             return INTERRUPTED
         finally:
             teller.close()
@@ -264,7 +262,7 @@ def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
     for item in plan.items:
         if item.standing is ItemStatus.OTHER:
             outcome.refused.append(f"{item.path} is here already and did not come from {plan.host}: see --replace")
-    parts = [f"{len(plan.needed)} to come, {size(plan.to_send)}", f"{len(here)} here already"]
+    parts = [f"{len(plan.needed)} to fetch, {size(plan.to_send)}", f"{len(here)} here already"]
     if plan.needed:
         parts += [f"about {duration(plan.seconds)}"] if plan.seconds is not None else []
         parts += [f"egress {usd(plan.usd)} est."] if plan.usd is not None else []
@@ -283,8 +281,8 @@ def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
         teller.say(
             f"another workspace shares this folder of {plan.host}: {own}; --replace takes its files over", "yellow"
         )
-    parts = [f"{len(plan.needed)} of {plan.total_files} files to go, {size(plan.to_send)}"]
-    parts += [f"{len(plan.gone)} to be removed there: pushed before, and gone here"] if plan.gone else []
+    parts = [f"{len(plan.needed)} of {plan.total_files} files to send, {size(plan.to_send)}"]
+    parts += [f"{len(plan.gone)} to remove there: pushed earlier, deleted here"] if plan.gone else []
     parts += [f"about {duration(plan.seconds)}"] if plan.needed and plan.seconds is not None else []
     teller.say(f"{plan.host}: " + " · ".join(parts), "bold")
 

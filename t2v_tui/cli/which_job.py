@@ -83,7 +83,7 @@ def find_job(asked: str | None, host: str | None, hosts: HostPool, *, is_alive_f
         return found[0]
     if len(found) > 1:
         raise InvalidRequest(
-            f"'{asked}' is part of {len(found)} jobs: {', '.join(one.row.job for one in found[:5])}",
+            f"'{asked}' matches {len(found)} jobs: {', '.join(one.row.job for one in found[:5])}",
             hint="type more of the id",
         )
     if known.unreachable:

@@ -47,7 +47,7 @@ class Launches:
         """Begin the steps to a job, which the screen that it names shows."""
         self._launcher.begin(wanted, self.live.state, self.now())
         if wanted in self._launcher.waiting and self.in_sight is None:
-            self.app.notify(f"{wanted.verb} waits until the start before it has its job", timeout=4)
+            self.app.notify(f"{wanted.verb} waits for the start before it", timeout=4)
 
     def agree(self) -> None:
         """Start what costs, after a yes."""
@@ -100,7 +100,9 @@ class Launches:
         self._launcher.go_on(self.live.state, self.now())
         now = self.live.state.launch
         if now is not None and now.phase is LaunchPhase.ASKING and self.in_sight is None:
-            self.app.notify(f"{now.verb} on {now.host} will cost: its screen asks for a yes", timeout=8, markup=False)
+            self.app.notify(
+                f"{now.verb} on {now.host} costs money: its screen asks you to confirm", timeout=8, markup=False
+            )
 
     def _close_begun(self, job: JobKey) -> None:
         """The panel has nothing more to say of a job that cannot be taken back."""

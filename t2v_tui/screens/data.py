@@ -44,7 +44,7 @@ b   builds the built-in world: 2,376 clips of moving
     shapes with captions, in about a minute
 or  put clips into data/msr-vtt/videos/ and captions
     into data/msr-vtt/annotations/, and press p"""
-NONE_SET_ASIDE = "No clip was set aside. c decodes every clip once and looks."
+NONE_SET_ASIDE = "No clip was set aside. c decodes every clip once and checks it."
 
 
 class DataScreen(Cockpit):
@@ -243,7 +243,7 @@ class DataScreen(Cockpit):
         if alive:
             self.post_message(StopWork(alive[0].key))
         else:
-            self.notify("no work on data runs", timeout=3)
+            self.notify("no data job is running", timeout=3)
 
 
 def facts_of(one: DataSetView) -> Content:

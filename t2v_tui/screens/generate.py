@@ -19,7 +19,7 @@ from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.player import Player
 
-EMPTY = """The video appears here while it is drawn.
+EMPTY = """The video appears here while it is made.
 
 Say what it shows, and press enter.
 “a red circle moving left” is what
@@ -46,7 +46,7 @@ class GenerateScreen(SamplingScreen):
                     with Horizontal(classes="row"):
                         yield Static("host", classes="name")
                         yield Choice([(LOCAL, LOCAL)], id="host")
-                        yield Static("where it is drawn", classes="about")
+                        yield Static("where it is made", classes="about")
                     yield SpecForm("generate", self.FIELDS, {"prompt": "x"}, choices={"checkpoint": [("", "latest")]})
                     yield Words(id="about")
             with Vertical(id="look"):

@@ -158,7 +158,7 @@ def about_job(job: JobView, state: State, now_t: float, cells: int) -> Content:
     lines: list[tuple[str, str]] = []
     times = []
     if row.queued_t:
-        times.append(f"asked for {ago(now_t - row.queued_t)} ago")
+        times.append(f"requested {ago(now_t - row.queued_t)} ago")
     if row.started_t:
         ran_s = (row.ended_t or now_t) - row.started_t
         times.append(f"{'ran' if row.has_ended else 'has run'} {duration(ran_s)}")
@@ -166,7 +166,7 @@ def about_job(job: JobView, state: State, now_t: float, cells: int) -> Content:
         times.append(f"process {row.pid} and all it started")
     lines.append((" · ".join(times) + "\n", "$text-muted"))
     if row.has_ended:
-        how = f"exit code {row.code}" if row.code is not None else "nobody saw how it ended"
+        how = f"exit code {row.code}" if row.code is not None else "how it ended was not recorded"
         signal = f", by {row.signal}" if row.signal else ""
         lines.append((f"{row.reason or how}{signal}\n", "$error" if row.state in ("failed", "lost") else ""))
         if row.hint:

@@ -22,7 +22,7 @@ from t2v_tui.widgets.log.view import LogView
 NO_JOB = """No job is shown yet.
 
 7   shows every job; enter there opens one here
-t   starts a training, whose log then stands here"""
+t   starts a training, whose log then appears here"""
 
 
 class LogScreen(Cockpit):
@@ -117,9 +117,9 @@ def before_log(state: State, now_t: float) -> str:
     if host is not None and waits(host):
         return f"{asked(host, now_t)}, for this log"
     if lost := not_heard_of(state, state.shown, now_t, 70):
-        return f"Nothing of this log came here before the link was lost.\n{lost}"
+        return f"None of this log arrived here before the link was lost.\n{lost}"
     if job is not None and job.row.state == "queued":
-        return f"It waits: {job_in_words(job.row) or 'it begins in a moment'}.\nIts first lines appear here."
+        return f"It waits: {job_in_words(job.row) or 'it starts in a moment'}.\nIts first lines appear here."
     if job is not None and not job.row.has_ended:
         return "It has written nothing yet. Lines appear here as they come."
     return "Nothing was written here.\n\nE   shows the other one: its events, or what its engine wrote"

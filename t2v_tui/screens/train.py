@@ -56,7 +56,7 @@ class RunsList(ListTable):
     def action_overlay(self) -> None:
         """Lay the run with the cursor over the one that is shown, or take it away again."""
         if (chosen := self.chosen) is None:
-            self.notify("there is no run to lay over another; t starts one", timeout=3)
+            self.notify("there is no run to overlay; t starts one", timeout=3)
         elif isinstance(self.screen, TrainScreen):
             self.screen.overlay(key_of_row(chosen))
 
@@ -98,7 +98,7 @@ class TrainScreen(LaunchKeys, Cockpit):
             with Vertical(id="machine"):
                 yield Gauges(id="gauges", classes="pane")
                 yield Transfers(id="transfers", classes="pane")
-        yield LogView(empty="The log of the run that is shown stands here. It can be read with its host off.")
+        yield LogView(empty="The log of the run that is shown appears here. It can be read with its host off.")
 
     def on_mount(self) -> None:
         """Put the focus on the list of runs."""
@@ -259,7 +259,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         if job in self.overlaid:
             self.overlaid.remove(job)
         elif job == self.cockpit.state.shown:
-            self.notify("this run is the one shown; move the cursor to another to lay it over", timeout=4)
+            self.notify("this run is shown already; move the cursor to another to overlay it", timeout=4)
         elif len(self.overlaid) < MOST_OVERLAID - 1:
             self.overlaid.append(job)
             self.post_message(FollowJob(job))
@@ -289,7 +289,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         elif self.focused is not None:
             self.maximize(self.focused)
         else:
-            self.notify("no pane has the focus: tab goes to the next", timeout=3)
+            self.notify("no pane has the focus: press tab", timeout=3)
 
     def action_settings(self) -> None:
         """Ask for the settings of the next training."""

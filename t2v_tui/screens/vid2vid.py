@@ -29,7 +29,7 @@ from t2v_tui.widgets.video.player import Player
 BEFORE = (
     "Drop a video file here, type its path, or press ↑ for those of this workspace. On screen 3, r brings one along."
 )
-AFTER = "What comes out appears here while it is drawn."
+AFTER = "The result appears here while it is made."
 BAR_CELLS = 20
 
 
@@ -42,7 +42,7 @@ class PathInput(PromptInput):
         event.stop()
         event.prevent_default()
         if (lines := len(event.text.split("\n"))) > 1:
-            self.notify(f"{lines} lines were pasted: the first is taken", timeout=4)
+            self.notify(f"{lines} lines were pasted: the first one is used", timeout=4)
         self.value = path_in(event.text)
         self.cursor_position = len(self.value)
 
@@ -69,7 +69,7 @@ class Vid2VidScreen(SamplingScreen):
                     with Horizontal(classes="row"):
                         yield Static("host", classes="name")
                         yield Choice([(LOCAL, LOCAL)], id="host")
-                        yield Static("where it is drawn; a video of here goes there first", classes="about")
+                        yield Static("where it is made; a local video is sent there first", classes="about")
                     example = {"prompt": "x", "input": "in.mp4", "output": "out.mp4"}
                     yield SpecForm("refine", self.FIELDS, example, choices={"checkpoint": [("", "latest")]})
                     yield Words(id="noise")

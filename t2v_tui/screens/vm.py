@@ -135,7 +135,9 @@ class VmScreen(Cockpit):
         host = self.cockpit.state.chosen
         if host.kind is HostKind.VM:
             return host
-        self.notify(f"{host.name} is not a VM of t2v's; h chooses another host", timeout=4, markup=False)
+        self.notify(
+            f"{host.name} is not a VM that t2v starts and stops; h chooses another host", timeout=4, markup=False
+        )
         return None
 
     def action_keep(self) -> None:

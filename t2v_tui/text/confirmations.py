@@ -45,8 +45,8 @@ def about_stopping(state: State, key: JobKey, now_t: float) -> Question:
             lines.append(f"it has run for {duration(now_t - job.row.started_t)}")
     lines.append("")
     if verb == "train":
-        lines.append(f"It is asked first and keeps a checkpoint; after {STOP_GRACE_S} s it is killed, with all "
-                     "its processes. u in the panel of the next start goes on from there.")  # fmt: skip
+        lines.append(f"It is asked first and saves a checkpoint; after {STOP_GRACE_S} s it is killed, with all "
+                     "its processes. u in the panel of the next start continues from there.")  # fmt: skip
     else:
         lines.append(f"It is asked first; after {STOP_GRACE_S} s it is killed, with all its processes.")
     host = state.hosts.get(key.host)
@@ -59,8 +59,8 @@ def about_stopping_vm(state: State, host: str, now_t: float) -> Question:
     """Return the question before a VM is stopped: what still runs there, and what goes on costing."""
     view = state.hosts[host]
     alive = [job for job in state.alive if job.key.host == host]
-    lines = [f"{job.row.verb} {job.key.job} is {job.row.state} there and is ended by it" for job in alive]
-    lines = lines or ["Nothing is at work there."]
+    lines = [f"{job.row.verb} {job.key.job} is {job.row.state} there and will be ended" for job in alive]
+    lines = lines or ["Nothing is running there."]
     if view.cost is not None:
         up, disk = usd(view.cost.up_usd_per_hour), usd(view.cost.disk_usd_per_hour)
         lines += ["", f"It stops costing {up}/h; its disk stays, {disk}/h."]
@@ -74,7 +74,7 @@ def about_starting_vm(state: State, host: str) -> Question:
     price = f"{usd(cost.up_usd_per_hour)}/h" if cost and cost.up_usd_per_hour else "by the hour; how much is not known"
     return Question(
         f"Start {host}?",
-        [f"It will cost {price} until it is stopped.", "Without work it stops by itself: [host.*] idle_stop_min."],
+        [f"It will cost {price} until it is stopped.", "It stops by itself when it is idle: [host.*] idle_stop_min."],
         "Start it",
         "y",
     )

@@ -68,7 +68,9 @@ def why_it_ended(state: State) -> str:
     job = state.shown_job
     if job is None or job.row.state not in ("failed", "lost", "preempted"):
         return ""
-    why = job.row.reason or (f"exit code {job.row.code}" if job.row.code is not None else "nobody saw how it ended")
+    why = job.row.reason or (
+        f"exit code {job.row.code}" if job.row.code is not None else "how it ended was not recorded"
+    )
     return f"{JOB_GLYPHS[job.row.state]} {why} · 9 shows the log"
 
 

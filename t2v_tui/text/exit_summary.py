@@ -65,7 +65,7 @@ def _may_come_up(host: HostView) -> str:
     """A start that was asked of the cloud cannot be taken back."""
     price = f"costs {usd(host.cost.up_usd_per_hour)}/h" if host.cost is not None else "costs money"
     how = f"t2v vm stop --host {shlex.quote(host.name)}"
-    return f"◔ {host.name} was being started: it may come up all the same, and then {price}   ({how})"
+    return f"◔ {host.name} was being started: it may still come up, and then {price}   ({how})"
 
 
 def _vm(host: HostView, now_t: float) -> str:
@@ -75,5 +75,5 @@ def _vm(host: HostView, now_t: float) -> str:
         parts += [f"{usd(host.cost.up_usd_per_hour)}/h", f"{usd(host.cost.today(now_t))} today"]
     parts.append(stops_in(host, now_t))
     is_played = host.vm is not None and host.vm.is_simulated
-    how = "simulated: nobody pays" if is_played else f"t2v vm stop --host {shlex.quote(host.name)}"
+    how = "simulated: it costs nothing" if is_played else f"t2v vm stop --host {shlex.quote(host.name)}"
     return ", ".join(filter(None, parts)) + f"   ({how})"

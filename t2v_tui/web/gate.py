@@ -77,7 +77,7 @@ class Gate:
         if self._token is not None and not self._is_known(headers):
             if b"authorization" in headers:
                 await asyncio.sleep(WRONG_PASSWORD_PAUSE_S)
-            return 401, "this page asks for a user and a password; these are wrong"
+            return 401, "wrong user or password"
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self.most_bytes:
             return 413, f"the file is larger than {self.most_bytes - FORM_BYTES:,} bytes: t2v web --max-upload-mb"

@@ -81,7 +81,7 @@ def refusal(message: str, hint: str) -> str:
 def gallery(videos: Sequence[VideoView], total: int) -> str:
     """Return the newest videos, each with the settings that made it."""
     if not videos:
-        return place_for("no video yet: the first one from Generate stands here")
+        return place_for("no video yet: the first one from Generate appears here")
     figures = "".join(map(_figure, videos))
     more = f"<p>the newest {len(videos)} of {total}</p>" if total > len(videos) else ""
     return f'<div class="t2v"><div class="gallery">{figures}</div>{more}</div>'

@@ -176,13 +176,13 @@ def _generate_tab(page: Page) -> gr.Dropdown:
         with gr.Column():
             prompt = gr.Textbox(label="Prompt", placeholder="what the video shows", lines=2, elem_id="prompt")
             steps, guidance, seed, checkpoint = _sampling(page, 20)
-            frames = gr.Number(0, label="Frames", info="0: as many as the model knows", precision=0, minimum=0)
+            frames = gr.Number(0, label="Frames", info="0: as many as the model was trained on", precision=0, minimum=0)
             with gr.Row():
                 go = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Cancel", elem_id="cancel")
             gr.Examples([list(one) for one in EXAMPLES], [prompt, steps, guidance, seed], label="Examples")
         with gr.Column():
-            video = gr.HTML(place_for("the video stands here"), elem_id="video")
+            video = gr.HTML(place_for("the video appears here"), elem_id="video")
             said = gr.HTML("", elem_id="status")
     asked = [prompt, steps, guidance, seed, frames, checkpoint]
     gr.on(

@@ -83,7 +83,7 @@ class Work:
             spec = self.services.spec(verb, values)
             with self.turns.place_of(press) as places:
                 for before in places:
-                    yield replace(view, words=f"waiting: {before} before you")
+                    yield replace(view, words=f"waiting: {before} ahead of you")
                 if press.cancelled.is_set():
                     yield replace(view, state="stopped", words="cancelled")
                     return

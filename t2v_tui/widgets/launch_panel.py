@@ -214,7 +214,7 @@ def _what_now(state: State, launch: LaunchView, now_t: float) -> list[tuple[str,
             cost = state.hosts[launch.host].cost if launch.host in state.hosts else None
             price = f"{usd(cost.up_usd_per_hour)}/h" if cost and cost.up_usd_per_hour else "by the hour"
             return [("y", "bold $accent"), (f" starts {launch.host}, which then costs {price}   ", ""),
-                    ("esc", "bold $accent"), (" leaves it", "")]  # fmt: skip
+                    ("esc", "bold $accent"), (" cancels", "")]  # fmt: skip
         case LaunchPhase.WORKING if can_take_back(state, now_t):
             return [("esc", "bold $accent"), (" cancels", "")]
         case LaunchPhase.WORKING:

@@ -24,13 +24,13 @@ def kept_in(workspace: Workspace, say: Callable[[Failed], object]) -> Callable[[
             return
         name = ended.thread.name if ended.thread is not None else "a thread"
         lines = traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
-        hint = f"a fault of t2v itself; the details are in {file}"
+        hint = f"a bug in t2v; the details are in {file}"
         try:
             make_folder(file.parent)
             with file.open("a") as log:
                 log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {name}\n{''.join(lines)}\n")
         except OSError as error:
-            hint = f"a fault of t2v itself, which could not be written to {file}: {error.strerror}"
+            hint = f"a bug in t2v, which could not be written to {file}: {error.strerror}"
         say(Failed(f"{name} ended: {lines[-1].strip()}", hint))
 
     return keep

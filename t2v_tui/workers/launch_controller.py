@@ -123,7 +123,7 @@ class Launcher:
         self._close()
         self.tell(LaunchTurned(LaunchPhase.CANCELLED, launch.job))
         if has_begun and host is not None and host.vm is not None and not host.vm.is_simulated:
-            self.tell(LaunchLeft(host.name, StepState("VM", Status.DOING, "looking whether it runs all the same")))
+            self.tell(LaunchLeft(host.name, StepState("VM", Status.DOING, "checking whether it started anyway")))
         return True
 
     def _close(self) -> None:

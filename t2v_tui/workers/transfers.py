@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class TransferStream(Stream):
     """Moves paths between a host's workspace and here. `landed` hears of each that is whole, then None for the end."""
 
-    AGAIN = "pull it again to go on"
+    AGAIN = "pull it again to continue"
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class TransferStream(Stream):
             self.show(replace(self.view, state="failed", why=f"{error.message}. {error.hint}".removesuffix(". ")))
         finally:
             if self.view.state in ("queued", "running"):  # a fault of our own, which the app hears of by itself
-                self.show(replace(self.view, state="failed", why=f"it broke off; {self.AGAIN}"))
+                self.show(replace(self.view, state="failed", why=f"it was interrupted; {self.AGAIN}"))
             self.landed(None)
 
     def move(self) -> None:
@@ -67,7 +67,7 @@ class TransferStream(Stream):
         for progress in rows:
             self.take(progress)
         if self.view.state != "done":
-            self.show(replace(self.view, state="paused", why=f"left; {self.AGAIN}"))
+            self.show(replace(self.view, state="paused", why=f"cancelled; {self.AGAIN}"))
 
     def take(self, progress: TransferProgress) -> None:
         """Show how far it is, and tell `landed` of a path that is whole."""

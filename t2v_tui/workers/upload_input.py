@@ -20,7 +20,7 @@ BROUGHT = "outputs/inputs"
 class SendStream(TransferStream):
     """path: of the video, in the workspace here and then in the one there"""
 
-    AGAIN = "the same key goes on where it was"
+    AGAIN = "the same key continues where it stopped"
 
     def __init__(self, services: Services, host: str, path: str, tell: Tell) -> None:
         super().__init__(services, host, [path], tell, lambda _: None, is_pull=False)

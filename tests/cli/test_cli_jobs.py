@@ -273,7 +273,7 @@ def test_a_link_is_spoken_of_when_it_goes_and_when_it_comes_back() -> None:
     words, row = LinkWords("vm"), JobRow("j", state="running", last_event={"kind": "stage", "name": "train"})
     assert words.of(LinkState(is_up=True, since=0)) == ""
     gone = words.of(LinkState(is_up=False, since=10, why="vm does not answer", last=row))
-    assert gone == "link:  vm does not answer; last known: running, train; looking for vm again"
+    assert gone == "link:  vm does not answer; last known: running, train; reconnecting to vm"
     assert words.of(LinkState(is_up=True, since=42)) == "link:  vm is back after 0:32"
     assert words.of(LinkState(is_up=True, since=43)) == ""
 

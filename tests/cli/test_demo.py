@@ -70,9 +70,9 @@ def test_the_demo_does_the_whole_job_and_tells_what_it_did(run_demo: Ran, tmp_pa
 
 def test_a_second_run_skips_what_is_done_and_redoes_what_follows_a_gap(run_demo: Ran, tmp_path: Path) -> None:
     run_demo()
-    assert run_demo()[2].count("done before: kept") == 8
+    assert run_demo()[2].count("already done: kept") == 8
     (tmp_path / "toy/outputs/demo-noisy.mp4").rmdir()
-    assert run_demo()[2].count("done before: kept") == 5
+    assert run_demo()[2].count("already done: kept") == 5
 
 
 def test_a_step_that_fails_ends_the_demo_and_the_next_run_goes_on_there(run_demo: Ran, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_step_that_fails_ends_the_demo_and_the_next_run_goes_on_there(run_demo
     assert "error: out of luck\nhint:  try again\nlog:   " in said
     (tmp_path / "toy/broken").unlink()
     code, _, said = run_demo()
-    assert (code, said.count("done before: kept")) == (0, 2)
+    assert (code, said.count("already done: kept")) == (0, 2)
 
 
 def test_an_interrupted_training_is_resumed(run_demo: Ran, tmp_path: Path) -> None:

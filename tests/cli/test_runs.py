@@ -84,7 +84,7 @@ def test_a_run_has_a_name_by_which_it_is_called(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["diff", "aaaa"], "between two trainings or more"),
+        (["diff", "aaaa"], "at least two trainings"),
         (["diff", "aaaa", "train"], "'train' is 2 trainings"),
         (["diff", "aaaa", "cccc"], "there is no training 'cccc'"),
         (["chart", "aaaa", "--to", "loss.txt"], "loss.txt is no kind of chart"),

@@ -107,7 +107,7 @@ class Carrier:
                 return
             why = why_it_ended(said, code)
             if attempt == ATTEMPTS:
-                hint = 'what came before is kept; run it again, or set transfer = "ssh" in t2v.toml'
+                hint = 'what arrived is kept; run it again, or set transfer = "ssh" in t2v.toml'
                 raise TransferFailed(f"{self.program}: {why}", hint)
             self.board.note(f"{self.program}: {why}; it is tried again")
             self.board.closed.wait(PAUSE_S)

@@ -38,7 +38,10 @@ def _wrong_with(name: str) -> str:
         (_bytes(name) > PATH_BYTES or any(_bytes(part) > NAME_BYTES for part in parts), "it is too long"),
         ("\\" in name, "it has a backslash"),
         (any(part.casefold() in KEPT for part in parts), f"nothing from a host is written to {' or '.join(KEPT)}"),
-        (any(part.startswith(".partial-") or part.endswith(STAGED) for part in parts), "it says that it is unfinished"),
+        (
+            any(part.startswith(".partial-") or part.endswith(STAGED) for part in parts),
+            "its name marks it as unfinished",
+        ),
     )
     return next((why for is_so, why in rules if is_so), "")
 

@@ -72,7 +72,7 @@ def read_rows(file: Path, encoding: str | None = None) -> list[CaptionedClip]:
     if isinstance(value, dict) and isinstance(value.get("annotations"), list):
         return merged(_frozen_rows(value["annotations"], file))
     if not isinstance(value, list):
-        raise InvalidRequest(f"{file} should be a list of rows, and is not", hint=f"it looks like this: [{ROW}, …]")
+        raise InvalidRequest(f"{file} should be a list of rows, but is not", hint=f"it looks like this: [{ROW}, …]")
     unit = "line" if is_lines else "row"
     numbered = value if is_lines else enumerate(value, start=1)
     return merged(captioned_clip(row, f"{unit} {number} of {file}") for number, row in numbered)
@@ -142,13 +142,13 @@ def _what_is_wrong(row: object) -> str | None:
     if not isinstance(row, dict):
         return "it should be an object with video_id and caption"
     if not isinstance(row.get("video_id"), str) or not row["video_id"].strip():
-        return "video_id is missing or not a text"
+        return "video_id is missing or not a string"
     key = next((key for key in CAPTION_KEYS if key in row), None)
     if key is None:
         return "caption is missing"
     texts = [row[key]] if isinstance(row[key], str) else row[key]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        return f"{key} should be a text or a list of texts"
+        return f"{key} should be a string or a list of strings"
     return None
 
 
@@ -207,7 +207,7 @@ def _msrvtt_rows(videos: list[Any], sentences: list[Any], file: Path) -> Iterato
         if not isinstance(row, dict) or not isinstance(row.get("video_id"), str) or not row["video_id"].strip():
             example = '{"video_id": "video0", "split": "train", "category": 9, "start time": 137.7, "end time": 149.4}'
             raise InvalidRequest(
-                f"{where}: video_id is missing or not a text", hint=f"videos look like this: {example}"
+                f"{where}: video_id is missing or not a string", hint=f"videos look like this: {example}"
             )
         video_id = whole_characters(row["video_id"].strip())
         captions = said.pop(video_id, [])  # popped: a video that is listed twice has its sentences once
@@ -218,7 +218,7 @@ def _frozen_rows(rows: list[Any], file: Path) -> Iterator[CaptionedClip]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("image_id", "caption")):
             raise InvalidRequest(
-                f"annotation {number} of {file}: image_id or caption is missing or not a text",
+                f"annotation {number} of {file}: image_id or caption is missing or not a string",
                 hint='annotations look like this: {"image_id": "video0", "caption": "a man sings"}',
             )
         said = whole_characters(row["caption"].strip())

@@ -89,9 +89,7 @@ def join_splits(dataset: Dataset, on_overlap: OnOverlap) -> list[Annotations]:
         left_out=len(dropped),
     )
     if not kept.clips:
-        raise InvalidRequest(
-            f"every training clip of {train.source} is a test clip too", hint="bring other annotations"
-        )
+        raise InvalidRequest(f"every training clip of {train.source} is a test clip too", hint="use other annotations")
     return [kept, test]
 
 

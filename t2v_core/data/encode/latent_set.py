@@ -132,6 +132,6 @@ class LostClips:
         reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(self._reasons.values()).most_common(3))
         raise TooManyLost(
             f"{lost} of {self.total} {self.split} clips cannot be used ({reasons}), more than {self.max_share:.0%}; "
-            "what is encoded by now is kept",
-            hint="quarantine.csv says why of each; to go on without them: --max-lost 1",
+            "what has been encoded so far is kept",
+            hint="quarantine.csv says why of each; to continue without them: --max-lost 1",
         )

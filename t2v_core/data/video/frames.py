@@ -59,7 +59,7 @@ def require_memory(path: Path, frames: int, width: int, height: int) -> None:
     if kind in ANIMATIONS and free and needed > free:
         raise NotEnoughMemory(
             f"a {kind[1:]} of {frames:,} frames of {width}×{height} takes {size(needed)} of memory to make, "
-            f"and {size(free)} are free",
+            f"and {size(free)} is free",
             hint=f"write an mp4, which takes no more for a longer video: {path.with_suffix('.mp4').name}",
         )
 

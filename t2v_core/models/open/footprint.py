@@ -119,7 +119,7 @@ def place(model: OpenModel, shape: tuple[int, int, int], *, offload: str, tiling
         least = min(need.peak(way, is_tiled=is_tiled) for way, is_tiled in ways)
         raise InvalidRequest(
             f"{model.name} takes about {size(least)} for {shape[0]} frames of {shape[2]}×{shape[1]}, and "
-            f"{size(free)} are free on {placing.device}",
+            f"{size(free)} is free on {placing.device}",
             hint="ask for fewer --frames or a smaller --height and --width, or use another --host; "
             "--offload and --vae-tiling say to try all the same",
         )
@@ -128,7 +128,7 @@ def place(model: OpenModel, shape: tuple[int, int, int], *, offload: str, tiling
         least = need.peak(ways[0][0], is_tiled=ways[0][1])
         done = [f"--offload {way}"] * (way != ways[0][0]) + ["--vae-tiling yes"] * (is_tiled != ways[0][1])
         warn(
-            f"all at once it would take about {size(least)}, and {size(free)} are free on {placing.device}: "
+            f"all at once it would take about {size(least)}, and {size(free)} is free on {placing.device}: "
             f"done with {' and '.join(done)}, which is slower"
         )
     return replace(placing, offload=way, tiling=is_tiled)

@@ -83,7 +83,7 @@ class PaceAlarm(Callback):
             AlarmEvent(
                 "pace",
                 f"a step has taken {late_s:.3g} s for two minutes, {late_s / usual_s:.1f} times as long as before",
-                cause or "nothing that this machine shows tells why",
+                cause or "nothing on this machine explains it",
                 step=trainer.run.step,
                 cause=cause,
             )

@@ -127,7 +127,7 @@ def demo(
         teller.say(f"\n{number} of {len(STEPS)}  {step.name}", "bold cyan")
         job = None if is_fresh else step.finished_in(workspace)
         if job is not None:
-            teller.say("  done before: kept")
+            teller.say("  already done: kept")
         else:
             is_fresh = True
             job, code = _do(step, workspace, is_verbose=verbose)

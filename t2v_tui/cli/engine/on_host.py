@@ -59,7 +59,7 @@ def run_there(
         first = find_job(after, host, hosts).row.job if after else None
         job = _submitted(jobs, verb, spec, first, teller)
         if not job.is_new:
-            teller.say(f"submitted before, and the answer was lost: it is job {job.job}", "yellow")
+            teller.say(f"already submitted, but the reply was lost: it is job {job.job}", "yellow")
         if is_detached:
             teller.say(how_to_come_back(job.job))
             print(job.job)
@@ -128,7 +128,7 @@ def watch(
         _follow(jobs, row, followed, teller, is_verbose=is_verbose)
     except KeyboardInterrupt:
         teller.close()
-        teller.say(f"left: the job goes on on {jobs.host.name}\n{how_to_come_back(row.job)}")
+        teller.say(f"left: the job keeps running on {jobs.host.name}\n{how_to_come_back(row.job)}")
         return INTERRUPTED
     finally:
         teller.close()
@@ -182,7 +182,7 @@ class LinkWords:
         if not state.is_up:
             self._lost = state
             last = f"; last known: {state.last.state}{_after_comma(progress_of(state.last))}" if state.last else ""
-            return f"link:  {state.why}{last}; looking for {self._host} again"
+            return f"link:  {state.why}{last}; reconnecting to {self._host}"
         if self._lost is None:
             return ""
         gone_s, self._lost = state.since - self._lost.since, None

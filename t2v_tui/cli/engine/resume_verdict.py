@@ -38,6 +38,6 @@ def _verdict(result: ResumeVerified) -> str:
         return f"training resumes exactly: weights, averages, moments and order are the same to the last bit {took}"
     return (
         f"training resumes up to rounding: the largest difference is {result.largest_difference:.3g}, and "
-        f"{result.between_two_whole_runs:.3g} between two runs that were not killed; --deterministic removes both "
-        f"away {took}"
+        f"{result.between_two_whole_runs:.3g} between two runs that were not killed; --deterministic removes "
+        f"both {took}"
     )

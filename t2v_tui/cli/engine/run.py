@@ -66,7 +66,7 @@ class Followed:
     def result_as(self, kind: type[Known]) -> Known:
         """Return the result as that of a verb. Raises WorkFailed when it is none, as another version's may be."""
         if self.result is None or (result := kind.of(self.result.extra)) is None:
-            raise WorkFailed("the result says something else than this t2v reads", hint="--json shows it as it is")
+            raise WorkFailed("this t2v cannot read the result", hint="--json shows it unchanged")
         return result
 
     def as_json(self) -> str:

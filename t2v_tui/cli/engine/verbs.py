@@ -113,7 +113,7 @@ _QUIET = inspect.Parameter(
     "quiet_",
     inspect.Parameter.KEYWORD_ONLY,
     annotation=bool,
-    default=typer.Option(False, "--quiet", help="Write a short line for each step, as into a pipe."),
+    default=typer.Option(False, "--quiet", help="Write one short line for each step, as when stdout is a pipe."),
 )
 
 
@@ -172,10 +172,10 @@ shapes = command(
 check = command(
     Verb(
         "check",
-        "Decode every clip once, whole, on all cores, before anything is spent on it: which can be used and why the "
-        "others cannot, how long, large and fast they are, which captions are missing, which clips are there twice. A "
-        "clip that hangs the decoder costs its time limit, not the run. What was decoded and has not changed is not "
-        "decoded again: the same command goes on after an interruption.",
+        "Decode every clip once, in full and on all cores, before you spend time on it. The report says which clips "
+        "can be used and why the others cannot, how long, large and fast they are, which captions are missing and "
+        "which clips are duplicates. A clip that hangs the decoder costs its time limit, not the run. Clips that have "
+        "not changed are not decoded again: after an interruption the same command continues where it stopped.",
         (
             "t2v data check",
             "t2v data check --data data/mine --timeout-s 20",
@@ -191,8 +191,8 @@ preprocess = command(
     Verb(
         "preprocess",
         "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training does not have to. "
-        "What is already done is kept: the same command goes on after an interruption. Clips that cannot be read are "
-        "listed in quarantine.csv and left out.",
+        "What is already done is kept: after an interruption the same command continues where it stopped. Clips that "
+        "cannot be read are listed in quarantine.csv and left out.",
         (
             "t2v preprocess --data data/msr-vtt --device cuda",
             "t2v preprocess --data data/shapes --vae embedded --text-encoder embedded --frames 8 --size 64",
@@ -205,8 +205,8 @@ preprocess = command(
 manifest = command(
     Verb(
         "manifest",
-        "Write the annotations, in whatever form they lie there, as JSON lines: one object a clip with its id, file, "
-        "captions and split. A manifest is read before every other form, so it can be edited and kept.",
+        "Write the annotations, whatever form they are in, as JSON lines: one object per clip with its id, file, "
+        "captions and split. A manifest takes precedence over every other form, so it can be edited and kept.",
         ("t2v data manifest", "t2v data manifest --data data/mine --replace"),
         "The manifests go to annotations/train.manifest.jsonl and test.manifest.jsonl in the data set's folder.",
     )
@@ -217,9 +217,9 @@ import_latents = command(
         "import-latents",
         "Turn the previous system's folders, latents/VIDEO_ID.pt and text_embeddings/VIDEO_ID.pt, into the store that "
         "training reads. Captions and splits come from the annotations of the data set or, without any there, from "
-        "those in OLD_DIR; captions are encoded again. Without annotations the old padded text is taken as it is, and "
-        "only the seed preset trains on that. Files that cannot be used are listed in quarantine.csv and left out; "
-        "the same command goes on after an interruption.",
+        "those in OLD_DIR; captions are encoded again. Without annotations the old padded text is used as it is, and "
+        "only the seed preset trains on that. Files that cannot be used are listed in quarantine.csv and left out. "
+        "After an interruption the same command continues where it stopped.",
         (
             "t2v data import-latents ~/text2video/data/msr-vtt",
             "t2v data import-latents old --data data/msr-vtt --dtype fp32",
@@ -233,9 +233,10 @@ import_checkpoint = command(
     Verb(
         "import-checkpoint",
         "Turn the previous system's checkpoints into t2v's: weights, Adam's moments, epoch and loss. "
-        "t2v train --resume then goes on as the old loop would have. For generate, refine and evaluate nothing has to "
+        "t2v train --resume then continues as the old loop would have. For generate, refine and evaluate nothing has "
+        "to "
         "be imported: they take a .pt as it is (--checkpoint). Every byte is verified first; a file of a folder that "
-        "cannot be used is reported and left out. The same command goes on after an interruption.",
+        "cannot be used is reported and left out. After an interruption the same command continues where it stopped.",
         (
             "t2v import-checkpoint checkpoints/checkpoint_epoch_100.pt",
             "t2v import-checkpoint checkpoints checkpoints/imported --last 5",
@@ -249,8 +250,8 @@ import_checkpoint = command(
 train = command(
     Verb(
         "train",
-        "Train a video diffusion model on what preprocess made. Ctrl-C ends it after the step and keeps a "
-        "checkpoint; --resume goes on from there exactly as if never interrupted.",
+        "Train a video diffusion model on what preprocess made. Ctrl-C stops it after the current step and saves a "
+        "checkpoint; --resume continues from there exactly as if never interrupted.",
         (
             "t2v train --preset tiny --data data/shapes     minutes on a CPU",
             "t2v train --preset base --device cuda",
@@ -272,7 +273,7 @@ generate = command(
             't2v generate "a man talking" --steps 50 --guidance 5 --seed 7',
             't2v generate "a man talking" --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers',
         ),
-        "The video goes to outputs/, or where -o says, with a .json beside it that tells how it was made.",
+        "The video goes to outputs/, or where -o says, with a .json beside it that records how it was made.",
         ("prompt",),
     )
 )
@@ -292,15 +293,15 @@ refine = command(
     Verb(
         "refine",
         "Clean up or change a video: it is noised by STRENGTH and then denoised towards the prompt. About 0.3 "
-        "cleans up and keeps what is there; more follows the prompt and forgets the video. Into a pipe or a file, and "
-        "with --quiet, stdout gets a line for each step and one for where it was saved; --verbose adds shapes, "
-        "timesteps, ranges and times. --settings NAME takes checkpoint, prompt and whatever else from t2v.toml.",
+        "cleans up and keeps what is there; more follows the prompt and forgets the video. When stdout is a pipe or a "
+        "file, or with --quiet, it gets a line for each step and one for where the video was saved; --verbose adds "
+        "shapes, timesteps, ranges and times. --settings NAME takes checkpoint, prompt and the rest from t2v.toml.",
         (
             't2v refine noisy.mp4 clean.mp4 "dog running on the grass"',
             't2v refine input.mp4 other.mp4 "a cat running on the grass" 0.7',
             "t2v refine noisy.mp4 clean.mp4 --settings epoch100     as [refine.epoch100] of t2v.toml says",
         ),
-        "The new video goes to OUTPUT, with a .json beside it that tells how it was made.",
+        "The new video goes to OUTPUT, with a .json beside it that records how it was made.",
         ("input", "output", "prompt", "strength"),
         narrator_of_refine,
     ),
@@ -311,8 +312,8 @@ evaluate = command(
     Verb(
         "evaluate",
         "Score a model on captions of the test set: the CLIP score between prompt and video, beside what the real "
-        "clips reach (ceiling) and what wrong captions reach (floor). On the built-in world it also tells how often "
-        "colour, shape and motion are as the prompt asked.",
+        "clips reach (ceiling) and what wrong captions reach (floor). On the built-in world it also reports how often "
+        "colour, shape and motion are what the prompt asked for.",
         ("t2v evaluate", "t2v evaluate --prompts 200 --seeds 4", "t2v evaluate --checkpoint embedded --json"),
         "The scores are shown as a table and written to a JSON file, whose path goes to stdout.",
     )
@@ -321,12 +322,11 @@ evaluate = command(
 estimate = command(
     Verb(
         "estimate",
-        "Tell, before it costs anything, whether a training run fits and how long it takes: parameters, memory by "
-        "part, disk for latents and checkpoints, time per epoch and in all. It takes what train takes, settings "
-        "included. Time comes from three real steps on this machine, or with --gpu from that card's data sheet; it "
-        "says which. "
-        "Without data it assumes MSR-VTT. With --model it tells what one video of an open model takes, from its "
-        "configuration, and with which flags it fits.",
+        "Find out, before it costs anything, whether a training run fits and how long it takes: parameters, memory by "
+        "part, disk for latents and checkpoints, time per epoch and in all. It accepts what train accepts, settings "
+        "included. Times come from three real steps on this machine, or with --gpu from that card's data sheet; it "
+        "says which. Without data it assumes MSR-VTT. With --model it estimates one video of an open model instead, "
+        "from its configuration, and says with which flags it fits.",
         (
             "t2v estimate                               the training that t2v train would do here",
             "t2v estimate --preset base --gpu L4",
@@ -340,10 +340,10 @@ estimate = command(
 verify_resume = command(
     Verb(
         "verify-resume",
-        "Prove that training resumes exactly. It trains a few steps on clips of the built-in world, and thrice more "
-        "with kill -9 about half-way (within an epoch, within an accumulation, while a checkpoint is written) and "
-        "--resume, and compares weights, averages, moments and the order of clips and noise to the last bit. On a GPU "
-        "two runs differ a little by themselves: it says by how much, and with --deterministic nothing may differ.",
+        "Prove that training resumes exactly. It trains a few steps on clips of the built-in world, then three "
+        "more times with kill -9 about half-way (within an epoch, within an accumulation, while a checkpoint is "
+        "written) and --resume, and compares weights, averages, moments and the order of clips and noise to the last "
+        "bit. On a GPU any two runs differ a little: it says by how much, and with --deterministic nothing may differ.",
         (
             "t2v verify-resume",
             "t2v verify-resume --preset base --device cuda --deterministic",

@@ -41,16 +41,16 @@ ForwardOption = Annotated[
         show_default=False,
     ),
 ]
-PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is any free port.")]
+PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes any free one.")]
 AddressOption = Annotated[
-    str, typer.Option("--address", help="Where it listens; any address but this machine's own needs --auth.")
+    str, typer.Option("--address", help="Address to listen on; any but this machine's own needs --auth.")
 ]
 AuthOption = Annotated[
     str | None,
     typer.Option(
         "--auth",
         metavar="USER:PASSWORD",
-        help="Who may use it. Others on this machine can read a command line: T2V_WEB_AUTH or --auth-file hide it.",
+        help="Login to ask for. Other users here can read a command line: T2V_WEB_AUTH or --auth-file hide it.",
         show_default=False,
     ),
 ]
@@ -90,7 +90,7 @@ def web(
     idle_min: IdleOption = 10.0,
     unused_min: UnusedOption = None,
 ) -> int:
-    """Open a page for a browser: generate, refine and look at videos. It works without any network.
+    """Open a page for a browser: generate, refine and look at videos. It works offline.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def web(
       t2v web --forward a100-golden        the page there, shown here at the same address
       T2V_WEB_AUTH=me:secret t2v web --address 0.0.0.0
 
-    The page's address goes to stdout. Ctrl-C ends the page, and the engine that was kept for it.
+    The page's address goes to stdout. Ctrl-C closes the page, and the engine behind it.
     """
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
@@ -126,7 +126,7 @@ def _serve(workspace: Workspace, address: str, port: int, settings: Settings) ->
     if settings.credentials is None and not is_loopback(address):
         raise InvalidRequest(
             f"--address {address}: anyone who can reach it could use this machine",
-            hint="say who may use it: --auth USER:PASSWORD, T2V_WEB_AUTH or --auth-file",
+            hint="ask for a login: --auth USER:PASSWORD, T2V_WEB_AUTH or --auth-file",
         )
     listening = listen(address, port)
     shown = f"[{address}]" if ":" in address else address

@@ -88,7 +88,7 @@ def attach(
 ) -> int:
     """Watch a job to its end, with all it has said so far; without JOB, the newest that has not ended.
 
-    Ctrl-C leaves it running. A lost link is restored as soon as possible, and nothing is missed.
+    Ctrl-C leaves it running. A lost connection is restored as soon as possible, and nothing is missed.
 
     \b
     Examples:
@@ -113,18 +113,21 @@ def stop(
     job: JobArgument = None,
     host: HostOption = None,
     grace_s: Annotated[
-        float, typer.Option("--grace-s", metavar="S", min=0, help="How long it may take to end on its own.")
+        float,
+        typer.Option(
+            "--grace-s", metavar="S", min=0, help="How long to wait for it to end by itself before it is killed."
+        ),
     ] = STOP_GRACE_S,
     is_anyones: Annotated[
         bool,
         typer.Option(
-            "--anyones", help="Also stop a job that another workspace started in the same folder of the host."
+            "--anyones", help="Also stop a job that another workspace started in the same folder on the host."
         ),
     ] = False,
     workspace_: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """End a job: it is asked to stop first, and training keeps a checkpoint; then it is killed, with all its processes.
+    """Stop a job: it is asked first, so that training saves a checkpoint; then it is killed, with all its processes.
 
     \b
     Examples:

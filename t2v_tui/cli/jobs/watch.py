@@ -38,12 +38,14 @@ def watch(
     host: HostOption = None,
     only: Annotated[
         str | None,
-        typer.Option("--only", metavar="KINDS", help="Only these, as alarm,checkpoint,end.", show_default=False),
+        typer.Option(
+            "--only", metavar="KINDS", help="Only these kinds, such as alarm,checkpoint,end.", show_default=False
+        ),
     ] = None,
     workspace_: WorkspaceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write each event as a JSON object on a line.")] = False,
 ) -> int:
-    """Write a job's events as they come, one a line, from its first; without JOB, the newest that has not ended.
+    """Write a job's events as they come, one per line, from the first; without JOB, of the newest that has not ended.
 
     With --json each line has t (Unix time), kind and the fields of its kind. Beside the engine's kinds there are `link`
     (is_up, why), when the host is lost or back, and `end` (state, code, reason), which is the last line.

@@ -157,12 +157,15 @@ def start(
         bool, typer.Option("--no-wait", help="Return as soon as it runs; SSH may not answer yet.")
     ] = False,
     is_replacing: Annotated[
-        bool, typer.Option("--replace-guard", help="Its guard keeps this t2v.toml's rules, not another workspace's.")
+        bool,
+        typer.Option(
+            "--replace-guard", help="Give its guard the rules of this t2v.toml instead of another workspace's."
+        ),
     ] = False,
 ) -> int:
     """Start a VM, wait until its SSH server lets you in, set up its guard, and resume what a preemption ended.
 
-    When the zone has no such machine available, it is tried again until there is one. Ctrl-C leaves, and says whether
+    When the zone has no such machine available, it keeps trying until there is one. Ctrl-C leaves, and says whether
     the VM comes up all the same: a start requested from the cloud cannot be cancelled.
 
     \b
@@ -222,7 +225,9 @@ def stop(
             state = there.vm.stop(tell=tell)
         except KeyboardInterrupt:
             see = f"t2v vm status --host {there.name} shows whether it is off"
-            teller.say(f"left before {there.vm.provider} said that {there.vm.name} is off; {see}", "yellow")
+            teller.say(
+                f"stopped waiting before {there.vm.provider} confirmed that {there.vm.name} is off; {see}", "yellow"
+            )
             raise
         except CloudError:
             tell_of_vm(there, workspace, teller, then="it was not stopped")
@@ -238,12 +243,12 @@ def _refuse_while_at_work(host: MachineHost, workspace: Workspace, state: Machin
     from remote.jobs.client import HostJobs
 
     if why_not := ssh_silence(host, state):
-        teller.say(f"  SSH does not answer ({why_not}), so nobody knows whether it is at work", "yellow")
+        teller.say(f"  SSH does not answer ({why_not}), so it is not known whether it is at work", "yellow")
         return
     try:
         alive = [row.job for row in HostJobs(host, workspace).rows() if not row.has_ended]
     except RemoteError as error:
-        teller.say(f"  it cannot be asked whether it is at work: {error.message}", "yellow")
+        teller.say(f"  it could not be asked whether it is at work: {error.message}", "yellow")
         return
     if alive:
         hint = f"t2v stop {alive[0]} first, or: t2v vm stop --host {host.name} --force"

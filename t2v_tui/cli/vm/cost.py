@@ -170,7 +170,7 @@ def seconds_of(text: str) -> float:
 def keep_words(name: str, state: GuardState, now_t: float) -> str:
     """Return `a100-golden stays until 14:05; …`"""
     until = state.kept_until_t
-    begin = f"nothing keeps {name}" if until is None else f"{name} is kept until {date_time(until)}"
+    begin = f"{name} is no longer kept on" if until is None else f"{name} is kept until {date_time(until)}"
     if state.stops_t is None:
         return begin
     return f"{begin}; it stops in {span(state.stops_t - now_t)}: {state.why}"

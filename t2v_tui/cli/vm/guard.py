@@ -35,7 +35,7 @@ def guard_in_words(guard: GuardState | RemoteError, now_t: float) -> str:
     if guard.error:
         return guard.error
     if not guard.can_power_off:
-        return "it may not switch the VM off, so it does not stop by itself: let its user use sudo there"
+        return "it is not allowed to switch the VM off, so it does not stop by itself: let its user use sudo there"
     if not guard.is_alive or guard.stops_t is None:
         return "it no longer checks: t2v vm start installs it again"
     reasons = [*guard.busy, *guard.unknown]

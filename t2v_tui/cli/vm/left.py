@@ -56,7 +56,7 @@ def tell_of_vm(
         state = left_vm(host, workspace)
     except KeyboardInterrupt:
         teller.say(
-            f"nobody has looked: it may be running, and costing money: t2v vm stop --host {host.name} ends that",
+            f"its state is not known: it may be running, and costing money; t2v vm stop --host {host.name} stops it",
             "yellow",
         )
         raise

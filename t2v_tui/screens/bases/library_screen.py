@@ -57,8 +57,8 @@ class Here:
 def way_back(host: str, size_bytes: int) -> str:
     """Return what a delete means in that place, for the question before it."""
     if host != LOCAL:
-        return f"On {host} nothing is kept: it cannot be brought back."
-    freed = f"its {size(size_bytes)} are freed after that, or by t2v trash --empty."
+        return f"{host} has no trash: it cannot be brought back."
+    freed = f"its {size(size_bytes)} is freed after that, or by t2v trash --empty."
     return f"It goes into the trash: Z brings it back within 24 h; {freed}"
 
 
@@ -291,7 +291,9 @@ class LibraryScreen(Cockpit):
         """Bring back what was deleted here last."""
         last = next(iter(deleted(self.cockpit.workspace)), None)
         if last is None:
-            self.post_message(Failed("nothing was deleted here within 24 hours", "what a host deletes is gone"))
+            self.post_message(
+                Failed("nothing was deleted here within 24 hours", "what was deleted on a host cannot be brought back")
+            )
             return
         try:
             bring_back(self.cockpit.workspace, last)

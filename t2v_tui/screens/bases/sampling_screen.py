@@ -208,7 +208,7 @@ class SamplingScreen(LibraryScreen):
         has_any = host != LOCAL or any(self.cockpit.workspace.checkpoints.glob(f"*/{MANIFEST}"))
         name = shown_name(asked_for.removeprefix("checkpoints/"))
         instead = "the latest one there" if has_any else "the shipped model"
-        self.notify(f"{name} is not on {host}: {instead} is taken instead", timeout=6, markup=False)
+        self.notify(f"{name} is not on {host}: {instead} is used instead", timeout=6, markup=False)
         return "" if has_any else SHIPPED_NAME
 
     def start(self, values: Mapping[str, Any], sends: Path | None = None) -> None:
@@ -234,14 +234,16 @@ class SamplingScreen(LibraryScreen):
         trains = any(job.key.host == host and job.row.verb == "train" and not job.row.has_ended for job in jobs)
         if trains and checkpoint.startswith("checkpoints/"):
             name = shown_name(checkpoint.removeprefix("checkpoints/"))
-            text = f"the training on {host} keeps its newest and best: {name} may be gone when it is this one's turn"
-            self.notify(f"{text}; ‹ latest › never is", timeout=8, severity="warning", markup=False)
+            text = (
+                f"the training on {host} keeps only its newest and best: {name} may be gone by the time this job starts"
+            )
+            self.notify(f"{text}; ‹ latest › always exists", timeout=8, severity="warning", markup=False)
 
     def asked(self) -> dict[str, Any] | None:
         """Return prompt and settings; None, and a word why, when something is wrong."""
         prompt = self.prompt.value.strip()
         if not prompt:
-            self.post_message(Failed("there is no prompt yet", "say in a sentence what the video shows"))
+            self.post_message(Failed("there is no prompt yet", "describe the video in a sentence"))
             self.prompt.focus()
             return None
         for name in self.form.names:
@@ -266,7 +268,7 @@ class SamplingScreen(LibraryScreen):
         if job is not None and not job.row.has_ended:
             self.post_message(StopWork(job.key))
         else:
-            self.notify("nothing is drawn now: there is nothing to stop", timeout=3)
+            self.notify("no video is being made: there is nothing to stop", timeout=3)
 
     def action_play(self) -> None:
         """Play what was drawn, or pause it."""
@@ -335,7 +337,7 @@ def before_a_job(launch: LaunchView) -> str:
             failed = launch.failed_step
             return f"{failed.detail}\n{f'→ {failed.hint}' if failed.hint else ''}".strip()
     step = launch.steps[-1] if launch.steps else None
-    return f"it begins: {step.detail or step.name}" if step is not None else "it begins"
+    return f"starting: {step.detail or step.name}" if step is not None else "it begins"
 
 
 def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
@@ -343,7 +345,7 @@ def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:
     row = job.row
     head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}{for_so_long(row.started_t or row.queued_t, now_t)}"
     if row.state == "queued":
-        return f"{head}\n{what_it_waits_for(row) or 'it begins in a moment'}"
+        return f"{head}\n{what_it_waits_for(row) or 'it starts in a moment'}"
     doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
     return f"{head}\n{doing or 'loading the model takes a few seconds'}\nThe first picture appears here."
 

@@ -74,7 +74,7 @@ class Choose(Panel):
             table = ListTable(columns)
             table.show_header = False
             yield table
-            yield Static("enter takes it, esc leaves it", classes="hint")
+            yield Static("enter chooses it, esc cancels", classes="hint")
 
     def on_mount(self) -> None:
         """Fill in the rows, with the cursor on the one that is chosen now, else on the first."""

@@ -26,7 +26,7 @@ TYPING_S = 0.15
 DESCRIBE_INTERVAL_S = 0.25
 FATES = {
     Fate.REPLACED: "the file was replaced; this is the new one",
-    Fate.TRUNCATED: "the file was cut short; this is it from its beginning",
+    Fate.TRUNCATED: "the file was truncated; shown from its beginning",
 }
 
 
@@ -142,7 +142,7 @@ class LogView(Vertical):
     def _how(self) -> str:
         lines = self.lines
         if lines.marked is not None:
-            return f"{grouped(abs(lines.marked[1] - lines.marked[0]) + 1)} marked · Y copies · esc leaves"
+            return f"{grouped(abs(lines.marked[1] - lines.marked[0]) + 1)} marked · Y copies · esc cancels"
         if lines.is_following:
             return "following"
         return f"+{grouped(lines.unseen)} new · G follows" if lines.unseen else "paused · G follows"
@@ -187,7 +187,7 @@ class LogView(Vertical):
 
     def action_open_find(self) -> None:
         """Open the entry for text to find."""
-        self._open_entry("find", "find, esc leaves", self.lines.needle.text if self.lines.needle else "")
+        self._open_entry("find", "find, esc cancels", self.lines.needle.text if self.lines.needle else "")
 
     def action_open_filter(self) -> None:
         """Open the entry for text to filter by."""
@@ -242,7 +242,7 @@ class LogView(Vertical):
             return
         needle = self.lines.needle
         if message.offset is None:
-            self._said = f"“{needle.text}” is nowhere in this log" if needle else ""
+            self._said = f"“{needle.text}” is not in this log" if needle else ""
         else:
             self._said = "wrapped round the end" if message.found is Found.WRAPPED else ""
             self.lines.show_hit(message.offset)

@@ -334,7 +334,7 @@ BAD_LINES = {
     "a text": ('"video1"', "it should be an object"),
     "no id": ('{"captions": ["x"]}', "video_id is missing"),
     "no captions": ('{"video_id": "video1"}', "caption is missing"),
-    "captions of numbers": ('{"video_id": "video1", "captions": [1]}', "captions should be a text or a list"),
+    "captions of numbers": ('{"video_id": "video1", "captions": [1]}', "captions should be a string or a list"),
     "of the test": ('{"video_id": "video1", "captions": ["x"], "split": "test"}', "split is 'test' in the manifest of"),
 }
 

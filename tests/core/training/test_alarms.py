@@ -95,7 +95,7 @@ def test_a_gpu_that_is_shared_and_slowed_down_is_named(tmp_path: Path, monkeypat
 def test_processors_that_others_want_are_named(tmp_path: Path) -> None:
     (tmp_path / "loadavg").write_text("990.0 1.0 1.0 1/100 999\n")
     (said,) = causes(Stretch(120.0, 1.0), 0.0, torch.device("cpu"), proc=tmp_path)
-    assert said.startswith("other processes want the processors too: load 990.0 on ")
+    assert said.startswith("other processes compete for the processors: load 990.0 on ")
 
 
 def test_a_loss_that_leaps_is_told_once_with_its_clips(tmp_path: Path) -> None:

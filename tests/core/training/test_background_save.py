@@ -115,7 +115,7 @@ def test_what_cannot_be_written_is_told_to_who_asks_and_the_last_one_stays(small
     saver.result(wait=True)
     before = contents(small_disk)
     saver.begin(small_disk / "checkpoint_step_2", state(2.0, size=2_000_000), {"step": 2}, then=nothing)
-    with pytest.raises(WorkFailed, match=r"checkpoint checkpoint_step_2 needs 9\.\d MB at .*, and 4\.\d MB are free"):
+    with pytest.raises(WorkFailed, match=r"checkpoint checkpoint_step_2 needs 9\.\d MB at .*, and 4\.\d MB is free"):
         saver.result(wait=True)
     assert contents(small_disk) == before
     assert [path.name for path in small_disk.iterdir()] == ["checkpoint_step_1"]

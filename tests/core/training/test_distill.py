@@ -128,7 +128,7 @@ def test_it_is_sampled_in_four_passes_without_guidance_unless_somebody_asks(tmp_
     refining = suited(RefineSpec(input=Path("a"), output=Path("b"), prompt="a"), checkpoint, warn)
     assert (refining.steps, refining.guidance_scale) == (10, 1.0)
     assert suited(GenerateSpec(prompt="a", steps=9, guidance_scale=3), checkpoint, warn).steps == 9
-    assert "was distilled with its guidance within: 3 more overdoes it" in warned[0]
+    assert "was distilled with guidance built in: 3 on top overdoes it" in warned[0]
     pipeline = load_pipeline(checkpoint, device="cpu", precision="fp32")
     passes = []
     pipeline.denoiser.register_forward_hook(lambda _model, given, _answer: passes.append(given[1].tolist()))

@@ -248,7 +248,7 @@ def test_where_it_does_not_fit_its_parts_take_turns_and_that_is_said(
     monkeypatch.setattr("t2v_core.models.open.footprint.free_bytes", lambda _device: 100_000)
     refused = draw(tmp_path, models / "wan")
     assert refused.sentence.startswith("Wan takes about ")
-    assert "100 kB are free on cpu" in refused.sentence
+    assert "100 kB is free on cpu" in refused.sentence
 
 
 def test_an_estimate_needs_configurations_only_and_names_the_flags(tmp_path: Path, models: Path) -> None:

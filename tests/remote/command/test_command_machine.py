@@ -102,8 +102,8 @@ def test_an_object_may_say_where_it_is_what_it_is_and_what_it_costs(workspace: W
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ("", "prints nothing"), ("running?no", "says 'running?no', which is no state"),
-        ("x" * 5000, "which is no state"), ("{", "prints no JSON object"), ('{"power": "on"}', "it says no state"),
+        ("", "prints nothing"), ("running?no", "prints 'running?no', which is not a state"),
+        ("x" * 5000, "which is not a state"), ("{", "prints no JSON object"), ('{"power": "on"}', "it says no state"),
         ('{"state": 1}', "state is a number"), ('{"state": "on", "usd_per_hour": "2"}', "usd_per_hour is a text"),
         ('{"state": "on", "usd_per_hour": -1}', "an hour costs -1 USD"),
         ('{"state": "on", "address": "-oProxyCommand=x"}', "its address is '-oProxyCommand=x'"),

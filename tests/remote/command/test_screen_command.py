@@ -26,7 +26,7 @@ def test_it_is_started_and_stopped_from_its_screen(home: CommandHere) -> None:
     with terminal(t2v_tui("--workspace", str(home.here.root)), cwd=home.here.root, env=environment) as one:
         one.wait_for(f"○ {NAME} stopped")
         one.press("h")
-        one.wait_for("Which host works")
+        one.wait_for("Which host does the work")
         one.press("Down", "Enter")
         one.wait_for(rf"○ STOPPED {NAME}")
         one.press("t")

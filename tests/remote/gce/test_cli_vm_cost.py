@@ -139,7 +139,7 @@ def test_what_was_agreed_is_said_with_the_cap_that_comes_first() -> None:
     assert keep_words("vm", kept, NOW).endswith("; it stops in 1h00m: 24 h after its start")
     assert keep_words("vm", kept, NOW).startswith("vm is kept until ")
     let_go = GuardState(is_installed=True, stops_t=NOW, why="idle for 30 min")
-    assert keep_words("vm", let_go, NOW) == "nothing keeps vm; it stops in 0s: idle for 30 min"
+    assert keep_words("vm", let_go, NOW) == "vm is no longer kept on; it stops in 0s: idle for 30 min"
 
 
 def test_the_only_vm_is_meant_and_of_several_one_has_to_be_named(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_only_vm_is_meant_and_of_several_one_has_to_be_named(tmp_path: Path)
         ),
         (
             GuardState(True, is_alive=True, stops_t=NOW),
-            "it may not switch the VM off, so it does not stop by itself: let its user use sudo there",
+            "it is not allowed to switch the VM off, so it does not stop by itself: let its user use sudo there",
         ),
         (GuardState(True, stops_t=NOW, error="it cannot power itself off: sudo"), "it cannot power itself off: sudo"),
     ],
@@ -264,4 +264,4 @@ def test_a_vm_that_was_started_has_a_guard_and_is_kept(tmp_path: Path) -> None:
         guard = json.loads(vm.ran("--json", "vm", "status", "--guard").stdout)["guard"]
         assert (guard["is_installed"], guard["is_alive"]) == (True, True)
         assert guard["kept_until_t"] == pytest.approx(time.time() + 2 * HOUR_S, abs=60)
-        assert vm.ran("vm", "keep", "0").stderr.startswith(f"nothing keeps {NAME}; it stops in ")
+        assert vm.ran("vm", "keep", "0").stderr.startswith(f"{NAME} is no longer kept on; it stops in ")

@@ -26,7 +26,7 @@ QUIET = settings(
     deadline=None, database=None, derandomize=True, max_examples=15,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
-SENTENCE = re.compile("vm's reply to '[a-z_]+' is not what it should be: [^\n]+")
+SENTENCE = re.compile("vm's reply to '[a-z_]+' is not in the expected form: [^\n]+")
 of_every_question = pytest.mark.parametrize("name", QUESTIONS)
 
 
@@ -85,7 +85,7 @@ def test_a_field_of_another_type_is_a_sentence_with_host_question_and_field(name
         field = data.draw(st.sampled_from(fields(kind))).name
         with pytest.raises(BadReply) as refused:
             question.read(data.draw(replies_of(kind)) | {field: [[3]]}, "vm")
-        assert f"vm's reply to '{name}' is not what it should be: {field}" in refused.value.message
+        assert f"vm's reply to '{name}' is not in the expected form: {field}" in refused.value.message
         assert refused.value.hint == "t2v bootstrap --host vm renews t2v there"
 
     if any(fields(kind) for kind in kinds_of(question)):
@@ -141,7 +141,7 @@ def test_what_is_missing_is_named(name: str) -> None:
 def test_the_sentence_leads_to_the_field(said: Any, sentence: str) -> None:
     with pytest.raises(AgentError) as refused:
         Agent(Replay(lines({"id": 1, "ok": said}), is_asked=False), "vm").ask(LS, timeout_s=60.0)
-    assert refused.value.message == f"vm's reply to 'ls' is not what it should be: {sentence}"
+    assert refused.value.message == f"vm's reply to 'ls' is not in the expected form: {sentence}"
 
 
 def test_bytes_come_as_bytes() -> None:

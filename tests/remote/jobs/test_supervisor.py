@@ -170,7 +170,7 @@ def test_somebody_s_sigkill_is_not_taken_for_a_lack_of_memory(here: Here) -> Non
     os.kill(here.state(job)["pid"], signal.SIGKILL)
     row = here.end_of(job)
     assert (row["signal"], row["reason"]) == ("SIGKILL", "it was killed (SIGKILL)")
-    assert "counted no kill for want of memory" in row["hint"]
+    assert "recorded no out-of-memory kill" in row["hint"]
 
 
 def test_a_lack_of_memory_is_told_from_somebody_s_sigkill(another: Another) -> None:

@@ -128,7 +128,8 @@ def test_leaving_a_stop_says_that_it_is_not_confirmed(vm: VmHere) -> None:
     vm.gce.cloud.step_s = 1.5
     err = interrupted(vm, "vm", "stop", "--force", at="STOPPING")
     assert (
-        f"left before Google Cloud said that {NAME} is off; t2v vm status --host {NAME} shows whether it is off" in err
+        f"stopped waiting before Google Cloud confirmed that {NAME} is off; t2v vm status --host {NAME} shows "
+        "whether it is off" in err
     )
     assert "is stopped" not in err
 

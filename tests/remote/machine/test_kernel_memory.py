@@ -52,4 +52,4 @@ def test_memory_that_ran_out_is_said_as_that(rows: list[dict[str, Any]], which: 
 @pytest.mark.parametrize("which", [1, 3], ids=["in its group, version 2", "on the whole machine"])
 def test_somebody_s_sigkill_is_not_taken_for_it(rows: list[dict[str, Any]], which: int) -> None:
     assert rows[which]["reason"] == "it was killed (SIGKILL)"
-    assert "counted no kill for want of memory" in rows[which]["hint"]
+    assert "recorded no out-of-memory kill" in rows[which]["hint"]

@@ -137,10 +137,10 @@ def press_one_key(story: Story) -> Path:
     with terminal(t2v_tui("--workspace", str(vm.here.root)), cwd=vm.here.root, env=environment) as app:
         app.wait_for(f"○ {NAME} stopped")
         app.press("h")
-        app.wait_for("Which host works")
+        app.wait_for("Which host does the work")
         app.press("Down", "Enter")
         app.wait_for(rf"○ STOPPED {NAME} .* confirmed \d+ s ago")
-        app.wait_until_gone("Which host works")
+        app.wait_until_gone("Which host does the work")
         app.press("t")
         app.wait_for(rf"y starts {NAME}, which then costs \$3\.67/h")
         app.press("y")

@@ -90,7 +90,7 @@ def test_the_command_line_says_it_as_well(far: Far, tmp_path: Path, monkeypatch:
         file.write('transfer = "rsync"\n')
     done = far.ran("pull", "videos")
     assert done.returncode == 1
-    assert "error: rsync: no room for it\nhint:  what came before is kept" in done.stderr
+    assert "error: rsync: no room for it\nhint:  what arrived is kept" in done.stderr
     assert "t2v itself failed" not in done.stderr
 
 

@@ -53,11 +53,11 @@ def test_a_pull_prints_what_came_and_a_second_one_nothing(far: Far) -> None:
     write_checkpoint(far.there, 2)
     first = far.ran("pull", "checkpoints", "--latest")
     assert (first.returncode, first.stdout) == (0, f"{far.here.root}/checkpoints/checkpoint_step_2\n"), first.stderr
-    assert "vm: 1 to come, 703 kB · 0 here already" in first.stderr
+    assert "vm: 1 to fetch, 703 kB · 0 here already" in first.stderr
     assert "done: 703 kB in" in first.stderr
     second = far.ran("pull", "checkpoints", "--latest")
     assert (second.returncode, second.stdout) == (0, "")
-    assert "vm: 0 to come, 0 kB · 1 here already" in second.stderr
+    assert "vm: 0 to fetch, 0 kB · 1 here already" in second.stderr
     assert same_tree(far.there / "checkpoints/checkpoint_step_2", far.here.root / "checkpoints/checkpoint_step_2")
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_what_came_and_the_same_command_goes_on(far: Far) -> None:
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=120)
     assert (child.returncode, out) == (130, ""), err
-    assert "interrupted: what came is kept; the same command goes on where it was" in err
+    assert "interrupted: what came is kept; the same command continues where it stopped" in err
     assert not (far.here.root / "checkpoints/checkpoint_step_1").exists()
     assert left_behind(part.parent)
     far.proxy.rules.stall_after = None

@@ -178,7 +178,7 @@ def test_what_was_pushed_and_is_no_more_is_removed_with_its_empty_folder_and_a_w
         pushed(jobs, "code")
         (far.here.root / "src/train.py").unlink()
         rows = pushed(jobs, "code")
-        assert notes(rows) == ["src/train.py was pushed before and is gone here: removed there"]
+        assert notes(rows) == ["src/train.py was pushed earlier and deleted here: removed there"]
         assert not (far.there / "src").exists()
         (far.here.root / "data").mkdir()
         (far.here.root / "data/clip.mp4").write_text("clip")

@@ -83,7 +83,7 @@ def test_what_both_pushed_alike_stays_until_both_have_let_go_of_it(far: Far, oth
         assert notes(pushed(mine, "code")) == []
         assert (far.there / "src/train.py").exists()
         (other.here.root / "src/train.py").unlink()
-        assert notes(pushed(others, "code")) == ["src/train.py was pushed before and is gone here: removed there"]
+        assert notes(pushed(others, "code")) == ["src/train.py was pushed earlier and deleted here: removed there"]
         assert not (far.there / "src/train.py").exists()
 
 
@@ -108,7 +108,7 @@ def test_a_folder_from_before_there_were_ids_goes_on_without_a_question(far: Far
         pushed(mine, "code")
         assert (far.there / "src/train.py").read_text() == "newer\n"
         (far.here.root / "run.sh").unlink()
-        assert notes(pushed(mine, "code")) == ["run.sh was pushed before and is gone here: removed there"]
+        assert notes(pushed(mine, "code")) == ["run.sh was pushed earlier and deleted here: removed there"]
         repository(other.here.root)
         (other.here.root / ".gitignore").write_text("another\n")
         refused = dict(plan_push(others, ["code"]).refused)

@@ -41,8 +41,8 @@ HOSTILE = {
     "checkpoints/.git/hooks/post-checkout": "nothing from a host is written to .git",
     "checkpoints/.T2V/spool": "nothing from a host is written to .git or .t2v",
     "checkpoints/t2v.toml": "nothing from a host is written to",
-    "checkpoints/film.mp4.part": "says that it is unfinished",
-    "checkpoints/.partial-1-x": "says that it is unfinished",
+    "checkpoints/film.mp4.part": "its name marks it as unfinished",
+    "checkpoints/.partial-1-x": "its name marks it as unfinished",
     "outputs/x.mp4": "does not lie in checkpoints, which was asked for",
     "checkpoints_other/x": "does not lie in checkpoints, which was asked for",
 }
@@ -133,7 +133,7 @@ def test_whether_case_counts_is_seen_on_the_disk_itself(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_an_answer_that_makes_no_sense_is_a_sentence(broken: dict[str, Any]) -> None:
     said = reply() | broken if broken else {}
-    with pytest.raises(AgentError, match="far's reply to 'offer' is not what it should be"):
+    with pytest.raises(AgentError, match="far's reply to 'offer' is not in the expected form"):
         read_offer(read(said), ["outputs"], folds_case=False)
 
 

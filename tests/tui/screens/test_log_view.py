@@ -286,7 +286,7 @@ async def test_find_goes_to_the_last_hit_then_up_and_round(tmp_path: Path) -> No
             if key:
                 await pilot.press(key)
         await pilot.press("slash", *"nowhere to be", "enter")
-        await eventually(pilot, lambda: "is nowhere in this log" in str(app.view.border_subtitle))
+        await eventually(pilot, lambda: "is not in this log" in str(app.view.border_subtitle))
 
 
 @on_screen
@@ -344,7 +344,7 @@ async def test_marked_lines_are_copied_into_the_clipboard_and_a_file(tmp_path: P
     async with app.run_test(size=(80, 24)) as pilot:
         await eventually(pilot, lambda: texts(app)[-1] == "line 999")
         await pilot.press("V", "k", "k")
-        assert app.view.border_title == "train · 3 marked · Y copies · esc leaves"
+        assert app.view.border_title == "train · 3 marked · Y copies · esc cancels"
         await pilot.press("Y")
         await eventually(pilot, copies.exists)
         assert copies.read_text() == "line 997\nline 998\nline 999"

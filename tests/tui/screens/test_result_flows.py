@@ -159,7 +159,7 @@ async def test_a_checkpoint_goes_only_after_another_key_than_the_one_that_asked(
             await eventually(pilot, lambda: isinstance(app.screen, Confirm))
             assert isinstance(app.screen, Confirm)
             assert "ONLY COPY" in app.screen.question.lines[1]
-            assert "Z brings it back within 24 h; its 121 kB are freed after that" in app.screen.question.lines[2]
+            assert "Z brings it back within 24 h; its 121 kB is freed after that" in app.screen.question.lines[2]
             assert app.screen.query_one("#cancel", Button).has_focus
             await pilot.press("D", "enter")
             await eventually(pilot, lambda: isinstance(app.screen, CheckpointsScreen))

@@ -109,7 +109,7 @@ async def test_without_any_checkpoint_here_the_shipped_one_refines(tmp_path: Pat
     async with app.run_test(size=(120, 40)) as pilot:
         video = {"input": "outputs/one.mp4", "checkpoint": "checkpoints/checkpoint_epoch_15"}
         app.post_message(GoTo("vid2vid", video))
-        await eventually(pilot, lambda: "the shipped model is taken instead" in said(app))
+        await eventually(pilot, lambda: "the shipped model is used instead" in said(app))
         assert isinstance(app.screen, SamplingScreen)
         assert app.screen.form.values["checkpoint"] == "embedded"
 
@@ -156,7 +156,7 @@ async def test_who_waits_for_a_training_hears_that_it_may_remove_the_checkpoint(
         await pilot.pause()
         assert "may be gone" not in said(app)
         screen.start({"prompt": "a red circle", "checkpoint": "checkpoints/checkpoint_epoch_18"})
-        await eventually(pilot, lambda: "keeps its newest and best: epoch 18 may be gone" in said(app))
+        await eventually(pilot, lambda: "keeps only its newest and best: epoch 18 may be gone" in said(app))
 
 
 @on_screen

@@ -55,7 +55,7 @@ def test_a_cut_link_is_said_to_be_that_and_what_was_missed_is_there_when_it_is_b
         with terminal(t2v_tui("--workspace", str(far.here.root)), cwd=far.here.root, env=environment) as one:
             one.wait_for("● vm running")
             one.press("h")
-            one.wait_for("Which host works")
+            one.wait_for("Which host does the work")
             one.press("Down", "Enter")
             one.wait_for(r"● RUNNING vm .* ms")
             one.press("7")
@@ -88,7 +88,7 @@ def test_one_key_and_a_yes_bring_a_vm_that_is_off_to_its_first_loss(tmp_path: Pa
         with terminal(t2v_tui("--workspace", str(vm.here.root)), cwd=vm.here.root, env=environment) as one:
             one.wait_for("○ a100-golden stopped")
             one.press("h")
-            one.wait_for("Which host works")
+            one.wait_for("Which host does the work")
             one.press("Down", "Enter")
             one.wait_for(r"○ STOPPED a100-golden .* confirmed \d+ s ago")
             one.press("t")

@@ -83,7 +83,7 @@ def app_of(tmp_path: Path, first: str) -> CockpitApp:
         ("generate", "a red circle\nmoving\x07 left\n", "#prompt", "a red circle moving left", "2 lines became one"),
         ("vid2vid", "/a/one.mp4\n/a/two.mp4\n", "#path", "/a/one.mp4", "2 lines"),
     ],
-    ids=["lines fill the prompt", "of several files the first is taken"],
+    ids=["lines fill the prompt", "of several files the first is used"],
 )
 async def test_a_paste_of_several_lines_is_text_and_that_is_said(
     tmp_path: Path, screen: str, pasted: str, entry: str, text: str, said: str
@@ -101,7 +101,7 @@ async def test_what_is_pasted_where_nothing_takes_it_is_said(tmp_path: Path) -> 
     app = app_of(tmp_path, "train")
     async with app.run_test(size=(120, 40)) as pilot:
         app.post_message(Paste("t"))
-        await eventually(pilot, lambda: any("none has the focus" in one.message for one in app._notifications))
+        await eventually(pilot, lambda: any("no text field has the focus" in one.message for one in app._notifications))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ async def test_on_a_host_a_delete_is_one_and_the_question_says_so(tmp_path: Path
                 await eventually(pilot, lambda: isinstance(app.screen, Confirm))
                 assert isinstance(app.screen, Confirm)
                 assert app.screen.question.lines[1:] == (
-                    "This is the ONLY COPY.", "On vm nothing is kept: it cannot be brought back.",
+                    "This is the ONLY COPY.", "vm has no trash: it cannot be brought back.",
                 )  # fmt: skip
                 await pilot.press("y")
                 await eventually(pilot, lambda: not (far.there / "checkpoints/checkpoint_epoch_25").exists())

@@ -39,10 +39,10 @@ def on_it(vm: VmHere) -> Iterator[Terminal]:
     with terminal(t2v_tui("--workspace", str(vm.here.root)), cwd=vm.here.root, env=environment) as one:
         one.wait_for(f"○ {NAME} stopped")
         one.press("h")
-        one.wait_for("Which host works")
+        one.wait_for("Which host does the work")
         one.press("Down", "Enter")
         one.wait_for(rf"○ STOPPED {NAME} .* confirmed \d+ s ago")
-        one.wait_until_gone("Which host works")
+        one.wait_until_gone("Which host does the work")
         yield one
 
 
@@ -98,9 +98,7 @@ def test_leaving_the_app_while_the_vm_comes_up_is_not_silent_about_it(vm: VmHere
         one.press("q")
         screen = words_of(one.wait_for("ended with 0"))
         assert f"t2v vm stop --host {NAME}" in screen
-        assert (
-            "was being started: it may come up all the same, and then costs $3.7" in screen or "is starting" in screen
-        )
+        assert "was being started: it may still come up, and then costs $3.7" in screen or "is starting" in screen
 
 
 @pytest.mark.slow
@@ -163,9 +161,7 @@ def test_the_panel_that_was_cancelled_shows_it_and_another_one_does_not() -> Non
 
 
 def test_a_vm_that_is_being_started_is_named_at_the_end_although_nothing_shows_it_yet() -> None:
-    said = (
-        f"  ◔ {VM} was being started: it may come up all the same, and then costs $3.69/h   (t2v vm stop --host {VM})"
-    )
+    said = f"  ◔ {VM} was being started: it may still come up, and then costs $3.69/h   (t2v vm stop --host {VM})"
     assert said in farewell(stopped(), NOW, "t2v-tui", {VM})
     launching = reduce(asking(), LaunchTurned(LaunchPhase.WORKING))
     assert said in farewell(launching, NOW, "t2v-tui")
