@@ -119,7 +119,7 @@ class CommandMachine:
             self.is_start_asked = True  # before the look at `cancelled`: whoever sets that looks at this afterwards
             self.is_start_asked = not cancelled.is_set()
             if not self.is_start_asked:
-                raise StartLeft(f"{self.name} was not started: nobody waits for it any more")
+                raise StartLeft(f"{self.name} was not started: the start was cancelled")
             tell(StepState(STEP, Status.DOING, f"its start_command runs: {command.line}"))
             self._up_t = time.time()
             self._run(command, (Power.STARTING, Power.RUNNING), cancelled)
@@ -201,5 +201,5 @@ class CommandMachine:
                     f"{sentence}; it may be running, and costing money", "t2v vm status shows how it is"
                 )
             if cancelled.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
-                raise StartLeft(f"nobody waits for {self.name} any more")
+                raise StartLeft(f"the wait for {self.name} was cancelled")
             look += 1

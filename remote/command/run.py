@@ -77,7 +77,7 @@ class Command:
             if time.monotonic() > deadline:
                 raise ProviderFailed(f"{self} did not end within {self.timeout_s:g} s, and was ended", self._hint)
             if cancelled is not None and cancelled.is_set():
-                raise StartLeft(f"nobody waits for {self.host} any more; its {self.setting} was ended")
+                raise StartLeft(f"the wait for {self.host} was cancelled; its {self.setting} was ended")
             with suppress(subprocess.TimeoutExpired):
                 child.wait(LOOK_S)
 

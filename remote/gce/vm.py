@@ -106,7 +106,7 @@ class Vm:
             self.is_start_asked = True  # before the look at `cancelled`: whoever sets that looks at this afterwards
             self.is_start_asked = not cancelled.is_set()
             if not self.is_start_asked:
-                raise StartLeft(f"{self.name} was not started: nobody waits for it any more")
+                raise StartLeft(f"{self.name} was not started: the start was cancelled")
             try:
                 operation = self._change("resume" if state.status == SUSPENDED else "start")
             except CloudError as error:
@@ -196,7 +196,7 @@ class Vm:
                 if time.monotonic() > deadline:
                     raise self._not_confirmed(state)
             if cancelled.wait(LOOKS_S[min(look, len(LOOKS_S) - 1)]):
-                raise StartLeft(f"nobody waits for {self.name} any more")
+                raise StartLeft(f"the wait for {self.name} was cancelled")
             look += 1
 
     def _outcome(self, operation: Mapping[str, Any] | None) -> tuple[bool, CloudError | None]:

@@ -100,7 +100,7 @@ class SwitchedVm:
                 for step in steps:
                     tell(step)
                     if cancelled.is_set():
-                        raise StartLeft(f"nobody waits for {self.name} any more")
+                        raise StartLeft(f"the wait for {self.name} was cancelled")
 
     def stop(self) -> None:
         """Take it down; returns when its provider says that it is off."""

@@ -64,10 +64,10 @@ def test_every_class_of_error_has_an_entry_with_cause_and_mend() -> None:
     below = entries()
     named = {name for text in below.values() for name in re.findall(r"`([A-Z]\w+)`", text)}
     assert sorted(set(make_reference.error_classes()) - named) == []
-    poor = [title for title, text in below.items() if not re.search(r"\*\*Mend:\*\* .*`[^`]+`", text)]
+    poor = [title for title, text in below.items() if not re.search(r"\*\*Fix:\*\* .*`[^`]+`", text)]
     assert poor == []
     causes = {
-        title: re.sub(r"^`\w+`,? ?|exit code \d+\.?|\*\*Mend.*", "", text.strip(), flags=re.S)
+        title: re.sub(r"^`\w+`,? ?|exit code \d+\.?|\*\*Fix.*", "", text.strip(), flags=re.S)
         for title, text in below.items()
     }
     assert [title for title, cause in causes.items() if len(cause.split()) < 3] == []
