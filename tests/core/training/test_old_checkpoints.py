@@ -5,88 +5,45 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from support.engine.old_system import (
     OldVideoTransformer,
     old_adamw,
     old_model,
     old_output,
-    old_step,
     save_old_checkpoint,
-    train_a_little,
 )
-from support.engine.tiny_models import save_clip, save_vae
+from support.engine.old_workspace import (
+    SMALL,
+    half_copied,
+    imported,
+    loaded,
+    old_made,
+    old_workspace,
+    opened,
+)
+from support.engine.tiny_models import save_clip
 from support.engine.training_set import contents
 from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core import VideoGenerator, find_latest_checkpoint
 from t2v_core.assemble import build_denoiser, load_pipeline
-from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER
 from t2v_core.checkpoints.old_checkpoints import OldCheckpoint
 from t2v_core.checkpoints.open import open_checkpoint
-from t2v_core.data.legacy.import_text import padded_null_prompt
-from t2v_core.data.store.batches import BatchPlan, generator_for, load_batch
-from t2v_core.data.store.latents import LatentStore
 from t2v_core.diffusion.guidance import Guidance
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.encoders import load_prompt_encoder
 from t2v_core.models.unet3d_film import UNet3DCond
-from t2v_core.presets import PRESET_MODELS
-from t2v_core.workspace import Dataset
 
-SMALL: dict[str, int] = {"dim": 64, "heads": 1, "pairs": 1}
-STEPS, CLIPS = 3, 10
+made, workspace = old_made, old_workspace
 FULL_PARAMETERS = 172_133_380
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with encoders and the old folders, imported; and the old system's checkpoints, small."""
-    root = tmp_path_factory.mktemp("old")
-    save_vae(root / "vae")
-    save_clip(root / "clip", max_length=77, width=512)
-    for folder, shape in (("latents", (16, 4, 32, 32)), ("text_embeddings", (1, 77, 512))):
-        (root / "old" / folder).mkdir(parents=True)
-        for number in range(CLIPS):
-            values = torch.randn(shape, generator=torch.Generator().manual_seed(number))
-            torch.save(values, root / "old" / folder / f"video{number}.pt")
-    model = old_model(**SMALL)
-    optimizer = old_adamw(model)
-    for epoch in range(1, STEPS + 1):
-        train_a_little(model, optimizer, 1, seed=epoch)
-        save_old_checkpoint(root / f"pts/checkpoint_epoch_{epoch}.pt", model, optimizer, epoch, loss=1 / epoch)
-    save_old_checkpoint(root / "pts/final_model.pt", model, None, STEPS)
-    return root
-
-
-@pytest.fixture
-def workspace(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "workspace"))
-
-
-def loaded(path: Path) -> OldVideoTransformer:
-    """The old model with the weights of one of its files."""
-    content = torch.load(path, weights_only=True)
-    model = OldVideoTransformer(**SMALL)
-    model.load_state_dict(content.get("model_state_dict", content))
-    return model
-
-
-def opened(path: Path) -> OldCheckpoint:
-    checkpoint = open_checkpoint(path)
-    assert isinstance(checkpoint, OldCheckpoint)
-    return checkpoint
 
 
 # What it computes
@@ -279,15 +236,6 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def half_copied(path: Path) -> None:
-    """As rsync --inplace and a pre-allocating download leave it: the right size, zeros where nothing has come yet."""
-    with zipfile.ZipFile(path) as archive:
-        entry = max(archive.infolist(), key=lambda one: one.file_size)
-    with path.open("r+b") as file:
-        file.seek(entry.header_offset + 2000)
-        file.write(bytes(entry.file_size // 2))
-
-
 def wrong_shape(path: Path) -> None:
     content = torch.load(path, weights_only=True)
     content["model_state_dict"]["output_proj.weight"] = torch.zeros(4, 63)
@@ -364,144 +312,6 @@ def test_a_name_without_its_suffix_is_told_of_the_file(workspace: Path) -> None:
     ended = generated(workspace, checkpoint="pts/checkpoint_epoch_3")
     assert "there is no checkpoint at" in ended.sentence
     assert "checkpoint_epoch_3.pt, of the previous system" in ended.error["hint"]
-
-
-# Importing
-
-
-def imported(root: Path, **values: Any) -> EndedHere:
-    encoders = {"vae": str(root / "vae"), "text_encoder": str(root / "clip")}
-    return through_the_door(root, "import-checkpoint", **(encoders | {"data": "data"} | values))
-
-
-def test_a_folder_becomes_checkpoints_of_ours_and_stays_as_it_is(workspace: Path) -> None:
-    before = contents(workspace / "pts")
-    ended = imported(workspace, old="pts")
-    assert ended.code == 0, ended.log
-    assert ended.done["paths"] == [f"checkpoints/checkpoint_epoch_{n}" for n in (1, 2, 3)]
-    assert contents(workspace / "pts") == before
-    assert "final_model.pt is left out" in ended.warnings
-    progress = ended.of("progress")
-    assert progress[-1]["done"] == progress[-1]["total"] > 0
-    for epoch in (1, 2, 3):
-        made = open_checkpoint(workspace / f"checkpoints/checkpoint_epoch_{epoch}")
-        assert (made.info["epoch"], made.info["loss"], made.step) == (epoch, 1 / epoch, epoch)
-        old = opened(workspace / f"pts/checkpoint_epoch_{epoch}.pt")
-        for name in (MODEL, OPTIMIZER):
-            theirs, ours = old.tensors(name), made.tensors(name)
-            assert theirs.keys() == ours.keys()
-            assert all(torch.equal(theirs[key], ours[key]) for key in theirs)
-
-
-def test_an_import_that_was_stopped_goes_on_where_it_was(workspace: Path) -> None:
-    assert imported(workspace, old="pts/checkpoint_epoch_1.pt").code == 0
-    first = contents(workspace / "checkpoints")
-    ended = imported(workspace, old="pts")
-    assert (ended.code, ended.done["imported"], ended.done["skipped"]) == (0, 2, 1)
-    assert first.items() <= contents(workspace / "checkpoints").items()
-
-
-def test_only_the_newest_of_a_folder_can_be_asked_for(workspace: Path) -> None:
-    ended = imported(workspace, old="pts", last=1)
-    assert ended.done["paths"] == ["checkpoints/checkpoint_epoch_3"]
-
-
-def test_another_checkpoint_in_its_place_is_left_alone(workspace: Path) -> None:
-    assert imported(workspace, old="pts/checkpoint_epoch_1.pt").code == 0
-    before = contents(workspace / "checkpoints")
-    shutil.copyfile(workspace / "pts/checkpoint_epoch_2.pt", workspace / "pts/checkpoint_epoch_1.pt")
-    assert "is there already, and is not from" in imported(workspace, old="pts/checkpoint_epoch_1.pt").sentence
-    assert contents(workspace / "checkpoints") == before
-
-
-def test_one_damaged_file_of_a_folder_does_not_hold_up_the_others(workspace: Path) -> None:
-    half_copied(workspace / "pts/checkpoint_epoch_2.pt")
-    ended = imported(workspace, old="pts")
-    assert (ended.code, ended.done["imported"], ended.done["refused"]) == (0, 2, 1)
-    assert "checkpoint_epoch_2.pt is damaged" in ended.warnings
-    assert not (workspace / "checkpoints/checkpoint_epoch_2").exists()
-
-
-def test_final_model_is_imported_when_its_epoch_is_said(workspace: Path) -> None:
-    assert "does not record which epoch" in imported(workspace, old="pts/final_model.pt").sentence
-    ended = imported(workspace, old="pts/final_model.pt", of_epoch=3)
-    assert ended.code == 0, ended.log
-    assert "comes without Adam's state" in ended.warnings
-    assert not (workspace / "checkpoints/checkpoint_epoch_3/optimizer.safetensors").exists()
-
-
-# Going on
-
-
-def import_data(root: Path) -> None:
-    start_row = padded_null_prompt(load_prompt_encoder(str(root / "clip"))).tokens[0]
-    for path in (root / "old/text_embeddings").glob("*.pt"):
-        old = torch.load(path, weights_only=True)
-        old[0, 0] = start_row  # a causal encoder's first row is the same for every prompt
-        torch.save(old, path)
-    asked = {"old_dir": "old", "data": "data", "vae": str(root / "vae"), "text_encoder": str(root / "clip")}
-    assert through_the_door(root, "import-latents", dtype="fp32", device="cpu", **asked).code == 0
-
-
-@pytest.mark.parametrize("is_imported", [True, False])
-def test_training_goes_on_as_the_old_loop_would_have(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, *, is_imported: bool
-) -> None:
-    small = {"hidden_size": SMALL["dim"], "num_heads": SMALL["heads"], "num_layers": SMALL["pairs"]}
-    monkeypatch.setitem(PRESET_MODELS, "seed", PRESET_MODELS["seed"] | small)
-    import_data(workspace)
-    if is_imported:
-        assert imported(workspace, old="pts/checkpoint_epoch_3.pt").code == 0
-    else:
-        shutil.copytree(workspace / "pts", workspace / "checkpoints")
-    asked = {"resume": True, "data": "data", "max_steps": STEPS + 1, "precision": "fp32", "device": "cpu", "samples": 0}
-    ended = through_the_door(workspace, "train", **asked)
-    assert ended.code == 0, ended.log
-
-    store = LatentStore.open(Dataset(workspace / "data"), "train")
-    plan = BatchPlan(range(len(store)), 2, 4, 1, seed=0)
-    micro_batches = []
-    for micro in range(4):
-        batch = load_batch(store, plan.rows(STEPS, micro, 0), 0, plan.epoch_of(STEPS))
-        generator = generator_for(0, "noise", STEPS, micro, 0)
-        noise = torch.randn(batch.latents.shape, generator=generator)
-        timesteps = torch.randint(1000, (len(noise),), generator=generator)
-        assert batch.prompts.tokens.shape[1] == 77
-        micro_batches.append((batch.latents, batch.prompts.tokens, noise, timesteps))
-    path = workspace / "pts/checkpoint_epoch_3.pt"
-    model = loaded(path)
-    optimizer = old_adamw(model)
-    optimizer.load_state_dict(torch.load(path, weights_only=True)["optimizer_state_dict"])
-    loss = old_step(model, optimizer, micro_batches)
-
-    (step,) = ended.of("step")
-    assert step["step"] == STEPS + 1
-    assert abs(step["loss"] - loss) <= 1e-6
-    ours = load_file(workspace / ended.done["checkpoint"] / "model.safetensors")
-    theirs = dict(model.named_parameters())
-    before = dict(loaded(path).named_parameters())
-    for name, value in theirs.items():
-        assert (ours[name] - value).abs().max() <= 1e-6, name
-    assert max((theirs[name] - before[name]).abs().max() for name in theirs) > 1e-5  # the step did something
-
-
-def test_what_was_imported_is_not_cleared_away_by_training(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"hidden_size": SMALL["dim"], "num_heads": SMALL["heads"], "num_layers": SMALL["pairs"]}
-    monkeypatch.setitem(PRESET_MODELS, "seed", PRESET_MODELS["seed"] | small)
-    import_data(workspace)
-    assert imported(workspace, old="pts").code == 0
-    asked = {"resume": True, "data": "data", "max_steps": STEPS + 2, "checkpoint_every": 1, "keep_last": 1}
-    ended = through_the_door(workspace, "train", **asked, keep_best=0, precision="fp32", device="cpu", samples=0)
-    assert ended.code == 0, ended.log
-    kept = sorted(path.name for path in (workspace / "checkpoints").iterdir())
-    assert kept == [f"checkpoint_epoch_{n}" for n in (1, 2, 3, 5)]
-
-
-def test_a_model_of_another_size_than_the_preset_says_so(workspace: Path) -> None:
-    import_data(workspace)
-    assert imported(workspace, old="pts/checkpoint_epoch_3.pt").code == 0
-    ended = through_the_door(workspace, "train", resume=True, data="data", preset="seed", device="cpu", samples=0)
-    assert "checkpoint_epoch_3 differs in size from the seed preset" in ended.sentence
 
 
 # The U-Net

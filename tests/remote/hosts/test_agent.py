@@ -9,29 +9,26 @@ import json
 import os
 import random
 import signal
-import statistics
 import string
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.hosts.agent_here import DEADLINE_S, WAITS, Here, agent, open_agent, wait_until
+from support.hosts.agent_shared import agent_of_module, here_with_agent, read_whole
 from support.house.needs import needs
 from support.house.under_load import slowed
 
 from remote.agent.bundle import bundle_sha256
-from remote.agent.streams import ByteStream
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused
 from remote.hosts import agent_client
 from remote.hosts.agent_client import Agent, ProcessChannel, frames, ready
 
+shared, here = agent_of_module, here_with_agent
 AGENT = Path(agent_client.__file__).parents[1] / "agent"
-CUTS = 100
-
 PLANTED = "touch planted"
 NASTY = [
     "", " ", "a b", "'", '"', "''", '""', "`", "\\", "\\\\", "$", "$$", "$HOME", "${HOME}", "%", "%n", "%h", "!", "!!",
@@ -43,22 +40,10 @@ NASTY = [
     "\u2028", "\u0085", "Ω≈ç√", "ﷺ", "{}", "{0}", "%s%s%s", "null", "true", "[]", '{"id": 1}', "\\u0000", "\\n", "..",
     '"}\n{"id": 2, "ask": "hello"}', "../..", "x" * 100_000,
 ]  # fmt: skip
+
+
 # What JSON can carry and a command line cannot.
 ONLY_JSON = ["\x00", "a\x00b", "\ud800", "x" * 1_000_000]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Agent]:
-    with agent() as shared:
-        yield shared
-
-
-@pytest.fixture
-def here(tmp_path: Path, shared: Agent) -> Iterator[Here]:
-    (tmp_path / "work").mkdir()
-    here = Here(tmp_path / "work", shared)
-    yield here
-    here.stop_all()
 
 
 # Nothing but itself, for old Pythons
@@ -355,257 +340,3 @@ def test_a_probe_reads_versions_without_importing_torch(here: Here) -> None:
     assert said["engine"]["torch"]
     assert said["disk_free_bytes"] > 0
     assert here.call("probe", python=["/no/such/python"])["engine"] is None
-
-
-# GPUs
-
-NVIDIA_SMI = """#!{python}
-import sys, time
-row = "2, {{0}}, NVIDIA A100-SXM4-40GB, {{1}}, 1234, 40960, 51, [N/A], 400.00"
-rows = [row.format(number, 7 + number) for number in (0, 1)]
-if any("compute-apps" in a for a in sys.argv):
-    rows = open({apps!r}).read().splitlines()
-if any("driver_version" in a for a in sys.argv):
-    rows = ["550.54.15"]
-print("\\n".join(rows), flush=True)
-while "-l" in sys.argv:
-    time.sleep(0.2)
-    for row in rows:
-        print(row, flush=True)
-        time.sleep(0.05)
-"""
-
-
-@pytest.fixture
-def gpu_here(here: Here) -> Iterator[Here]:
-    """The same workspace on a machine that seems to have two GPUs."""
-    folder = here.workspace.parent / "bin"
-    folder.mkdir()
-    (folder / "apps").touch()
-    program = folder / "nvidia-smi"
-    program.write_text(NVIDIA_SMI.format(python=sys.executable, apps=str(folder / "apps")))
-    program.chmod(0o755)
-    with agent(PATH=f"{folder}:{os.environ['PATH']}") as one:
-        yield Here(here.workspace, one)
-
-
-def test_gpus_are_told_by_named_fields_and_what_is_not_available_is_none(gpu_here: Here) -> None:
-    expected = {
-        "count": 2, "index": 1, "name": "NVIDIA A100-SXM4-40GB", "utilization_percent": 8,
-        "memory_used_mib": 1234, "memory_total_mib": 40960, "temperature_c": 51, "power_w": None, "power_limit_w": 400,
-    }  # fmt: skip
-    said = gpu_here.call("gpu")
-    assert (said["gpus"][1], len(said["gpus"]), said["why"]) == (expected, 2, "")
-    assert gpu_here.call("probe")["driver"] == "550.54.15"
-    environment = {"PATH": f"{gpu_here.workspace.parent / 'bin'}:{os.environ['PATH']}"}
-    channel = open_agent("metrics", **environment)
-    stream = frames(channel, {"interval_s": 1, "workspace": str(gpu_here.workspace)})
-    for _ in range(3):
-        line, _data = next(stream)
-        assert [gpu["index"] for gpu in line["gpus"]] == [0, 1]
-        assert line["gpus"][1] == expected
-        assert 0 <= line["cpu_percent"] <= 100
-        assert 0 < line["memory"]["available_bytes"] < line["memory"]["total_bytes"]
-        assert line["disk_free_bytes"] > 0
-    channel.close()
-
-
-def test_without_a_gpu_there_is_a_sentence() -> None:
-    with agent(PATH="/nowhere") as one:
-        said = one.call("gpu")
-    assert said["gpus"] == []
-    assert "no nvidia-smi" in said["why"]
-    line, _ = next(frames(open_agent("metrics", PATH="/nowhere"), {"interval_s": 1}))
-    assert line["gpus"] == []
-    assert "no nvidia-smi" in line["why"]
-
-
-def test_stop_tells_whose_gpu_memory_is_left(gpu_here: Here) -> None:
-    """The driver of this machine names a process of the job for longer than it lives."""
-    job = gpu_here.start(WAITS, "0")
-    gpu_here.at_work(job)
-    pid = gpu_here.state(job)["pid"]
-    (gpu_here.workspace.parent / "bin/apps").write_text(f"1, 77\n{pid}, 1500\n")
-    answer = gpu_here.call("stop", job=job, grace_s=0.2)
-    assert (answer["left"], answer["gpu_checked"]) == ([], True)
-    assert answer["gpu_left"] == [{"pid": pid, "memory_used_mib": 1500}]
-
-
-# Every byte once, in order
-
-# Writes lines of varied length and rotates both files every 64 KB or so, until a file named `go` is there.
-CHATTER = """
-import os, pathlib, random, sys, time
-folder = pathlib.Path("jobs", os.environ["T2V_JOB"])
-draw = random.Random(int(sys.argv[1]))
-number = {"log": 0, "events.jsonl": 0}
-line = 0
-while not pathlib.Path("go").exists():
-    for name in number:
-        with open(folder / name, "ab") as file:
-            for _ in range(draw.randrange(60)):
-                line += 1
-                end = draw.choice([b"\\n", b"\\r", b"\\r\\n"])
-                file.write(b"%d " % line + draw.randbytes(draw.randrange(200)) + end)
-            size = file.tell()
-        if size > draw.randrange(60_000, 68_000):
-            os.rename(folder / name, folder / f"{name}.{number[name]:05d}")
-            number[name] += 1
-    time.sleep(0.02)
-"""
-
-
-def whole(folder: Path, name: str) -> bytes:
-    segments = sorted(folder.glob(f"{name}.[0-9]*"))
-    assert len(segments) > 3
-    return b"".join(path.read_bytes() for path in [*segments, folder / name] if path.exists())
-
-
-def read_whole(channel: ProcessChannel, here: Here, job: str) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    for header, data in frames(channel, {"workspace": str(here.workspace), "job": job, "files": {"log": 0}}):
-        if data:
-            assert header["offset"] == len(files.get(header["file"], b""))
-            files[header["file"]] = files.get(header["file"], b"") + data
-    channel.close()
-    return files
-
-
-def read_some(here: Here, job: str, spool: dict[str, bytearray], limit: int | None) -> dict[str, Any] | None:
-    """Follow from where the spool ends; a reader that dies after `limit` bytes keeps what had arrived."""
-    channel = open_agent("follow")
-    offsets = {name: len(data) for name, data in spool.items()}
-    try:
-        for header, data in frames(channel, {"workspace": str(here.workspace), "job": job, "files": offsets}):
-            if data:
-                assert header["offset"] == len(spool[header["file"]])
-                room = len(data) if limit is None else min(len(data), limit)
-                spool[header["file"]] += data[:room]
-                limit = None if limit is None else limit - room
-            if limit == 0 or "end" in header:
-                return header.get("end")
-        raise AssertionError("a stream ended without its end")
-    finally:
-        channel.process.kill()
-        channel.close()
-
-
-def test_every_byte_comes_once_and_in_order_through_a_hundred_cuts_of_growing_rotating_files(here: Here) -> None:
-    seed = int.from_bytes(os.urandom(4), "big")
-    print(f"seed {seed}")
-    draw = random.Random(seed)
-    job = here.start(CHATTER, str(seed))
-    directory = here.directory(job)
-    spool = {"log": bytearray(), "events.jsonl": bytearray()}
-    for _ in range(CUTS):
-        assert read_some(here, job, spool, draw.choice([1, 10, 1000, 8000, 30_000])) is None
-    (here.workspace / "go").touch()
-    end = read_some(here, job, spool, None)
-    assert end is not None
-    assert (end["state"], end["log_bytes"], end["events_bytes"]) == (
-        "succeeded", len(spool["log"]), len(spool["events.jsonl"]),
-    )  # fmt: skip
-    for name, data in spool.items():
-        assert hashlib.sha256(data).digest() == hashlib.sha256(whole(directory, name)).digest()
-
-
-def test_what_is_written_just_before_a_rotation_is_read_before_what_comes_after(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(b"one ")
-    stream = ByteStream(tmp_path, "log", 0)
-    assert stream.read(100) == b"one "
-    with log.open("ab") as file:
-        file.write(b"two ")
-    log.rename(tmp_path / "log.00000")
-    assert stream.read(100) == b"two "
-    assert stream.read(100) == b""
-    log.write_bytes(b"three ")
-    log.rename(tmp_path / "log.00001")
-    log.write_bytes(b"four")
-    assert stream.read(100) + stream.read(100) == b"three four"
-    assert (stream.offset, stream.read(100)) == (18, b"")
-
-
-def test_what_was_written_between_two_looks_at_a_rotating_file_is_not_skipped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(b"one ")
-    stream = ByteStream(tmp_path, "log", 0)
-    assert stream.read(100) == b"one "
-    too_early, really = [b""], ByteStream._read  # the first look comes before the writer's last words and the rotation
-    monkeypatch.setattr(ByteStream, "_read", lambda self, size: too_early.pop() if too_early else really(self, size))
-    with log.open("ab") as file:
-        file.write(b"two ")
-    log.rename(tmp_path / "log.00000")
-    log.write_bytes(b"three")
-    assert [stream.read(100), stream.read(100)] == [b"two ", b"three"]
-
-
-def test_an_offset_beyond_the_end_is_refused_and_an_ended_job_ends_at_once(here: Here) -> None:
-    job = here.start("print('short')")
-    here.end_of(job)
-    where = {"workspace": str(here.workspace), "job": job}
-    said = list(frames(open_agent("follow"), where | {"files": {"log": 6, "events.jsonl": 0}}))
-    assert [header["end"]["state"] for header, _ in said] == ["succeeded"]
-    with pytest.raises(AgentError, match="log has 6 bytes, and 7 are reported as read already"):
-        list(frames(open_agent("follow"), where | {"files": {"log": 7}}))
-    with pytest.raises(JobNotFound):
-        list(frames(open_agent("follow"), where | {"job": "nobody", "files": {"log": 0}}))
-
-
-def test_a_line_is_there_within_fifty_milliseconds(here: Here) -> None:
-    program = "import os\nfor _ in range(60):\n    time.sleep(0.02)\n    os.write(1, b'%f\\n' % time.time())"
-    job = here.start(WAITS.replace("sys.exit(int(sys.argv[1]))", program))
-    lags: list[float] = []
-    parameters = {"workspace": str(here.workspace), "job": job, "files": {"log": 0}}
-    stream = frames(open_agent("follow"), parameters)
-    first = b""
-    while not first.endswith(b"\n"):  # print writes the words and the end of the line one after the other
-        first += next(data for _, data in stream)
-    assert first == b"at work\n"
-    (here.workspace / "go").touch()
-    for _, data in stream:
-        lags += [time.time() - float(line) for line in data.splitlines()[-1:]]
-    print(f"lag: median {statistics.median(lags) * 1000:.1f} ms, worst {max(lags) * 1000:.1f} ms of {len(lags)}")
-    assert statistics.median(lags) < 0.05
-
-
-def test_a_follower_is_told_when_a_job_is_lost(here: Here) -> None:
-    job = here.start(WAITS, "0")
-    here.at_work(job)
-    state = here.state(job)
-    stream = frames(open_agent("follow"), {"workspace": str(here.workspace), "job": job, "files": {"log": 0}})
-    assert next(data for _, data in stream).startswith(b"at work")
-    for pid in (state["supervisor"], state["pid"]):
-        os.kill(pid, 9)
-    ends = [header["end"]["state"] for header, _ in stream if "end" in header]
-    assert ends == ["lost"]
-
-
-def test_a_follower_costs_next_to_nothing_while_nothing_happens(here: Here) -> None:
-    job = here.start(WAITS, "0")
-    here.at_work(job)
-    channel = open_agent("follow")
-    stream = frames(channel, {"workspace": str(here.workspace), "job": job, "files": {"log": 0}})
-    next(stream)
-    before = cpu_s(channel.process.pid)
-    assert "beat" in next(stream)[0]  # after three seconds
-    assert cpu_s(channel.process.pid) - before <= 0.03
-    channel.close()
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_a_reader_that_goes_away_takes_its_follower_along(here: Here) -> None:
-    job = here.start(WAITS, "0")
-    here.at_work(job)
-    leaves: list[Callable[[ProcessChannel], None]] = [ProcessChannel.close, lambda one: os.close(one._out)]
-    for leave in leaves:
-        channel = open_agent("follow")
-        next(frames(channel, {"workspace": str(here.workspace), "job": job, "files": {"log": 0}}))
-        leave(channel)
-        assert channel.process.wait(DEADLINE_S) == 0

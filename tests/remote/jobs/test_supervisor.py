@@ -6,111 +6,34 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
+from support.hosts.agent_here import WAITS, Here, is_alive, wait_until
+from support.hosts.agent_shared import agent_of_module, here_with_agent
 from support.hosts.memory_group import memory_group
+from support.hosts.programs import (
+    DEAF,
+    DONE,
+    ERROR,
+    KILLED_LATE,
+    ON_GPU,
+    SAYS,
+    SILENT,
+    STOPPED,
+    Another,
+    another_agent,
+    go,
+)
 
-from remote.agent.units import RUN, SYSTEM, USER, unit_argv
 from remote.errors import JobNotFound, LinkLost, Refused
-from remote.hosts.agent_client import Agent
 
-Another = Callable[..., Here]
-
-# Three ways to get lost: a child that forks twice and calls setsid, the same without a trace in its environment, and
-# one that stays; all of them, and their parent, deaf to SIGINT and SIGTERM.
-DEAF = """
-import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-def note(name):
-    with open(name + ".partial", "w") as file:
-        file.write(str(os.getpid()))
-    os.rename(name + ".partial", name)
-SLEEP = "import time\\nwhile True: time.sleep(600)"
-def stray(name, environment):
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            note(name)
-            os.execve(sys.executable, [sys.executable, "-c", SLEEP], environment)
-        os._exit(0)
-    os.wait()
-stray("daemon", dict(os.environ))
-stray("nameless", {})
-if os.fork() == 0:
-    note("child")
-    time.sleep(600)
-note("main")
-print("at work", flush=True)
-time.sleep(600)
-"""
-
-# Notes when it has the GPU, as a line that begins and a line that ends.
-ON_GPU = """
-import sys, time
-def note(word):
-    with open("gpu", "a") as file:
-        file.write(word + " " + sys.argv[1] + "\\n")
-note("begin")
-time.sleep(0.2)
-note("end")
-"""
-
-# Engines: they report what they are told to, and end with a code.
-SAYS = """
-import json, pathlib, sys, time
-directory = pathlib.Path(sys.argv[-1])
-def say(**event):
-    with open(directory / "events.jsonl", "a") as file:
-        file.write(json.dumps({{"t": time.time(), **event}}) + "\\n")
-say(kind="stage", name="work")
-print("at work", flush=True)
-while not pathlib.Path("go").exists() and not (directory / "stop").exists():
-    time.sleep(0.01)
-say({event})
-sys.exit({code})
-"""
-DONE = SAYS.format(event="kind='done', seconds=1", code=0)
-ERROR = SAYS.format(event="kind='error', message='no clips', hint='make some', exit_code=2", code=2)
-STOPPED = SAYS.format(event="kind='error', message='stopped after step 3', hint='go on', exit_code=4", code=4)
-SILENT = SAYS.format(event="kind='step', step=1", code=0)
-# One that a signal reaches behind its last word, while its interpreter ends.
-KILLED_LATE = SAYS.partition("say({event})")[0] + "{words}\nimport os\nos.kill(os.getpid(), {number})\n"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Agent]:
-    with agent() as shared:
-        yield shared
-
-
-@pytest.fixture
-def here(tmp_path: Path, shared: Agent) -> Iterator[Here]:
-    """A workspace of the test's own; at its end nothing of its jobs is left."""
-    (tmp_path / "work").mkdir()
-    here = Here(tmp_path / "work", shared)
-    yield here
-    here.stop_all()
-
-
-@pytest.fixture
-def another(here: Here) -> Iterator[Callable[..., Here]]:
-    """Makes further agents on the same workspace."""
-    with ExitStack() as stack:
-        yield lambda **environment: Here(here.workspace, stack.enter_context(agent(**environment)))
-
-
-def go(here: Here) -> None:
-    (here.workspace / "go").touch()
+shared, here, another = agent_of_module, here_with_agent, another_agent
 
 
 # It outlives its client
@@ -410,146 +333,3 @@ def test_requests_are_files_and_resume_takes_pause_away(here: Here) -> None:
     assert not (here.directory(job) / "pause").exists()
     with pytest.raises(Refused, match="'dance' is not one of stop, save, pause, resume"):
         here.call("request", job=job, what="dance")
-
-
-# When the supervisor, or the machine, goes down
-
-
-def kill_supervisor(here: Here, job: str) -> int:
-    supervisor = int(here.state(job)["supervisor"])
-    os.kill(supervisor, signal.SIGKILL)
-    wait_until(lambda: not is_alive(supervisor))
-    return supervisor
-
-
-@pytest.mark.parametrize(("program", "state", "reason"), [
-    (DONE, "succeeded", "done"),
-    (ERROR, "failed", "no clips"),
-    (SILENT, "lost", "its processes are gone, and nothing says how they ended"),
-], ids=["done", "error", "silent"])  # fmt: skip
-def test_a_killed_supervisor_is_replaced_and_the_job_s_end_is_known_from_its_events(
-    here: Here, program: str, state: str, reason: str
-) -> None:
-    job = here.start_engine(program)
-    here.wait_for(job, "running")
-    killed = kill_supervisor(here, job)
-    row = here.row(job)
-    assert (row["state"], row["supervised"]) == ("running", True)
-    wait_until(lambda: here.state(job)["supervisor"] != killed)
-    go(here)
-    row = here.end_of(job)
-    assert (row["state"], row["reason"], row["supervised"]) == (state, reason, False)
-
-
-def test_stop_also_ends_a_job_whose_supervisor_was_killed(here: Here) -> None:
-    job = here.start(DEAF)
-    here.at_work(job)
-    kill_supervisor(here, job)
-    answer = here.call("stop", job=job, grace_s=0.2)
-    assert (answer["state"], answer["left"]) == ("stopped", [])
-    assert not is_alive(int((here.workspace / "daemon").read_text()))
-    kill(int((here.workspace / "nameless").read_text()))  # of which only that supervisor knew whose it is
-
-
-def test_what_ended_unseen_is_settled_by_its_events(here: Here) -> None:
-    job = here.start_engine(DONE)
-    here.wait_for(job, "running")
-    os.kill(here.state(job)["supervisor"], signal.SIGKILL)
-    go(here)
-    wait_until(lambda: not is_alive(here.state(job)["pid"]))
-    row = here.end_of(job)
-    assert (row["state"], row["code"]) == ("succeeded", 0)
-    assert (here.directory(job) / "exit.json").exists()
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid))
-
-
-def test_after_a_restart_of_the_machine_the_job_is_lost_and_the_queue_goes_on(
-    here: Here, another: Another, tmp_path: Path
-) -> None:
-    running = here.start(WAITS, "0", needs_gpu=True)
-    queued = here.start(ON_GPU, "queued", needs_gpu=True)
-    here.at_work(running)
-    wait_until(lambda: supervisors(tmp_path / "work") != [])
-    for pid in [*supervisors(tmp_path / "work"), here.state(running)["pid"]]:
-        kill(pid)
-    (tmp_path / "boot_id").write_text("another boot\n")
-    after = another(T2V_BOOT_ID_FILE=str(tmp_path / "boot_id"))
-    row = after.row(running)
-    assert (row["state"], row["code"], row["reason"]) == ("lost", None, "the machine restarted while it ran")
-    after.call("status")
-    assert after.end_of(queued)["state"] == "succeeded"
-
-
-@pytest.mark.parametrize("other", [{"boot_id": "an earlier boot"}, {"start_ticks": 1}], ids=["boot", "start"])
-def test_a_number_that_is_another_process_s_by_now_is_left_alone(here: Here, other: dict[str, Any]) -> None:
-    job = here.start("pass")
-    here.end_of(job)
-    wait_until(lambda: not supervisors(here.workspace))  # after its last word it looks at the guard
-    victim = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    try:
-        ticks = int(Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[19])
-        state = here.state(job) | {"pid": victim.pid, "start_ticks": ticks} | other
-        (here.directory(job) / "state.json").write_text(json.dumps(state))
-        (here.directory(job) / "exit.json").unlink()
-        assert here.row(job)["state"] == "lost"
-        assert here.call("stop", job=job, grace_s=0)["left"] == []
-        assert victim.poll() is None
-    finally:
-        victim.kill()
-        victim.wait()
-
-
-def supervisors(workspace: Path) -> list[int]:
-    """Processes that hold a job's lock open."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and any(
-                str(link.readlink()).startswith(str(workspace)) and link.readlink().name == "lock"
-                for link in (entry / "fd").iterdir()
-            ):
-                found.append(int(entry.name))
-    return found
-
-
-# As a unit of the system
-
-
-def test_where_no_unit_can_be_made_the_supervisor_is_a_process(another: Another, tmp_path: Path) -> None:
-    """sudo is a stand-in that refuses; tests/remote/machine/test_machine_jobs.py has the real one, and real units."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/sudo").write_text('#!/bin/sh\n[ "$3" = --version ]\n')
-    (tmp_path / "bin/sudo").chmod(0o755)
-    here = another(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", T2V_SYSTEMD_MARK=str(tmp_path))
-    job = here.start("print('in a process')")
-    assert here.end_of(job)["state"] == "succeeded"
-    assert (here.directory(job) / "log").read_text() == "in a process\n"
-    assert here.call("probe")["systemd"] is True
-
-
-def test_a_unit_is_begun_by_exactly_this_command(tmp_path: Path) -> None:
-    argv = unit_argv(tmp_path, SYSTEM, "t2v-job")
-    program = Path(__file__).parents[3] / "remote/agent"
-    assert argv[:-1] == [
-        "sudo", "-n", "systemd-run", f"--uid={os.getuid()}", f"--gid={os.getgid()}", "--unit=t2v-job", "--collect",
-        "--quiet", "-p", "KillMode=process", "-p", "TimeoutStopSec=60", "-p", "OOMPolicy=continue",
-        "-p", "StandardOutput=null", "--setenv=T2V_JOB=-",
-        "--", sys.executable, "-I", "-S", "-X", "utf8", "-c", RUN, str(program), "supervise",
-    ]  # fmt: skip
-    assert json.loads(bytes.fromhex(argv[-1])) == {"directory": str(tmp_path)}
-    assert unit_argv(tmp_path, USER, "t2v-job")[:3] == ["systemd-run", "--user", "--unit=t2v-job"]
-
-
-def test_the_clock_set_back_does_not_change_the_order(here: Here) -> None:
-    first = here.start(WAITS, "0", needs_gpu=True)
-    lock = here.workspace / "jobs/.lock"
-    lock.write_text(f"{time.time() + 3600:.6f}\n")  # as if the clock had been an hour ahead until now
-    jobs = [here.start(ON_GPU, str(number), needs_gpu=True) for number in range(2)]
-    times = [here.row(job)["queued_t"] for job in (first, *jobs)]
-    assert times == sorted(times)
-    assert len(set(times)) == 3
-    assert times[1] > time.time() + 3000

@@ -26,19 +26,16 @@ from typing import Any
 import pytest
 from bench.chaos import ChaosProxy
 from bench.sshd import Sshd
-from support.hosts.agent_here import DEADLINE_S, agent, wait_until
+from support.hosts.agent_here import agent, wait_until
+from support.hosts.bare_host import Bare
 from support.hosts.small_release import ROOT, SMALL_BYTES, only_packages_of, small_checkout, write_package
 from support.house.needs import needs
 
 from remote.errors import HostUnreachable, NotReady
 from remote.hosts.agent_client import Agent, ProcessChannel, agent_argv
-from remote.hosts.known_hosts import KnownHosts
-from remote.hosts.settings import HostSettings
-from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.setup.bootstrap import PIECE_BYTES, Ready, bootstrap, ensure_ready
-from remote.setup.install_on_host import half_installed
-from remote.setup.release import Release, current_release, requirements_of
+from remote.setup.release import Release, current_release
 from remote.steps import Status, StepState
 from remote.workspace_id import identity
 from t2v_core.specs import GenerateSpec
@@ -56,53 +53,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def release(checkout: Path) -> Release:
     return current_release(checkout)
-
-
-@dataclass
-class Bare:
-    """A home folder with nothing in it but pip's settings, behind a server; here: our workspace."""
-
-    sshd: Sshd
-    here: Workspace
-    checkout: Path
-
-    @property
-    def there(self) -> Path:
-        return self.sshd.home / "text2video"
-
-    def host(self, port: int = 0, **settings: Any) -> SSHHost:
-        known = KnownHosts(self.here.root.parent / "config/t2v/known_hosts")
-        values = {"address": "127.0.0.1", "port": port or self.sshd.port, "user": self.sshd.user} | settings
-        host = SSHHost(
-            "vm", HostSettings(identity=self.sshd.client_key, **values), known_hosts=known, config=Path("/nonexistent")
-        )
-        known.pin(host.key_name, [self.sshd.public_host_key])
-        return host
-
-    def write_settings(self) -> None:
-        self.host().close()
-        (self.here.root / "t2v.toml").write_text(
-            f'[host.vm]\naddress = "127.0.0.1"\nport = {self.sshd.port}\nidentity = "{self.sshd.client_key}"\n'
-            f'user = "{self.sshd.user}"\n'
-        )
-
-    def t2v(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command line of the checkout that is brought."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_"))}
-        config = self.here.root.parent / "config"
-        kept |= {"XDG_CONFIG_HOME": str(config), "HOME": str(config), "PYTHONPATH": str(self.checkout)}
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "t2v_tui.cli.main", *arguments], cwd=self.here.root, env=kept,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def standing(self, release: Release) -> dict[str, Any]:
-        with Agent(self.host().open(["serve"]), "far") as one:
-            python = ["~/text2video/.t2v/venv/bin/python"]
-            sha256 = release.requirements_sha256
-            return one.call(
-                "standing", workspace="~/text2video", python=python, requirements_sha256=sha256, timeout_s=DEADLINE_S
-            )
 
 
 @pytest.fixture(autouse=True)
@@ -274,16 +224,6 @@ def test_an_upload_that_broke_off_goes_on_where_it_was(bare: Bare, release: Rele
     steps.close()
 
 
-def test_a_damaged_upload_is_never_unpacked(tmp_path: Path) -> None:
-    sha256 = "0" * 64
-    with agent() as one:
-        one.call("put", workspace=str(tmp_path), sha256=sha256, data="AAAA")
-        with pytest.raises(Exception, match="arrived damaged"):
-            one.call("unpack_release", workspace=str(tmp_path), sha256=sha256, release="abcdef0123456789")
-        assert one.call("put", workspace=str(tmp_path), sha256=sha256)["size_bytes"] == 0
-    assert not list(tmp_path.glob(".t2v/releases/*"))
-
-
 def test_what_a_killed_unpacking_left_goes_with_the_next(tmp_path: Path, release: Release) -> None:
     data = release.bundle()
     asked = {"workspace": str(tmp_path), "sha256": hashlib.sha256(data).hexdigest()}
@@ -352,16 +292,6 @@ def test_what_pip_says_is_the_sentence(bare: Bare, release: Release) -> None:
         steps_of(bare, release)
 
 
-def test_packages_that_lack_a_file_are_installed_again(tmp_path: Path) -> None:
-    for name, record in (("whole", "whole.py,,4\n"), ("torn", "torn.py,,400\n"), ("cut", None)):
-        (tmp_path / f"{name}.py").write_text("a=1\n")
-        info = tmp_path / f"{name}-1.dist-info"
-        info.mkdir()
-        if record is not None:
-            (info / "RECORD").write_text(record)
-    assert sorted(info.name for info in half_installed(tmp_path)) == ["cut-1.dist-info", "torn-1.dist-info"]
-
-
 def test_a_release_has_the_same_bytes_each_time_and_another_name_when_a_file_changes(
     release: Release, checkout: Path, tmp_path: Path
 ) -> None:
@@ -393,17 +323,6 @@ def test_an_installed_t2v_brings_itself(release: Release, tmp_path: Path) -> Non
     assert {"requirements.txt", "constraints.txt", "t2v-0.1.0.dist-info/METADATA"} <= set(names)
 
 
-def test_what_the_engine_needs_is_asked_for_and_pinned() -> None:
-    needed = current_release(ROOT)
-    names = {re.split(r"[<>=\[ ]", line)[0].lower() for line in needed.requirements}
-    pinned = {line.split("==")[0].lower() for line in needed.constraints.splitlines() if "==" in line}
-    assert {"torch", "diffusers", "pydantic"} <= names <= pinned
-    lines = ["pydantic>=2", "torch>=2; extra == 'engine'", "mypy; extra == 'dev'", 'tomli; python_version < "3.11"']
-    assert requirements_of(lines, None) == ["pydantic>=2", 'tomli; python_version < "3.11"']
-    assert requirements_of(lines, "engine") == ["torch>=2"]
-    assert requirements_of(lines, "web") == []
-
-
 def test_what_the_page_needs_besides_goes_along_for_the_first_page_that_runs_there(release: Release) -> None:
     names = {re.split(r"[<>=\[ ]", line)[0].lower() for line in release.web}
     assert names == {"fastapi", "gradio", "uvicorn"}
@@ -411,21 +330,6 @@ def test_what_the_page_needs_besides_goes_along_for_the_first_page_that_runs_the
     assert names <= pinned
     with zipfile.ZipFile(io.BytesIO(release.bundle())) as bundle:
         assert bundle.read("requirements-web.txt").decode().splitlines() == list(release.web)
-
-
-def test_a_job_that_names_a_release_gets_it_or_hears_that_it_is_missing(tmp_path: Path) -> None:
-    folder = tmp_path / ".t2v/releases/abcdef0123456789"
-    folder.mkdir(parents=True)
-    (folder / "brought.py").write_text("print('from the release')\n")
-    argv = [sys.executable, "-m", "brought"]
-    with agent() as one:
-        with pytest.raises(Exception, match="release 0123456789abcdef is not on this host"):
-            one.call("start", workspace=str(tmp_path), verb="test", key="a", argv=argv, release="0123456789abcdef")
-        job = one.call("start", workspace=str(tmp_path), verb="test", key="a", argv=argv, release="abcdef0123456789")[
-            "job"
-        ]
-        wait_until((tmp_path / "jobs" / job / "exit.json").exists)
-    assert (tmp_path / "jobs" / job / "log").read_text() == "from the release\n"
 
 
 @pytest.mark.slow
