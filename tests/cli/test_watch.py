@@ -1,4 +1,4 @@
-"""`t2v watch`: a job's events as they come, one a line, for scripts and agents."""
+"""`t2v watch`: a job's events as they come, one per line, for scripts and agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`t2v watch`: the events of a job as they come, one a line."""
+"""`t2v watch`: the events of a job as they come, one per line."""
 
 from __future__ import annotations
 

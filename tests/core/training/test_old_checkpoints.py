@@ -167,7 +167,7 @@ def test_a_pooled_text_of_another_width_is_one_sentence(workspace: Path) -> None
 def test_guidance_that_was_asked_for_is_given_and_warned_of(workspace: Path) -> None:
     ended = generated(workspace, checkpoint="pts/final_model.pt", guidance_scale=4.0)
     assert ended.code == 0, ended.log
-    assert "never trained without a caption" in ended.warnings
+    assert "never trained without captions" in ended.warnings
 
 
 def cut_off_all(folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_cloud_that_cannot_be_asked_afterwards_leaves_it_open(vm: VmHere) -> N
 
     with comes_up_slowly(vm):
         err = interrupted(vm, "vm", "start", at="STAGING", then=refuses)
-    assert f"{NAME} may be running, and costing money: its start was requested, and nobody can say: " in err
+    assert f"{NAME} may be running, and costing money: its start was requested, and its state cannot be read: " in err
     assert "login has expired" in err
     assert ENDS_IT in err
 
@@ -118,7 +118,7 @@ def test_a_network_that_goes_down_during_a_start_leaves_a_word_that_it_was_asked
     with comes_up_slowly(vm), pytest.raises(CloudUnreachable):
         starts()
     assert (
-        f"{NAME} may be running, and costing money: its start was requested, and nobody can say: "
+        f"{NAME} may be running, and costing money: its start was requested, and its state cannot be read: "
         in capsys.readouterr().err
     )
 

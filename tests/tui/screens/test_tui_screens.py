@@ -112,7 +112,7 @@ def test_the_question_before_a_stop_names_what_is_kept() -> None:
     question = about_stopping(live(), RUN, NOW)
     said = "\n".join(question.lines)
     assert "400 of 1404 steps" in said
-    assert "keeps a checkpoint" in said
+    assert "saves a checkpoint" in said
     assert "stays on and costs $3.69/h" in said
     assert question.key != "x"
     assert Confirm(question).question is question
