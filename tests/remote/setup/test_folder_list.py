@@ -203,7 +203,7 @@ def test_ls_on_a_host_and_here_as_lines_and_as_json_and_each_wrong_path_is_one_s
         assert [one["kind"] for one in said["entries"]] == ["checkpoints of the previous system"]
         assert "settings" in far.ran("ls").stdout
         dry = far.ran("pull", "checkpoints", "--host", "vm", "--dry-run")
-        assert "0 to come" in dry.stderr
+        assert "0 to fetch" in dry.stderr
         assert "120 checkpoints of the previous system" in dry.stderr
         assert "t2v pull checkpoint_epoch_120.pt" in dry.stderr
         for path, words in (("gone", f"there is no {far.there}/gone"), ("checkpoints/checkpoint_epoch_1.pt/x", "file")):

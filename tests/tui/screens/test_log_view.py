@@ -148,7 +148,7 @@ async def test_a_file_that_is_replaced_or_cut_is_read_anew_and_that_is_said(tmp_
         await eventually(pilot, lambda: texts(app)[-1] == "line 999")
         path.write_bytes(b"after the cut\n")
         await eventually(pilot, lambda: texts(app)[0] == "after the cut")
-        await eventually(pilot, lambda: "cut short" in str(app.view.border_subtitle))
+        await eventually(pilot, lambda: "truncated" in str(app.view.border_subtitle))
         path.rename(tmp_path / "log.1")
         path.write_bytes(b"the new one\n")
         await eventually(pilot, lambda: texts(app)[0] == "the new one")
