@@ -109,11 +109,11 @@ async def test_transfers_are_one_line_while_nothing_moves(tmp_path: Path) -> Non
         await pilot.pause()
         transfers = app.screen.query_one(Transfers)
         assert transfers.region.height == 1
-        app.state = training(())
+        app.live.state = training(())
         app.screen._draw()
         await eventually(pilot, lambda: transfers.region.height == 3)
         failed = replace(live().transfers[0], state="failed", why="the disk is full")
-        app.state = replace(training(()), transfers=(failed,))
+        app.live.state = replace(training(()), transfers=(failed,))
         app.screen._draw()
         await eventually(pilot, lambda: transfers.region.height == 1)
         assert "failed: the disk is full" in str(transfers.render())

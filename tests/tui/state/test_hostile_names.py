@@ -58,7 +58,7 @@ async def test_hostile_names_are_text_on(tmp_path: Path, name: str) -> None:
         screen.show(app.state, NOW)
         steps = (StepState("launch", Status.FAILED, HOSTILE, HOSTILE),)
         launch = LaunchView("train", "vm", LaunchPhase.FAILED, NOW, HOSTILE, (HOSTILE,), steps, (HOSTILE,))
-        app.state = replace(app.state, launch=launch)
+        app.live.state = replace(app.state, launch=launch)
         screen.show(app.state, NOW)
         app.post_message(Failed(HOSTILE, HOSTILE))
         app.post_message(Notice(HOSTILE))
