@@ -85,7 +85,7 @@ def test_a_run_has_a_name_by_which_it_is_called(capsys: pytest.CaptureFixture[st
     ("words", "sentence"),
     [
         (["diff", "aaaa"], "at least two trainings"),
-        (["diff", "aaaa", "train"], "'train' is 2 trainings"),
+        (["diff", "aaaa", "train"], "'train' matches 2 trainings"),
         (["diff", "aaaa", "cccc"], "there is no training 'cccc'"),
         (["chart", "aaaa", "--to", "loss.txt"], "loss.txt is no kind of chart"),
         (["chart", "aaaa", "--to", "a.svg", "--figure", "los"], "has no 'los'"),
