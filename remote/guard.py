@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remote.agent.processes import boot_id
+from remote.agent.base.processes import boot_id
 from remote.hosts.host import Host, agent_on
 from remote.hosts.settings import HostSettings
 from remote.replies.guard import GuardStands, LastStop, NoGuard

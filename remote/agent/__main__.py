@@ -21,30 +21,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .asked import take
-from .detached import leave_parent
-from .examining import examine
-from .files import Json, Problem
-from .following import follow
-from .guard import guard_status, keep, note
-from .guard_timer import guard_look, guard_watch, install_guard, tend_guard
-from .jobs import leave_request, start_job, status, stop
-from .listing import list_folder, old_data
-from .looking import hash_files, hello, ls, probe, read
-from .machine import gpu_sample, metrics
-from .making_ready import put, standing, unpack_release
-from .offers import offer
-from .old_listing import old_checkpoints
-from .own_folder import adopt_venv
-from .receiving import begin, land, receive, remove_gone, want
-from .releases import use_release
-from .removing import remove
+from .base.asked import take
+from .base.files import Json, Problem
+from .base.machine import gpu_sample, metrics
+from .base.wire import beat, described, greeting, say_line
+from .guard.timer import guard_look, guard_watch, install_guard, tend_guard
+from .guard.watch import guard_status, keep, note
+from .jobs.detached import leave_parent
+from .jobs.following import follow
+from .jobs.releases import use_release
+from .jobs.requests import leave_request, start_job, status, stop
+from .jobs.stopping import end_job
+from .listing.listing import list_folder, old_data
+from .listing.looking import hash_files, hello, ls, probe, read
+from .listing.old_listing import old_checkpoints
 from .resuming import resume_preempted
-from .sending import send
-from .stopping import end_job
-from .sums import sums
+from .setup.examining import examine
+from .setup.making_ready import put, standing, unpack_release
+from .setup.own_folder import adopt_venv
 from .supervisor import supervise
-from .wire import beat, described, greeting, say_line
+from .transfer.offers import offer
+from .transfer.receiving import begin, land, receive, remove_gone, want
+from .transfer.removing import remove
+from .transfer.sending import send
+from .transfer.sums import sums
 
 VERBS: dict[str, Callable[[Json], Json]] = {
     "hello": hello, "start": start_job, "status": status, "stop": stop, "request": leave_request, "ls": ls,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .asked import expanded, take, workspace
-from .files import Json, read_json
-from .jobs import start_job
-from .keys import resumption_key
-from .looking import is_complete
-from .preemption import is_going_down
-from .succession import to_be_resumed
+from .base.asked import expanded, take, workspace
+from .base.files import Json, read_json
+from .base.keys import resumption_key
+from .jobs.preemption import is_going_down
+from .jobs.requests import start_job
+from .jobs.succession import to_be_resumed
+from .listing.looking import is_complete
 
 
 def resume_preempted(parameters: Json) -> Json:

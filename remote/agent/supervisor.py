@@ -11,24 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from .alarms import LOOK_S, Watchman
-from .detached import close_standard_files, tend
-from .endings import (
-    ENDED_BY,
-    FAILED,
-    LOGIN_ENDED,
-    NOT_FOUND,
-    RESTARTED,
-    STOPPED,
-    UNIT_STOPPED,
-    exit_as,
-    how_it_ended,
-)
-from .files import ENVIRONMENT, FULL, Json, Problem, exclusive, read_json, write_json, write_whole
-from .guard_timer import tend_guard
-from .last_words import mark_awaiting_room, write_exit
-from .preemption import is_going_down, watch_for_preemption
-from .processes import (
+from .base.files import ENVIRONMENT, FULL, Json, Problem, exclusive, read_json, write_json, write_whole
+from .base.processes import (
     JOB_VARIABLE,
     KILL_PATIENCE_S,
     boot_id,
@@ -42,9 +26,25 @@ from .processes import (
     send,
     signal_name,
 )
-from .rows import earlier_gpu_jobs, state_of, successor_of
-from .succession import to_be_resumed
-from .units import goes_down, is_unit
+from .base.units import goes_down, is_unit
+from .guard.timer import tend_guard
+from .jobs.alarms import LOOK_S, Watchman
+from .jobs.detached import close_standard_files, tend
+from .jobs.endings import (
+    ENDED_BY,
+    FAILED,
+    LOGIN_ENDED,
+    NOT_FOUND,
+    RESTARTED,
+    STOPPED,
+    UNIT_STOPPED,
+    exit_as,
+    how_it_ended,
+)
+from .jobs.last_words import mark_awaiting_room, write_exit
+from .jobs.preemption import is_going_down, watch_for_preemption
+from .jobs.rows import earlier_gpu_jobs, state_of, successor_of
+from .jobs.succession import to_be_resumed
 
 QUEUE_POLL_S = 0.2
 # Workers of a data loader are gone within milliseconds of their parent; whatever needs longer is a stray.

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from remote.agent.units import RUN
+from remote.agent.base.units import RUN
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused, RemoteError
 from remote.replies.question import Question, bad_reply
 from remote.text import shown

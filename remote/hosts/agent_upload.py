@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from remote.agent.bundle import bundle
-from remote.agent.guard_signs import AGENT_MARK
-from remote.agent.units import RUN
+from remote.agent.base.bundle import bundle
+from remote.agent.base.units import RUN
+from remote.agent.guard.signs import AGENT_MARK
 
 AGENT = Path(__file__).parents[1] / "agent"
 # Found anywhere in what comes: a login shell may have printed something before it, also without an end of line.
@@ -39,9 +39,9 @@ name = "agent-" + SHA
 def is_whole(folder):
     modules = {}
     try:
-        for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.py"))):
+        for path in glob.glob(os.path.join(glob.escape(folder), "**", "*.py"), recursive=True):
             with open(path, encoding="utf-8", errors="replace") as file:
-                modules[os.path.basename(path)] = file.read()
+                modules[os.path.relpath(path, folder)] = file.read()
     except OSError:
         return False
     return hashlib.sha256(json.dumps(modules, sort_keys=True).encode()).hexdigest() == SHA
@@ -107,7 +107,9 @@ def bring(data, folder):
         os.makedirs(partial, exist_ok=True)
         os.chmod(os.path.dirname(folder), 0o700)
         for one, text in json.loads(data).items():
-            with open(os.path.join(partial, one), "w", encoding="utf-8") as file:
+            path = os.path.join(partial, one)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from remote.agent.bounded import ran
+from remote.agent.base.bounded import ran
 from remote.errors import HostUnreachable, SshConfigWrong
 from remote.hosts.ssh_config import AGENT_VARIABLE, NOBODY, PARAMIKO, ClientConfig, config_of, home, unasked
 from remote.text import shown

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from remote.agent.alarms import Watchman
-from remote.agent.endings import INTERRUPTED, STOPPED, how_it_ended
-from remote.agent.processes import boot_id, oom_kills, ran_out_of_memory, signal_name
+from remote.agent.base.processes import boot_id, oom_kills, ran_out_of_memory, signal_name
+from remote.agent.jobs.alarms import Watchman
+from remote.agent.jobs.endings import INTERRUPTED, STOPPED, how_it_ended
 from remote.errors import CannotStart
 from t2v_core.disk.files import write_json
 from t2v_core.errors import EngineError

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from remote.agent.parts import PrefixHash, part_path, tidy
+from remote.agent.transfer.parts import PrefixHash, part_path, tidy
 from remote.errors import DiskFull, RemoteError
 from remote.jobs.client import HostJobs
 from remote.replies.questions import SUMS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from remote.agent.parts import Interval, Part
+from remote.agent.transfer.parts import Interval, Part
 from remote.replies.transfer import FarFile
 from remote.transfer.plan.offered import Unit
 from remote.transfer.plan.pull_plan import target_of

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from remote.agent.parts import journal_path, part_path
+from remote.agent.transfer.parts import journal_path, part_path
 from remote.errors import Corrupt, Refused, SourceChanged, TransferFailed
 from remote.jobs.client import HostJobs
 from remote.text import shown

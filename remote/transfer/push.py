@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from remote.agent.parts import Interval, missing
+from remote.agent.transfer.parts import Interval, missing
 from remote.errors import Corrupt, HostUnreachable, RemoteError
 from remote.hosts.agent_client import Channel, ReplyLines
 from remote.hosts.host import Host

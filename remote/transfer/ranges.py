@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from remote.agent.parts import Interval, missing
+from remote.agent.transfer.parts import Interval, missing
 
 RANGE_BYTES = 32 * 1024 * 1024
 # Files up to here come whole, many in one request: a round trip for each would cost more than its bytes.

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from remote.agent.old_listing import listed
+from remote.agent.listing.old_listing import listed
 from remote.replies.files import OldCheckpoint
 from t2v_core.data.video.beside import find_settings, read_settings
 from t2v_core.disk.files import MANIFEST, STAGING, incompleteness

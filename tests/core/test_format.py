@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from remote.agent.guard_rules import limit_words as limit_by_the_agent
+from remote.agent.guard.rules import limit_words as limit_by_the_agent
 from t2v_core.format import (
     ago,
     counted,

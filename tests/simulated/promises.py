@@ -7,10 +7,10 @@ import json
 import os
 from pathlib import Path
 
-from remote.agent.endings import last_events
-from remote.agent.files import Json, read_json
-from remote.agent.last_words import awaits_room
-from remote.agent.rows import state_of
+from remote.agent.base.files import Json, read_json
+from remote.agent.jobs.endings import last_events
+from remote.agent.jobs.last_words import awaits_room
+from remote.agent.jobs.rows import state_of
 
 from .answers import ANSWERED
 from .guard_promises import the_guard

@@ -18,25 +18,18 @@ from unittest import mock
 from remote.agent import (
     __main__ as serving,
 )
-from remote.agent import (
-    bounded,
-    busy,
-    endings,
-    guard,
-    guard_files,
-    guard_off,
-    guard_signs,
-    guard_timer,
-    machine,
-    preemption,
-    processes,
-    rows,
-    supervisor,
-    units,
-)
-from remote.agent.files import read_json
-from remote.agent.guard_rules import LAST_WORD_S
-from remote.agent.stopping import end_job
+from remote.agent import supervisor
+from remote.agent.base import bounded, machine, processes, units
+from remote.agent.base.files import read_json
+from remote.agent.guard import busy
+from remote.agent.guard import power_off as guard_off
+from remote.agent.guard import records as guard_files
+from remote.agent.guard import signs as guard_signs
+from remote.agent.guard import timer as guard_timer
+from remote.agent.guard import watch as guard
+from remote.agent.guard.rules import LAST_WORD_S
+from remote.agent.jobs import endings, preemption, rows
+from remote.agent.jobs.stopping import end_job
 
 from . import engine
 from .calls import Calls, answering

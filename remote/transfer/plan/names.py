@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from remote.agent.parts import JOURNAL, PART
+from remote.agent.transfer.parts import JOURNAL, PART
 from remote.errors import UnsafeName
 from remote.text import shown
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from remote.agent.parts import journal_path, merged, part_path, read_journal, tidy
+from remote.agent.transfer.parts import journal_path, merged, part_path, read_journal, tidy
 from remote.errors import DiskFull, HostUnreachable, Refused
 from remote.host_factory import egress_usd
 from remote.jobs.client import HostJobs

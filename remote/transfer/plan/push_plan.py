@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from remote.agent.parts import Interval
-from remote.agent.sums import cache_key, read_cache, remember
+from remote.agent.transfer.parts import Interval
+from remote.agent.transfer.sums import cache_key, read_cache, remember
 from remote.errors import DiskFull
 from remote.jobs.client import HostJobs
 from remote.replies.question import bad_reply

@@ -11,7 +11,7 @@ import pytest
 from support.engine.odd_videos import PLAIN, encode, numbered_frames
 from support.hosts.door import EndedHere, through_the_door
 
-from remote.agent.kinds import BY_SUFFIX, VIDEO
+from remote.agent.listing.kinds import BY_SUFFIX, VIDEO
 from t2v_core.data.annotations.msrvtt import join_splits, report
 from t2v_core.disk.plain_text import escaped
 from t2v_core.errors import InvalidRequest

@@ -16,7 +16,7 @@ from support.hosts.agent_here import Here, agent, open_agent, wait_until
 from support.hosts.far_host import far_host
 from support.hosts.small_disk import fill, mounted, mounted_ext4
 
-from remote.agent.files import sync_folder
+from remote.agent.base.files import sync_folder
 from remote.errors import AgentError, Refused
 from remote.hosts.agent_client import Agent, frames
 from t2v_core.events import ErrorEvent, EventWriter, read_events

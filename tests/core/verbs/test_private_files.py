@@ -15,9 +15,9 @@ from support.hosts.agent_here import Here, agent
 from support.hosts.far_host import Far, far_host
 from support.hosts.transfers import pulled, pushed
 
-from remote.agent.files import write_whole
-from remote.agent.parts import Part, part_path
-from remote.agent.private import open_to_others
+from remote.agent.base.files import write_whole
+from remote.agent.base.private import open_to_others
+from remote.agent.transfer.parts import Part, part_path
 from remote.errors import RemoteError
 from remote.hosts import agent_upload as loader
 from remote.jobs.follow import Follower

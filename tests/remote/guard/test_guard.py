@@ -19,7 +19,7 @@ import pytest
 from support.hosts.agent_here import agent, is_alive, wait_until
 from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h
 
-from remote.agent.guard_rules import (
+from remote.agent.guard.rules import (
     ASK_JOBS,
     LAST_WORD_S,
     NOTHING,

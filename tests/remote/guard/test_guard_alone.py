@@ -15,7 +15,7 @@ from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
 from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h
 from test_guard import BUSY, Machine
 
-from remote.agent.guard_rules import NOTHING, POWER_OFF
+from remote.agent.guard.rules import NOTHING, POWER_OFF
 from remote.hosts.agent_client import agent_argv
 
 # Ends the look with 9 as soon as it opens a connection of any kind.

@@ -22,11 +22,13 @@ from support.hosts.guarded import HOUR, Guarded, guarded, up_h
 from support.house.under_load import slowed
 from test_guard_alone import looked
 
-from remote.agent import guard, guard_files, guard_signs
-from remote.agent.bounded import ran, within
-from remote.agent.guard_files import KEEP, LAST_STOP, RULES, STATE
-from remote.agent.guard_rules import NOTHING, POWER_OFF, GuardMemory, up_s
-from remote.agent.processes import boot_id
+from remote.agent.base.bounded import ran, within
+from remote.agent.base.processes import boot_id
+from remote.agent.guard import records as guard_files
+from remote.agent.guard import signs as guard_signs
+from remote.agent.guard import watch as guard
+from remote.agent.guard.records import KEEP, LAST_STOP, RULES, STATE
+from remote.agent.guard.rules import NOTHING, POWER_OFF, GuardMemory, up_s
 from remote.hosts.agent_client import agent_argv
 
 FILES = (RULES, STATE, KEEP, LAST_STOP)
@@ -262,7 +264,7 @@ def test_what_does_not_come_back_is_left_behind_and_what_fails_fails(tmp_path: P
 def test_an_nvidia_smi_that_hangs_is_unknown_and_holds_up_to_the_cap(vm: Guarded) -> None:
     vm.program("nvidia-smi", "#!/bin/sh\nsleep 600 &\nsleep 600\n")
     vm.was_idle_for(HOUR)
-    short = "import t2v_agent.machine\nt2v_agent.machine.NVIDIA_SMI_TIMEOUT_S = 0.3"
+    short = "import t2v_agent.base.machine\nt2v_agent.base.machine.NVIDIA_SMI_TIMEOUT_S = 0.3"
     done = json.loads(look_after(vm, short).stdout)
     assert (done["did"], len(done["unknown"])) == (NOTHING, 1)
     assert done["unknown"][0].startswith("nvidia-smi does not answer")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from support.hosts.guarded import HOUR, Guarded, guarded
 
-from remote.agent import cloud, guard_units
-from remote.agent.processes import boot_id
+from remote.agent.base import cloud
+from remote.agent.base.processes import boot_id
+from remote.agent.guard import unit_texts as guard_units
 from remote.errors import AgentError
 from remote.guard import guard_status, install_guard
 

@@ -19,7 +19,7 @@ from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
 from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h
 from support.house.needs import needs
 
-from remote.agent.guard_rules import ASK_JOBS, NOTHING, POWER_OFF
+from remote.agent.guard.rules import ASK_JOBS, NOTHING, POWER_OFF
 from remote.guard import guard_status, install_guard, keep
 from remote.hosts.agent_upload import command, upload
 

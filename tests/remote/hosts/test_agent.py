@@ -22,7 +22,7 @@ from support.hosts.agent_shared import agent_of_module, here_with_agent, read_wh
 from support.house.needs import needs
 from support.house.under_load import slowed
 
-from remote.agent.bundle import bundle_sha256
+from remote.agent.base.bundle import bundle_sha256
 from remote.errors import AgentError, JobNotFound, LinkLost, NotAnswered, Refused
 from remote.hosts import agent_client
 from remote.hosts.agent_client import Agent, ProcessChannel, frames, ready
@@ -49,12 +49,16 @@ ONLY_JSON = ["\x00", "a\x00b", "\ud800", "x" * 1_000_000]
 # Nothing but itself, for old Pythons
 
 
-@pytest.mark.parametrize("module", sorted(AGENT.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("module", sorted(AGENT.rglob("*.py")), ids=lambda path: str(path.relative_to(AGENT)))
 def test_the_agent_needs_itself_and_the_standard_library_in_the_grammar_of_python_3_9(module: Path) -> None:
     tree = ast.parse(module.read_text(), feature_version=(3, 9))
     imported = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     from_beside = [node for node in imported if isinstance(node, ast.ImportFrom) and node.level]
-    beside = {name for node in from_beside for name in ([node.module] if node.module else [a.name for a in node.names])}
+    beside = {
+        place_of(module, node.level, name)
+        for node in from_beside
+        for name in ([node.module] if node.module else [a.name for a in node.names])
+    }
     names = {
         alias.name if isinstance(node, ast.Import) else str(node.module)
         for node in imported
@@ -62,7 +66,12 @@ def test_the_agent_needs_itself_and_the_standard_library_in_the_grammar_of_pytho
         for alias in node.names
     }
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
-    assert beside <= {path.stem for path in AGENT.glob("*.py")}
+    assert beside <= set(AGENT.rglob("*.py"))
+
+
+def place_of(module: Path, level: int, name: str) -> Path:
+    """The file that a relative import names, which must lie in the agent."""
+    return module.parents[level - 1].joinpath(*name.split(".")).with_suffix(".py")
 
 
 def test_the_agent_runs_under_python_3_9(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remote.agent.bundle import bundle
+from remote.agent.base.bundle import bundle
 from remote.hosts.agent_upload import NEED, agent_sha256, agent_source, command, upload
 
 MANY = 8
@@ -53,7 +53,7 @@ def test_all_of_many_that_bring_the_agent_at_once_get_to_run_it(tmp_path: Path, 
     folder = folder_in(tmp_path)
     if is_damaged:
         folder.mkdir(parents=True)
-        (folder / "files.py").write_text("no Python")
+        (folder / "__main__.py").write_text("no Python")
     with conversations(tmp_path, MANY) as children:
         assert [first_line(child) for child in children] == [NEED] * MANY
         for child in children:  # each has looked and found none

@@ -15,7 +15,7 @@ import pytest
 from support.hosts.agent_here import DEADLINE_S, WAITS, Here, open_agent
 from support.hosts.agent_shared import agent_of_module, here_with_agent, whole
 
-from remote.agent.streams import ByteStream
+from remote.agent.base.streams import ByteStream
 from remote.errors import AgentError, JobNotFound
 from remote.hosts.agent_client import ProcessChannel, frames
 

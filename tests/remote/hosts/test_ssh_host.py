@@ -20,7 +20,7 @@ from bench.sshd import Sshd, make_key
 from support.hosts.agent_here import agent_of_the_test
 from support.house.under_load import slowed
 
-from remote.agent.bundle import bundle
+from remote.agent.base.bundle import bundle
 from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable, LinkLost
 from remote.hosts import agent_upload as loader
 from remote.hosts.known_hosts import KnownHosts, fingerprint

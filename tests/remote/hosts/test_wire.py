@@ -15,7 +15,7 @@ from support.hostile.wire_mutations import fault, mutated
 from support.hostile.wire_samples import BY_NAME, ROW
 from support.hostile.wire_targets import QUESTIONS, SENTENCES, Replay, Target, lines, text
 
-from remote.agent.files import read_json
+from remote.agent.base.files import read_json
 from remote.errors import AgentError, BadReply, LinkLost, RemoteError
 from remote.hosts.agent_client import Agent
 from remote.replies.questions import HELLO, STATUS

@@ -18,8 +18,9 @@ from support.engine.training_set import asked
 from support.hosts.agent_here import Here, agent, wait_until
 from support.house.under_load import slowed
 
-from remote.agent import cloud, preemption
-from remote.agent.preemption import metadata_host, wait_for_preemption
+from remote.agent.base import cloud
+from remote.agent.jobs import preemption
+from remote.agent.jobs.preemption import metadata_host, wait_for_preemption
 from remote.guard import resume_preempted
 from remote.hosts.agent_client import ProcessChannel, agent_argv
 from remote.replies.jobs import Resumed

@@ -30,7 +30,7 @@ from simulated.schedule import (
 from simulated.steps import NUMBERS, STEPS, Client, Step, do
 from simulated.world import NO_GUARD, TIMED, WATCHED, world_in
 
-from remote.agent import jobs
+from remote.agent.jobs import requests as jobs
 
 OF_HYPOTHESIS, MOST_STEPS = 100, 15
 

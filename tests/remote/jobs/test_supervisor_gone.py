@@ -17,7 +17,7 @@ from support.hosts.agent_here import WAITS, Here, is_alive, wait_until
 from support.hosts.agent_shared import agent_of_module, here_with_agent
 from support.hosts.programs import DEAF, DONE, ERROR, ON_GPU, SILENT, Another, another_agent, go
 
-from remote.agent.units import RUN, SYSTEM, USER, unit_argv
+from remote.agent.base.units import RUN, SYSTEM, USER, unit_argv
 
 shared, here, another = agent_of_module, here_with_agent, another_agent
 

@@ -11,7 +11,7 @@ from typing import Any
 from support.engine.ended_jobs import add_ended
 from support.files_read import files_opened
 
-from remote.agent.jobs import status
+from remote.agent.jobs.requests import status
 from remote.jobs.host_pool import HostPool
 from t2v_core.workspace import Workspace
 

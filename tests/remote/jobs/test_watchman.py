@@ -11,8 +11,8 @@ import pytest
 from support.hosts.agent_here import Here, agent, wait_until
 from support.hosts.memory_group import memory_group
 
-from remote.agent.alarms import Watchman, seconds_without_step
-from remote.agent.endings import how_it_ended
+from remote.agent.jobs.alarms import Watchman, seconds_without_step
+from remote.agent.jobs.endings import how_it_ended
 from remote.hosts.agent_client import ProcessChannel
 from remote.replies.job_row import JobRow
 from t2v_core.events import AlarmEvent, read_events

@@ -297,7 +297,7 @@ def test_a_release_has_the_same_bytes_each_time_and_another_name_when_a_file_cha
 ) -> None:
     assert release.bundle() == current_release(checkout).bundle()
     other = shutil.copytree(checkout, tmp_path / "other")
-    with (other / "remote/agent/jobs.py").open("a") as file:
+    with (other / "remote/agent/jobs/requests.py").open("a") as file:
         file.write("# new\n")
     changed_ = current_release(other)
     assert changed_.name != release.name

@@ -17,7 +17,7 @@ from support.hosts.agent_here import agent
 from support.hosts.far_host import far_host
 from support.screen.in_terminal import eventually, on_screen
 
-from remote.agent.listing import LIST_LIMIT, list_folder, old_data
+from remote.agent.listing.listing import LIST_LIMIT, list_folder, old_data
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
 from remote.replies.questions import LIST, OLD_DATA
@@ -33,7 +33,7 @@ from t2v_tui.workers.services import Services
 # The interpreter may lie where no other user comes: it is given up to another one when it has read all that it needs.
 LIST_AS_ANOTHER = """
 import json, os, sys
-from remote.agent.listing import list_folder
+from remote.agent.listing.listing import list_folder
 os.setuid(12345)
 print(json.dumps(list_folder({"workspace": sys.argv[1], "patience_s": 20.0})))
 """

@@ -22,7 +22,7 @@ from support.hosts.agent_here import wait_until
 from support.hosts.small_disk import mounted
 from support.hosts.small_release import only_packages_of, small_checkout, write_package
 
-from remote.agent.own_folder import obstacle
+from remote.agent.setup.own_folder import obstacle
 from remote.errors import NotReady
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings

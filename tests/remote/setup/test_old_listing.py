@@ -20,7 +20,7 @@ from support.hosts.far_host import Far
 from support.hosts.transfers import cleared_far, landed, pulled, server_of_module, write_checkpoint
 from support.screen.in_terminal import eventually, on_screen
 
-from remote.agent.old_listing import listed
+from remote.agent.listing.old_listing import listed
 from remote.hosts.host import LocalHost
 from remote.jobs.client import HostJobs
 from remote.launch.preflight import inspect_host

@@ -27,7 +27,7 @@ from support.hosts.transfers import (
 )
 from support.house.needs import needs
 
-from remote.agent.parts import Part, journal_path, part_path
+from remote.agent.transfer.parts import Part, journal_path, part_path
 from remote.errors import TransferFailed
 from remote.transfer.carriers.programs import why_it_ended
 from remote.transfer.plan.pull_plan import UNIT_MARK, plan_pull, staging_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from remote.agent.parts import PART, Part, PrefixHash, merged, missing, read_journal
+from remote.agent.transfer.parts import PART, Part, PrefixHash, merged, missing, read_journal
 
 
 def test_intervals_that_are_there_and_those_that_are_missing_make_the_whole() -> None:

@@ -31,7 +31,7 @@ from support.hosts.transfers import (
     write_videos,
 )
 
-from remote.agent.parts import PART, Part, merged
+from remote.agent.transfer.parts import PART, Part, merged
 from remote.errors import Corrupt, DiskFull, SourceChanged
 from remote.transfer.plan.pull_plan import plan_pull
 from remote.transfer.progress import TransferProgress

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from remote.agent.offers import incomplete
-from remote.agent.parts import read_journal
+from remote.agent.transfer.offers import incomplete
+from remote.agent.transfer.parts import read_journal
 from remote.hosts.agent_client import Agent, ProcessChannel
 from remote.hosts.known_hosts import Keys
 from remote.hosts.ssh_channel import _Opening

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from remote.agent import endings, guard_files, offers, parts, pushed, rows, sums, whose
-from remote.agent.files import Problem, read_json
+from remote.agent.base import whose
+from remote.agent.base.files import Problem, read_json
+from remote.agent.guard import records as guard_files
+from remote.agent.jobs import endings, rows
+from remote.agent.transfer import offers, parts, pushed, sums
 from remote.cost.ledger import Ledger
 from remote.cost.prices import read_table as read_prices
 from remote.errors import LinkLost

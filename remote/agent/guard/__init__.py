@@ -1,0 +1,1 @@
+"""What powers an idle machine off, and what counts as work."""

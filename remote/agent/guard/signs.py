@@ -1,0 +1,171 @@
+"""Signs that a machine is at work: jobs, their queue and set-up, transfers, SSH sessions, GPUs.
+
+Watching is no work: a screen that only looks at jobs and GPUs does not keep a machine alive, it shows the countdown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..base.files import Problem
+from ..base.machine import NO_NVIDIA_SMI, gpu_sample
+from ..base.processes import NOBODY, named_job, process
+from ..jobs.detached import tend
+from ..jobs.rows import MADE_HERE, job_directories, state_of_live
+from .busy import busy_folders
+from .rules import EVERY_S
+
+# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen. The
+# kernel writes down a terminal's to 8 s.
+FRESH_S = max(10.0, 1.5 * min(EVERY_S, 60.0))
+TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
+SET_UP_VERB = "bootstrap"
+# `sshd: me@pts/0`, `sshd-session: me@pts/0,pts/1`, `sshd: me@notty`: so sshd shows who is logged in. One connection may
+# carry several sessions, and one without a terminal does not show beside others. Its own half is `me [priv]`.
+SSH_SESSION = re.compile(r"sshd(?:-session)?: (?P<user>[^ ]+)@(?P<terminals>[^ @]+)\s*")
+AGENT_MARK = b"t2v_agent"
+
+
+def job_signs(workspaces: Iterable[Path]) -> list[str]:
+    """Name the jobs that have not ended.
+
+    Each is looked after meanwhile, so that a queue goes on without anybody who asks.
+    """
+    found = []
+    for root in workspaces:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (root / "jobs").stat()  # what is there and cannot be looked at is an error, and no end of its jobs
+            for directory in job_directories(root / "jobs"):
+                word = tended(directory)
+                if word is not None:
+                    named = MADE_HERE.fullmatch(directory.name)
+                    kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"
+                    found.append(f"{kind} {directory.name} is {word}")
+    return found
+
+
+def tended(directory: Path) -> str | None:
+    """Return the state of a job that has not ended; None also of one whose files make no sense.
+
+    What of such a one is alive is seen among the processes; a full disk may keep a queue from going on, and not this.
+    """
+    if (directory / "exit.json").exists():
+        return None
+    try:
+        with suppress(OSError, Problem):
+            if (directory / "request.json").exists():
+                tend(directory)
+        return None if (directory / "exit.json").exists() else state_of_live(directory)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def process_signs(known: Sequence[str]) -> list[str]:
+    """Name work of workspaces that nobody told of, and of other people.
+
+    Jobs are known by their environment, engines by their name.
+
+    known: what `job_signs` said, whose jobs are not named twice
+    """
+    jobs, engines = set(), 0
+    for pid in pids():
+        job = named_job(pid)
+        if job not in (None, NOBODY):
+            jobs.add(job)
+        elif job is None and b"t2v_core" in command_line(pid).split(b"\0")[1:4]:
+            engines += 1
+    missing = sorted(job for job in jobs if job and not any(f" {job} " in sign for sign in known))
+    return [f"job {job} is running" for job in missing] + (["an engine is running"] if engines else [])
+
+
+def transfer_signs() -> list[str]:
+    """Find transfers by the marks that conversations leave while bytes move.
+
+    Marks of processes that are gone are removed.
+    """
+    found = []
+    for mark in [mark for folder in busy_folders() for mark in folder.glob("*")]:
+        if not mark.name.isdecimal() or process(int(mark.name)) is None:
+            with suppress(OSError):  # a disk that is read-only, say
+                mark.unlink(missing_ok=True)
+        elif is_fresh(mark):
+            found.append("a transfer, or a request, of a moment ago")
+    return found[:1]
+
+
+def session_signs() -> list[str]:
+    """Name the SSH sessions that are used: a terminal with input or output of a moment ago, or a command of its own.
+
+    A laptop that was shut leaves its session behind for hours: a terminal in which nothing happens does not count. Nor
+    does a connection that carries only conversations with this agent; those that move bytes leave marks.
+    """
+    found = []
+    for pid in pids():
+        title = SSH_SESSION.fullmatch(command_line(pid).rstrip(b"\0").decode(errors="replace"))
+        if title is None:
+            continue
+        used = [name for name in title["terminals"].split(",") if name != "notty" and is_fresh(TERMINALS / name)]
+        found += [f"{title['user']} is at work in {name} over SSH" for name in used]
+        commands = [one for one in children(pid) if not has_terminal(one) and AGENT_MARK not in command_line(one)]
+        found += [f"{title['user']} runs a command over SSH"] if commands else []
+    return sorted(set(found))
+
+
+def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
+    """Return (busy, unknown). A machine without nvidia-smi has no GPU that could be at work."""
+    said = gpu_sample()
+    if said["why"] == NO_NVIDIA_SMI:
+        return [], []
+    if said["why"] or not said["gpus"]:
+        return [], [said["why"] or "nvidia-smi shows no GPU"]
+    busy, unknown = [], []
+    for gpu in said["gpus"]:
+        percent = gpu["utilization_percent"]
+        if percent is None:
+            unknown.append(f"GPU {gpu['index']} does not say how busy it is")
+        elif percent > more_than_percent:
+            busy.append(f"GPU {gpu['index']} is at {percent:g} %")
+    return busy, unknown
+
+
+def is_fresh(path: Path) -> bool:
+    """Return True for a file that was used within the last moments, as far as the wall clock can tell.
+
+    When the clock jumps, one look is wrong.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return abs(time.time() - max(status.st_atime, status.st_mtime)) <= FRESH_S
+
+
+def pids() -> list[int]:
+    """Return the number of every process. Raises OSError where there is no process table."""
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208 - names are wanted
+
+
+def command_line(pid: int) -> bytes:
+    """Return a process's arguments, each ended by NUL; empty when it is gone."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def children(pid: int) -> list[int]:
+    """Return the numbers of a process's own children."""
+    return [one.pid for one in map(process, pids()) if one is not None and one.parent == pid]
+
+
+def has_terminal(pid: int) -> bool:
+    """Tell whether a process has a terminal; True also when it is gone."""
+    try:
+        return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[4] != b"0"
+    except OSError:
+        return True  # it is gone: nothing that runs without one

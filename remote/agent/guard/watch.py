@@ -1,0 +1,255 @@
+"""The guard of a machine that costs money by the hour: looks every minute, and powers it off when it has been idle.
+
+It needs no network, no credentials and nobody who is connected. What is due is done before anything is written down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..base.asked import take, workspace
+from ..base.bounded import FAILURES, within
+from ..base.cloud import product
+from ..base.files import Json, Problem, write_json
+from ..base.private import make_folder
+from ..base.processes import boot_id
+from ..base.whose import anothers, asker
+from ..jobs.rows import job_directories, state_of_live
+from ..jobs.stopping import ask_to_stop
+from .busy import BusyMark
+from .power_off import can_power_off, power_off
+from .records import (
+    DISK_TIMEOUT_S,
+    KEEP,
+    LAST_STOP,
+    LONGEST_KEEP_S,
+    PROCESS,
+    RULES,
+    STATE,
+    agreed,
+    folder,
+    is_number,
+    kept_until_s,
+    last_memory,
+    places,
+    rules_of,
+    said_in,
+    unchanged_rules,
+    valid_rules,
+    write_of_boot,
+)
+from .rules import (
+    ASK_JOBS,
+    LONGEST_GAP_S,
+    POWER_OFF,
+    GuardMemory,
+    Look,
+    Rules,
+    after_look,
+    cap_in_s,
+    due,
+    limit_words,
+    outlook,
+    remembered,
+    up_s,
+)
+from .signs import gpu_signs, job_signs, process_signs, session_signs, transfer_signs
+
+# What is asked while somebody only looks on; it does not keep a machine alive.
+WATCHING = frozenset(("hello", "status", "gpu", "probe", "ls", "standing", "guard", "read", "hash", "offer", "examine"))
+SIGN_TIMEOUT_S = 30.0
+MARK = BusyMark()
+
+
+def note(verb: str) -> None:
+    """Leave a mark when somebody asked for something that is more than a look."""
+    if verb not in WATCHING and agreed() is not None:
+        MARK.touch()
+
+
+# One look
+
+
+def one_look(said: Json, before: GuardMemory | None = None) -> Json:
+    """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
+    rules, workspaces = rules_of(said), [Path(path) for path in said["workspaces"]]
+    memory = after_look(last_memory(before), read_signs(rules, workspaces))
+    kept = kept_until_s()
+    what = due(rules, memory, kept)
+    state = {**memory._asdict(), "looked_t": time.time(), "error": None}
+    if what == POWER_OFF:
+        state["error"] = stop_machine(outlook(rules, memory, memory.looked_s, kept).why, said)
+    elif what == ASK_JOBS:
+        ask_jobs_to_end(workspaces)
+    try:
+        write_of_boot(STATE, state)
+    except FAILURES as error:
+        state["error"] = state["error"] or f"what it saw cannot be recorded: {error or type(error).__name__}"
+    return {"did": what, **state}
+
+
+def stop_machine(why: str, said: Json) -> str | None:
+    """Power the machine off, or return why it does not stop.
+
+    When and why it did is written last: the disk may take no more.
+    """
+    error = power_off(said.get("product"))
+    if error is None:
+        stop = {"t": time.time(), "why": why, "boot_id": boot_id(), "up_s": up_s()}
+        with suppress(*FAILURES):
+            within(DISK_TIMEOUT_S, lambda: write_json(folder() / LAST_STOP, stop))
+    return error
+
+
+def look_at_all_events(said: Json, before: GuardMemory | None = None) -> Json:
+    """Take one look. What breaks it is told where `guard` shows it; of the rules then at least the cap holds."""
+    try:
+        return one_look(said, before)
+    except Exception as error:  # noqa: BLE001 - a guard that ends for an error guards nothing
+        why = f"a check failed: {type(error).__name__}: {error}"
+        rules = rules_of(said)
+        is_over = cap_in_s(rules, up_s()) <= 0
+        if is_over:
+            why = stop_machine(f"{limit_words(rules.cap_s)} are over, and {why}", said) or why
+        with suppress(*FAILURES):
+            state = next(filter(None, (said_in(place / STATE) for place in places())), {})
+            write_of_boot(STATE, {**state, "error": why})
+        return {"did": POWER_OFF if is_over else "nothing", "error": why}
+
+
+def read_signs(rules: Rules, workspaces: Sequence[Path]) -> Look:
+    """Read every sign there is. One that cannot be read, or not in time, is unknown, which counts as busy."""
+    busy: list[str] = []
+    unknown: list[str] = []
+    looks: tuple[tuple[str, Callable[[], list[str]]], ...] = (
+        ("jobs", lambda: job_signs(workspaces)),
+        ("processes", lambda: process_signs(busy)),
+        ("transfers", transfer_signs),
+        ("SSH sessions", session_signs),
+    )
+    for name, signs in looks:
+        try:
+            busy += within(SIGN_TIMEOUT_S, signs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other signs and the cap are still there
+            unknown.append(f"{name}: {error or type(error).__name__}")
+    try:
+        gpus_busy, gpus_unknown = gpu_signs(rules.gpu_percent)
+    except Exception as error:  # noqa: BLE001 - as above
+        gpus_busy, gpus_unknown = [], [f"GPUs: {error or type(error).__name__}"]
+    return Look(boot_id(), up_s(), (*busy, *gpus_busy), (*unknown, *gpus_unknown))
+
+
+def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:
+    """Ask the running jobs to end, since the cap is near.
+
+    A running engine makes a checkpoint and ends; what waits in the queue goes on waiting.
+    """
+    for root in workspaces:
+        for directory in job_directories(root / "jobs"):
+            is_open = not (directory / "exit.json").exists()
+            if is_open and state_of_live(directory) == "running" and not (directory / "stop").exists():
+                ask_to_stop(directory)
+
+
+# What can be asked
+
+
+def guard_status(_: Json) -> Json:
+    """Return how it stands; times are seconds from now, since the clocks of two machines differ."""
+    said, now_s = agreed(), up_s()
+    last_stop, stop_error = stop_that_was(said_in(folder() / LAST_STOP), now_s)
+    if said is None:
+        return {"is_installed": False, "last_stop": last_stop}
+    rules, kept = rules_of(said), kept_until_s()
+    memory = last_memory() or GuardMemory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
+    stops = outlook(rules, memory, now_s, kept)
+    lost = "its rules were lost: t2v vm start sets them again" if said.get("were_lost") else None
+    return {
+        "is_installed": True, "by": said["by"], "can_power_off": said["can_power_off"],
+        "is_alive": now_s - memory.looked_s <= LONGEST_GAP_S, "looked_s_ago": now_s - memory.looked_s,
+        "busy": list(memory.busy), "unknown": list(memory.unknown),
+        "idle_s": 0.0 if memory.busy or memory.unknown else now_s - memory.active_s,
+        "stops_in_s": stops.stops_in_s, "why": stops.why, "cap_in_s": cap_in_s(rules, now_s),
+        "idle_stop_s": rules.idle_s, "kept_s": max(0.0, kept - now_s),
+        "error": last_error() or stop_error or lost, "last_stop": last_stop,
+    }  # fmt: skip
+
+
+def last_error() -> str | None:
+    """Return the error of the last look of this boot, or of one that came to nothing; None for none."""
+    states = [said for said in (said_in(place / STATE) for place in places()) if said is not None]
+    seen = last_memory()
+    newest = next((said for said in states if seen is None or remembered(said) == seen), {})
+    error = newest.get("error")
+    return str(error) if error else None
+
+
+def stop_that_was(asked: Json | None, now_s: float) -> tuple[Json | None, str | None]:
+    """Return (the last stop, why there was none).
+
+    Only a boot after it shows that a power-off was more than asked for.
+    """
+    if asked is None or not is_number(asked.get("t")) or "why" not in asked:
+        return None, None
+    if asked.get("boot_id") != boot_id():
+        return asked, None
+    ago_s = now_s - (float(asked["up_s"]) if is_number(asked.get("up_s")) else now_s)
+    return (
+        None,
+        f"it was asked to power off {limit_words(ago_s)} ago, and is still up" if ago_s > LONGEST_GAP_S else None,
+    )
+
+
+def keep(parameters: Json) -> Json:
+    """Let the machine stay for so long although it is idle, up to its cap; 0 lets go of it."""
+    seconds = float(take(parameters, "seconds", float))
+    if agreed() is None:
+        raise Problem("not-found", "this machine has no guard: nothing here stops it", "")
+    if not 0 <= seconds <= LONGEST_KEEP_S:
+        raise Problem("asked-wrongly", f"{seconds:g} s is not a time to keep a machine: 0 … 30 days")
+    now_s = up_s()
+    write_of_boot(KEEP, {"boot_id": boot_id(), "until_s": now_s + seconds, "said_s": now_s})
+    return guard_status({})
+
+
+def agree(parameters: Json, by: str) -> Json:
+    """Write down what was agreed; a workspace that was told once stays known.
+
+    Numbers that another workspace agreed on stay, unless `is_replacing` says that they give way; `kept_of` names it.
+    """
+    said = {name: take(parameters, name, float) for name in ("idle_stop_min", "max_run_h", "idle_gpu_percent")}
+    if not all(map(is_number, said.values())) or min(said["idle_stop_min"], said["max_run_h"]) <= 0:
+        raise Problem("asked-wrongly", "idle_stop_min and max_run_h must be more than 0")
+    named = product_named(parameters)
+    make_folder(folder())
+    before, asked_by = agreed() or {**unchanged_rules(), "by": PROCESS}, asker(parameters)
+    rival = anothers(before.get("of"), asked_by)
+    is_kept = bool(rival) and not take(parameters, "is_replacing", bool, False) and not before.get("were_lost")
+    kept_of = rival if is_kept and any(before[name] != value for name, value in said.items()) else ""
+    said = {name: before[name] for name in said} if kept_of else said
+    of = asked_by._asdict() if asked_by.id and not is_kept else before.get("of")
+    named = before.get("product") if named is None else named
+    workspaces = sorted({*before["workspaces"], str(workspace(parameters))})
+    wanted = {
+        **said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(named), "since": before["since"],
+        **({"of": of} if of else {}), **({} if named is None else {"product": named}),
+    }  # fmt: skip
+    if wanted != valid_rules(said_in(folder() / RULES)):
+        write_json(folder() / RULES, wanted)
+    return {**wanted, "kept_of": kept_of}
+
+
+def product_named(parameters: Json) -> str | None:
+    """Return the product of this machine when t2v.toml names it as one to power off, else None.
+
+    Raises Problem when it is the machine that asks: nobody means to power off where they sit.
+    """
+    if not take(parameters, "is_any_machine", bool, False):
+        return None
+    if boot_id() is not None and parameters.get("asked_on") == boot_id():
+        sentence = "it is the machine that t2v runs on, which no guard powers off"
+        raise Problem("failed", sentence, "start and stop another machine by its commands")
+    return product()

@@ -1,0 +1,25 @@
+"""Which training preemption ended that is to go on when the machine is back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..base.files import read_json
+from .rows import job_directories, state_of, waits_for
+
+
+def to_be_resumed(jobs: Path) -> Path | None:
+    """Return the training that preemption ended, unless another was asked for since; what waits for it is no other."""
+    later: list[Path] = []
+    for latest in filter(is_training, reversed(job_directories(jobs))):
+        word = state_of(latest)[0]
+        if word == "queued" and (read_json(latest / "request.json") or {}).get("after"):
+            later.append(latest)
+            continue
+        return latest if word == "preempted" and all(waits_for(one, latest) for one in later) else None
+    return None
+
+
+def is_training(directory: Path) -> bool:
+    """Tell whether a job's request is for a training."""
+    return (read_json(directory / "request.json") or {}).get("verb") == "train"

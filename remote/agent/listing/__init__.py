@@ -1,0 +1,1 @@
+"""What lies on this machine: folders, kinds of files, hashes, the previous system's checkpoints."""

@@ -1,0 +1,1 @@
+"""Making this machine ready, and examining it."""
