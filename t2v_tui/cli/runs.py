@@ -176,28 +176,34 @@ def diff(ctx: typer.Context, runs: RunsArgument, as_json: JsonOption = False) ->
     return 0
 
 
+ToOption = Annotated[
+    Path, typer.Option("--to", metavar="FILE", help="File to write; its suffix sets the format: .svg, .png or .csv.")
+]
+FigureOption = Annotated[
+    str, typer.Option("--figure", metavar="NAME", help="loss, held_out_loss, learning_rate, grad_norm, …")
+]
+OverOption = Annotated[Axis, typer.Option("--over", help="What the x axis shows.")]
+SmoothOption = Annotated[
+    float,
+    typer.Option(
+        "--smooth",
+        metavar="SHARE",
+        min=0,
+        max=0.9999,
+        help="How much of the average so far each point keeps; 0 averages nothing.",
+    ),
+]
+LogOption = Annotated[bool, typer.Option("--log", help="Logarithmic y axis.")]
+
+
 def chart(
     ctx: typer.Context,
     runs: RunsArgument,
-    to: Annotated[
-        Path,
-        typer.Option("--to", metavar="FILE", help="File to write; its suffix sets the format: .svg, .png or .csv."),
-    ],
-    figure: Annotated[
-        str, typer.Option("--figure", metavar="NAME", help="loss, held_out_loss, learning_rate, grad_norm, …")
-    ] = "loss",
-    over: Annotated[Axis, typer.Option("--over", help="What the x axis shows.")] = Axis.STEP,
-    smooth: Annotated[
-        float,
-        typer.Option(
-            "--smooth",
-            metavar="SHARE",
-            min=0,
-            max=0.9999,
-            help="How much of the average so far each point keeps; 0 averages nothing.",
-        ),
-    ] = 0.98,
-    is_log: Annotated[bool, typer.Option("--log", help="Logarithmic y axis.")] = False,
+    to: ToOption,
+    figure: FigureOption = "loss",
+    over: OverOption = Axis.STEP,
+    smooth: SmoothOption = 0.98,
+    is_log: LogOption = False,
 ) -> int:
     """Plot one metric of one or more trainings into a file, a line for each.
 
