@@ -16,10 +16,11 @@ from textual.command import Provider
 from textual.events import DescendantFocus, Event, Paste
 from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widget import Widget
 
 from t2v_core.workspace import Workspace
 from t2v_tui import keys, pasted
+from t2v_tui.blinking import Blinking
 from t2v_tui.controllers.job_files import JobFiles
 from t2v_tui.controllers.job_notices import JobNotices
 from t2v_tui.controllers.job_requests import JobRequests
@@ -48,7 +49,7 @@ from t2v_tui.workers.services import Services
 
 # What the app ends with when the demo is wanted instead.
 DEMO = "demo"
-REMEMBER_INTERVAL_S = 10.0
+REMEMBER_INTERVAL_S = 60.0
 
 
 class CockpitApp(PictureApp):
@@ -82,7 +83,9 @@ class CockpitApp(PictureApp):
         self.being_started: set[str] = set()  # VMs, asked of their provider, which has not said yet that they run
         self.closing = threading.Event()
         shown_first = first_state(workspace, services, state, memory)
-        self.live = LiveState(self, shown_first, changed=self._changed, draw=self._draw)
+        self.live = LiveState(
+            self, shown_first, changed=self._changed, draw=self._draw, draw_machine=self._draw_machine
+        )
         self.listening = Listening(self, self.live, services)
         self.launches = Launches(self, self.live, services, now, self.listening.wake)
         self.requests = JobRequests(self, self.live, services, now)
@@ -90,7 +93,7 @@ class CockpitApp(PictureApp):
         self._notices = JobNotices(self, self.settings, runs_commands=services is not None)
         self.guard = WriteGuard(self, self.live, workspace.root)
         self.form = SettingsForm(self, workspace, memory.chosen, self.remember)
-        self._typed_ahead = TypedAhead(self)
+        self._typed_ahead, self._blinking = TypedAhead(self), Blinking(may_blink=self.settings.animation)
         self._first_screen, self._remembered_t = first, time.monotonic()
         for entry in SCREENS:
             self.add_mode(entry.name, partial(load, entry))
@@ -110,7 +113,7 @@ class CockpitApp(PictureApp):
         self.set_keymap(dict(self.settings.keys))
         await self.switch_mode(self._first_screen or self._where_work_is())
         self.call_after_refresh(self.ask_for_pictures, "blocks" if self.settings.ascii else self.settings.pictures)
-        self.set_interval(1.0, self.live.draw)
+        self.set_interval(1.0, self._tick)
         if self.services is not None:
             threading.excepthook = kept_in(self.workspace, self.post_message)
             self.call_after_refresh(self.listening.read_hosts)
@@ -133,10 +136,8 @@ class CockpitApp(PictureApp):
         return Screen(id="_default")
 
     @on(DescendantFocus)
-    def _hold_cursor_still(self, event: DescendantFocus) -> None:
-        """With `--no-animation` a cursor does not blink either."""
-        if not self.settings.animation and isinstance(event.widget, Input):
-            event.widget.cursor_blink = False
+    def _let_cursor_blink(self, event: DescendantFocus) -> None:
+        self._blinking.stir(event.widget)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return the filters; with `--ascii` the last of them leaves no other sign."""
@@ -149,10 +150,27 @@ class CockpitApp(PictureApp):
 
     def _draw(self) -> None:
         self.listening.note_state()
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, Cockpit):
-                screen.refresh_all(self.state, self.now())
-                break
+        if (screen := self._cockpit_in_sight) is not None:
+            screen.refresh_all(self.state, self.now())
+
+    def _draw_machine(self) -> None:
+        if (screen := self._cockpit_in_sight) is not None:
+            screen.refresh_machine(self.state, self.now())
+
+    @property
+    def _cockpit_in_sight(self) -> Cockpit | None:
+        """The screen that is up, whatever panel lies over it."""
+        return next((one for one in reversed(self.screen_stack) if isinstance(one, Cockpit)), None)
+
+    @property
+    def _in_hand(self) -> Widget | None:
+        """What has the focus; nothing before the first screen and after the last."""
+        return self.screen_stack[-1].focused if self.screen_stack else None
+
+    def _tick(self) -> None:
+        """Do what each second brings, whatever is heard."""
+        self.live.tick()
+        self._blinking.rest(self._in_hand)
         if self.services is not None and self.guard.find_gone():
             self.listening.close()  # what is heard would make half of it again without a word
         if time.monotonic() - self._remembered_t > REMEMBER_INTERVAL_S:
@@ -170,6 +188,8 @@ class CockpitApp(PictureApp):
         """Hold back keys until it is their turn, and pastes that no entry takes."""
         if isinstance(event, events.Key | Paste) and not event.is_forwarded and not self._typed_ahead.passes(event):
             return
+        if isinstance(event, events.Key | Paste):
+            self._blinking.stir(self._in_hand)
         if not isinstance(event, Paste) or event.is_forwarded or pasted.is_taken_by(self.focused, event, self.notify):
             await super().on_event(event)
 

@@ -18,9 +18,13 @@ class JobFiles:
 
     def file_of(self, host: str, path: str) -> Path | None:
         """Return a file of that host's workspace; None when it is not here."""
-        folder = self.services.folder_of(host) if self.services else None
-        found = (folder or self.workspace.root) / path
+        found = self.place_of(host, path)
         return found if found.exists() else None
+
+    def place_of(self, host: str, path: str) -> Path:
+        """Return where a file of that host's workspace is, or would be, on this machine."""
+        folder = self.services.folder_of(host) if self.services else None
+        return (folder or self.workspace.root) / path
 
     def journal_of(self, job: JobKey) -> Path:
         """Return the file with its events as lines."""

@@ -11,13 +11,14 @@ from textual.app import App
 from textual.message import Message
 
 from t2v_tui.messages import EventReceived
-from t2v_tui.store.events import News
+from t2v_tui.store.events import MachineReceived, News
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.state import State
 from t2v_tui.workers.streams import RunFollow
 
-# Drawn at most this often, however many events arrive.
-DRAW_INTERVAL_S = 0.1
+# Drawn at most this often, however many events arrive; and this often though none does, while nothing is counted in
+# seconds.
+DRAW_INTERVAL_S, AT_REST_S = 0.1, 10.0
 
 
 @dataclass
@@ -28,19 +29,32 @@ class RunReady(Message):
 
 
 class LiveState:
-    """changed: called with the state before each change; draw: draws what is on the screen"""
+    """changed: called with the state before each change; draw: draws what is on the screen
+
+    draw_machine: draws only how the machine does, which is heard every two seconds
+    """
 
     def __init__(
-        self, app: App[Any], state: State, *, changed: Callable[[State], None], draw: Callable[[], None]
+        self,
+        app: App[Any],
+        state: State,
+        *,
+        changed: Callable[[State], None],
+        draw: Callable[[], None],
+        draw_machine: Callable[[], None],
     ) -> None:
         self.app, self.state = app, state
-        self._changed, self._draw_screen = changed, draw
+        self._changed, self._draw_screen, self._draw_machine = changed, draw, draw_machine
         self._ready_runs: list[RunFollow] = []
         self._drawn_t, self._is_drawing_due = 0.0, False
 
     def tell(self, news: News) -> None:
-        """Take up what happened, and draw it soon."""
-        if self._advance(news):
+        """Take up what happened, and draw it soon; how a machine does is drawn alone, at once."""
+        if not self._advance(news):
+            return
+        if isinstance(news, MachineReceived):
+            self._draw_machine()
+        else:
             self._draw_in(max(0.01, DRAW_INTERVAL_S - (time.monotonic() - self._drawn_t)))
 
     def from_thread(self, news: News) -> None:
@@ -55,6 +69,11 @@ class LiveState:
         """Take what a followed job has said with the next drawing."""
         self._ready_runs.append(follow)
         self._draw_in(DRAW_INTERVAL_S)
+
+    def tick(self) -> None:
+        """Draw what reads differently with time: each second, or every ten where nothing is counted in seconds."""
+        if not self.state.is_at_rest or time.monotonic() - self._drawn_t >= AT_REST_S:
+            self.draw()
 
     def draw(self) -> None:
         """Take what followed jobs have said, and draw."""

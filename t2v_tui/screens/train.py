@@ -189,7 +189,7 @@ class TrainScreen(LaunchKeys, Cockpit):
 
     def _as_it_is(self, job: JobKey, card: Card) -> Card:
         """The card of a sample with its file, which may have come or changed since."""
-        path = self.cockpit.place_of(job.host, in_workspace(card.key))
+        path = self.cockpit.files.place_of(job.host, in_workspace(card.key))
         try:
             return replace(card, path=path, changed_t=path.stat().st_mtime)
         except OSError:

@@ -23,7 +23,7 @@ def only_news(place: str, rows: Sequence[Json], known: str) -> Json:
         tag, before = TOLD.get(place, ("", []))
         is_same_jobs = [row["job"] for row in rows] == [row["job"] for row in before]
         is_news = bool(tag) and tag == known and is_same_jobs
-        news = [row for row, old in zip(rows, before) if row is not old and row != old]  # noqa: B905 - strict is 3.10's
+        news = [row for row, old in zip(rows, before) if row is not old and row != old]
         if news or not is_same_jobs or not tag:
             tag = os.urandom(8).hex()
             TOLD[place] = (tag, list(rows))

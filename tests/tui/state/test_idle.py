@@ -40,14 +40,15 @@ class Watched(CockpitApp):
     def __init__(self, workspace: Workspace, **options: Any) -> None:
         super().__init__(workspace, **options)
         self.painted = self.answers = 0
+        self._tell, self.live.tell = self.live.tell, self._counted  # type: ignore[method-assign]
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         self.painted += renderable is not None
         super()._display(screen, renderable)
 
-    def tell(self, news: Any) -> None:
+    def _counted(self, news: Any) -> None:
         self.answers += isinstance(news, RowsReceived)
-        super().tell(news)
+        self._tell(news)
 
 
 def long_used(folder: Path) -> Workspace:
@@ -78,7 +79,7 @@ def timers_of(app: CockpitApp) -> Iterator[Timer]:
 
 async def one_round(app: Watched, pilot: Any) -> None:
     """All that time alone would bring, at once: each timer's call, and the drawing that comes every few seconds."""
-    app._drawn_t = app._remembered_t = -1e9
+    app.live._drawn_t = app._remembered_t = -1e9
     for timer in timers_of(app):
         if timer._callback is not None:
             timer._callback()
@@ -92,7 +93,7 @@ async def test_a_round_of_every_timer_reads_and_writes_nothing_on_any_screen(tmp
     app = app_of(workspace, services=None)
     job = JobKey("local", next(workspace.jobs.iterdir()).name)
     rows = Services(workspace).rows("local").rows
-    app.state = replace(
+    app.live.state = replace(
         app.state, jobs={job: JobView(job, rows[0], NOW)}, shown=job,
         runs={job: RunView(samples=(Sample(VIDEO, "a red square", 1),))},
     )  # fmt: skip
@@ -128,7 +129,7 @@ async def test_an_answer_of_the_host_that_says_what_it_said_draws_nothing(tmp_pa
         for _ in range(3):
             await settle(app, pilot)
             known, before, answers = app.state.jobs, app.painted, app.answers
-            app.wake("local")
+            app.listening.wake("local")
             await eventually(pilot, lambda answers=answers: app.answers > answers)  # type: ignore[misc]
             await pilot.pause()
             assert app.state.jobs is known
@@ -139,17 +140,17 @@ async def test_an_answer_of_the_host_that_says_what_it_said_draws_nothing(tmp_pa
 @on_screen
 async def test_how_a_machine_does_is_drawn_only_where_it_is_shown(tmp_path: Path) -> None:
     app = app_of(results(tmp_path), services=None, first="jobs")
-    app.state = State(tmp_path, {"local": Services(Workspace(tmp_path)).here()})
+    app.live.state = State(tmp_path, {"local": Services(Workspace(tmp_path)).here()})
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(app, pilot)
         before = app.painted
-        app.tell(MachineReceived("local", MACHINE, NOW))
+        app.live.tell(MachineReceived("local", MACHINE, NOW))
         await pilot.pause()
         assert app.painted == before
         await app.switch_mode("vm")
         await settle(app, pilot)
         before = app.painted
-        app.tell(MachineReceived("local", replace(MACHINE, disk_free_bytes=1 << 30), NOW))
+        app.live.tell(MachineReceived("local", replace(MACHINE, disk_free_bytes=1 << 30), NOW))
         await eventually(pilot, lambda: app.painted > before)
         assert "1.1 GB free" in str(app.screen.query_one("#gauges").render())
 
