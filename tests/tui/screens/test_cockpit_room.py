@@ -139,8 +139,8 @@ async def test_only_samples_that_there_is_room_for_are_looked_up_on_the_disk(
     async with app.run_test(size=(120, 40)) as pilot:
         await eventually(pilot, lambda: bool(app.screen.query(FilmStrip)) and len(strip_of(app).cards) > 2)
         await pilot.pause()
-        place_of = app.place_of
-        monkeypatch.setattr(app, "place_of", lambda host, path: looked_up.append(path) or place_of(host, path))
+        place_of = app.files.place_of
+        monkeypatch.setattr(app.files, "place_of", lambda host, path: looked_up.append(path) or place_of(host, path))
         app.screen._draw()
         assert len(looked_up) <= strip_of(app).columns + 1  # and the last one, which plays
 
