@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from t2v_core import embedded
-from t2v_core.checkpoints.checkpoints import Checkpoint, latest_checkpoint
+from t2v_core.checkpoints.base import base_of
+from t2v_core.checkpoints.checkpoints import EMA, MODEL, Checkpoint, latest_checkpoint
 from t2v_core.checkpoints.old_checkpoints import OldCheckpoint, newest_old_checkpoint
 from t2v_core.checkpoints.old_names import ORIGIN
 from t2v_core.checkpoints.open import open_checkpoint
@@ -27,6 +29,8 @@ from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
+from t2v_core.models.lora.asked import AskedLora
+from t2v_core.models.lora.files import put_beside, read_lora
 from t2v_core.specs import RefineSpec, SamplingSpec
 from t2v_core.workspace import Workspace
 
@@ -34,6 +38,8 @@ from t2v_core.workspace import Workspace
 UNBUILDABLE = (ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError, AssertionError)
 # Passes of a distilled model for a video; of a refinement only the share that its strength says is taken.
 MAP_STEPS, MAP_REFINING_STEPS = 4, 10
+# What an adapter's file says of a model of ours.
+OWN_FAMILY = "t2v"
 SpecT = TypeVar("SpecT", bound=SamplingSpec)
 
 
@@ -126,11 +132,18 @@ def _suited_to_map(spec: SpecT, checkpoint: Checkpoint, warn: Warn) -> SpecT:
 
 
 def load_asked(
-    checkpoint: Checkpoint, spec: SamplingSpec, warn: Warn, *, videos: int = 1, keep: dict[str, Any] | None = None
+    checkpoint: Checkpoint,
+    spec: SamplingSpec,
+    warn: Warn,
+    loras: Sequence[AskedLora] = (),
+    *,
+    videos: int = 1,
+    keep: dict[str, Any] | None = None,
 ) -> TextToVideoPipeline:
     """Build the pipeline of a checkpoint as a spec asks for it, for so many videos.
 
-    warn: told when it should be compiled and cannot be; keep, and what it raises: as of `load_pipeline`
+    warn: told when it should be compiled and cannot be; loras: those of the spec
+    keep, and what it raises: as of `load_pipeline`
     """
     pipeline = load_pipeline(
         checkpoint,
@@ -139,6 +152,7 @@ def load_asked(
         weights=spec.weights,
         sampler=spec.sampler,
         encoders=(spec.vae, spec.text_encoder),
+        loras=loras,
         keep=keep,
     )
     if pays_to_compile(spec.compile, pipeline.denoiser.device, sampling_passes(spec, videos), warn):
@@ -154,6 +168,7 @@ def load_pipeline(
     weights: str = "ema",
     sampler: str = "auto",
     encoders: tuple[str | None, str | None] = (None, None),
+    loras: Sequence[AskedLora] = (),
     keep: dict[str, Any] | None = None,
 ) -> TextToVideoPipeline:
     """Build the pipeline of a checkpoint.
@@ -161,18 +176,25 @@ def load_pipeline(
     weights: `ema` or `raw`
     sampler: `auto`, `ddim`, `euler` or `dpm++`
     encoders: VAE and text encoder, where they do not lie any more where the data was made with them
+    loras: adapters beside the model; a checkpoint that is one itself lies beside its base as it is
     keep:    where the models of the last call stay loaded, for the next one that asks for the same
     Raises InvalidRequest when weights and configuration or sampler and objective do not fit, or an encoder is not the
     one the data was made with.
     """
     checkpoint.require_known_format()
     require_usable(checkpoint.path, checkpoint.info)
+    if checkpoint.open_model is not None:
+        raise InvalidRequest(
+            f"{checkpoint.path} was trained on {checkpoint.open_model}, and this takes a model of t2v's own",
+            hint="t2v generate and t2v refine draw with it",
+        )
     scheduler = choose_sampler(_trained_sampler(checkpoint), sampler)
     keep = {} if keep is None else keep
-    wanted = (checkpoint.path, _stamp(checkpoint.path), device, precision, weights, encoders)
+    stamps = [_stamp(one.path) for one in loras if one.path.exists()]
+    wanted = (checkpoint.path, _stamp(checkpoint.path), device, precision, weights, encoders, tuple(loras), stamps)
     if keep.get("wanted") != wanted:
         keep.clear()  # before the next is loaded: two may be more than the device holds
-        keep["models"] = _load_models(checkpoint, device, precision, weights, encoders)
+        keep["models"] = _load_models(checkpoint, device, precision, weights, encoders, loras)
         keep["wanted"] = wanted
     vae, text, denoiser = keep["models"]
     pipeline = TextToVideoPipeline(vae.model, text.model, text.tokenizer, denoiser, scheduler)
@@ -201,7 +223,12 @@ def _stamp(checkpoint: Path) -> tuple[float, int]:
 
 
 def _load_models(
-    checkpoint: Checkpoint, device: str, precision: str, weights: str, encoders: tuple[str | None, str | None]
+    checkpoint: Checkpoint,
+    device: str,
+    precision: str,
+    weights: str,
+    encoders: tuple[str | None, str | None],
+    loras: Sequence[AskedLora],
 ) -> tuple[VideoAutoencoder, PromptEncoder, Denoiser]:
     """VAE, text encoder and denoiser, on the device."""
     place = pick_device(device)
@@ -210,7 +237,7 @@ def _load_models(
     prompt_encoder = load_prompt_encoder(encoders[1] or text["encoder"]["source"], device=device)
     _require_same(vae.identity, checkpoint.info["latents"]["encoder"], "VAE")
     _require_same(prompt_encoder.identity, text["encoder"], "text encoder")
-    denoiser = build_denoiser(checkpoint.info["model"], checkpoint.weights(weights), str(checkpoint.path))
+    denoiser = _denoiser(checkpoint, weights, loras)
     prompt_encoder.padded_to = text.get("padded_to")
     _require_fitting(prompt_encoder, denoiser)
     if not len(denoiser.null_tokens):
@@ -218,6 +245,23 @@ def _load_models(
     suit_to_cpu(denoiser, place)
     placed = denoiser.to(place, pick_dtype(precision, place)).eval()
     return vae, prompt_encoder, placed
+
+
+def _denoiser(checkpoint: Checkpoint, weights: str, asked: Sequence[AskedLora]) -> Denoiser:
+    """The model of a checkpoint, of an adapter's its base's, and the adapters beside it."""
+    loras = [read_lora(one.path, one.scale) for one in asked]
+    whole = checkpoint
+    if checkpoint.is_adapter:
+        whole = base_of(checkpoint)
+        loras.insert(0, read_lora(checkpoint.path / (EMA if weights == "ema" else MODEL)))
+        weights = "ema"
+    denoiser = build_denoiser(whole.info["model"], whole.weights(weights), str(whole.path))
+    parts = denoiser.adapted_parts()
+    for lora in loras:
+        lora.require_fits(parts, OWN_FAMILY)
+    for prefix, part in parts.items():
+        put_beside(part, prefix, loras)
+    return denoiser
 
 
 def _null_prompt(encoder: PromptEncoder) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,11 @@ class PreprocessSpec(Spec):
     """Turn clips into VAE latents and captions into CLIP text embeddings, once."""
 
     data: Path = Field(DATA, description="data set: videos/ and annotations/ inside")
+    model: str | None = Field(
+        None,
+        description="open model: hub id or local folder; its encoders make the set, for t2v train --model, and frames "
+        "and size are its makers' unless you say others",
+    )
     vae: str = Field(SD_VAE, description="hub id, local folder, or 'embedded'")
     text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
     frames: int = Field(16, ge=1, le=512, description="frames per clip")
@@ -73,6 +78,11 @@ class PreprocessSpec(Spec):
     )
     size: int | None = Field(
         None, ge=16, le=1024, multiple_of=8, description="height and width in pixels (default: the VAE's own)"
+    )
+    height: int | None = Field(None, ge=16, le=4096, description="for an open model, in pixels")
+    width: int | None = Field(None, ge=16, le=4096, description="for an open model, in pixels")
+    vae_tiling: Literal["yes", "no"] = Field(
+        "no", description="open model: encode piece by piece, which takes less memory"
     )
     dtype: Literal["fp16", "fp32"] = Field("fp16", description="how latents and embeddings are stored")
     batch_frames: int = Field(32, ge=1, le=65536, description="frames through the VAE at a time")
@@ -164,6 +174,23 @@ class TrainSpec(Spec):
         "4 passes",
     )
     distill_guidance: float = Field(2.0, ge=1, le=30, description="guidance scale that the map is distilled with")
+    base: Path | None = Field(
+        None, description="checkpoint of a trained model (or 'embedded') to continue from, with other data"
+    )
+    model: str | None = Field(
+        None, description="open model to continue from: hub id or local folder, as the data was preprocessed for"
+    )
+    lora: bool = Field(
+        False, description="leave the weights of --base or --model as they are, and train an adapter beside them"
+    )
+    lora_rank: int = Field(16, ge=1, le=1024, description="of the adapter: how many numbers pass through each layer")
+    lora_alpha: float | None = Field(
+        None, gt=0, le=65536, description="the adapter counts alpha / rank times (default: the rank)"
+    )
+    lora_targets: str = Field(
+        "attention", description="layers: attention, all, or names with commas between them, such as to_q,to_v"
+    )
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="share of what goes into the adapter that is left out")
     preset: Preset = Field(
         "base",
         description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "
@@ -251,10 +278,12 @@ class EstimateSpec(TrainSpec):
     """Say beforehand what a training takes: memory, disk and time, and whether they are there."""
 
     model: str | None = Field(
-        None, description="open model, hub id or local folder: estimate one video of it, from its configuration"
+        None,
+        description="open model, hub id or local folder: estimate one video of it, or with --lora its training, from "
+        "its configuration",
     )
-    height: int | None = Field(None, ge=16, le=4096, description="for an open model's video, in pixels")
-    width: int | None = Field(None, ge=16, le=4096, description="for an open model's video, in pixels")
+    height: int | None = Field(None, ge=16, le=4096, description="for an open model's videos, in pixels")
+    width: int | None = Field(None, ge=16, le=4096, description="for an open model's videos, in pixels")
     gpu: str | None = Field(None, description="estimate for this GPU, such as L4 or A100-80GB (default: this machine)")
     probe: bool = Field(True, description="measure three real steps here, if they fit into --probe-seconds")
     probe_seconds: float = Field(120.0, gt=0, le=86_400, description="roughly how long the measured steps may take")
@@ -277,6 +306,11 @@ class SamplingSpec(Spec):
 
     checkpoint: Path | None = Field(
         None, description="checkpoint folder, or a .pt of the previous system (default: the latest complete one)"
+    )
+    lora: str | None = Field(
+        None,
+        description="adapter beside the model: a .safetensors file or a checkpoint of t2v train --lora, as FILE or "
+        "FILE:SCALE; several with commas between them, or --lora again",
     )
     guidance_scale: float = Field(
         2.0, ge=1, le=30, description="how strongly the prompt steers the video; 1 is not at all, and twice as fast"

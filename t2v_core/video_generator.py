@@ -18,6 +18,7 @@ from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.resize import resize_and_crop
 from t2v_core.diffusion.denoising import Progress
 from t2v_core.errors import InvalidRequest
+from t2v_core.models.lora.asked import asked_loras
 from t2v_core.specs import GenerateSpec, make_spec
 from t2v_core.verbs.checkpoint_source import CheckpointSource
 from t2v_core.verbs.generate import Frames, sample, save_video, warn_if_truncated
@@ -90,17 +91,18 @@ class VideoGenerator:
         sampler: str = "auto",
         vae: str | None = None,
         text_encoder: str | None = None,
+        lora: str | None = None,
     ) -> None:
         """Load a checkpoint, its encoders and its sampler.
 
         checkpoint_path: a checkpoint folder, a `.pt` of the previous system, or "embedded", the small model that comes
             with t2v; without it the one that `find_latest_checkpoint` names
-        device, precision, weights, sampler, vae, text_encoder: as the options of `t2v generate`
+        device, precision, weights, sampler, vae, text_encoder, lora: as the options of `t2v generate`
         Raises InvalidRequest when there is no such checkpoint or a setting is wrong.
         """
         self._settings = {
             "device": device, "precision": precision, "weights": weights, "sampler": sampler, "vae": vae,
-            "text_encoder": text_encoder,
+            "text_encoder": text_encoder, "lora": lora,
         }  # fmt: skip
         spec = self._spec(prompt=_NO_PROMPT)
         asked = None if checkpoint_path is None else expanded(Path(checkpoint_path))
@@ -109,7 +111,7 @@ class VideoGenerator:
         self.checkpoint = open_or_latest(asked, Workspace.find(Path.cwd()), _warn)
         self._pipeline = load_pipeline(
             self.checkpoint, device=spec.device, precision=spec.precision, weights=spec.weights, sampler=spec.sampler,
-            encoders=(spec.vae, spec.text_encoder),
+            encoders=(spec.vae, spec.text_encoder), loras=asked_loras(lora, lambda path: expanded(path).absolute()),
         )  # fmt: skip
 
     def generate(

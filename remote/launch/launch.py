@@ -64,6 +64,7 @@ class Launch:
         release = current_release()
         yield from self._reached()
         standing = yield from self._looked(release)
+        yield from self._named(standing)
         yield from self._data(standing)  # before gigabytes are installed for nothing
         yield from self._made_ready(release, standing)
         yield from self._disk(standing)
@@ -87,6 +88,16 @@ class Launch:
         else:
             yield StepState("SSH", Status.OK, self.host.name)
         return standing
+
+    def _named(self, standing: HostStatus) -> Iterator[StepState]:
+        """Files that are named; a job that comes first may be the one that makes them."""
+        if not standing.absent or self.after is not None:
+            return
+        name = standing.absent[0]
+        sentence = f"{self.host.name} has no {name}"
+        hint = f"bring it: t2v push {name} --host {self.host.name}; a relative path is one of the workspace there"
+        yield StepState("data", Status.FAILED, sentence, hint)
+        raise NotReady(sentence, hint)
 
     def _data(self, standing: HostStatus) -> Iterator[StepState]:
         data = getattr(self.spec, "data", None)

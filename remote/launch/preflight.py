@@ -11,9 +11,10 @@ from pathlib import Path
 
 from remote.errors import JobNotFound, NotAnswered
 from remote.jobs.client import HostJobs
+from remote.launch.named_files import named_files
 from remote.replies.files import Entry, OldFolders
 from remote.replies.machine import Installed
-from remote.replies.questions import HELLO, LS, PROBE, READ
+from remote.replies.questions import HELLO, LIST, LS, PROBE, READ
 from remote.setup.old_data import old_data
 from remote.setup.release import Release
 from t2v_core.disk.plain_json import table
@@ -37,6 +38,7 @@ class HostStatus:
     """How it stands.
 
     missing:         folders of the data set that are not there, or not whole
+    absent:          files and folders that the spec names and that are not there
     disk_free_bytes: None when nobody looked
     logout:          why a job there would end with our login, in a sentence; empty where it does not
     old:             what the previous system left in the data set, when something is missing: see setup/old_data.py
@@ -47,6 +49,7 @@ class HostStatus:
     missing: tuple[str, ...]
     disk_free_bytes: int | None
     logout: str
+    absent: tuple[str, ...] = ()
     old: OldFolders = field(default_factory=OldFolders)
 
 
@@ -65,6 +68,7 @@ def inspect_host(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, beg
             name: pool.submit(asker.has_whole if is_ours else asker.has, Path(data), name)
             for name, is_ours in NEEDS.get(verb, {}).items()
         }
+        named = {name: pool.submit(asker.is_there, name) for name in named_files(spec)}
         logout = pool.submit(asker.logout, begins)
         free = pool.submit(asker.free_bytes) if verb in WRITES_MUCH else None
         missing = tuple(name for name, has in folders.items() if not has.result())
@@ -74,6 +78,7 @@ def inspect_host(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, beg
             missing=missing,
             disk_free_bytes=free.result() if free is not None else None,
             logout=logout.result(),
+            absent=tuple(name for name, found in named.items() if not found.result()),
             old=old_data(jobs, data) if missing and verb == "train" else OldFolders(),
         )
 
@@ -99,6 +104,14 @@ class _Asker:
     def has_whole(self, data: Path, name: str) -> bool:
         """Tell whether there is a folder in it whose manifest fits. Links are taken on trust."""
         return any(one.is_complete or one.kind == "link" for one in self._entries(str(data / name)))
+
+    def is_there(self, path: str) -> bool:
+        """Tell whether there is a file or a folder of that path: absolute, or of the workspace there."""
+        try:
+            self.jobs.ask(LIST, path=path)
+        except JobNotFound:
+            return False
+        return True
 
     def installed(self) -> str:
         """Return what the environment there holds, as the hash of its requirements; "" for none."""

@@ -1,6 +1,6 @@
 """Checkpoints: what is in one, writing it whole, finding the latest complete one, and which to keep.
 
-checkpoint_epoch_5/   model.safetensors   weights of the last step
+checkpoint_epoch_5/   model.safetensors   weights of the last step; of an adapter, its own alone
                       ema.safetensors     averaged weights, which generation uses
                       optimizer.safetensors   Adam's moments, named after their parameters
                       trainer.json        step, spec, model and sampler configuration, data, encoders, versions
@@ -54,6 +54,18 @@ class Checkpoint:
         return loss if isinstance(loss, float) else None
 
     @property
+    def is_adapter(self) -> bool:
+        """Return True when its weights are a LoRA, which lies beside those of another model, its base."""
+        return isinstance(self.info.get("adapter"), dict)
+
+    @property
+    def open_model(self) -> str | None:
+        """Return the open model, hub id or folder, that was trained; None for one of ours."""
+        base = self.info.get("base")
+        model = base.get("model") if isinstance(base, dict) else None
+        return model if isinstance(model, str) else None
+
+    @property
     def is_later(self) -> bool:
         """Return True when a later t2v wrote it: then nothing else in `info` is to be relied on."""
         return is_later(self.info.get("format"), CHECKPOINT_FORMAT)
@@ -88,8 +100,16 @@ class Checkpoint:
         return loaded
 
 
-def save_checkpoint(path: Path, files: Mapping[str, dict[str, Tensor]], info: dict[str, Any]) -> Checkpoint:
+def save_checkpoint(
+    path: Path,
+    files: Mapping[str, dict[str, Tensor]],
+    info: dict[str, Any],
+    *,
+    header: Mapping[str, str] | None = None,
+) -> Checkpoint:
     """Write tensors by file name, and `trainer.json`, whole or not at all.
+
+    header: texts for the files of weights, which those who read nothing else of a checkpoint need
 
     Raises WorkFailed when the disk cannot hold it, NotFinite when a value is no number: what would then take the place
     of older checkpoints is worth nothing. What was there before is untouched.
@@ -105,7 +125,10 @@ def save_checkpoint(path: Path, files: Mapping[str, dict[str, Tensor]], info: di
     checksums: dict[str, str] = {}
     # Two files at a time: hashing is what takes longest, and one thread hashes one file.
     with staged_directory(path, sha256_of=checksums) as partial, ThreadPoolExecutor(2) as pool:
-        writing = {name: pool.submit(write_tensors, partial / name, tensors) for name, tensors in files.items()}
+        writing = {
+            name: pool.submit(write_tensors, partial / name, tensors, metadata=header if name in (MODEL, EMA) else None)
+            for name, tensors in files.items()
+        }
         checksums.update((name, future.result()) for name, future in writing.items())
         write_json(partial / TRAINER, info)
     return Checkpoint(path, info)

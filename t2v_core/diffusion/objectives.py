@@ -78,21 +78,27 @@ class DDPMObjective:
 class FlowObjective:
     """Predict the velocity noise − latents of a straight path, with timesteps drawn logit-normally.
 
-    Source: Esser et al. 2024, eq. 13 and §3.1.
+    shift: of all of them towards noise, as open models have it that are sampled so
+    Source: Esser et al. 2024, eq. 13 and 23, §3.1.
     """
 
     sampler: FlowEulerSampler
     logit_mean: float = 0.0
     logit_std: float = 1.0
+    shift: float = 1.0
 
     def draw_timesteps(self, count: int, generator: Generator) -> Tensor:
         """Draw (count,) timesteps in 0 … 1000, logit-normally."""
         normal = torch.randn(count, generator=generator)
-        return torch.sigmoid(self.logit_mean + self.logit_std * normal) * 1000
+        return self._shifted(torch.sigmoid(self.logit_mean + self.logit_std * normal)) * 1000
 
     def quantile_timesteps(self, count: int) -> Tensor:
         """Return (count,) timesteps at even quantiles of the logit-normal distribution."""
-        return torch.sigmoid(self.logit_mean + self.logit_std * torch.special.ndtri(_midpoints(count))) * 1000
+        middles = torch.sigmoid(self.logit_mean + self.logit_std * torch.special.ndtri(_midpoints(count)))
+        return self._shifted(middles) * 1000
+
+    def _shifted(self, sigmas: Tensor) -> Tensor:
+        return sigmas if self.shift == 1 else self.shift * sigmas / (1 + (self.shift - 1) * sigmas)
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:  # the same at all t
         """Return noise − latents, the same at every timestep."""

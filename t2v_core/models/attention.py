@@ -46,11 +46,7 @@ class Attention(nn.Module):
         x: (batch, queries, dim); context: (batch, keys, dim); mask: (batch, keys) bool, True where a key is real
         """
         batch, length, dim = x.shape
-        if context is None:
-            query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
-        else:
-            query = functional.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
-            key, value = functional.linear(context, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+        query, key, value = self._projected(x, context)
         mixed = attend(
             self.norm_q(self._heads(query)),
             self.norm_k(self._heads(key)),
@@ -59,9 +55,51 @@ class Attention(nn.Module):
         )
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, length, dim))
 
+    def _projected(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of x, keys and values of context, or of x too, (batch, length, dim) each."""
+        dim = x.shape[-1]
+        if context is None:
+            query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        else:
+            query = functional.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
+            key, value = functional.linear(context, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+        return query, key, value
+
     def _heads(self, x: Tensor) -> Tensor:
         """(batch, length, dim) → (batch, heads, length, dim / heads)"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class SplitAttention(Attention):
+    """The same attention with a layer each for queries, keys and values, beside which an adapter can lie.
+
+    whole: gives its weights away; they are not copied
+    """
+
+    def __init__(self, whole: Attention) -> None:
+        nn.Module.__init__(self)
+        self.num_heads, self.out_proj = whole.num_heads, whole.out_proj
+        self.norm_q, self.norm_k = whole.norm_q, whole.norm_k
+        weights, biases = whole.in_proj_weight.chunk(3), whole.in_proj_bias.chunk(3)
+        self.to_q, self.to_k, self.to_v = (_linear(*pair) for pair in zip(weights, biases, strict=True))
+
+    def _projected(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        context = x if context is None else context
+        return self.to_q(x), self.to_k(context), self.to_v(context)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.weight, layer.bias = (nn.Parameter(part.detach(), part.requires_grad) for part in (weight, bias))
+    return layer
+
+
+def split_attention(model: nn.Module) -> None:
+    """Put a SplitAttention in the place of every Attention within a model; one that has none stays as it is."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is Attention:
+                setattr(module, name, SplitAttention(child))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.modeling_utils import ModelMixin
-from torch import Tensor
+from torch import Tensor, nn
 
 TIME_FREQUENCIES = 160
 
@@ -26,6 +26,8 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
     """
 
     _supports_gradient_checkpointing = True
+    # The layers that an adapter lies beside unless others are asked for.
+    adapter_targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "out_proj")
 
     null_tokens: Tensor
     null_pooled: Tensor
@@ -61,6 +63,10 @@ class Denoiser(ModelMixin, ConfigMixin, ABC):
     @abstractmethod
     def over_time(self) -> str:
         """Say how frames see each other, in words."""
+
+    def adapted_parts(self) -> dict[str, nn.Module]:
+        """Return the modules that an adapter lies in, by what stands before their layers' names in its file."""
+        return {"denoiser": self}
 
     def set_null_prompt(self, tokens: Tensor, pooled: Tensor) -> None:
         """Keep the encoded empty prompt with the weights. tokens: (null_length, text_dim), pooled: (pooled_dim,)"""

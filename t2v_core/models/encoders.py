@@ -63,6 +63,21 @@ class VideoAutoencoder:
         require_finite(images, f"the VAE {self.identity.source}", hint_for(self.model.dtype, "name another one: --vae"))
         return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(1, -1).cpu()
 
+    def clip_shape(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return (frames, channels, height, width) of a clip's latents. Raises InvalidRequest for sides it cannot."""
+        for side in size:
+            if side % self.downsampling:
+                raise InvalidRequest(
+                    f"size {side} is not a multiple of {self.downsampling}, by which this VAE shrinks frames",
+                    hint=f"--size {max(1, side // self.downsampling) * self.downsampling}",
+                )
+        return frames, self.latent_channels, size[0] // self.downsampling, size[1] // self.downsampling
+
+    def encode_clips(self, frames: Tensor, *, clips: int, batch_frames: int) -> Tensor:
+        """Encode (clips · n, height, width, 3) uint8 to (clips, n, channels, h, w) float32, some frames at a time."""
+        latents = torch.cat([self.encode(part) for part in torch.split(frames, batch_frames)])
+        return latents.unflatten(0, (clips, -1))
+
     def statistics(self) -> dict[str, Any]:
         """Say how latents were normalised, for a manifest."""
         return {

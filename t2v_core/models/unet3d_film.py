@@ -74,6 +74,7 @@ class UNet3DCond(Denoiser):
     Models) take a U-Net to clips; the layers are those of the system before t2v.
     """
 
+    adapter_targets = ("conv1", "conv2", "to_gamma", "to_beta")
     _no_split_modules: ClassVar[list[str]] = ["Block3D"]
 
     @register_to_config

@@ -34,11 +34,19 @@ class BackgroundSaver:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Checkpoint] | None = None
 
-    def begin(self, path: Path, files: Files, info: dict[str, Any], *, then: Callable[[], object]) -> None:
+    def begin(
+        self,
+        path: Path,
+        files: Files,
+        info: dict[str, Any],
+        *,
+        then: Callable[[], object],
+        header: Mapping[str, str] | None = None,
+    ) -> None:
         """Take the tensors as they are now and begin to write them; they may change as soon as this returns.
 
         info: must not change any more
-        then: called in the thread after the checkpoint is complete
+        then: called in the thread after the checkpoint is complete; header: as of `save_checkpoint`
         The one before must have been asked for with `result`.
         """
         if self._writing is not None:
@@ -46,7 +54,7 @@ class BackgroundSaver:
         copies = self._copied(files)
 
         def write() -> Checkpoint:
-            checkpoint = save_checkpoint(path, copies, info)
+            checkpoint = save_checkpoint(path, copies, info, header=header)
             then()
             return checkpoint
 

@@ -52,7 +52,7 @@ class StepClock:
         waited, stepped = sum(self._waits), sum(self._steps)
         rate = clips_per_step * len(self._steps) / (waited + stepped)
         rates: Rates = {"samples_per_s": round(rate, 2), "data_wait": round(waited / (waited + stepped), 4)}
-        if self.peak:
+        if self.peak and self.flops_per_clip:
             rates["mfu"] = round(rate * self.flops_per_clip / self.peak, 4)
         return rates
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from t2v_core.training.trained import trained
+
 
 def adamw(parameters: Iterable[nn.Parameter], device: torch.device, **settings: Any) -> torch.optim.AdamW:
     """Make AdamW for parameters on `device`.
@@ -22,14 +24,14 @@ def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, Tensor]:
     state = optimizer.state
     return {
         f"{name}.{key}": value
-        for name, parameter in model.named_parameters()
+        for name, parameter in trained(model).items()
         for key, value in state.get(parameter, {}).items()
     }
 
 
 def restore_optimizer(model: nn.Module, optimizer: Any, tensors: dict[str, Tensor]) -> None:
     """Put Adam's state back into the optimiser: the inverse of `optimizer_tensors`."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained(model).items():
         keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in tensors]
         optimizer.state[parameter] = {
             key: tensors[f"{name}.{key}"].clone().to("cpu" if key == "step" else parameter.device) for key in keys

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from t2v_core.assemble import OWN_FAMILY
 from t2v_core.checkpoints.checkpoints import list_checkpoints
 from t2v_core.data.store.footprint import facts_of_store, folder_bytes
 from t2v_core.events.estimated import DataFacts
 from t2v_core.format import size
 from t2v_core.job import Job
+from t2v_core.models.denoisers import denoiser_config
 from t2v_core.specs import TrainSpec
+from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine
 from t2v_core.training.forecast.memory import StepMemory, parameter_count
 from t2v_core.training.run import TrainingRun
@@ -27,25 +30,46 @@ def tell_before_training(run: TrainingRun, job: Job) -> None:
 
 
 def _tell(run: TrainingRun, job: Job) -> None:
-    spec = run.spec
-    facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
-    config = config_for(spec, facts)
-    parameters = parameter_count(config)
-    machine = this_machine(spec, built_parameters=parameters)
-    memory = memory_of(spec, config, facts, machine)
-    disk = disk_for(spec, parameters, facts, job.workspace)
+    found = _of_open(run, job) if run.base is not None and run.base.family != OWN_FAMILY else _of_own(run, job)
+    memory, machine, disk, advice = found
     job.events.stage("estimate", in_a_line(memory, disk, machine))
     if memory.peak > machine.memory_bytes:
         there = size(max(0, machine.memory_bytes))
         job.events.warning(
             f"a step takes about {size(memory.peak)} of memory, and {machine.name} has {there}",
-            hint=" or ".join(memory_advice(spec, config, facts, machine, memory)),
+            hint=" or ".join(advice),
         )
     if not disk.fits:
         job.events.warning(
             f"checkpoints take up to {size(disk.checkpoints)} of disk, and {size(disk.free)} is free",
             hint=" or ".join(disk_advice(disk)),
         )
+
+
+Found = tuple[StepMemory, Machine, Disk, list[str]]
+
+
+def _of_own(run: TrainingRun, job: Job) -> Found:
+    spec = run.spec
+    facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
+    config = config_for(spec, facts) if run.base is None else denoiser_config(run.base.model)
+    parameters = parameter_count(config, lora_settings(spec))
+    # A run holds weights and averages; an adapter's averages are of it alone.
+    machine = this_machine(spec, built_parameters=(parameter_count(config) + parameters) // 2)
+    memory = memory_of(spec, config, facts, machine)
+    disk = disk_for(spec, parameters, facts, job.workspace)
+    return memory, machine, disk, memory_advice(spec, config, facts, machine, memory)
+
+
+def _of_open(run: TrainingRun, job: Job) -> Found:
+    from t2v_core.training.forecast.open_memory import open_advice, open_memory_of, trained_parameters
+
+    spec, model = run.spec, run.plain_model.model
+    facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
+    machine = this_machine(spec)
+    memory = open_memory_of(spec, model, facts, machine)
+    disk = disk_for(spec, trained_parameters(model, lora_settings(spec)), facts, job.workspace)
+    return memory, machine, disk, open_advice(spec, memory, machine)
 
 
 def in_a_line(memory: StepMemory, disk: Disk, machine: Machine) -> str:

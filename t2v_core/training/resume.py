@@ -25,16 +25,19 @@ from t2v_core.disk.formats import UPDATE
 from t2v_core.errors import InvalidRequest, NotFinite
 from t2v_core.job import Job
 from t2v_core.models.denoiser import Denoiser
+from t2v_core.presets import NOT_FOR_OPEN
 from t2v_core.specs import TrainSpec, all_values, make_spec
 from t2v_core.training.optimizer import restore_optimizer
 from t2v_core.training.run import TrainingRun, fingerprint
 from t2v_core.training.setup import build
+from t2v_core.training.trained import trained
 
 # A resumed run with another value of these would be another run.
 TRAJECTORY = (
     "preset", "objective", "attention", "batch_size", "gradient_accumulation", "learning_rate", "weight_decay",
     "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout", "held_out_clips",
-    "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "zero_terminal_snr", "seed",
+    "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "zero_terminal_snr", "lora", "lora_rank", "lora_alpha",
+    "lora_targets", "lora_dropout", "seed",
 )  # fmt: skip
 
 
@@ -53,6 +56,7 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     run = build(_merged(spec, checkpoint), job, folder)
     _require_same_data(run, checkpoint)
     _require_same_teacher(run, checkpoint)
+    _require_same_base(run, checkpoint)
     _require_same_division(run, checkpoint)
     load_into(run, checkpoint)
     _warn_of_another_schedule(run, checkpoint, job)
@@ -112,6 +116,8 @@ def _merged(spec: TrainSpec, checkpoint: Checkpoint) -> TrainSpec:
     _require_known_settings(saved, checkpoint)
     saved = all_values(make_spec("train", {"preset": saved["preset"]})) | saved  # it may be of an earlier version
     asked = spec.model_dump(mode="json", include=spec.model_fields_set)
+    if saved["model"] is not None:  # which has its own, whatever t2v.toml says for ours
+        asked = {name: value for name, value in asked.items() if name not in NOT_FOR_OPEN}
     differences = [f"{k} was {saved[k]}, now {asked[k]}" for k in TRAJECTORY if k in asked and asked[k] != saved[k]]
     if differences:
         raise InvalidRequest(
@@ -163,6 +169,15 @@ def _require_same_teacher(run: TrainingRun, checkpoint: Checkpoint) -> None:
         )
 
 
+def _require_same_base(run: TrainingRun, checkpoint: Checkpoint) -> None:
+    began_with = checkpoint.info.get("base") or {}
+    if run.base is not None and run.base.stamp != began_with.get("sha256"):
+        raise InvalidRequest(
+            f"{checkpoint.path.name} goes on from another model than {run.spec.base or run.spec.model} is now",
+            hint="restore that one, or start a new run with --checkpoints OTHER-FOLDER",
+        )
+
+
 def _require_same_division(run: TrainingRun, checkpoint: Checkpoint) -> None:
     """Which clips make a step depends on how many processes share it."""
     then, now = checkpoint.info.get("processes") or run.plan.world_size, run.plan.world_size
@@ -182,6 +197,25 @@ def _warn_of_another_schedule(run: TrainingRun, checkpoint: Checkpoint, job: Job
             f"the {run.spec.lr_schedule} schedule now spans {run.total_steps} steps instead of {before.total_steps}: "
             f"the learning rate at step {run.step} is {now:.2g} instead of {then:.2g}"
         )
+
+
+def _load_weights(run: TrainingRun, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Load the weights of the last step, and return the averages by the names of the model's parameters."""
+    model, averages = run.plain_model, checkpoint.weights("ema")
+    if run.adapter is None:
+        model.load_state_dict(_fitting(checkpoint, model))
+        return averages
+    in_file = run.adapter.parameters()
+    expected = {name: parameter.shape for name, parameter in in_file.items()}
+    raw = checkpoint.weights("raw")
+    for tensors in (raw, averages):
+        if differences := shape_differences(expected, tensors):
+            raise InvalidRequest(
+                f"{checkpoint.path.name} is damaged: {differences[0]}",
+                hint="restore a copy of it (t2v pull checkpoints), or use another checkpoint",
+            )
+    run.adapter.load(raw)
+    return {name: averages[key] for name, key in zip(trained(model), in_file, strict=True)}
 
 
 def _fitting(checkpoint: Checkpoint, model: Denoiser) -> dict[str, Tensor]:
@@ -206,7 +240,7 @@ def _require_shapes(
     run: TrainingRun, checkpoint: Checkpoint, averages: dict[str, Tensor], moments: dict[str, Tensor]
 ) -> None:
     """Raise InvalidRequest when averages or moments are not those of the model's parameters."""
-    for name, parameter in run.plain_model.named_parameters():
+    for name, parameter in trained(run.plain_model).items():
         found = [averages.get(name), *(moments[key] for part in MOMENTS if (key := f"{name}.{part}") in moments)]
         if any(one is None or one.shape != parameter.shape for one in found):
             raise InvalidRequest(
@@ -221,8 +255,7 @@ def load_into(run: TrainingRun, checkpoint: Checkpoint) -> None:
     Order and noise follow from seed and step, so there is no generator.
     """
     model = run.plain_model
-    model.load_state_dict(_fitting(checkpoint, model))
-    averages, moments = checkpoint.weights("ema"), checkpoint.tensors(OPTIMIZER)
+    averages, moments = _load_weights(run, checkpoint), checkpoint.tensors(OPTIMIZER)
     _require_shapes(run, checkpoint, averages, moments)
     run.ema.load_state_dict(averages)
     restore_optimizer(model, run.optimizer, moments)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from t2v_core.checkpoints.checkpoints import EMA as EMA_FILE
 from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded
@@ -21,13 +22,16 @@ from t2v_core.disk.formats import CHECKPOINT_FORMAT
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import denoiser_config
+from t2v_core.models.lora.adapter import Adapter
 from t2v_core.specs import TrainSpec, all_values
 from t2v_core.training.background_save import BackgroundSaver
+from t2v_core.training.base.base import Base
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
 from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
+from t2v_core.training.trained import trained
 from t2v_core.version import __version__
 
 
@@ -39,7 +43,7 @@ class TrainingRun:
     job:  that it is, which its checkpoints name
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
     held_out_loss: of the weights as they are now; None where it has not been measured
-    teacher: of a distillation
+    teacher: of a distillation; base: what the run goes on from; adapter: what is trained beside it
     """
 
     spec: TrainSpec
@@ -59,6 +63,8 @@ class TrainingRun:
     checkpoint: Checkpoint | None = None
     held_out_loss: float | None = None
     teacher: Teacher | None = None
+    base: Base | None = None
+    adapter: Adapter | None = None
     saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
@@ -87,12 +93,21 @@ class TrainingRun:
 
     def describe(self) -> str:
         """Return one line for people: what is trained, on what, for how long."""
-        parameters = sum(p.numel() for p in self.model.parameters())
         return (
-            f"{self.spec.preset}, {parameters / 1e6:.2f} M parameters, {self.spec.objective}, "
-            f"{self.plain_model.over_time}, {len(self.plan.clips)} clips, steps {self.step} → {self.total_steps} "
-            f"({self.plan.steps_per_epoch} an epoch), {self.accelerator.device}, {self.accelerator.mixed_precision}"
+            f"{self._what()}, {self.spec.objective}, {self.plain_model.over_time}, {len(self.plan.clips)} clips, "
+            f"steps {self.step} → {self.total_steps} ({self.plan.steps_per_epoch} an epoch), "
+            f"{self.accelerator.device}, {self.accelerator.mixed_precision}"
         )
+
+    def _what(self) -> str:
+        count, all_of_it = (
+            sum(parameter.numel() for parameter in some) / 1e6
+            for some in (trained(self.plain_model).values(), self.plain_model.parameters())
+        )
+        name = self.spec.preset if self.base is None else ", ".join(self.base.where.values())
+        if self.adapter is None:
+            return f"{name}, {count:.2f} M parameters"
+        return f"LoRA of rank {self.spec.lora_rank}, {count:.2f} M parameters beside {all_of_it:.2f} M of {name}"
 
     def learning_rate(self, step: int) -> float:
         """Return the rate of a step: linear warm-up, then constant or a half cosine to zero; or one cycle."""
@@ -131,14 +146,16 @@ class TrainingRun:
             self.checkpoint = Checkpoint(path, info)
             return
         model = self.plain_model
-        buffers = dict(model.named_buffers())
-        files = {
-            MODEL: model.state_dict(),
-            EMA_FILE: self.ema.state_dict() | buffers,
-            OPTIMIZER: optimizer_tensors(model, self.optimizer),
-        }
+        files = self._weights(model) | {OPTIMIZER: optimizer_tensors(model, self.optimizer)}
+        header = None if self.adapter is None else self.adapter.header()
         keep = {"keep_last": self.spec.keep_last, "keep_best": self.spec.keep_best}
-        self.saver.begin(path, files, info, then=lambda: remove_superseded(self.folder, **keep))
+        self.saver.begin(path, files, info, then=lambda: remove_superseded(self.folder, **keep), header=header)
+
+    def _weights(self, model: Denoiser) -> dict[str, dict[str, Tensor]]:
+        """Weights and averages by file; of an adapter without those that it lies beside."""
+        if self.adapter is None:
+            return {MODEL: model.state_dict(), EMA_FILE: model.state_dict() | self.ema.state_dict()}
+        return {MODEL: dict(self.adapter.parameters()), EMA_FILE: self.adapter.named(self.ema.averages)}
 
     def saved(self, *, wait: bool) -> Checkpoint | None:
         """Return the checkpoint that `save` began, once, as soon as it is complete. Raises what writing it raised."""
@@ -165,6 +182,8 @@ class TrainingRun:
             "text": {k: v for k, v in self.store.text_manifest.items() if k not in ("clips", "files")},
             "job": self.job,
             **({"teacher": self.teacher.stamp} if self.teacher else {}),
+            **({"base": self.base.said} if self.base else {}),
+            **({"adapter": asdict(self.adapter.settings)} if self.adapter else {}),
             "video_ids": fingerprint(self.store.video_ids),
             "scaler": scaler.state_dict() if scaler is not None else None,
             "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
+from t2v_core.assemble import OWN_FAMILY
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.data.store.batches import BatchPlan, split_held_out
 from t2v_core.data.store.latents import LatentStore
@@ -22,10 +23,12 @@ from t2v_core.memory import free_memory_bytes
 from t2v_core.models.compiling import compile_layers, pays_to_compile
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import denoiser_class, make_denoiser
+from t2v_core.models.denoisers import denoiser_class, denoiser_config, make_denoiser
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.specs import TrainSpec
+from t2v_core.training.base.base import Base
+from t2v_core.training.base.own import own_base
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
@@ -33,6 +36,7 @@ from t2v_core.training.optimizer import adamw
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
+from t2v_core.training.trained import trained
 from t2v_core.workspace import Dataset
 
 # Latents up to this share of the free memory are held in it.
@@ -74,10 +78,14 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     if teacher is not None:
         teacher.model.to(accelerator.device)
         objective = FlowMapObjective(FlowMapSampler())
-    model, config = _model(spec, store, accelerator.device, teacher)
+    base = _base(spec, store, objective, accelerator.device, job)
+    objective = objective if base is None else base.objective
+    model, config = _model(spec, store, accelerator.device, teacher, base)
+    adapter = None if base is None else base.adapter(spec)
+    model.to(accelerator.device)
     ema = EMA(model, spec.ema_decay)
     optimizer = adamw(
-        model.parameters(),
+        trained(model).values(),
         accelerator.device,
         lr=spec.learning_rate,
         betas=(0.9, spec.adam_beta2),
@@ -95,10 +103,12 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         ema=ema,
         objective=objective,
         tracker=Tracker(job.directory / "tensorboard"),
-        clock=StepClock(accelerator.device, lambda: flops_per_clip(config)),
+        clock=StepClock(accelerator.device, lambda: _flops(base, store, config)),
         folder=folder,
         job=job.directory.name,
         teacher=teacher,
+        base=base,
+        adapter=adapter,
     )
     passes = run.total_steps * spec.gradient_accumulation
     if pays_to_compile(spec.compile, accelerator.device, passes, job.events.warning):
@@ -106,12 +116,33 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     return run
 
 
+def _base(spec: TrainSpec, store: LatentStore, objective: Objective, device: torch.device, job: Job) -> Base | None:
+    if spec.model is not None:
+        from t2v_core.training.base.open import open_base  # diffusers' families, which ours need not
+
+        return open_base(spec, store, device, pick_dtype(spec.precision, device))
+    return None if spec.base is None else own_base(spec, store, objective, job)
+
+
+def _flops(base: Base | None, store: LatentStore, config: dict[str, Any]) -> float:
+    """Of one clip, forward and backward."""
+    if base is None or base.family == OWN_FAMILY:
+        return flops_per_clip(config)
+    from t2v_core.models.open.denoiser import OpenDenoiser, flops_of
+
+    assert isinstance(base.model, OpenDenoiser)
+    return flops_of(base.model.model, store.shape)
+
+
 def _model(
-    spec: TrainSpec, store: LatentStore, device: torch.device, teacher: Teacher | None
+    spec: TrainSpec, store: LatentStore, device: torch.device, teacher: Teacher | None, base: Base | None
 ) -> tuple[Denoiser, dict[str, Any]]:
-    """The denoiser with weights of the spec's seed, or of its teacher, and what it was made from."""
+    """The denoiser with weights of the spec's seed, of its teacher or its base, and what it was made from."""
     torch.manual_seed(spec.seed)
-    model, config = _untrained(spec, store) if teacher is None else teacher.student()
+    if base is not None:
+        model, config = base.model, denoiser_config(base.model)
+    else:
+        model, config = _untrained(spec, store) if teacher is None else teacher.student()
     if spec.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     model.to(device)
@@ -141,8 +172,9 @@ def _objective(spec: TrainSpec) -> Objective:
 def _accelerator(spec: TrainSpec) -> Accelerator:
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)
-    # Without attention over time no gradient reaches the frame embedding; several processes must know to wait for none.
-    parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame")
+    # Without attention over time no gradient reaches the frame embedding, and a step may ask one expert of two; several
+    # processes must know to wait for none.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame" or spec.model is not None)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +10,13 @@ from torch import Tensor
 
 from t2v_core import embedded
 from t2v_core.assemble import build_denoiser
-from t2v_core.checkpoints.checkpoints import EMA, Checkpoint
+from t2v_core.checkpoints.base import stamp_of
+from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.diffusion.guidance import Guidance
 from t2v_core.diffusion.samplers import FlowEulerSampler, FlowMapSampler
 from t2v_core.diffusion.schedules import TRAIN_TIMESTEPS
-from t2v_core.disk.files import MANIFEST, read_json
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning
@@ -26,6 +25,7 @@ from t2v_core.models.flow_map import FlowMapTransformer
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.presets import DISTILLING, PRESET_TRAINING
 from t2v_core.specs import TrainSpec, asked_values, make_spec
+from t2v_core.training.base.own import require_same_data
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Teacher:
         if spec.distill is None:
             return None
         checkpoint = teacher_checkpoint(spec, job)
-        _require_same_data(spec, checkpoint, store)
+        require_same_data(str(spec.distill), checkpoint, store)
         model = build_denoiser(checkpoint.info["model"], checkpoint.weights("ema"), str(checkpoint.path))
-        stamp = str(read_json(checkpoint.path / MANIFEST)["files"][EMA]["sha256"])
-        return cls(checkpoint, model.eval().requires_grad_(False), Guidance(spec.distill_guidance), stamp)
+        model.eval().requires_grad_(False)
+        return cls(checkpoint, model, Guidance(spec.distill_guidance), stamp_of(checkpoint))
 
     def student(self) -> tuple[FlowMapTransformer, dict[str, Any]]:
         """Return the flow map that begins as the teacher, and its configuration."""
@@ -78,7 +78,7 @@ def teacher_checkpoint(spec: TrainSpec, job: Job) -> Checkpoint:
         raise InvalidRequest(
             f"{checkpoint.path} is distilled already", hint="distil the model that it was made of, with other settings"
         )
-    if sampler != FlowEulerSampler.__name__ or model not in (None, VideoTransformer.__name__):
+    if checkpoint.is_adapter or sampler != FlowEulerSampler.__name__ or model not in (None, VideoTransformer.__name__):
         raise InvalidRequest(
             f"{checkpoint.path} cannot be distilled: it takes a transformer that was trained with --objective flow",
             hint="train one: t2v train --preset base",
@@ -103,17 +103,3 @@ def suited_to_distill(spec: TrainSpec, job: Job) -> TrainSpec:
     suited = make_spec("train", DISTILLING | as_taught | asked_values(spec))
     assert isinstance(suited, TrainSpec)  # make_spec("train", …) makes nothing else
     return suited
-
-
-def _require_same_data(spec: TrainSpec, checkpoint: Checkpoint, store: LatentStore) -> None:
-    pairs: Sequence[tuple[str, Any, Any]] = (
-        ("latents", checkpoint.info["latents"], store.manifest),
-        ("text embeddings", checkpoint.info["text"], store.text_manifest),
-    )
-    for what, taught, here in pairs:
-        differs = taught["encoder"]["sha256"] != here["encoder"]["sha256"]
-        if differs or list(taught.get("shape", [])) != list(here.get("shape", [])):
-            raise InvalidRequest(
-                f"the {what} of the data set are not like those that {spec.distill} was trained on",
-                hint="preprocess with the same encoders, frames and size",
-            )

@@ -158,7 +158,14 @@ class Trainer:
         dropped = torch.rand(count, generator=generator) < self.spec.caption_dropout
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
         weights = self.run.objective.weights(timesteps)
+        self._seed_dropout(micro_step)
         return prediction_error(self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights)
+
+    def _seed_dropout(self, micro_step: int) -> None:
+        """The one thing that draws from torch's own generators: what a run has drawn before must not matter."""
+        if self.run.adapter is not None and self.run.adapter.settings.dropout:
+            parts = (self.spec.seed, "dropout", self.run.step, micro_step, self.accelerator.process_index)
+            torch.manual_seed(generator_for(*parts).initial_seed())
 
     def clips(self) -> list[str]:
         """Return the ids of the clips of the last step, sorted; every process calls it, at the same moment."""

@@ -10,6 +10,7 @@ from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.checkpoints.old_names import ORIGIN
 from t2v_core.diffusion.denoising import Denoising
 from t2v_core.errors import InvalidRequest
+from t2v_core.models.lora.asked import AskedLora
 from t2v_core.settings import flag_name
 from t2v_core.specs import SamplingSpec, VideoSpec, all_values
 from t2v_core.verbs.model_source import VERB_OF, FilmSize
@@ -24,6 +25,7 @@ class CheckpointSource:
 
     checkpoint: Checkpoint
     where: str = ""
+    loras: tuple[AskedLora, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,11 +61,11 @@ class CheckpointSource:
 
     def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline."""
-        return load_asked(self.checkpoint, spec, warn, keep=keep)
+        return load_asked(self.checkpoint, spec, warn, self.loras, keep=keep)
 
     def load_for(self, film: FilmSize, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline, with a word when the model's size is another than the film's."""
-        pipeline = load_asked(self.checkpoint, spec, warn, keep=keep)
+        pipeline = load_asked(self.checkpoint, spec, warn, self.loras, keep=keep)
         rows, columns = pipeline.frame_size
         if (film.height, film.width) != (rows, columns):
             warn(f"the video is {film.width}×{film.height}; its middle goes through the model at {columns}×{rows}")

@@ -23,6 +23,8 @@ from t2v_core.events.estimated import (
 from t2v_core.events.open_estimated import OpenEstimated
 from t2v_core.job import Job
 from t2v_core.specs import EstimateSpec, TrainSpec
+from t2v_core.training.base.base import lora_settings, require_sense
+from t2v_core.training.base.own import base_checkpoint, suited_to_own
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.forecast.forecast import (  # fmt: skip
     Machine,
@@ -45,14 +47,17 @@ CPU_SHARE = 0.5
 
 
 def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
-    """Reckon what `t2v train` with these settings takes, and say whether it is there; of an open model, one video.
+    """Reckon what `t2v train` with these settings takes, and say whether it is there.
+
+    Of an open model it is one video, or with --lora the training of an adapter.
 
     Raises InvalidRequest for a GPU that is not in the table, for a distillation, and when preset and data do not fit.
     """
     if spec.model is not None:
-        from t2v_core.verbs.estimate_open import estimate_open  # diffusers' families, which a training needs not
+        require_sense(spec)
+        from t2v_core.verbs.estimate_open import estimate_open, estimate_open_training  # diffusers' families
 
-        return estimate_open(spec, job)
+        return estimate_open_training(spec, job) if spec.lora else estimate_open(spec, job)
     return _of_training(spec, job)
 
 
@@ -63,12 +68,14 @@ def _of_training(spec: EstimateSpec, job: Job) -> Estimated:
             hint="leave --distill out for the memory of its model, to which the teacher's weights come; a step takes "
             "longer, since the teacher answers four times in each",
         )
+    require_sense(spec)
+    spec = spec if spec.base is None else suited_to_own(spec, job)
     machine = this_machine(spec) if spec.gpu is None else other_machine(find_gpu(spec.gpu), spec)
     facts = data_facts(Dataset(job.workspace.resolve(spec.data)), frames=spec.frames, size=spec.size)
-    config = config_for(spec, facts)
+    config = config_for(spec, facts) if spec.base is None else base_checkpoint(spec, job).info["model"]
     job.events.stage("estimate", f"{spec.preset} on {machine.name}; {facts.source}")
     memory = memory_of(spec, config, facts, machine)
-    parameters = parameter_count(config)
+    parameters = parameter_count(config, lora_settings(spec))
     disk = disk_for(spec, parameters, facts, job.workspace)
     pace, measured = _pace(spec, config, facts, machine, memory, job)
     time = (
@@ -78,7 +85,7 @@ def _of_training(spec: EstimateSpec, job: Job) -> Estimated:
         model=ModelPart(preset=spec.preset, parameters=parameters, arithmetic=machine.arithmetic),
         machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
         data=facts,
-        memory=MemoryPart(**_bytes_by_part(memory), batch_size=spec.batch_size, measured_bytes=measured),
+        memory=MemoryPart(**memory.by_part(), batch_size=spec.batch_size, measured_bytes=measured),
         disk=DiskPart(**asdict(disk), checkpoints=disk.checkpoints),
         time=time,
         fits=Fits(memory=memory.peak <= machine.memory_bytes, disk=disk.fits),
@@ -87,17 +94,13 @@ def _of_training(spec: EstimateSpec, job: Job) -> Estimated:
     )
 
 
-def _bytes_by_part(memory: StepMemory) -> dict[str, int]:
-    parts = ("weights", "gradients", "adam", "ema", "activations", "framework", "allocator", "latents", "scratch")
-    return {f"{name}_bytes": getattr(memory, name) for name in (*parts, "peak")}
-
-
 def _pace(
     spec: EstimateSpec, config: Mapping[str, Any], facts: DataFacts, machine: Machine, memory: StepMemory, job: Job
 ) -> tuple[Pace | None, int | None]:
     """How fast steps go, and the memory that was measured on the way; None for what cannot be said."""
     flops = flops_per_clip(dict(config))
-    if machine.is_here and spec.probe and memory.peak <= machine.memory_bytes:
+    has_data = facts.is_preprocessed or spec.base is None  # which takes data of its own encoders
+    if machine.is_here and spec.probe and has_data and memory.peak <= machine.memory_bytes:
         return _probed(spec, flops, facts, machine, memory, job)
     if machine.gpu is not None:
         return pace_of_table(spec, flops, machine.gpu, machine.arithmetic, ASSUMED_MFU), None

@@ -23,6 +23,7 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.events import ScoreEvent
 from t2v_core.events.results import Evaluated
 from t2v_core.job import Job
+from t2v_core.models.lora.asked import asked_loras
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
 from t2v_core.specs import EvaluateSpec, all_values
 from t2v_core.workspace import Dataset
@@ -51,7 +52,8 @@ def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
     clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
     checkpoint = find_checkpoint(spec, job)
     spec = suited(spec, checkpoint, job.events.warning)
-    pipeline = load_asked(checkpoint, spec, job.events.warning, videos=len(clips) * spec.seeds)
+    loras = asked_loras(spec.lora, job.workspace.resolve)
+    pipeline = load_asked(checkpoint, spec, job.events.warning, loras, videos=len(clips) * spec.seeds)
     scorer = load_clip_scorer(
         spec.scorer or spec.text_encoder or checkpoint.info["text"]["encoder"]["source"], device=spec.device
     )

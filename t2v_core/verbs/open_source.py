@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,59 +10,76 @@ import diffusers
 import torch
 
 from t2v_core.assemble import SpecT, Warn
+from t2v_core.checkpoints.checkpoints import EMA, MODEL, Checkpoint
+from t2v_core.checkpoints.trainer_info import require_usable
 from t2v_core.diffusion.denoising import Denoising
 from t2v_core.diffusion.open_pipeline import OpenPipeline
-from t2v_core.disk.private import OWN, make_folder
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.models.compiling import pays_to_compile, sampling_passes
-from t2v_core.models.loading import pick_device, pick_dtype
+from t2v_core.models.loading import pick_device
+from t2v_core.models.lora.asked import asked_loras
+from t2v_core.models.lora.files import Lora
 from t2v_core.models.open.base import OpenModel, Usual
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
 from t2v_core.models.open.footprint import place
 from t2v_core.models.open.licence import Licence, licence_of
-from t2v_core.models.open.parts import Placing
+from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.settings import flag_name
 from t2v_core.specs import SamplingSpec, VideoSpec, all_values
 from t2v_core.verbs.model_source import VERB_OF, FilmSize
+from t2v_core.verbs.named_licence import name_licence
 from t2v_core.version import __version__
-from t2v_core.workspace import Workspace
 
 # What an open model brings itself, or has not.
-NOT_FOR_OPEN = ("checkpoint", "vae", "text_encoder", "weights")
+ENCODERS = ("vae", "text_encoder")
+NOT_FOR_OPEN = ("checkpoint", *ENCODERS, "weights")
 
 
 @dataclass(frozen=True)
 class OpenSource:
     """An open model, found and seen to be whole; no weights are loaded.
 
-    asked: as it was named; model: of its configurations
+    asked: as it was named; model: of its configurations; loras: adapters beside it
+    checkpoint: what was trained of it, if that is what is drawn with
     """
 
     asked: str
     model: OpenModel
     licence: Licence
+    loras: tuple[Lora, ...] = ()
+    checkpoint: Checkpoint | None = None
 
     @classmethod
-    def find(cls, spec: VideoSpec, job: Job) -> OpenSource:
-        """Find the model that a spec names. Raises InvalidRequest for one that cannot be had, or does not fit the rest.
+    def find(cls, spec: VideoSpec, job: Job, checkpoint: Checkpoint | None = None) -> OpenSource:
+        """Find the model that a spec names, or that a checkpoint was trained on.
 
-        A licence that is not open is said once in each workspace.
+        Raises InvalidRequest for one that cannot be had, or does not fit the rest. A licence that is not open is said
+        once in each workspace.
         """
-        assert spec.model is not None
-        for name in NOT_FOR_OPEN:
+        asked = spec.model if checkpoint is None else checkpoint.open_model
+        assert asked is not None
+        for name in NOT_FOR_OPEN if checkpoint is None else ENCODERS:
             if getattr(spec, name) != type(spec).model_fields[name].default:
                 raise InvalidRequest(
-                    f"{flag_name(name)} is for a checkpoint of t2v's own, and --model names an open model",
-                    hint=f"leave {flag_name(name)} or --model out",
+                    f"{flag_name(name)} is for a checkpoint of t2v's own, and "
+                    + (
+                        "--model names an open model" if checkpoint is None else f"{checkpoint.path.name} is of {asked}"
+                    ),
+                    hint=f"leave {flag_name(name)} or --model out" if checkpoint is None else "leave it out",
                 )
-        folder = find_open_model(spec.model)
+        folder = find_open_model(asked)
         device = pick_device(spec.device)
-        model = open_model(folder, Placing(device, _dtype(spec, device)))
+        model = open_model(folder, Placing(device, arithmetic(spec.precision, device)))
         licence = licence_of(folder, model.licence)
-        _name_licence(licence, spec.model, job)
-        return cls(spec.model, model, licence)
+        name_licence(licence, asked, job)
+        loras = [model.lora(one.path, one.scale) for one in asked_loras(spec.lora, job.workspace.resolve)]
+        if checkpoint is not None and checkpoint.is_adapter:
+            loras.insert(0, model.lora(_weights(checkpoint, spec)))
+        if checkpoint is not None and not checkpoint.is_adapter:
+            model.parts.tuned = _weights(checkpoint, spec)
+        return cls(asked, model, licence, tuple(loras), checkpoint)
 
     @property
     def name(self) -> str:
@@ -73,7 +89,8 @@ class OpenSource:
     @property
     def words(self) -> str:
         """Return what was asked for, the family and the licence."""
-        return f"{self.asked}, {self.model.name}, {self.licence.name}"
+        trained = "" if self.checkpoint is None else f", with {self.checkpoint.path.name}"
+        return f"{self.asked}, {self.model.name}, {self.licence.name}{trained}"
 
     @property
     def fps(self) -> float:
@@ -82,8 +99,14 @@ class OpenSource:
 
     @property
     def usual(self) -> Usual:
-        """Return what its makers draw when nothing is said."""
-        return self.model.usual
+        """Return what its makers draw when nothing is said; of a checkpoint, in the size that it was trained in."""
+        usual = self.model.usual
+        if self.checkpoint is None:
+            return usual
+        frames, _, height, width = self.checkpoint.info["latents"]["shape"]
+        time, side = self.model.ratios
+        size, fps = (height * side, width * side), float(self.checkpoint.info["fps"])
+        return replace(usual, size=size, frames=(frames - 1) * time + 1, fps=fps)
 
     def suited(self, spec: SpecT, warn: Warn) -> SpecT:
         """Return the spec with the makers' steps and guidance where nothing was said."""
@@ -124,10 +147,11 @@ class OpenSource:
         elif spec.compile == "yes":
             warn("the model is not compiled, since parts of it wait off the device", "--offload none has it all there")
         folder = self.model.parts.folder
-        wanted = (folder, placing)
-        if keep.get("wanted") != wanted:
+        wanted = (folder, placing, self.model.parts.tuned, tuple((lora.path, lora.scale) for lora in self.loras))
+        if keep.get("wanted") != wanted or self.loras:  # a file of that name may be another by now
             keep.clear()  # before the next is loaded: two may be more than the device holds
             keep["open"], keep["wanted"] = open_model(folder, placing), wanted
+            keep["open"].parts.loras, keep["open"].parts.tuned = self.loras, self.model.parts.tuned
         model: OpenModel = keep["open"]
         model.fps = getattr(spec, "fps", None) or self.usual.fps
         return OpenPipeline(model, frames, size, sampler=spec.sampler, negative_prompt=spec.negative_prompt)
@@ -136,35 +160,18 @@ class OpenSource:
         """Return the settings, and which model it was: id or folder, family, licence, and the hub's revision."""
         folder = self.model.parts.folder
         revision = folder.name if folder.parent.name == "snapshots" else None
+        trained = self.checkpoint
         return {
             "verb": VERB_OF[type(spec)],
-            "spec": all_values(spec),
+            "spec": all_values(spec) | ({} if trained is None else {"checkpoint": str(trained.path)}),
+            **({} if trained is None else {"checkpoint": {"path": str(trained.path), "step": trained.step}}),
             "model": {"id": self.asked, "family": self.model.name, "licence": self.licence.name, "revision": revision},
             "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
         }
 
 
-def _dtype(spec: VideoSpec, device: torch.device) -> torch.dtype:
-    """As asked; `auto` is bf16 where there is one, else fp32: most families are black in fp16."""
-    dtype = pick_dtype(spec.precision, device)
-    return torch.float32 if spec.precision == "auto" and dtype is torch.float16 else dtype
-
-
-def _name_licence(licence: Licence, asked: str, job: Job) -> None:
-    """Say a licence that is not an open one before the model's first use in a workspace."""
-    if licence.is_open:
-        return
-    told = _told(job.workspace, asked, licence)
-    if told.exists():
-        return
-    job.events.warning(
-        f"{asked} is not free for every use: its licence is {licence.name}",
-        hint=f"read it first: {licence.link or f'https://huggingface.co/{asked}'}; this is said once in a workspace",
-    )
-    make_folder(told.parent)
-    told.touch()
-
-
-def _told(workspace: Workspace, asked: str, licence: Licence) -> Path:
-    name = hashlib.sha256(f"{asked}\n{licence.name}".encode()).hexdigest()[:16]
-    return workspace.root / OWN / "licences" / name
+def _weights(checkpoint: Checkpoint, spec: VideoSpec) -> Path:
+    """The file of averages, or of the last step. Raises InvalidRequest for one that a later t2v wrote."""
+    checkpoint.require_known_format()
+    require_usable(checkpoint.path, checkpoint.info)
+    return checkpoint.path / (EMA if spec.weights == "ema" else MODEL)

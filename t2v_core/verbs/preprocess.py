@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.results import Preprocessed
 from t2v_core.job import Job
 from t2v_core.processes.alone import DATASET_LOCK, alone
-from t2v_core.processes.process_group import joined
+from t2v_core.processes.process_group import ProcessGroup, joined
+from t2v_core.settings import flag_name
 from t2v_core.specs import OnOverlap, PreprocessSpec
 from t2v_core.workspace import Dataset
+
+if TYPE_CHECKING:
+    from t2v_core.data.encode.encode_splits import Encoders
+
+OPEN_ONLY = ("height", "width", "vae_tiling")
+ENCODERS = ("vae", "text_encoder")
 
 
 def preprocess(spec: PreprocessSpec, job: Job) -> Preprocessed | None:
@@ -23,13 +32,41 @@ def preprocess(spec: PreprocessSpec, job: Job) -> Preprocessed | None:
     """
     dataset = Dataset(job.workspace.resolve(spec.data))
     with joined(job) as group:
+        _require_sense(spec, job)
         splits = [_limited(part, spec.limit) for part in _read_splits(dataset, spec.on_overlap, job)]
         with alone(dataset.root, DATASET_LOCK, job) if group.is_first else nullcontext():
-            job.events.stage("encoders", f"{spec.vae}, {spec.text_encoder}")
+            spec, encoders = _encoders(spec, group, job)
             from t2v_core.data.encode.encode_splits import encode_splits  # 9 s that a wrong path need not pay
 
-            skipped = encode_splits(spec, splits, group, job)
+            skipped = encode_splits(spec, encoders, splits, group, job)
             return _result(dataset, splits, skipped, job) if group.is_first else None
+
+
+def _require_sense(spec: PreprocessSpec, job: Job) -> None:
+    """Raise InvalidRequest for what only open models have; what only ours have is passed over with a word."""
+    if spec.model is not None:
+        if passed_over := [name for name in ENCODERS if name in spec.model_fields_set]:
+            job.events.warning(f"{' and '.join(passed_over)} of t2v's own models: {spec.model} has encoders of its own")
+        return
+    for name in OPEN_ONLY:
+        if name in spec.model_fields_set and getattr(spec, name) != type(spec).model_fields[name].default:
+            raise InvalidRequest(
+                f"{flag_name(name)} is for an open model, and none is named",
+                hint=f"leave {flag_name(name)} out, or name one with --model",
+            )
+
+
+def _encoders(spec: PreprocessSpec, group: ProcessGroup, job: Job) -> tuple[PreprocessSpec, Encoders]:
+    """What makes latents and embeddings, and the spec as it wants it."""
+    if spec.model is None:
+        job.events.stage("encoders", f"{spec.vae}, {spec.text_encoder}")
+        from t2v_core.data.encode.encode_splits import own_encoders  # 9 s that a wrong path need not pay
+
+        return spec, own_encoders(spec, group)
+    job.events.stage("encoders", spec.model)
+    from t2v_core.verbs.open_encoders import open_encoders  # diffusers' families, which ours need not
+
+    return open_encoders(spec, group, job)
 
 
 def _read_splits(dataset: Dataset, on_overlap: OnOverlap, job: Job) -> list[Annotations]:

@@ -9,6 +9,8 @@ from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import TrainSpec
+from t2v_core.training.base.base import require_sense
+from t2v_core.training.base.own import suited_to_own
 from t2v_core.training.callbacks.order import training_callbacks
 from t2v_core.training.distill import Distiller
 from t2v_core.training.resume import restore
@@ -25,8 +27,20 @@ def train(spec: TrainSpec, job: Job) -> Trained:
     """
     folder = job.workspace.resolve(spec.checkpoints)
     with alone(folder, CHECKPOINTS_LOCK, job) if is_first_process() else nullcontext():
-        if spec.distill is not None and not spec.resume:
-            spec = suited_to_distill(spec, job)
+        if not spec.resume:
+            spec = _suited(spec, job)
         run = restore(spec, job) if spec.resume else start_run(spec, job)
         trainer = Trainer if run.teacher is None else Distiller
         return trainer(run, job, training_callbacks()).train()
+
+
+def _suited(spec: TrainSpec, job: Job) -> TrainSpec:
+    """Return the spec as the trained model that it starts from needs it. Raises InvalidRequest."""
+    require_sense(spec)
+    if spec.distill is not None:
+        return suited_to_distill(spec, job)
+    if spec.model is not None:
+        from t2v_core.verbs.open_training import suited  # diffusers' families, which ours need not
+
+        return suited(spec, job)
+    return spec if spec.base is None else suited_to_own(spec, job)

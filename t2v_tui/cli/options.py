@@ -19,6 +19,8 @@ from t2v_core.workspace import expanded
 
 # More ways to type a flag.
 ALIASES: dict[str, tuple[str, ...]] = {"output": ("-o",), "guidance_scale": ("--guidance",)}
+# Texts that list several things with commas between them, and flags that may be given several times for it.
+REPEATED = frozenset({"lora"})
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "a multiple of"}
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
@@ -48,7 +50,7 @@ def _parameter(verb: str, name: str, field: FieldInfo, *, is_positional: bool) -
         switch = flag_name(name)
         default = typer.Option(None, f"{switch}/--no-{switch[2:]}", help=_help(verb, name, field), show_default=False)
     else:
-        annotation = str | None
+        annotation = list[str] | None if name in REPEATED else str | None
         default = typer.Option(
             None,
             flag_name(name),
@@ -75,12 +77,23 @@ def as_meant_here(verb: str, values: Mapping[str, Any]) -> dict[str, Any]:
     A relative path means the folder the command was typed in; 'embedded' and hub ids are no paths.
     """
     fields = SPECS[verb].model_fields
-    return {name: _absolute(fields[name], value) for name, value in values.items() if value is not None}
+    return {
+        name: ",".join(_path_here(one.strip()) for one in value.split(","))
+        if name in REPEATED and isinstance(value, str)
+        else _absolute(fields[name], value)
+        for name, value in _given(values).items()
+    }
 
 
 def as_meant_there(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags that were given, for another host: a relative path is one of the workspace there."""
-    return {name: value for name, value in values.items() if value is not None}
+    return _given(values)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are there; of a flag that may be given several times, all in one text."""
+    joined = {name: ",".join(value) if isinstance(value, list | tuple) else value for name, value in values.items()}
+    return {name: value for name, value in joined.items() if value not in (None, "") or values[name] == ""}
 
 
 def _absolute(field: FieldInfo, value: Any) -> Any:
@@ -90,8 +103,12 @@ def _absolute(field: FieldInfo, value: Any) -> Any:
     is_encoder = "local folder" in (field.description or "") or "folder or" in (field.description or "")
     # A folder of ours beats a hub id of the same name only when it is there, or is written as a path.
     if is_path or (is_encoder and (value.startswith((".", "~")) or Path(value).is_dir())):
-        return os.path.abspath(expanded(Path(value)))  # noqa: PTH100  resolve() would follow links
+        return _path_here(value)
     return value
+
+
+def _path_here(value: str) -> str:
+    return os.path.abspath(expanded(Path(value)))  # noqa: PTH100  resolve() would follow links
 
 
 def _types(field: FieldInfo) -> tuple[Any, ...]:

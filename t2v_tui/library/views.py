@@ -17,7 +17,7 @@ PREVIOUS = "previous system"
 # What is asked again for another seed; the rest is where the video went.
 AGAIN = (
     "prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint",
-    "vae", "text_encoder", "model", "height", "width", "negative_prompt", "offload", "vae_tiling",
+    "vae", "text_encoder", "lora", "model", "height", "width", "negative_prompt", "offload", "vae_tiling",
 )  # fmt: skip
 
 
@@ -173,8 +173,15 @@ def info_of_checkpoint(view: CheckpointView, trainer: Mapping[str, Any]) -> Chec
         step=step if isinstance(step, int) else None,
         epoch=epoch if isinstance(epoch, int) else None,
         loss=float(loss) if isinstance(loss, int | float) and math.isfinite(loss) else None,
-        preset=str(spec.get("preset", "")) if isinstance(spec, dict) else "",
+        preset=_what_was_trained(spec) if isinstance(spec, dict) else "",
     )
+
+
+def _what_was_trained(spec: Mapping[str, Any]) -> str:
+    """A preset, or the name of an open model; `LoRA of` it, where an adapter was."""
+    model = spec.get("model")
+    name = PurePosixPath(model).name if isinstance(model, str) else str(spec.get("preset", ""))
+    return f"LoRA of {name}" if spec.get("lora") is True else name
 
 
 def old_checkpoint(entry: OldCheckpoint) -> CheckpointView:

@@ -20,6 +20,7 @@ from t2v_core.settings import values_for
 from t2v_core.specs import SPECS
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.main import app
+from t2v_tui.cli.options import as_meant_there
 from t2v_tui.main import _parser
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +98,7 @@ def _parse_t2v(arguments: list[str], tmp_path: Path) -> None:
     verb = name if name in SPECS else ""
     if verb:
         fields = SPECS[verb].model_fields
-        given = {key: value for key, value in context.params.items() if key in fields and value is not None}
+        given = as_meant_there({key: value for key, value in context.params.items() if key in fields})
         values_for(verb, Workspace(tmp_path), {}, given)
         missing = [key for key, field in fields.items() if field.is_required() and key not in given]
         assert not rest or not missing or context.params["settings_"], f"{missing} is missing"

@@ -27,7 +27,9 @@ ON_HOST = re.compile(
     r"|--(host|forward|after|all)"
 )
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
-TRAINED = re.compile(r"^t2v (add-noise|evaluate|generate|refine|train --(resume|distill)|trash|pull|web|attach|jobs)")
+TRAINED = re.compile(
+    r"^t2v (add-noise|evaluate|generate|refine|train --(resume|distill|lora --base)|trash|pull|web|attach|jobs)"
+)
 WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop|watch)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.
 LARGE = {"base", "seed", "unet3d"}

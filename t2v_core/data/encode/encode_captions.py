@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from t2v_core.models.text import TextEmbedding
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
+if TYPE_CHECKING:  # diffusers' families, which ours need not
+    from t2v_core.models.open.encoders import OpenPromptEncoder
+
 BATCH_CAPTIONS = 64
 
 
@@ -30,7 +33,9 @@ class CaptionEncoder:
 
     unit = "captions"
 
-    def __init__(self, spec: PreprocessSpec, encoder: PromptEncoder, dataset: Dataset, part: Annotations) -> None:
+    def __init__(
+        self, spec: PreprocessSpec, encoder: PromptEncoder | OpenPromptEncoder, dataset: Dataset, part: Annotations
+    ) -> None:
         self.encoder, self.dtype = encoder, spec.dtype
         self.name = f"text {part.split}"
         self.clips = {clip.video_id: clip for clip in part.clips}
@@ -57,7 +62,7 @@ class CaptionEncoder:
         return [embeddings[i] for i in range(len(captions))]
 
 
-def text_settings(spec: PreprocessSpec, encoder: PromptEncoder) -> dict[str, Any]:
+def text_settings(spec: PreprocessSpec, encoder: PromptEncoder | OpenPromptEncoder) -> dict[str, Any]:
     """Return everything that changes an embedding's value."""
     return {"text_encoder": encoder.identity.sha256, "dtype": spec.dtype, "precision": spec.precision}
 

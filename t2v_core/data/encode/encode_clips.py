@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,18 +21,31 @@ from t2v_core.models.encoders import VideoAutoencoder
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
+if TYPE_CHECKING:  # diffusers' families, which ours need not
+    from t2v_core.models.open.encoders import OpenVae
+
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 NON_FINITE = "non-finite-latents"
 
 
-def latent_settings(spec: PreprocessSpec, vae: VideoAutoencoder) -> dict[str, Any]:
+def clip_size(spec: PreprocessSpec, vae: VideoAutoencoder | OpenVae) -> tuple[int, int]:
+    """Return (height, width) of the frames that are encoded, in pixels."""
+    if isinstance(vae, VideoAutoencoder):
+        side = spec.size or vae.default_size
+        return side, side
+    rows, columns = vae.model.usual.size
+    return spec.height or spec.size or rows, spec.width or spec.size or columns
+
+
+def latent_settings(spec: PreprocessSpec, vae: VideoAutoencoder | OpenVae) -> dict[str, Any]:
     """Return everything that changes a latent's value; another value of any of them means encoding again."""
+    height, width = clip_size(spec, vae)
     return {
         "vae": vae.identity.sha256,
         "posterior": "mode",
         "frames": spec.frames,
         "frame_rule": frame_rule(spec.stride),
-        "size": spec.size or vae.default_size,
+        "size": height if height == width else f"{width}×{height}",
         "resize": RESIZE_RULE,
         "dtype": spec.dtype,
         "precision": spec.precision,
@@ -47,12 +60,14 @@ class ClipEncoder:
 
     unit = "clips"
 
-    def __init__(self, spec: PreprocessSpec, vae: VideoAutoencoder, dataset: Dataset, part: Annotations) -> None:
+    def __init__(
+        self, spec: PreprocessSpec, vae: VideoAutoencoder | OpenVae, dataset: Dataset, part: Annotations
+    ) -> None:
         self.spec, self.vae = spec, vae
         self.name = f"latents {part.split}"
         self.clips = {clip.video_id: clip for clip in part.clips}
         self.directory = dataset.latents / part.split
-        self.size = spec.size or vae.default_size
+        self.size = clip_size(spec, vae)
         self.batch_clips = max(1, spec.batch_frames // spec.frames)
 
     def encode(self, work: SharedShards) -> None:
@@ -105,14 +120,15 @@ class ClipEncoder:
     def _encode_batch(self, shard: BegunShard, work: SharedShards) -> None:
         frames = torch.cat([ready.frames for ready in shard.waiting])
         try:
-            latents = torch.cat([self.vae.encode(part) for part in torch.split(frames, self.spec.batch_frames)])
+            latents = self.vae.encode_clips(frames, clips=len(shard.waiting), batch_frames=self.spec.batch_frames)
         except torch.OutOfMemoryError as error:
+            height, width = self.size
+            fewer = f"--batch-frames {max(1, self.spec.batch_frames // 2)}"
             raise WorkFailed(
-                f"{self.spec.batch_frames} frames of {self.size} × {self.size} do not fit into the GPU's memory",
-                hint=f"--batch-frames {max(1, self.spec.batch_frames // 2)}",
+                f"{self.spec.batch_frames} frames of {width} × {height} do not fit into the GPU's memory",
+                hint=fewer if isinstance(self.vae, VideoAutoencoder) else "--vae-tiling yes, or fewer --frames",
             ) from error
-        stored = latents.to(DTYPES[self.spec.dtype]).reshape(len(shard.waiting), self.spec.frames, *latents.shape[1:])
-        for ready, row in zip(shard.waiting, stored, strict=True):
+        for ready, row in zip(shard.waiting, latents.to(DTYPES[self.spec.dtype]), strict=True):
             if row.isfinite().all():
                 shard.add(row, ready.entry)
             else:

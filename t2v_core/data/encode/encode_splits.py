@@ -4,35 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeAlias
 
 from t2v_core.data.annotations.msrvtt import Annotations
 from t2v_core.data.encode.encode_captions import CaptionEncoder
-from t2v_core.data.encode.encode_clips import ClipEncoder
+from t2v_core.data.encode.encode_clips import ClipEncoder, clip_size
 from t2v_core.data.encode.latent_set import LatentSet
 from t2v_core.data.encode.text_set import TextSet
 from t2v_core.data.quarantine import Quarantine
 from t2v_core.data.store.shard_plan import SplitPlan
 from t2v_core.data.store.shared_shards import SharedShards
 from t2v_core.disk.files import MANIFEST
-from t2v_core.errors import InvalidRequest, WorkFailed
+from t2v_core.errors import WorkFailed
 from t2v_core.job import Job
-from t2v_core.models.encoders import VideoAutoencoder, load_prompt_encoder, load_vae
+from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.processes.process_group import ProcessGroup
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
+if TYPE_CHECKING:  # diffusers' families, which ours need not
+    from t2v_core.models.open.encoders import OpenPromptEncoder, OpenVae
 
-def encode_splits(spec: PreprocessSpec, splits: list[Annotations], group: ProcessGroup, job: Job) -> int:
-    """Encode latents of every split, then text of every split; return how many clips were there already.
+Encoders: TypeAlias = "tuple[VideoAutoencoder, PromptEncoder] | tuple[OpenVae, OpenPromptEncoder]"
 
-    The first process says what is to be made, and seals it when it is; what lies between, all do together.
-    Raises InvalidRequest when an encoder cannot be loaded, before any work; WorkFailed when no clip can be used;
-    Stopped.
-    """
+
+def own_encoders(spec: PreprocessSpec, group: ProcessGroup) -> Encoders:
+    """Load the VAE and the CLIP that a spec names. Raises InvalidRequest when one cannot be loaded."""
     device = group.device(spec.device)
     vae = load_vae(spec.vae, device=device, precision=spec.precision)
-    text_encoder = load_prompt_encoder(spec.text_encoder, device=device, precision=spec.precision)
-    _check_size(spec.size or vae.default_size, vae)
+    return vae, load_prompt_encoder(spec.text_encoder, device=device, precision=spec.precision)
+
+
+def encode_splits(
+    spec: PreprocessSpec, encoders: Encoders, splits: list[Annotations], group: ProcessGroup, job: Job
+) -> int:
+    """Encode latents and text of every split; return how many clips were there already.
+
+    The first process says what is to be made, and seals it when it is; what lies between, all do together.
+    Raises InvalidRequest for a size or a length that the VAE cannot take, before any work; WorkFailed when no clip can
+    be used; Stopped.
+    """
+    vae, text_encoder = encoders
+    vae.clip_shape(spec.frames, clip_size(spec, vae))
     dataset = Dataset(job.workspace.resolve(spec.data))
     quarantine = Quarantine(dataset.quarantine)
     latents: list[LatentSet] = []
@@ -42,10 +55,22 @@ def encode_splits(spec: PreprocessSpec, splits: list[Annotations], group: Proces
         texts = [TextSet(spec, text_encoder, dataset, part, job) for part in splits]
     plans = _shared_plans([*latents, *texts], group)
     latent_plans, text_plans = plans[: len(splits)], plans[len(splits) :]
-    _encode([ClipEncoder(spec, vae, dataset, part) for part in splits], latent_plans, latents, group)
-    if group.is_first:
-        _require_usable_clips(splits, dataset, quarantine, job)
-    _encode([CaptionEncoder(spec, text_encoder, dataset, part) for part in splits], text_plans, texts, group)
+
+    def encode_clips() -> None:
+        _encode([ClipEncoder(spec, vae, dataset, part) for part in splits], latent_plans, latents, group)
+        if group.is_first:
+            _require_usable_clips(splits, dataset, quarantine, job)
+
+    def encode_captions() -> None:
+        _encode([CaptionEncoder(spec, text_encoder, dataset, part) for part in splits], text_plans, texts, group)
+
+    if isinstance(text_encoder, PromptEncoder):
+        encode_clips()
+        encode_captions()
+    else:  # gigabytes, which are let go before the VAE comes
+        encode_captions()
+        text_encoder.forget()
+        encode_clips()
     return sum(plan.ready for plan in latent_plans)
 
 
@@ -84,11 +109,3 @@ def _require_usable_clips(splits: list[Annotations], dataset: Dataset, quarantin
         )
     for part in unusable:
         job.events.warning(f"no clip of {part.split} can be used", hint=f"see {dataset.quarantine.name}")
-
-
-def _check_size(size: int, vae: VideoAutoencoder) -> None:
-    if size % vae.downsampling:
-        raise InvalidRequest(
-            f"size {size} is not a multiple of {vae.downsampling}, by which this VAE shrinks frames",
-            hint=f"--size {max(1, size // vae.downsampling) * vae.downsampling}",
-        )

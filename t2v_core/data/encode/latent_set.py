@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from t2v_core.data.annotations.msrvtt import Annotations
-from t2v_core.data.encode.encode_clips import DTYPES, latent_settings
+from t2v_core.data.encode.encode_clips import DTYPES, clip_size, latent_settings
 from t2v_core.data.quarantine import Quarantine, settings_of
 from t2v_core.data.store.ahead import is_same_source
 from t2v_core.data.store.shard_plan import PlannedShard, SplitPlan
@@ -20,6 +21,9 @@ from t2v_core.models.encoders import VideoAutoencoder
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
+if TYPE_CHECKING:  # diffusers' families, which ours need not
+    from t2v_core.models.open.encoders import OpenVae
+
 # Of a handful of clips one is a large share; two bad ones are no sign that all of them are.
 NEVER_TOO_MANY = 2
 
@@ -30,7 +34,7 @@ class LatentSet:
     def __init__(
         self,
         spec: PreprocessSpec,
-        vae: VideoAutoencoder,
+        vae: VideoAutoencoder | OpenVae,
         dataset: Dataset,
         part: Annotations,
         *,
@@ -42,7 +46,7 @@ class LatentSet:
         self.shards = ShardSet(dataset.latents / part.split, latent_settings(spec, vae))
         self.lost = LostClips(part.split, len(self.clips), spec.max_lost)
         self._planned: list[PlannedShard] = []
-        self._side = (spec.size or vae.default_size) // vae.downsampling
+        self._shape = vae.clip_shape(spec.frames, clip_size(spec, vae))
 
     def plan(self) -> SplitPlan:
         """Plan the shards of the clips that have no latents yet, once rows of changed files are forgotten.
@@ -92,17 +96,16 @@ class LatentSet:
             (self.shards.directory / MANIFEST).unlink(missing_ok=True)
 
     def _clip_bytes(self) -> int:
-        values = self.spec.frames * self.vae.latent_channels * self._side**2
-        return int(values * DTYPES[self.spec.dtype].itemsize * 1.02)
+        return int(prod(self._shape) * DTYPES[self.spec.dtype].itemsize * 1.02)
 
     def _about(self, stored: list[str]) -> dict[str, Any]:
         return {
             "format": "t2v-latents",
             "split": self.split,
-            "encoder": {"source": self.spec.vae, "sha256": self.vae.identity.sha256},
+            "encoder": self.vae.identity.as_dict(),
             "statistics": self.vae.statistics(),
             "is_scaled": True,
-            "shape": [self.spec.frames, self.vae.latent_channels, self._side, self._side],
+            "shape": list(self._shape),
             "stride": self.spec.stride,
             "fps": median(self.shards.places[name].entry["effective_fps"] for name in stored),
         }

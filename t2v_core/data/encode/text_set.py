@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from t2v_core.data.annotations.msrvtt import Annotations
 from t2v_core.data.encode.encode_captions import stored_tensors, text_settings
@@ -18,6 +18,9 @@ from t2v_core.models.encoders import PromptEncoder
 from t2v_core.specs import PreprocessSpec
 from t2v_core.workspace import Dataset
 
+if TYPE_CHECKING:  # diffusers' families, which ours need not
+    from t2v_core.models.open.encoders import OpenPromptEncoder
+
 USUAL_TOKENS = 16  # of an MSR-VTT caption, with start and end; for the estimate of disk space
 
 
@@ -25,7 +28,12 @@ class TextSet:
     """Opening it removes what does not hold any more; of several processes the first one alone does so."""
 
     def __init__(
-        self, spec: PreprocessSpec, encoder: PromptEncoder, dataset: Dataset, part: Annotations, job: Job
+        self,
+        spec: PreprocessSpec,
+        encoder: PromptEncoder | OpenPromptEncoder,
+        dataset: Dataset,
+        part: Annotations,
+        job: Job,
     ) -> None:
         self.spec, self.encoder, self.split, self.job = spec, encoder, part.split, job
         self.clips = {clip.video_id: clip for clip in part.clips}
@@ -75,8 +83,10 @@ class TextSet:
         return {
             "format": "t2v-text-embeddings",
             "split": self.split,
-            "encoder": {"source": self.spec.text_encoder, "sha256": self.encoder.identity.sha256},
+            "encoder": self.encoder.identity.as_dict(),
             "max_length": self.encoder.max_length,
+            **({} if isinstance(self.encoder, PromptEncoder) else {"family": self.encoder.family}),
+            **({} if isinstance(self.encoder, PromptEncoder) else {"family": self.encoder.family}),
             "dim": self.encoder.dim,
             "pooled_dim": self.encoder.pooled_dim,
         }

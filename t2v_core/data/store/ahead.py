@@ -24,23 +24,29 @@ MAX_BYTES_AHEAD = 1 << 30
 
 @dataclass(frozen=True)
 class ReadyClip:
-    """frames: (count, size, size, 3) uint8; entry: what a manifest says of the file and of the frames picked"""
+    """frames: (count, height, width, 3) uint8; entry: what a manifest says of the file and of the frames picked"""
 
     frames: Tensor
     entry: Entry
 
 
 def decode_ahead(
-    clips: Iterable[Clip], *, frames: int, size: int, ahead: int, stride: int | None = None, processes: int = 1
+    clips: Iterable[Clip],
+    *,
+    frames: int,
+    size: tuple[int, int],
+    ahead: int,
+    stride: int | None = None,
+    processes: int = 1,
 ) -> Iterator[tuple[Clip, ReadyClip | UnreadableClip]]:
     """Yield each clip in the order given with its frames, or why it cannot be read; about `ahead` clips wait ready.
 
-    stride: frames between the picked ones; None spreads them evenly
+    size: (height, width) in pixels; stride: frames between the picked ones; None spreads them evenly
     processes: how many of this machine do the same
     Closing the iterator ends the background work.
     """
     threads = min(MAX_THREADS, max(1, cores() // processes))
-    ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size * size * 3)))
+    ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size[0] * size[1] * 3)))
 
     def prepared(clip: Clip) -> tuple[Clip, ReadyClip | UnreadableClip]:
         return clip, _prepare(clip, frames, stride, size)
@@ -48,7 +54,7 @@ def decode_ahead(
     return in_order(prepared, clips, threads=threads, ahead=ahead, name="decode")
 
 
-def _prepare(clip: Clip, frames: int, stride: int | None, size: int) -> ReadyClip | UnreadableClip:
+def _prepare(clip: Clip, frames: int, stride: int | None, size: tuple[int, int]) -> ReadyClip | UnreadableClip:
     try:
         decoded = read_frames(clip.path, frames, stride, shrink=shrink_to(size))
         source = _describe_source(clip)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import diffusers
@@ -18,7 +19,9 @@ from torch import Tensor
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.finite import hint_for, require_finite
-from t2v_core.models.open.parts import TEXT, Parts
+from t2v_core.models.lora.files import Lora, read_lora
+from t2v_core.models.open.parts import TEXT, TRANSFORMERS, Parts
+from t2v_core.models.text import TextEmbedding
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class OpenModel(ABC):
     survives_fp16: ClassVar[bool] = False
     # What a VAE that works in tiles makes of them, in times of the video: rows without the edges, and the whole.
     copies_of_tiles: ClassVar[int] = 2
+    # The layers that an adapter lies beside unless others are asked for.
+    adapter_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     # Of the makers of most families; a repository's own card goes before it.
     licence: str = "apache-2.0"
 
@@ -77,6 +82,25 @@ class OpenModel(ABC):
 
         The answer is noise − latents, or what else the family's sampler takes.
         """
+
+    # Prompts as a data set keeps them: without what only fills them up.
+
+    def unpadded(self, text: Conditioning) -> list[TextEmbedding]:
+        """Return each prompt by itself, of its own length. Raises NotFinite for an encoder that gives no numbers."""
+        require_finite(text.tokens, f"the text encoder of {self.name}", "use --precision fp32")
+        rows = zip(text.tokens.float().cpu(), text.pooled.float().cpu(), self._lengths(text), strict=True)
+        return [TextEmbedding(tokens[:length].clone(), pooled) for tokens, pooled, length in rows]
+
+    def _lengths(self, text: Conditioning) -> list[int]:
+        """Tokens of each prompt up to the last one that counts."""
+        counts = text.mask.bool().cpu() * torch.arange(1, text.mask.shape[1] + 1)
+        return [int(last) for last in counts.amax(1)]
+
+    def padded(self, text: Conditioning) -> Conditioning:
+        """Return prompts of any length as `text` gives them: filled up with zeros to what the transformer reads."""
+        missing = self.text_length - text.tokens.shape[1]
+        tokens = torch.nn.functional.pad(text.tokens, (0, 0, 0, missing))
+        return Conditioning(tokens, torch.nn.functional.pad(text.mask, (0, missing)), text.pooled)
 
     # How large: frames, pixels and latents.
 
@@ -206,6 +230,17 @@ class OpenModel(ABC):
         others = dict.fromkeys(("transformer", "vae", "scheduler"))
         return getattr(diffusers, self.pipeline)(**others, **parts)
 
+    def lora(self, path: Path, scale: float = 1.0) -> Lora:
+        """Read an adapter in the names of diffusers, or those that it can tell of other programs.
+
+        Raises InvalidRequest for what is none, or is another model's.
+        """
+        convert = getattr(diffusers, self.pipeline).lora_state_dict
+        found = read_lora(path, scale, convert=lambda tensors: convert(dict(tensors)))
+        parts = {name: self.parts.empty(name) for name in TRANSFORMERS if name in self.parts.names}
+        found.require_fits(parts, self.name)
+        return found
+
     def transformer_at(self, timestep: float) -> str:  # most families have one
         """Return the name of the transformer that answers at a timestep."""
         return "transformer"
@@ -221,6 +256,11 @@ class OpenModel(ABC):
         x = latents.transpose(1, 2).to(self.device, self.dtype)
         timesteps = self.time_of(timestep).float().to(self.device).expand(len(x))
         return self.forward(transformer, x, timesteps, text, guidance).float().cpu().transpose(1, 2)
+
+    def shift(self, shape: tuple[int, int, int, int]) -> float:  # most have one for all shapes
+        """Return how far sampling is shifted towards noise, σ → s·σ / (1 + (s − 1)·σ); training draws as much of it."""
+        config = self.parts.use("scheduler").config
+        return float(config.get("flow_shift") or config.get("shift") or 1.0)
 
     def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:
         """Have diffusers' scheduler choose its steps as the family does. shape: of the latents"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,14 +62,17 @@ class LTX(OpenModel):
 
     def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:
         """Spend more steps on noise the longer the sequence is."""
-        config = scheduler.config
-        scheduler.set_timesteps(
-            sigmas=np.linspace(1.0, 1 / steps, steps),
-            mu=calculate_shift(
-                shape[0] * shape[2] * shape[3],
-                config.get("base_image_seq_len", 256),
-                config.get("max_image_seq_len", 4096),
-                config.get("base_shift", 0.5),
-                config.get("max_shift", 1.15),
-            ),
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=self._mu(scheduler.config, shape))
+
+    def shift(self, shape: tuple[int, int, int, int]) -> float:
+        """Return how far sampling is shifted towards noise: more for a longer sequence."""
+        return math.exp(self._mu(self.parts.use("scheduler").config, shape))
+
+    def _mu(self, config: Any, shape: tuple[int, int, int, int]) -> float:
+        return calculate_shift(
+            shape[0] * shape[2] * shape[3],
+            config.get("base_image_seq_len", 256),
+            config.get("max_image_seq_len", 4096),
+            config.get("base_shift", 0.5),
+            config.get("max_shift", 1.15),
         )

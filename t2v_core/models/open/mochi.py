@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
 from torch import Tensor
 
@@ -35,9 +36,14 @@ class Mochi(OpenModel):
         """Encode with T5, with a mask over the real tokens."""
         own = self.prompting()
         own.register_to_config(force_zeros_for_empty_prompt=bool(self.parts.index.get("force_zeros_for_empty_prompt")))
-        tokens, mask, _, _ = own.encode_prompt(
-            list(prompts), do_classifier_free_guidance=False, max_sequence_length=self.text_length, device=self.device
-        )
+        # One by one: of several, diffusers takes all for empty when the last one is.
+        each = [
+            own.encode_prompt(
+                [prompt], do_classifier_free_guidance=False, max_sequence_length=self.text_length, device=self.device
+            )
+            for prompt in prompts
+        ]
+        tokens, mask = (torch.cat([one[place] for one in each]) for place in (0, 1))
         return Conditioning(tokens, mask, tokens.new_zeros(len(tokens), 0))
 
     def time_of(self, timestep: Tensor) -> Tensor:

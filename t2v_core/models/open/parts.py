@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from diffusers.hooks import apply_group_offloading
+from safetensors import safe_open
 
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.compiling import compile_layers
-from t2v_core.models.loading import UNLOADABLE, quiet
+from t2v_core.models.loading import UNLOADABLE, pick_dtype, quiet
+from t2v_core.models.lora.files import Lora, put_beside
 
 INDEX = "model_index.json"
 # What holds weights in a part's folder: one file, or a list of several.
@@ -51,11 +53,14 @@ class Parts:
     """See above.
 
     loaded: those that are in memory, by name; in_float32: those that compute in it whatever was asked for
+    loras: adapters that transformers get as they are loaded; tuned: a file of weights that they take instead of theirs
     """
 
     folder: Path
     placing: Placing
     in_float32: tuple[str, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    tuned: Path | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
     _empty: dict[str, Any] = field(default_factory=dict)
 
@@ -112,6 +117,11 @@ class Parts:
             elif isinstance(part, torch.nn.Module) and not self._is_streamed(name):
                 part.to("cpu")
 
+    def forget(self, *names: str) -> None:
+        """Let parts go, wherever they are: nothing asks for them again soon."""
+        for name in names:
+            self.loaded.pop(name, None)
+
     def _is_streamed(self, name: str) -> bool:
         return self.placing.offload == "group" and name != "vae"
 
@@ -141,11 +151,22 @@ class Parts:
         part.eval().requires_grad_(False)
         if name == "vae" and self.placing.tiling:
             part.enable_tiling()
+        if name in TRANSFORMERS:
+            self._trained(name, part)
         if name in TRANSFORMERS and self.placing.compiled:
             compile_layers(part)
         if self._is_streamed(name):
             return self._streamed(name, part)
         return part.to(self.placing.device) if self.placing.offload == "none" else part
+
+    def _trained(self, name: str, part: Any) -> None:
+        """Give a transformer what was trained on it: all of its weights, or adapters beside them."""
+        if self.tuned is not None:
+            start = f"{name}."
+            with safe_open(self.tuned, framework="pt") as file, self._told_of(name):
+                own = [key for key in file.keys() if key.startswith(start)]  # noqa: SIM118 - it is no mapping
+                part.load_state_dict({key.removeprefix(start): file.get_tensor(key) for key in own})
+        put_beside(part, name, self.loras)
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Return what a part computes in: as asked, and a VAE never in fp16, where flat areas show steps."""
@@ -184,6 +205,15 @@ class _Unloadable:
             raise InvalidRequest(
                 f"{self.folder} cannot be loaded: {first}", hint="fetch the model again, or name another --model"
             ) from error
+
+
+def arithmetic(precision: str, device: torch.device) -> torch.dtype:
+    """Return what an open model computes in: as asked, and `auto` is bf16 where there is one, else fp32.
+
+    Most families are black in fp16.
+    """
+    dtype = pick_dtype(precision, device)
+    return torch.float32 if precision == "auto" and dtype is torch.float16 else dtype
 
 
 def part_names(index: Mapping[str, Any]) -> list[str]:

@@ -53,6 +53,11 @@ class Wan(OpenModel):
         )
         return Conditioning(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), tokens.new_zeros(len(tokens), 0))
 
+    def _lengths(self, text: Conditioning) -> list[int]:
+        """There is no mask: what is behind a prompt's end is zero."""
+        counts = text.tokens.abs().amax(-1).bool().cpu() * torch.arange(1, text.tokens.shape[1] + 1)
+        return [int(last) for last in counts.amax(1)]
+
     def forward(self, transformer: Any, x: Tensor, timesteps: Tensor, text: Conditioning, guidance: float) -> Tensor:
         """Ask one of the experts; TI2V-5B has the timestep at each token, as it could keep a first frame clean."""
         if self.parts.index.get("expand_timesteps"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from t2v_core.data.store.batches import generator_for, load_batch
 from t2v_core.events import ScoreEvent
@@ -15,6 +18,16 @@ if TYPE_CHECKING:
     from t2v_core.training.trainer import Trainer
 
 QUANTILES = 4
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Let nothing be dropped out while inside."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 class HeldOutLoss(Callback):
@@ -47,7 +60,7 @@ class HeldOutLoss(Callback):
         run, spec = trainer.run, trainer.spec
         size, total, quantiles = spec.batch_size, 0.0, run.objective.quantile_timesteps(QUANTILES)
         model = run.plain_model  # the wrapped one would wait for the other processes
-        with run.ema.swapped_in(model):
+        with run.ema.swapped_in(model), at_rest(model):
             for begin in range(0, len(run.held_out), size):
                 trainer.check_stop_alone()
                 batch = load_batch(run.store, run.held_out[begin : begin + size], spec.seed, 0)

@@ -17,6 +17,7 @@ from t2v_core.machine import available_memory_bytes, cores, resident_bytes
 from t2v_core.models.live_bytes import CUDA_CONTEXT_BYTES
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.specs import TrainSpec
+from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.gpus import Gpu, gpu_of_device
 from t2v_core.training.forecast.memory import BYTES, StepMemory, StepShape, step_memory
 
@@ -84,6 +85,7 @@ def memory_of(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, mach
         device=machine.device,
         framework=machine.framework_bytes,
         latents=_held_latents(spec, facts, machine),
+        lora=lora_settings(spec),
     )
 
 

@@ -20,7 +20,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from t2v_core.models.denoiser import Denoiser
 from t2v_core.models.denoisers import make_denoiser
 from t2v_core.models.live_bytes import LiveBytes
+from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.training.forecast.flops import TEXT_TOKENS
+from t2v_core.training.trained import trained
 
 # AdamW's moments and the averaged weights are float32, whatever the arithmetic; so are the weights themselves.
 BYTES = 4
@@ -71,6 +73,11 @@ class StepMemory:
         """Return the larger of that and what is there when the optimiser steps, with all gradients."""
         return max(self.peak_in_backward, self.lasting + self.gradients + self.scratch)
 
+    def by_part(self) -> dict[str, int]:
+        """Return the bytes as `MemoryPart` has them, the peak among them."""
+        parts = ("weights", "gradients", "adam", "ema", "activations", "framework", "allocator", "latents", "scratch")
+        return {f"{name}_bytes": getattr(self, name) for name in (*parts, "peak")}
+
 
 @dataclass(frozen=True)
 class StepShape:
@@ -87,19 +94,28 @@ class StepShape:
     text_tokens: int = TEXT_TOKENS
 
 
-def step_memory(config: Mapping[str, Any], step: StepShape, *, device: str, framework: int, latents: int) -> StepMemory:
+def step_memory(
+    config: Mapping[str, Any],
+    step: StepShape,
+    *,
+    device: str,
+    framework: int,
+    latents: int,
+    lora: LoraSettings | None = None,
+) -> StepMemory:
     """Reckon one training step of the denoiser that `config` describes, on a `cpu`, `cuda` or `mps` device.
 
     framework: bytes of the process without the run; latents: bytes of a data set held in the same memory
+    lora: of the adapter that is trained in the place of the denoiser; what lies between the layers is taken as its own
     """
-    model = _without_data(config)
-    sizes = [parameter.numel() for parameter in model.parameters()]
+    model = without_data(config, lora)
+    sizes = [parameter.numel() for parameter in trained(model).values()]
     weights = sum(sizes) * BYTES
     # On CUDA, AdamW takes the root of all second moments at once; elsewhere it goes through the weights one by one.
     scratch = weights if device == "cuda" else 2 * max(sizes) * BYTES
     held = activations(config, step)
     return StepMemory(
-        weights=weights,
+        weights=sum(parameter.numel() for parameter in model.parameters()) * BYTES,
         gradients=weights,
         adam=2 * weights,
         ema=weights,
@@ -112,14 +128,18 @@ def step_memory(config: Mapping[str, Any], step: StepShape, *, device: str, fram
     )
 
 
-def parameter_count(config: Mapping[str, Any]) -> int:
-    """Return how many parameters the denoiser of `config` has; no memory is taken for them."""
-    return sum(parameter.numel() for parameter in _without_data(config).parameters())
+def parameter_count(config: Mapping[str, Any], lora: LoraSettings | None = None) -> int:
+    """Return how many parameters the denoiser of `config`, or its adapter, has; no memory is taken for them."""
+    return sum(parameter.numel() for parameter in trained(without_data(config, lora)).values())
 
 
-def _without_data(config: Mapping[str, Any]) -> Denoiser:
+def without_data(config: Mapping[str, Any], lora: LoraSettings | None = None) -> Denoiser:
+    """Make the denoiser of `config`, with an adapter beside it where there is to be one, with shapes and no data."""
     with torch.device("meta"):
-        return make_denoiser(config)
+        model = make_denoiser(config)
+        if lora is not None:
+            Adapter.beside(model.adapted_parts(), lora, model.adapter_targets)
+        return model
 
 
 @dataclass(frozen=True)

@@ -190,13 +190,15 @@ check = command(
 preprocess = command(
     Verb(
         "preprocess",
-        "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training does not have to. "
+        "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training does not have to; with "
+        "--model by that open model's own encoders. "
         "What is already done is kept: after an interruption the same command continues where it stopped. Clips that "
         "cannot be read are listed in quarantine.csv and left out.",
         (
             "t2v preprocess --data data/msr-vtt --device cuda",
             "t2v preprocess --data data/shapes --vae embedded --text-encoder embedded --frames 8 --size 64",
             "t2v preprocess --limit 100          a first try on 100 clips",
+            "t2v preprocess --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --data data/mine    for t2v train --model",
         ),
         "The results go to latents/ and text_embeddings/ in the data set's folder.",
     )
@@ -251,11 +253,14 @@ train = command(
     Verb(
         "train",
         "Train a video diffusion model on what preprocess made. Ctrl-C stops it after the current step and saves a "
-        "checkpoint; --resume continues from there exactly as if never interrupted.",
+        "checkpoint; --resume continues from there exactly as if never interrupted. --base "
+        "continues from a trained model with other data, --model from an open one; with --lora an adapter is trained "
+        "beside it.",
         (
             "t2v train --preset tiny --data data/shapes     minutes on a CPU",
             "t2v train --preset base --device cuda",
             "t2v train --resume",
+            "t2v train --lora --base checkpoints/checkpoint_epoch_50 --checkpoints checkpoints/red",
         ),
         "Checkpoints go to checkpoints/; the newest complete one is what generate uses.",
     )
@@ -271,7 +276,7 @@ generate = command(
             't2v generate "a dog running in the grass"',
             't2v generate "a red circle moving right" --checkpoint embedded -o red.gif',
             't2v generate "a man talking" --steps 50 --guidance 5 --seed 7',
-            't2v generate "a man talking" --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers',
+            't2v generate "a man talking" --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --lora style.safetensors:0.8',
         ),
         "The video goes to outputs/, or where -o says, with a .json beside it that records how it was made.",
         ("prompt",),
@@ -326,7 +331,8 @@ estimate = command(
         "part, disk for latents and checkpoints, time per epoch and in all. It accepts what train accepts, settings "
         "included. Times come from three real steps on this machine, or with --gpu from that card's data sheet; it "
         "says which. Without data it assumes MSR-VTT. With --model it estimates one video of an open model instead, "
-        "from its configuration, and says with which flags it fits.",
+        "from its configuration, and says with which flags it fits; with --lora it estimates the "
+        "training of an adapter beside it.",
         (
             "t2v estimate                               the training that t2v train would do here",
             "t2v estimate --preset base --gpu L4",

@@ -23,7 +23,7 @@ from remote.power import start as vm_up
 from remote.setup.release import current_release
 from remote.steps import ProgressIterator, Status, StepState
 from t2v_core.disk.files import staged_directory
-from t2v_core.specs import PreprocessSpec, ShapesSpec, Spec, TrainSpec
+from t2v_core.specs import GenerateSpec, PreprocessSpec, ShapesSpec, Spec, TrainSpec
 from t2v_core.workspace import Workspace
 
 T = TypeVar("T")
@@ -211,6 +211,33 @@ def test_missing_data_is_one_sentence_before_anything_is_started(far: Far, verb:
     assert error.message == f"vm has no {what} in data/msr-vtt"
     assert error.hint.startswith("bring them: t2v push data --host vm")
     assert not (far.there / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "spec", "named"),
+    [
+        ("generate", GenerateSpec(prompt="a", lora="styles/a.safetensors:0.5"), "styles/a.safetensors"),
+        ("generate", GenerateSpec(prompt="a", model="/models/wan", lora="there.safetensors"), "/models/wan"),
+        ("train", TrainSpec(lora=True, base=Path("checkpoints/none")), "checkpoints/none"),
+    ],
+)
+def test_a_named_file_that_is_not_there_is_one_sentence_before_anything_is_started(
+    far: Far, verb: str, spec: Spec, named: str
+) -> None:
+    (far.there / "there.safetensors").touch()
+    step, error = failed(Launch(far.host(), far.here, verb, spec))
+    assert (step.name, step.detail) == ("data", f"vm has no {named}")
+    assert error.hint.startswith(f"bring it: t2v push {named} --host vm")
+    assert not (far.there / "jobs").exists()
+
+
+def test_what_is_named_and_there_or_is_of_the_hub_is_no_obstacle(far: Far) -> None:
+    (far.there / "there.safetensors").touch()
+    here = GenerateSpec(prompt="a", model="owner/wan", lora="there.safetensors:2,there.safetensors")
+    with far.jobs() as jobs:
+        assert inspect_host(jobs, "generate", here, current_release(), begins=False).absent == ()
+        shipped = TrainSpec(lora=True, base=Path("embedded"))
+        assert inspect_host(jobs, "train", shipped, current_release(), begins=False).absent == ()
 
 
 def test_latents_that_are_not_whole_are_as_good_as_none(far: Far) -> None:

@@ -77,7 +77,13 @@ SETTINGS_OLD = (
     .replace("[evaluate]\n", f"[evaluate]\n{ENCODERS}")
 )
 SIZE = "frames = 5\nheight = 32\nwidth = 32\n"
-SETTINGS_OPEN = SETTINGS.replace("[generate]\n", f"[generate]\n{SIZE}").replace("probe_seconds = 3\n", SIZE)
+SETTINGS_OPEN = (
+    SETTINGS.replace("[generate]\n", f"[generate]\n{SIZE}")
+    .replace("probe_seconds = 3\n", SIZE)
+    .replace("frames = 16\nsize = 64\n", SIZE)
+)
+# Files of adapters that the documents name, made by a step of training.
+ADAPTERS = ("style.safetensors", "other.safetensors")
 VIDEOS = ("input.mp4", "input_video.mp4", "noisy_video.mp4", "noisy.mp4", "dog.mp4", "outputs/draft.mp4")
 GIFS = ("square.gif", "noisy.gif")
 
@@ -111,6 +117,11 @@ def make_trained(root: Path) -> None:
     newest = max((root / "checkpoints").glob("checkpoint_epoch_*"))
     shutil.copytree(newest, newest.with_name("checkpoint_epoch_50"))
     put_away(Workspace(root), [f"checkpoints/{newest.name}"], time.time())
+    base = "checkpoints/checkpoint_epoch_50"
+    beside = {"base": base, "lora": True, "max_steps": 1, "batch_size": 2, "samples": 0}
+    made(root, "train", **beside, checkpoints="checkpoints/red", device="cpu")
+    adapter = (root / "checkpoints/red/checkpoint_step_1").rename(root / "checkpoints/red/checkpoint_epoch_100")
+    (adapter / "manifest.json").unlink()  # its file can be drawn with, and a run may begin in that folder
 
 
 def make_old(root: Path) -> None:
@@ -129,8 +140,15 @@ def make_old(root: Path) -> None:
 
 
 def make_open(root: Path) -> None:
-    """With an open model, random and tiny, and settings for a video of its size."""
+    """With an open model, random and tiny, a data set made for it, adapters, and settings for a video of its size."""
     save_open_model("wan", root / "models/wan")
+    shutil.copytree(root / DATA, root / "data/mine", ignore=shutil.ignore_patterns("latents", "text_embeddings"))
+    asked = {"data": "data/mine", "model": "models/wan", "device": "cpu"}
+    made(root, "preprocess", **asked, frames=5, height=32, width=32)
+    made(root, "train", **asked, lora=True, max_steps=1, checkpoints="made")
+    for name in ADAPTERS:
+        shutil.copy(root / "made/checkpoint_step_1/ema.safetensors", root / name)
+    shutil.rmtree(root / "made")
     (root / "t2v.toml").write_text(SETTINGS_OPEN)
 
 

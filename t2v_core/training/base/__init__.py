@@ -1,0 +1,1 @@
+"""What a training goes on from, where it does not begin with random weights: a checkpoint of ours, or an open model."""

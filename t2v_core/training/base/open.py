@@ -1,0 +1,95 @@
+"""An open model as the base of a training."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+
+from t2v_core.assemble import Warn
+from t2v_core.data.store.latents import LatentStore
+from t2v_core.diffusion.objectives import DDPMObjective, FlowObjective, Objective
+from t2v_core.diffusion.samplers import DDIMSampler, FlowEulerSampler
+from t2v_core.diffusion.shipped_sampler import sampler_for
+from t2v_core.errors import InvalidRequest
+from t2v_core.models.loading import pick_device
+from t2v_core.models.open.base import OpenModel
+from t2v_core.models.open.denoiser import OpenDenoiser
+from t2v_core.models.open.encoders import part_identity
+from t2v_core.models.open.families import open_model
+from t2v_core.models.open.finding import find_open_model
+from t2v_core.models.open.parts import TRANSFORMERS, Placing, arithmetic
+from t2v_core.presets import NOT_FOR_OPEN, OPEN_TUNING
+from t2v_core.specs import TrainSpec
+from t2v_core.training.base.base import Base
+
+SpecT = TypeVar("SpecT", bound=TrainSpec)
+
+
+def suited_to_open(spec: SpecT, model: OpenModel, warn: Warn) -> SpecT:
+    """Return the spec with what the tuning of an open model takes where nothing else was said.
+
+    warn: told of what was said and does not count for it
+    """
+    objective, fields = objective_name(model), type(spec).model_fields
+    exact = arithmetic(spec.precision, pick_device(spec.device)) is torch.float32
+    own = {name: fields[name].default for name in NOT_FOR_OPEN} | {"objective": objective, "samples": 0}
+    if passed_over := [name for name in own if name in spec.model_fields_set and getattr(spec, name) != own[name]]:
+        warn(
+            f"{' and '.join(passed_over)} of t2v's own models: {model.name} has its own, and learns {objective}",
+            hint="videos are drawn with t2v generate" if "samples" in passed_over else "",
+        )
+    usual = OPEN_TUNING | ({"precision": "fp32"} if exact else {})
+    unsaid = {name: value for name, value in usual.items() if name not in spec.model_fields_set}
+    return spec.model_copy(update=unsaid | own)
+
+
+def open_base(spec: TrainSpec, store: LatentStore, device: torch.device, dtype: torch.dtype) -> Base:
+    """Load the transformers of the model; its other parts stay where they are.
+
+    dtype: of the arithmetic; weights that are trained themselves are float32
+    Raises InvalidRequest for a model that cannot be had, or for which the data set was not made.
+    """
+    assert spec.model is not None
+    folder = find_open_model(spec.model)
+    model = open_model(folder, Placing(device, dtype if spec.lora else torch.float32))
+    _require_its_data(spec.model, model, store)
+    objective = objective_of(model, (store.shape[0], store.shape[1], store.shape[2], store.shape[3]), spec)
+    model.fps = float(store.manifest["fps"])
+    denoiser = OpenDenoiser(model, store.null_prompt).train()
+    if not spec.lora:
+        denoiser.requires_grad_(True)
+    stamp = part_identity(model, spec.model, TRANSFORMERS).sha256
+    return Base(denoiser, objective, model.name, {"model": spec.model}, stamp)
+
+
+def objective_of(model: OpenModel, shape: tuple[int, int, int, int], spec: TrainSpec) -> Objective:
+    """Return what the family is trained for: v on its own schedule, or flow with its sampling's shift.
+
+    shape: of a clip's latents
+    """
+    own = sampler_for(model.parts.use("scheduler"), "auto")
+    if isinstance(own, DDIMSampler):
+        return DDPMObjective(own)
+    return FlowObjective(FlowEulerSampler(), spec.timestep_logit_mean, shift=model.shift(shape))
+
+
+def objective_name(model: OpenModel) -> str:
+    """Return `v`, `epsilon` or `flow`: what the family was trained to predict."""
+    own = sampler_for(model.parts.use("scheduler"), "auto")
+    return own.prediction if isinstance(own, DDIMSampler) else "flow"
+
+
+def _require_its_data(name: str, model: OpenModel, store: LatentStore) -> None:
+    """Raise InvalidRequest for a set of another model's, or of none: latents, text, or a VAE that has changed."""
+    families = [store.manifest["statistics"].get("family"), store.text_manifest.get("family")]
+    vae = part_identity(model, name, ("vae",)).sha256
+    text = store.null_prompt
+    fits = text.tokens.shape[1] == model.text_width and text.pooled.numel() == model.pooled_width
+    if families != [model.name, model.name] or store.manifest["encoder"]["sha256"] != vae or not fits:
+        made_for = families[0] or "t2v's own models"
+        what = "another version of it" if made_for == model.name else made_for
+        raise InvalidRequest(
+            f"the data set was preprocessed for {what}, and the model is {model.name}",
+            hint=f"make it for this one: t2v preprocess --model {name}",
+        )
