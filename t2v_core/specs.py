@@ -426,6 +426,18 @@ class EvaluateSpec(SamplingSpec):
         None, description="CLIP model that scores: hub id, folder, embedded (default: the model's)"
     )
     prefix: str = Field("", description='text before each caption, such as CLIPScore\'s "A photo depicts "')
+    features: Path | None = Field(
+        None, description="a video network, as TorchScript or torch.export file: adds FVD and MMD from the real clips"
+    )
+    features_form: Literal["plain", "i3d", "videomae"] = Field(
+        "plain",
+        description="what --features takes: plain (1, 3, frames, height, width) in 0 … 1; i3d, as StyleGAN-V's FVD "
+        "calls it; videomae, 16 frames of 224×224, normalised",
+    )
+    degradations: bool = Field(
+        False,
+        description="also score the real clips made worse in six ways, and say which of them a score does not see",
+    )
 
 
 class ServeSpec(Spec):

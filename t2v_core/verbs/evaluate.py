@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,9 @@ from t2v_core.events.results import Evaluated
 from t2v_core.job import Job
 from t2v_core.models.lora.asked import asked_loras
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
+from t2v_core.scores.features import FeatureNetwork
 from t2v_core.specs import EvaluateSpec, all_values
+from t2v_core.verbs.video_scores import Scores, blindness, distance_scores, movement_scores
 from t2v_core.workspace import Dataset
 
 # Prompts that are sampled together; more takes more memory and, on a CPU, no less time.
@@ -57,10 +60,18 @@ def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
     scorer = load_clip_scorer(
         spec.scorer or spec.text_encoder or checkpoint.info["text"]["encoder"]["source"], device=spec.device
     )
+    network = None
+    if spec.features is not None:  # what is wrong with it is said before anything is drawn
+        network = FeatureNetwork(job.workspace.resolve(spec.features), spec.features_form, device=spec.device)
     samples = draw_samples(pipeline, clips, spec, job)
-    scores = clip_scores(scorer, samples, pipeline, spec, job, stride=checkpoint.info["latents"].get("stride"))
+    stride = checkpoint.info["latents"].get("stride")
+    scores = clip_scores(scorer, samples, pipeline, spec, job, stride=stride)
     if scenes:
         scores |= obedience(samples, scenes)
+    scores |= video_scores(network, samples, pipeline, job, stride=stride)
+    if spec.degradations:
+        for name, told in _blindness(scorer, network, samples, pipeline, spec, job, stride=stride).items():
+            scores[name]["blindness"] = told
     for name, score in scores.items():
         job.events.emit(ScoreEvent(name, score["value"], extra=score))
     path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
@@ -156,19 +167,62 @@ def clip_scores(
     """
     job.events.stage("score", f"{scorer.identity.source}, {scorer.protocol}")
     captions = scorer.embed_captions([spec.prefix + sample.prompt for sample in samples])
-    size = pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
     generated, shuffled, real = [], [], []
     for index, sample in enumerate(samples):
         job.check_stop()
         images = torch.cat([scorer.embed_clip(video) for video in sample.videos])
         generated.append((images @ captions[index]).mean())
         shuffled.append((images @ captions[_another(samples, index)]).mean())
-        clip = read_frames(sample.clip.path, pipeline.latent_shape[0], stride, shrink=shrink_to(size))
-        real.append((scorer.embed_clip(torch.from_numpy(clip.frames)) @ captions[index]).mean())
+        real.append((scorer.embed_clip(_real_video(sample, pipeline, stride)) @ captions[index]).mean())
         job.events.progress(index + 1, len(samples), "clips")
     stamp = {"model": scorer.identity.source, "images": scorer.protocol, "prefix": spec.prefix}
     named = {"clip_generated": generated, "clip_real_ceiling": real, "clip_shuffled_floor": shuffled}
     return {name: _scales(float(torch.stack(values).mean())) | stamp for name, values in named.items()}
+
+
+def video_scores(
+    network: FeatureNetwork | None,
+    samples: Sequence[Sample],
+    pipeline: TextToVideoPipeline,
+    job: Job,
+    *,
+    stride: int | None = None,
+) -> Scores:
+    """Return how the videos move, and with a network how far they are from the real clips. stride: of those"""
+    videos = [video for sample in samples for video in sample.videos]
+    real = partial(_real_videos, samples, pipeline, stride)
+    return movement_scores(videos, real) | (distance_scores(network, videos, real, job) if network else {})
+
+
+def _blindness(
+    scorer: ClipScorer,
+    network: FeatureNetwork | None,
+    samples: Sequence[Sample],
+    pipeline: TextToVideoPipeline,
+    spec: EvaluateSpec,
+    job: Job,
+    *,
+    stride: int | None,
+) -> Scores:
+    captions = scorer.embed_captions([spec.prefix + sample.prompt for sample in samples])
+
+    def clip_score(shown: Sequence[Tensor]) -> float:
+        pairs = zip(shown, captions, strict=True)
+        return float(torch.stack([(scorer.embed_clip(video) @ caption).mean() for video, caption in pairs]).mean())
+
+    return blindness(partial(_real_videos, samples, pipeline, stride), clip_score, network, job, spec.seed)
+
+
+def _real_videos(samples: Sequence[Sample], pipeline: TextToVideoPipeline, stride: int | None) -> Iterator[Tensor]:
+    """The clips that the captions are of, at the model's length and size."""
+    for sample in samples:
+        yield _real_video(sample, pipeline, stride)
+
+
+def _real_video(sample: Sample, pipeline: TextToVideoPipeline, stride: int | None) -> Tensor:
+    size = pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
+    clip = read_frames(sample.clip.path, pipeline.latent_shape[0], stride, shrink=shrink_to(size))
+    return torch.from_numpy(clip.frames)
 
 
 def _another(samples: Sequence[Sample], index: int) -> int:

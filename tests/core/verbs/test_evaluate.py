@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.engine.engine import job_here
 from support.engine.small_checkpoint import save_small_checkpoint
 from support.hosts.door import EndedHere, through_the_door
@@ -112,7 +113,8 @@ def test_a_set_that_is_not_the_built_in_world_has_scores_without_obedience(tmp_p
     (tmp_path / "data/shapes/shapes.json").unlink()
     save_small_checkpoint(tmp_path)
     ended = evaluate(tmp_path, prompts=3, seeds=1, prefix="A photo depicts ")
-    assert set(scores_of(ended)) == {"clip_generated", "clip_real_ceiling", "clip_shuffled_floor"}
+    of_movement = {"motion_amount", "flicker", "frame_consistency"}
+    assert set(scores_of(ended)) == {"clip_generated", "clip_real_ceiling", "clip_shuffled_floor"} | of_movement
     assert scores_of(ended)["clip_generated"]["prefix"] == "A photo depicts "
     assert "is for the built-in world" in evaluate(tmp_path, combinations="seen").sentence
 
@@ -120,3 +122,46 @@ def test_a_set_that_is_not_the_built_in_world_has_scores_without_obedience(tmp_p
 def test_without_test_captions_it_says_what_is_missing(tmp_path: Path) -> None:
     save_small_checkpoint(tmp_path)
     assert "data/shapes" in evaluate(tmp_path).sentence
+
+
+# Movement, distances from real videos, and what a score does not see
+
+
+class Means(torch.nn.Module):
+    """Sees colours and changes of colour, and no order of frames: a network for tests."""
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return torch.cat([video.mean((2, 3, 4)), video.std(2).mean((2, 3))], 1)
+
+
+def test_movement_stands_beside_that_of_the_real_clips(ended: EndedHere) -> None:
+    scores = scores_of(ended)
+    for name in ("motion_amount", "flicker", "frame_consistency"):
+        assert (scores[name]["videos"], "real" in scores[name]) == (24, True)
+    assert scores["motion_amount"]["real"] > scores["flicker"]["real"] > 0
+
+
+def test_distances_have_interval_floor_and_stamp_and_few_videos_are_said(workspace: Path) -> None:
+    exported = torch.export.export(Means(), (torch.zeros(1, 3, 8, 64, 64),))
+    torch.export.save(exported, str(workspace / "net.pt"))
+    ended = evaluate(workspace, features="net.pt", degradations=True)
+    assert ended.code == 0, ended.log
+    scores = scores_of(ended)
+    for name in ("fvd", "mmd"):
+        low, high = scores[name]["interval_95"]
+        assert low < scores[name]["value"] < high
+        assert scores[name]["value"] > scores[name]["real_floor"]  # an untrained model
+        assert (scores[name]["network"], scores[name]["form"]) == ("net.pt", "plain")
+        assert (scores[name]["videos"], scores[name]["real_videos"]) == (24, 12)
+    assert any("distances of 12 videos say little" in one["message"] for one in ended.of("warning"))
+    unseen = {name: scores[name]["blindness"] for name in ("clip_generated", "fvd", "mmd")}
+    assert "shuffled" in unseen["fvd"]["blind_to"]  # the network does not see order, and that is found out
+    assert unseen["fvd"]["is_blind_to_time"]
+    assert all(len(one["degraded"]) == 6 for one in unseen.values())
+    assert "recoloured" not in unseen["clip_generated"]["blind_to"]
+
+
+def test_a_network_that_is_none_is_refused_before_anything_is_drawn(workspace: Path) -> None:
+    ended = evaluate(workspace, features="t2v.toml")
+    assert (ended.code, ended.of("progress")) == (2, [])
+    assert "TorchScript" in ended.error["message"] + ended.error["hint"]
