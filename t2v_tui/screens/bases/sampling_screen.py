@@ -337,7 +337,7 @@ def before_a_job(launch: LaunchView) -> str:
             failed = launch.failed_step
             return f"{failed.detail}\n{f'→ {failed.hint}' if failed.hint else ''}".strip()
     step = launch.steps[-1] if launch.steps else None
-    return f"starting: {step.detail or step.name}" if step is not None else "it begins"
+    return f"starting: {step.detail or step.name}" if step is not None else "starting"
 
 
 def before_a_frame(job: JobView, run: RunView | None, now_t: float) -> str:

@@ -139,7 +139,7 @@ async def test_a_host_that_is_not_heard_is_said_and_nothing_starts(tmp_path: Pat
             await eventually(pilot, lambda: app.state.chosen.link.seen_t is not None)
             far.proxy.rules.is_stalled = True
             await refine(pilot, screen, "outputs/a.mp4")
-            await eventually(pilot, lambda: "starting:" in str(screen.result.said.render()))
+            await eventually(pilot, lambda: "starting" in str(screen.result.said.render()))
             screen.queue.focus()
             await pilot.press("x")
             far.proxy.rules.is_stalled = False
