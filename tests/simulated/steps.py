@@ -146,6 +146,8 @@ def logout(world: World, _: Client, step: Step) -> None:
     one = some(world, Step(step.name, 0, step.b, step.c))
     if one is not None:
         world.truth.faults += 1
+        for job in world.truth.jobs.values():  # a full disk does not take the supervisor's note that it was so
+            job.was_asked_to_end |= job.is_at_work and one.name == f"supervisor {job.directory.name}"
         world.kernel.send(one.pid, signal.SIGTERM)
 
 

@@ -87,6 +87,17 @@ FOUND = {
             Step("stop", 0, 1, 0),
         ),
     ),
+    "a login that ends stops its job also where the disk takes no note of why": Schedule(
+        24261386,
+        TIMED,
+        (
+            Step("submit", 0, 0, 0),
+            Step("time", 3, 0, 0),
+            Step("disk full", 0, 0, 0),
+            Step("logout", 0, 0, 0),
+            Step("pause", 0, 0, 1),
+        ),
+    ),
 }
 
 
