@@ -20,8 +20,8 @@ from t2v_core.diffusion.denoising import Progress
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.lora.asked import asked_loras
 from t2v_core.specs import GenerateSpec, make_spec
-from t2v_core.verbs.checkpoint_source import CheckpointSource
 from t2v_core.verbs.generate import Frames, sample, save_video, warn_if_truncated
+from t2v_core.verbs.sources.checkpoint_source import CheckpointSource
 from t2v_core.verbs.target import Target
 from t2v_core.workspace import Workspace, expanded
 

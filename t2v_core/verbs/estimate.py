@@ -55,7 +55,7 @@ def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
     """
     if spec.model is not None:
         require_sense(spec)
-        from t2v_core.verbs.estimate_open import estimate_open, estimate_open_training  # diffusers' families
+        from t2v_core.verbs.open.estimate import estimate_open, estimate_open_training  # diffusers' families
 
         return estimate_open_training(spec, job) if spec.lora else estimate_open(spec, job)
     return _of_training(spec, job)

@@ -25,8 +25,8 @@ from t2v_core.events import ProgressEvent, SampleEvent
 from t2v_core.events.results import VideoMade
 from t2v_core.job import Job
 from t2v_core.specs import GenerateSpec
-from t2v_core.verbs.find_source import find_source
-from t2v_core.verbs.model_source import as_written
+from t2v_core.verbs.sources.find_source import find_source
+from t2v_core.verbs.sources.model_source import as_written
 from t2v_core.verbs.target import Target
 from t2v_core.workspace import Workspace
 

@@ -64,7 +64,7 @@ def _encoders(spec: PreprocessSpec, group: ProcessGroup, job: Job) -> tuple[Prep
 
         return spec, own_encoders(spec, group)
     job.events.stage("encoders", spec.model)
-    from t2v_core.verbs.open_encoders import open_encoders  # diffusers' families, which ours need not
+    from t2v_core.verbs.open.encoders import open_encoders  # diffusers' families, which ours need not
 
     return open_encoders(spec, group, job)
 

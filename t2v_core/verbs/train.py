@@ -40,7 +40,7 @@ def _suited(spec: TrainSpec, job: Job) -> TrainSpec:
     if spec.distill is not None:
         return suited_to_distill(spec, job)
     if spec.model is not None:
-        from t2v_core.verbs.open_training import suited  # diffusers' families, which ours need not
+        from t2v_core.verbs.open.training import suited  # diffusers' families, which ours need not
 
         return suited(spec, job)
     return spec if spec.base is None else suited_to_own(spec, job)

@@ -6,8 +6,8 @@ from t2v_core.assemble import find_checkpoint
 from t2v_core.job import Job
 from t2v_core.models.lora.asked import asked_loras
 from t2v_core.specs import VideoSpec
-from t2v_core.verbs.checkpoint_source import CheckpointSource
-from t2v_core.verbs.model_source import ModelSource
+from t2v_core.verbs.sources.checkpoint_source import CheckpointSource
+from t2v_core.verbs.sources.model_source import ModelSource
 
 
 def find_source(spec: VideoSpec, job: Job) -> ModelSource:
@@ -24,6 +24,6 @@ def find_source(spec: VideoSpec, job: Job) -> ModelSource:
             return CheckpointSource(checkpoint, str(job.workspace.relative(checkpoint.path)), loras)
     else:
         checkpoint = None
-    from t2v_core.verbs.open_source import OpenSource  # diffusers' families, which a checkpoint of ours needs not
+    from t2v_core.verbs.sources.open_source import OpenSource  # diffusers' families, not needed otherwise
 
     return OpenSource.find(spec, job, checkpoint)

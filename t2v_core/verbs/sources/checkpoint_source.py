@@ -13,7 +13,7 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.lora.asked import AskedLora
 from t2v_core.settings import flag_name
 from t2v_core.specs import SamplingSpec, VideoSpec, all_values
-from t2v_core.verbs.model_source import VERB_OF, FilmSize
+from t2v_core.verbs.sources.model_source import VERB_OF, FilmSize
 from t2v_core.version import __version__
 
 OPEN_ONLY = ("height", "width", "negative_prompt", "offload", "vae_tiling")

@@ -12,7 +12,7 @@ from t2v_core.models.open.licence import licence_of
 from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.open import suited_to_open
-from t2v_core.verbs.named_licence import name_licence
+from t2v_core.verbs.open.named_licence import name_licence
 
 SpecT = TypeVar("SpecT", bound=TrainSpec)
 

@@ -28,8 +28,8 @@ from t2v_core.models.open.licence import Licence, licence_of
 from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.settings import flag_name
 from t2v_core.specs import SamplingSpec, VideoSpec, all_values
-from t2v_core.verbs.model_source import VERB_OF, FilmSize
-from t2v_core.verbs.named_licence import name_licence
+from t2v_core.verbs.open.named_licence import name_licence
+from t2v_core.verbs.sources.model_source import VERB_OF, FilmSize
 from t2v_core.version import __version__
 
 # What an open model brings itself, or has not.

@@ -12,7 +12,7 @@ from t2v_core.models.open.licence import licence_of
 from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.processes.process_group import ProcessGroup
 from t2v_core.specs import PreprocessSpec
-from t2v_core.verbs.named_licence import name_licence
+from t2v_core.verbs.open.named_licence import name_licence
 
 
 def open_encoders(

@@ -1,0 +1,1 @@
+"""What verbs do with an open model beside drawing: preparing its data, training, estimating, naming its licence."""
