@@ -74,13 +74,13 @@ def whole_shards(root: Path) -> dict[Path, int]:
 
 
 def _enter_rank(rank: int, size: int, port: int, directory: str) -> None:
-    from support.engine.warm_engine import _enter
+    from support.engine.warm_engine import enter
 
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
-    _enter("preprocess", directory)
+    enter("preprocess", directory)
 
 
 def begin(workspace: Path, size: int, **spec: Any) -> list[Child]:

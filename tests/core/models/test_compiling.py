@@ -71,10 +71,21 @@ def test_guidance_and_every_video_count_as_passes() -> None:
     assert sampling_passes(GenerateSpec(prompt="x", steps=20, guidance_scale=3), videos=4) == 160
 
 
+@pytest.fixture
+def headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Python's headers are looked for; this machine may have none."""
+    file = tmp_path / "include/Python.h"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.setattr(compiling.sysconfig, "get_path", lambda _: str(file.parent))
+    return file
+
+
 @pytest.mark.parametrize("named", [None, "no-such-compiler"])
 def test_training_without_a_compiler_says_so_and_trains(
-    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: str | None, headers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert headers.is_file()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     if named:
@@ -85,6 +96,11 @@ def test_training_without_a_compiler_says_so_and_trains(
     assert warning["message"] == "the model is not compiled, for want of a C++ compiler"
     assert "build-essential" in str(warning["hint"])
     assert all(module._compiled_call_impl is None for module in run.plain_model.modules())
+
+
+def test_without_its_headers_nothing_is_compiled(headers: Path) -> None:
+    headers.unlink()
+    assert missing_compiler(CPU) == "Python's headers (Python.h)"
 
 
 def test_a_gpu_wants_triton_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

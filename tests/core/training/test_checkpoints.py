@@ -284,4 +284,4 @@ def test_what_only_generates_cannot_be_trained_on_and_says_why(workspace: Path) 
     (path / "manifest.json").write_text(json.dumps(values))
     with pytest.raises(InvalidRequest, match=r"has no optimizer\.safetensors") as caught:
         restore(TrainSpec(resume=True), job_here(workspace))
-    assert "generate" in caught.value.hint
+    assert "generating" in caught.value.hint

@@ -31,13 +31,13 @@ def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def _enter_rank(rank: int, port: int, directory: str) -> None:
-    from support.engine.warm_engine import _enter
+    from support.engine.warm_engine import enter
 
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
     }  # fmt: skip
-    _enter("train", directory)
+    enter("train", directory)
 
 
 def begin_two(workspace: Path, **spec: Any) -> tuple[Child, Child]:

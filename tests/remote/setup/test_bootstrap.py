@@ -242,7 +242,7 @@ def test_what_a_killed_unpacking_left_goes_with_the_next(tmp_path: Path, release
 def test_too_small_a_disk_is_one_sentence_and_nothing_is_written(bare: Bare, release: Release) -> None:
     steps = bootstrap(bare.host(), bare.here, release=release, install_bytes=9 * 10**18)
     assert [next(steps).status, next(steps).status] == [Status.OK, Status.FAILED]
-    with pytest.raises(NotReady, match=r"vm has [\d.]+ [GT]B free in .*/text2video, and 9.0 EB are needed"):
+    with pytest.raises(NotReady, match=r"vm has [\d.]+ [GT]B free in .*/text2video, and 9.0 EB is needed"):
         next(steps)
     assert not bare.there.exists()
 

@@ -12,9 +12,9 @@ from t2v_core.training import background_save, resume
 load_into, save_checkpoint = resume.load_into, background_save.save_checkpoint
 
 
-def _save_slowly(*arguments: Any) -> Any:
+def _save_slowly(*arguments: Any, **named: Any) -> Any:
     time.sleep(1)  # dozens of steps
-    return save_checkpoint(*arguments)
+    return save_checkpoint(*arguments, **named)
 
 
 def _load_and_reorder(run: Any, checkpoint: Any) -> None:

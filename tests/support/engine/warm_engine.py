@@ -21,11 +21,11 @@ from support.engine.forked_command import FORKS
 from t2v_core.workspace import Workspace, create_job_directory
 
 
-def _enter(verb: str, directory: str, presets: dict[str, dict[str, Any]]) -> None:
+def enter(verb: str, directory: str, presets: dict[str, dict[str, Any]] | None = None) -> None:
     from t2v_core.presets import PRESET_MODELS
     from t2v_core.run_job import main
 
-    for name, changes in presets.items():
+    for name, changes in (presets or {}).items():
         PRESET_MODELS[name] |= changes
     log = os.open(Path(directory) / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -69,7 +69,7 @@ def begin(workspace: Path, verb: str, *, presets: dict[str, dict[str, Any]] | No
     """presets: what is otherwise in the models of these, in that process alone, so that a large one computes soon"""
     directory = create_job_directory(Workspace(workspace), verb)
     (directory / "spec.json").write_text(json.dumps(spec))
-    process = FORKS.Process(target=_enter, args=(verb, str(directory), presets or {}))
+    process = FORKS.Process(target=enter, args=(verb, str(directory), presets))
     process.start()
     return Child(process, directory)
 
