@@ -94,7 +94,7 @@ def test_it_is_where_its_status_command_says(home: CommandHere) -> None:
     ("commands", "words", "sentence"),
     [
         ((), ("vm", "status"), 'has provider = "command" and no status_command'),
-        (('status_command = "echo maybe"',), ("vm", "status"), "status_command of home prints 'maybe', which is not a state"),
+        (('status_command = "echo maybe"',), ("vm", "status"), "of home prints 'maybe', which is not a state"),
         (('status_command = "echo no >&2; exit 9"',), ("vm", "start"), "status_command of home failed with code 9: no"),
         (('status_command = "yes"',), ("vm", "stop"), "prints more than 64 kB"),
         (COMMANDS[:1], ("vm", "start"), "it has no start_command"),
