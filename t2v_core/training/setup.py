@@ -58,12 +58,7 @@ def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
 
 def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     """Build everything at step 0; checkpoints go to `folder`."""
-    if spec.threads is not None:
-        torch.set_num_threads(spec.threads)
-    if spec.deterministic:
-        # cuBLAS reads it when it makes its first handle. https://docs.pytorch.org/docs/stable/notes/randomness.html
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+    _set_arithmetic(spec)
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:
@@ -110,10 +105,24 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         base=base,
         adapter=adapter,
     )
-    passes = run.total_steps * spec.gradient_accumulation
-    if pays_to_compile(spec.compile, accelerator.device, passes, job.events.warning):
-        compile_layers(run.plain_model)
+    _compile(run, job)
     return run
+
+
+def _set_arithmetic(spec: TrainSpec) -> None:
+    """Of this whole process."""
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    if spec.deterministic:
+        # cuBLAS reads it when it makes its first handle. https://docs.pytorch.org/docs/stable/notes/randomness.html
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
+def _compile(run: TrainingRun, job: Job) -> None:
+    passes = run.total_steps * run.spec.gradient_accumulation
+    if pays_to_compile(run.spec.compile, run.accelerator.device, passes, job.events.warning):
+        compile_layers(run.plain_model)
 
 
 def _base(spec: TrainSpec, store: LatentStore, objective: Objective, device: torch.device, job: Job) -> Base | None:

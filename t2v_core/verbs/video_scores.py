@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -60,9 +60,7 @@ def distance_scores(network: FeatureNetwork, videos: Sequence[Tensor], real: Rea
     return scores
 
 
-def _rows(
-    network: FeatureNetwork, videos: Sequence[Tensor] | Iterator[Tensor], job: Job, total: int, of: str
-) -> Tensor:
+def _rows(network: FeatureNetwork, videos: Iterable[Tensor], job: Job, total: int, of: str) -> Tensor:
     job.events.stage("features", f"of the {of} videos")
     rows = []
     for number, video in enumerate(videos, 1):
