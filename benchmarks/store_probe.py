@@ -41,10 +41,10 @@ def rate(store: LatentStore) -> float:
     """Samples a second as training reads them, after some to warm up."""
     plan = BatchPlan(range(len(store)), BATCH, 1, 1, seed=0)
     for step in range(STEPS):
-        load_batch(store, plan.rows(step % plan.steps_per_epoch, 0, 0), 0, 0)
+        load_batch(store, plan.rows(step % plan.steps_per_epoch, 0), 0, 0)
     began = time.perf_counter()
     for step in range(STEPS):
-        load_batch(store, plan.rows(step % plan.steps_per_epoch, 0, 0), 0, 0)
+        load_batch(store, plan.rows(step % plan.steps_per_epoch, 0), 0, 0)
     return BATCH * STEPS / (time.perf_counter() - began)
 
 

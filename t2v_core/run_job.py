@@ -21,7 +21,10 @@ from t2v_core.events import AlarmEvent, DoneEvent, ErrorEvent, EventWriter
 from t2v_core.events.results import Result
 from t2v_core.job import Job
 from t2v_core.memory import GPU_HINT, HINT, is_lack_of_memory, is_of_gpu
+from t2v_core.processes.gang import run_gang
 from t2v_core.processes.hand_over import hand_over
+from t2v_core.processes.member import ENDED_ON_REQUEST, is_member, is_of_agent, leave_word, share_fate
+from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import Spec, read_spec
 from t2v_core.workspace import Workspace
 
@@ -61,12 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     verb, directory = arguments[0], Path(arguments[1]).resolve()
     os.environ.update(QUIET)
+    if is_member():
+        share_fate()
+    code = _do(verb, directory)
+    # torchrun's agent ends all as soon as one has failed: one that was asked to end must not cut off the checkpoint.
+    is_silent = is_member() or (is_of_agent() and not is_first_process())
+    return 0 if code in ENDED_ON_REQUEST and is_silent else code
+
+
+def _do(verb: str, directory: Path) -> int:
     with events_of(directory) as events:
+        if not is_first_process():
+            events.mute()
         job = Job(directory, Workspace.of_job(directory), events)
         os.chdir(job.workspace.root)  # a relative path in a spec is relative to the workspace
         try:
             with job.stoppable():
                 code = hand_over(verb, job)
+                code = run_gang(verb, job) if code is None else code
                 return run_job(verb, job) if code is None else code
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever happened, the job's events say so
             return _report(error, events)
@@ -111,9 +126,13 @@ def _load(verb: str) -> Verb:
 def _report(error: BaseException, events: EventWriter) -> int:
     """Write the error event, and the traceback into the log when it is not one of ours."""
     said = _said(error)
-    if isinstance(said, NotEnoughMemory):
-        events.emit(AlarmEvent("gpu-memory" if is_of_gpu(error) else "memory", said.message, said.hint))
-    events.emit(ErrorEvent(said.message, said.hint, said.exit_code))
+    alarm = ("gpu-memory" if is_of_gpu(error) else "memory") if isinstance(said, NotEnoughMemory) else ""
+    if is_member():
+        leave_word(said, error, alarm)
+    else:
+        if alarm:
+            events.emit(AlarmEvent(alarm, said.message, said.hint))
+        events.emit(ErrorEvent(said.message, said.hint, said.exit_code))
     with suppress(OSError):  # the log may lie on the full disk that this is about; the event has its reserve
         if said is not error and not isinstance(error, KeyboardInterrupt) and not isinstance(said, InvalidRequest):
             traceback.print_exception(error)

@@ -7,7 +7,7 @@ asked; the rest are defaults, the preset's where it has its own.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -25,6 +25,7 @@ OnOverlap = Literal["refuse", "drop-from-train"]
 Sampler = Literal["auto", "ddim", "euler", "dpm++", "map"]
 Offload = Literal["auto", "none", "model", "group"]
 AutoYesNo = Literal["auto", "yes", "no"]
+ProcessCount = Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]
 
 DATA = Path("data/msr-vtt")
 SD_VAE = "stabilityai/sd-vae-ft-mse"
@@ -95,6 +96,7 @@ class PreprocessSpec(Spec):
         "refuse", description="clips that are in training and test: refuse, or drop-from-train"
     )
     precision: Precision = Field("auto", description="arithmetic of the encoders; the VAE never runs in fp16")
+    processes: ProcessCount = Field(1, description="processes that share the work; auto is one for each GPU")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
 
 
@@ -248,6 +250,13 @@ class TrainSpec(Spec):
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of initial weights, data order, noise and samples")
     deterministic: bool = Field(False, description="identical results on a GPU in every run, to the bit; slower there")
+    processes: ProcessCount = Field(1, description="processes that share each step; auto is one for each GPU")
+    shard: bool = Field(
+        False, description="each process holds only its part of weights, averages and Adam's moments (FSDP2)"
+    )
+    max_restarts: int = Field(
+        0, ge=0, le=1000, description="times that a run of which a process died starts again from its last checkpoint"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
     @model_validator(mode="wrap")
@@ -267,7 +276,7 @@ class VerifyResumeSpec(Spec):
 
     preset: Preset = Field("tiny", description="model and settings to try, as in t2v train")
     steps: int = Field(12, ge=8, le=1000, description="optimiser steps of each run; it is killed about half-way")
-    processes: int = Field(1, ge=1, le=8, description="processes that share each run, as accelerate launch starts them")
+    processes: int = Field(1, ge=1, le=8, description="processes that share each run")
     deterministic: bool = Field(False, description="identical results on a GPU in every run, to the bit; slower there")
     precision: Precision = Field("auto", description="as in t2v train")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of the runs")
@@ -437,6 +446,9 @@ class EvaluateSpec(SamplingSpec):
     degradations: bool = Field(
         False,
         description="also score the real clips made worse in six ways, and say which of them a score does not see",
+    )
+    processes: ProcessCount = Field(
+        1, description="processes that share the drawing of videos; auto is one for each GPU"
     )
 
 

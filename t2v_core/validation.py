@@ -15,6 +15,8 @@ def sentence_of(model: type[BaseModel], error: ValidationError) -> tuple[str, st
     """Return the first thing that is wrong, as a sentence and a hint."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or model.__name__
+    if first["loc"] and first["loc"][0] in model.model_fields:  # what follows names one of several types it may have
+        name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"leave it out, or, if a later t2v wrote it, {UPDATE}"

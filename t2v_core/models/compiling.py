@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
 
 from t2v_core.specs import AutoYesNo, SamplingSpec
 
@@ -43,12 +44,17 @@ def compile_layers(model: ModelMixin, **how: Any) -> int:
     Names and values of its weights stay as they are. Which layers they are says the model, by diffusers' convention.
     how: what `torch.compile` takes
     """
-    kinds = set(model._repeated_blocks or model._no_split_modules or ())
-    layers = [module for module in model.modules() if type(module).__name__ in kinds]
+    layers = repeated_layers(model)
     for layer in layers:
         if layer._compiled_call_impl is None:  # a model that is kept for several videos comes here for each
             layer.compile(**how)
     return len(layers)
+
+
+def repeated_layers(model: ModelMixin) -> list[nn.Module]:
+    """Return the layers that a model repeats, also when their weights are divided, which renames their class."""
+    kinds = set(model._repeated_blocks or model._no_split_modules or ())
+    return [module for module in model.modules() if type(module).__name__.removeprefix("FSDP") in kinds]
 
 
 def sampling_passes(spec: SamplingSpec, videos: int = 1) -> int:

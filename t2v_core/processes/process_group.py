@@ -1,4 +1,4 @@
-"""Several processes that share one job, as `accelerate launch` and `torchrun` start them.
+"""Several processes that share one job, as our own door and `torchrun` start them.
 
 They leave each other word in a shared store and use no collective: one of those waits inside C++, where a request to
 stop is not heard, and where a process that was killed leaves the others for half an hour.

@@ -66,7 +66,7 @@ class OwnStore:
 
 
 class LaunchedStore:
-    """The store that `torchrun` and `accelerate launch` keep, or else the first process, at MASTER_ADDR:MASTER_PORT."""
+    """The store that torchrun's agent keeps, or else the first process, at MASTER_ADDR:MASTER_PORT."""
 
     def __init__(self) -> None:
         from torch.distributed.rendezvous import rendezvous  # 2 s that a process alone need not pay
@@ -77,7 +77,7 @@ class LaunchedStore:
         except (RuntimeError, ValueError) as error:
             raise WorkFailed(
                 f"the processes of this run cannot find each other: {str(error).splitlines()[0]}",
-                hint="start them together, with torchrun or accelerate launch",
+                hint="start them together: --processes N, or torchrun",
             ) from error
 
     def set(self, key: str, value: str) -> None:

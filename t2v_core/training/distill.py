@@ -65,8 +65,8 @@ class Spans:
 class Distiller(Trainer):
     """Trains a flow map in the steps of every training; only what is learned differs."""
 
-    def _loss(self, batch: Batch, micro_step: int) -> Tensor:
-        generator = generator_for(self.spec.seed, "noise", self.run.step, micro_step, self.accelerator.process_index)
+    def _loss(self, batch: Batch, number: int) -> Tensor:
+        generator = generator_for(self.spec.seed, "noise", self.run.step, number, 0)
         noise = torch.randn(batch.latents.shape, generator=generator)
         spans = Spans.drawn(len(batch.latents), generator)
         errors = self._errors(self.run.model, batch.latents, noise, spans, self.run.fit(batch.prompts))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from t2v_core.training.sharding import part_of
 from t2v_core.training.trained import trained
 
 
@@ -38,7 +39,7 @@ class EMA:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Copy the averages in by parameter name. Raises KeyError when one is missing."""
         for name, average in zip(self.names, self.averages, strict=True):
-            average.copy_(state[name])
+            average.copy_(part_of(state[name], average))
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from t2v_core.training.sharding import part_of
 from t2v_core.training.trained import trained
 
 
@@ -33,6 +34,9 @@ def restore_optimizer(model: nn.Module, optimizer: Any, tensors: dict[str, Tenso
     """Put Adam's state back into the optimiser: the inverse of `optimizer_tensors`."""
     for name, parameter in trained(model).items():
         keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in tensors]
-        optimizer.state[parameter] = {
-            key: tensors[f"{name}.{key}"].clone().to("cpu" if key == "step" else parameter.device) for key in keys
-        }
+        optimizer.state[parameter] = {key: _placed(tensors[f"{name}.{key}"], key, parameter) for key in keys}
+
+
+def _placed(value: Tensor, key: str, parameter: nn.Parameter) -> Tensor:
+    """A copy where the optimiser wants it: the count of steps on the CPU, a moment as its parameter is."""
+    return value.clone() if key == "step" else part_of(value.clone().to(parameter.device), parameter)

@@ -50,7 +50,7 @@ Found = tuple[StepMemory, Machine, Disk, list[str]]
 
 
 def _of_own(run: TrainingRun, job: Job) -> Found:
-    spec = run.spec
+    spec = run.spec.model_copy(update={"processes": run.accelerator.num_processes})
     facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
     config = config_for(spec, facts) if run.base is None else denoiser_config(run.base.model)
     parameters = parameter_count(config, lora_settings(spec))

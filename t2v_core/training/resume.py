@@ -30,6 +30,7 @@ from t2v_core.specs import TrainSpec, all_values, make_spec
 from t2v_core.training.optimizer import restore_optimizer
 from t2v_core.training.run import TrainingRun, fingerprint
 from t2v_core.training.setup import build
+from t2v_core.training.sharding import parts_of
 from t2v_core.training.trained import trained
 
 # A resumed run with another value of these would be another run.
@@ -53,11 +54,10 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     folder = job.workspace.resolve(spec.checkpoints)
     checkpoint = _latest_undamaged(folder, job)
     require_usable(checkpoint.path, checkpoint.info)
-    run = build(_merged(spec, checkpoint), job, folder)
+    run = build(_merged(spec, checkpoint), job, folder, begun_with=checkpoint.info.get("processes"))
     _require_same_data(run, checkpoint)
     _require_same_teacher(run, checkpoint)
     _require_same_base(run, checkpoint)
-    _require_same_division(run, checkpoint)
     load_into(run, checkpoint)
     _warn_of_another_schedule(run, checkpoint, job)
     return run
@@ -178,16 +178,6 @@ def _require_same_base(run: TrainingRun, checkpoint: Checkpoint) -> None:
         )
 
 
-def _require_same_division(run: TrainingRun, checkpoint: Checkpoint) -> None:
-    """Which clips make a step depends on how many processes share it."""
-    then, now = checkpoint.info.get("processes") or run.plan.world_size, run.plan.world_size
-    if then != now:
-        raise InvalidRequest(
-            f"{checkpoint.path.name} belongs to a run of {then} processes, and this one has {now}",
-            hint="launch as many, or start a new run with --checkpoints OTHER-FOLDER",
-        )
-
-
 def _warn_of_another_schedule(run: TrainingRun, checkpoint: Checkpoint, job: Job) -> None:
     """A schedule that falls towards the last step rises again when that step moves."""
     before = replace(run, spec=TrainSpec.model_validate(checkpoint.info["spec"]))
@@ -203,7 +193,7 @@ def _load_weights(run: TrainingRun, checkpoint: Checkpoint) -> dict[str, Tensor]
     """Load the weights of the last step, and return the averages by the names of the model's parameters."""
     model, averages = run.plain_model, checkpoint.weights("ema")
     if run.adapter is None:
-        model.load_state_dict(_fitting(checkpoint, model))
+        model.load_state_dict(parts_of(_fitting(checkpoint, model), model.state_dict()))
         return averages
     in_file = run.adapter.parameters()
     expected = {name: parameter.shape for name, parameter in in_file.items()}
@@ -214,7 +204,7 @@ def _load_weights(run: TrainingRun, checkpoint: Checkpoint) -> dict[str, Tensor]
                 f"{checkpoint.path.name} is damaged: {differences[0]}",
                 hint="restore a copy of it (t2v pull checkpoints), or use another checkpoint",
             )
-    run.adapter.load(raw)
+    run.adapter.load(parts_of(raw, in_file))
     return {name: averages[key] for name, key in zip(trained(model), in_file, strict=True)}
 
 

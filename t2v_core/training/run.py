@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import diffusers
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from t2v_core.checkpoints.checkpoints import EMA as EMA_FILE
 from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded
@@ -29,6 +31,7 @@ from t2v_core.training.base.base import Base
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.sharding import gathered, is_sharded
 from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
 from t2v_core.training.trained import trained
@@ -74,6 +77,19 @@ class TrainingRun:
         return steps if self.spec.max_steps is None else min(steps, self.spec.max_steps)
 
     @property
+    def passes(self) -> range:
+        """Return the numbers of this process's forward passes within each step."""
+        return self.plan.passes(self.accelerator.process_index, self.accelerator.num_processes)
+
+    def gradients_shared(self, *, only_if: bool) -> AbstractContextManager[None]:
+        """Have a backward pass inside share its gradients with the other processes, or keep them for a later one."""
+        model = self.plain_model
+        if isinstance(model, FSDPModule):
+            model.set_requires_gradient_sync(only_if)
+            return nullcontext()
+        return nullcontext() if only_if else self.accelerator.no_sync(self.model)
+
+    @property
     def is_at_epoch_end(self) -> bool:
         """Return True after the last step of an epoch, and after the last one of the run."""
         return self.step % self.plan.steps_per_epoch == 0 or self.step == self.total_steps
@@ -96,7 +112,18 @@ class TrainingRun:
         return (
             f"{self._what()}, {self.spec.objective}, {self.plain_model.over_time}, {len(self.plan.clips)} clips, "
             f"steps {self.step} → {self.total_steps} ({self.plan.steps_per_epoch} an epoch), "
-            f"{self.accelerator.device}, {self.accelerator.mixed_precision}"
+            f"{self.accelerator.device}, {self.accelerator.mixed_precision}{self._division()}"
+        )
+
+    def _division(self) -> str:
+        """What several processes make of a step; empty for one."""
+        processes, plan = self.accelerator.num_processes, self.plan
+        if processes == 1:
+            return ""
+        how = "each with its part of the model" if is_sharded(self.plain_model) else "each with the whole model"
+        return (
+            f", {processes} processes, {how}: {plan.clips_per_step} clips a step ({plan.passes_per_step} passes of "
+            f"{plan.batch_size}), learning rate {self.spec.learning_rate:g}"
         )
 
     def _what(self) -> str:
@@ -142,11 +169,13 @@ class TrainingRun:
         """Begin to write a checkpoint; those it supersedes go when it is complete. `saved` must have given the last."""
         path = self.checkpoint_path()
         info = self._info()
+        model = self.plain_model
+        files = self._weights(model) | {OPTIMIZER: optimizer_tensors(model, self.optimizer)}
+        if is_sharded(model):
+            files = gathered(files, is_kept=self.accelerator.is_main_process)
         if not self.accelerator.is_main_process:
             self.checkpoint = Checkpoint(path, info)
             return
-        model = self.plain_model
-        files = self._weights(model) | {OPTIMIZER: optimizer_tensors(model, self.optimizer)}
         header = None if self.adapter is None else self.adapter.header()
         keep = {"keep_last": self.spec.keep_last, "keep_best": self.spec.keep_best}
         self.saver.begin(path, files, info, then=lambda: remove_superseded(self.folder, **keep), header=header)

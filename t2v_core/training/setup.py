@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from t2v_core.assemble import OWN_FAMILY
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
@@ -34,6 +35,7 @@ from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import adamw
 from t2v_core.training.run import TrainingRun
+from t2v_core.training.sharding import shard
 from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
 from t2v_core.training.trained import trained
@@ -41,6 +43,9 @@ from t2v_core.workspace import Dataset
 
 # Latents up to this share of the free memory are held in it.
 MEMORY_SHARE = 0.5
+# The others wait in a collective while the first one makes samples; NCCL would end them after ten minutes. Where one
+# has died, whoever started them ends the rest.
+PATIENCE = timedelta(hours=4)
 MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -56,8 +61,11 @@ def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
     return build(spec, job, folder)
 
 
-def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
-    """Build everything at step 0; checkpoints go to `folder`."""
+def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = None) -> TrainingRun:
+    """Build everything at step 0; checkpoints go to `folder`.
+
+    begun_with: processes that the run had at its start, which say how many forward passes make a step
+    """
     _set_arithmetic(spec)
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
     accelerator = _accelerator(spec)
@@ -68,7 +76,10 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         require_writable(folder)  # now, not after an epoch
         sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
-    plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, accelerator.num_processes, spec.seed)
+    plan = BatchPlan(
+        training, spec.batch_size, spec.gradient_accumulation, begun_with or accelerator.num_processes, spec.seed
+    )
+    _require_enough_passes(plan, accelerator.num_processes, is_sharded=spec.shard)
     teacher = Teacher.of(spec, store, job)
     if teacher is not None:
         teacher.model.to(accelerator.device)
@@ -78,6 +89,8 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     model, config = _model(spec, store, accelerator.device, teacher, base)
     adapter = None if base is None else base.adapter(spec)
     model.to(accelerator.device)
+    if spec.shard:
+        shard(model, accelerator.device, pick_dtype(spec.precision, accelerator.device), accelerator.num_processes)
     ema = EMA(model, spec.ema_decay)
     optimizer = adamw(
         trained(model).values(),
@@ -86,7 +99,9 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
         betas=(0.9, spec.adam_beta2),
         weight_decay=spec.weight_decay,
     )
-    wrapped_model, wrapped_optimizer = accelerator.prepare(model, optimizer)
+    # Of a model that is divided, FSDP has seen to everything but the arithmetic.
+    wrapped_model = accelerator.prepare_model(model, evaluation_mode=spec.shard)
+    wrapped_optimizer = accelerator.prepare(optimizer)
     run = TrainingRun(
         spec=spec,
         accelerator=accelerator,
@@ -107,6 +122,25 @@ def build(spec: TrainSpec, job: Job, folder: Path) -> TrainingRun:
     )
     _compile(run, job)
     return run
+
+
+def _require_enough_passes(plan: BatchPlan, processes: int, *, is_sharded: bool) -> None:
+    """Raise InvalidRequest when a step has nothing to do for some of the processes.
+
+    Those that have the model divided among them make each pass together, so all need as many.
+    """
+    if is_sharded and plan.passes_per_step % processes:
+        fitting = [str(n) for n in range(2, plan.passes_per_step + 1) if plan.passes_per_step % n == 0]
+        raise InvalidRequest(
+            f"{plan.passes_per_step} forward passes a step cannot be shared evenly by {processes} processes, "
+            "which --shard needs",
+            hint=f"--processes {', '.join(fitting) or '1'}, or --no-shard",
+        )
+    if plan.passes_per_step < processes:
+        raise InvalidRequest(
+            f"a step of this run is {plan.passes_per_step} forward passes, too few for {processes} processes",
+            hint=f"--processes {plan.passes_per_step} at most, or start a new run with --checkpoints OTHER-FOLDER",
+        )
 
 
 def _set_arithmetic(spec: TrainSpec) -> None:
@@ -184,7 +218,10 @@ def _accelerator(spec: TrainSpec) -> Accelerator:
     # Without attention over time no gradient reaches the frame embedding, and a step may ask one expert of two; several
     # processes must know to wait for none.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame" or spec.model is not None)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel])
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
+    return Accelerator(
+        cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel, patience]
+    )
 
 
 def _open_store(spec: TrainSpec, job: Job) -> LatentStore:

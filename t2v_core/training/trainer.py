@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -22,6 +21,7 @@ from t2v_core.models.conditioning import Conditioning, null_prompt
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.loss import prediction_error
 from t2v_core.training.run import TrainingRun
+from t2v_core.training.sharding import whole
 
 
 class Trainer:
@@ -107,11 +107,8 @@ class Trainer:
         run = self.run
 
         def read(step: int) -> list[Batch]:
-            rank, epoch = self.accelerator.process_index, run.plan.epoch_of(step)
-            return [
-                load_batch(run.store, run.plan.rows(step, micro, rank), self.spec.seed, epoch)
-                for micro in range(self.spec.gradient_accumulation)
-            ]
+            epoch = run.plan.epoch_of(step)
+            return [load_batch(run.store, run.plan.rows(step, number), self.spec.seed, epoch) for number in run.passes]
 
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(read, run.step)
@@ -129,14 +126,16 @@ class Trainer:
         for group in run.optimizer.param_groups:
             group["lr"] = run.learning_rate(run.step)
         losses = []
-        for micro, batch in enumerate(micro_batches):
-            is_last = micro + 1 == len(micro_batches)
-            with nullcontext() if is_last else self.accelerator.no_sync(run.model):
-                loss = self._loss(batch, micro)
-                self.accelerator.backward(loss / len(micro_batches))
+        # Gradients are averaged over the processes, which may have passes of different number.
+        share = run.plan.passes_per_step / self.accelerator.num_processes
+        for number, batch in zip(run.passes, micro_batches, strict=True):
+            with run.gradients_shared(only_if=number == run.passes[-1]):
+                loss = self._loss(batch, number)
+                self.accelerator.backward(loss / share)
             losses.append(loss.detach())
-        self.loss = float(self.accelerator.reduce(torch.stack(losses).mean(), "mean"))
-        self.grad_norm = float(self.accelerator.clip_grad_norm_(run.model.parameters(), self.spec.max_grad_norm))
+        self.loss = float(self.accelerator.reduce(torch.stack(losses).sum(), "sum")) / run.plan.passes_per_step
+        norm = self.accelerator.clip_grad_norm_(run.model.parameters(), self.spec.max_grad_norm)
+        self.grad_norm = float(whole(norm))
         self._require_finite()
         run.optimizer.step()
         run.optimizer.zero_grad()
@@ -149,22 +148,22 @@ class Trainer:
         """Return the mean squared error of predictions at (batch,) timesteps, whatever training's weights are."""
         return prediction_error(self.run, model, latents, noise, timesteps, prompts)
 
-    def _loss(self, batch: Batch, micro_step: int) -> Tensor:
-        rank = self.accelerator.process_index
-        generator = generator_for(self.spec.seed, "noise", self.run.step, micro_step, rank)
+    def _loss(self, batch: Batch, number: int) -> Tensor:
+        """Of one forward pass of the step. What is drawn depends on its number, not on which process makes it."""
+        generator = generator_for(self.spec.seed, "noise", self.run.step, number, 0)
         count = len(batch.latents)
         noise = torch.randn(batch.latents.shape, generator=generator)
         timesteps = self.run.objective.draw_timesteps(count, generator)
         dropped = torch.rand(count, generator=generator) < self.spec.caption_dropout
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
         weights = self.run.objective.weights(timesteps)
-        self._seed_dropout(micro_step)
+        self._seed_dropout(number)
         return prediction_error(self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights)
 
-    def _seed_dropout(self, micro_step: int) -> None:
+    def _seed_dropout(self, number: int) -> None:
         """The one thing that draws from torch's own generators: what a run has drawn before must not matter."""
         if self.run.adapter is not None and self.run.adapter.settings.dropout:
-            parts = (self.spec.seed, "dropout", self.run.step, micro_step, self.accelerator.process_index)
+            parts = (self.spec.seed, "dropout", self.run.step, number, 0)
             torch.manual_seed(generator_for(*parts).initial_seed())
 
     def clips(self) -> list[str]:

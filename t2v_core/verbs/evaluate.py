@@ -26,8 +26,10 @@ from t2v_core.events.results import Evaluated
 from t2v_core.job import Job
 from t2v_core.models.lora.asked import asked_loras
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
+from t2v_core.processes.process_group import ProcessGroup, joined
 from t2v_core.scores.features import FeatureNetwork
 from t2v_core.specs import EvaluateSpec, all_values
+from t2v_core.verbs.shared_videos import SharedVideos
 from t2v_core.verbs.video_scores import Scores, blindness, distance_scores, movement_scores
 from t2v_core.workspace import Dataset
 
@@ -48,8 +50,17 @@ class Sample:
         return self.clip.captions[0]
 
 
-def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
-    """Generate from test captions, score, and write `outputs/scores/…json`. Raises InvalidRequest as its parts do."""
+def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated | None:
+    """Generate from test captions, score, and write `outputs/scores/…json`. Raises InvalidRequest as its parts do.
+
+    Several processes of one run share the drawing, and give the scores that one gives; the first returns them.
+    """
+    with joined(job) as group:
+        return _evaluate(spec, group, job)
+
+
+def _evaluate(asked: EvaluateSpec, group: ProcessGroup, job: Job) -> Evaluated | None:
+    spec = asked.model_copy(update={"device": group.device(asked.device)})
     dataset = Dataset(job.workspace.resolve(spec.data))
     scenes = read_scenes(dataset)
     clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
@@ -57,13 +68,16 @@ def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
     spec = suited(spec, checkpoint, job.events.warning)
     loras = asked_loras(spec.lora, job.workspace.resolve)
     pipeline = load_asked(checkpoint, spec, job.events.warning, loras, videos=len(clips) * spec.seeds)
+    if not group.is_first:
+        draw_samples(pipeline, clips, spec, group)
+        return None
     scorer = load_clip_scorer(
         spec.scorer or spec.text_encoder or checkpoint.info["text"]["encoder"]["source"], device=spec.device
     )
     network = None
     if spec.features is not None:  # what is wrong with it is said before anything is drawn
         network = FeatureNetwork(job.workspace.resolve(spec.features), spec.features_form, device=spec.device)
-    samples = draw_samples(pipeline, clips, spec, job)
+    samples = draw_samples(pipeline, clips, spec, group)
     stride = checkpoint.info["latents"].get("stride")
     scores = clip_scores(scorer, samples, pipeline, spec, job, stride=stride)
     if scenes:
@@ -75,7 +89,7 @@ def evaluate(spec: EvaluateSpec, job: Job) -> Evaluated:
     for name, score in scores.items():
         job.events.emit(ScoreEvent(name, score["value"], extra=score))
     path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
-    settings = all_values(spec) | {"sampler": sampler_name(spec, checkpoint)}
+    settings = all_values(spec) | {"sampler": sampler_name(spec, checkpoint), "device": asked.device}
     write_json(
         path,
         {
@@ -123,30 +137,44 @@ def choose_clips(clips: list[Clip], scenes: dict[str, tuple[Scene, bool]], spec:
     return [clips[i * len(clips) // count] for i in range(count)]
 
 
-def draw_samples(pipeline: TextToVideoPipeline, clips: list[Clip], spec: EvaluateSpec, job: Job) -> list[Sample]:
-    """Draw videos of every clip's first caption, with noise that depends on its place and the seed alone."""
-    total = len(clips) * spec.seeds
+def draw_samples(
+    pipeline: TextToVideoPipeline, clips: list[Clip], spec: EvaluateSpec, group: ProcessGroup
+) -> list[Sample]:
+    """Draw videos of every clip's first caption, with noise that depends on its place and the seed alone.
+
+    The processes of the group take one batch after another; the first returns all videos, the others nothing.
+    """
+    total, job = len(clips) * spec.seeds, group.job
     job.events.stage(
         "sample", f"{len(clips)} prompts, {spec.seeds} seeds, {spec.steps} {pipeline.scheduler.name} steps"
     )
-    drawn: list[list[Tensor]] = [[] for _ in clips]
-    done = 0
-    for seed in range(spec.seeds):
-        for begin in range(0, len(clips), BATCH):
-            part = clips[begin : begin + BATCH]
-            output = pipeline(
-                [clip.captions[0] for clip in part],
-                num_inference_steps=spec.steps,
-                guidance_scale=spec.guidance_scale,
-                guidance_rescale=spec.guidance_rescale,
-                seed=spec.seed + seed * 100_003 + begin,
-                progress=lambda _done, _total: job.check_stop(),
-            )
-            for videos, frames in zip(drawn[begin : begin + BATCH], output.frames, strict=True):
-                videos.append(frames)
-            done += len(part)
-            job.events.progress(done, total, "videos")
-    return [Sample(clip, torch.stack(videos)) for clip, videos in zip(clips, drawn, strict=True)]
+    batches = [(seed, begin) for seed in range(spec.seeds) for begin in range(0, len(clips), BATCH)]
+    videos = SharedVideos(group)
+
+    def are_all_drawn() -> bool:
+        job.events.progress(done := group.count("videos"), total, "videos")
+        return done == total
+
+    while (number := group.take("videos")) < len(batches):
+        seed, begin = batches[number]
+        part = clips[begin : begin + BATCH]
+        output = pipeline(
+            [clip.captions[0] for clip in part],
+            num_inference_steps=spec.steps,
+            guidance_scale=spec.guidance_scale,
+            guidance_rescale=spec.guidance_rescale,
+            seed=spec.seed + seed * 100_003 + begin,
+            progress=lambda _done, _total: group.check_stop(),
+        )
+        videos.put(number, output.frames)
+        group.count("videos", len(part))
+        are_all_drawn()
+    if not group.is_first:
+        return []
+    group.wait_until(are_all_drawn)
+    drawn = videos.all(len(batches))
+    by_seed = torch.cat(drawn).unflatten(0, (spec.seeds, len(clips)))
+    return [Sample(clip, by_seed[:, index]) for index, clip in enumerate(clips)]
 
 
 def clip_scores(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
+from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.events.results import Trained
 from t2v_core.job import Job
 from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
+from t2v_core.processes.member import is_started_again
 from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import require_sense
@@ -27,6 +29,8 @@ def train(spec: TrainSpec, job: Job) -> Trained:
     """
     folder = job.workspace.resolve(spec.checkpoints)
     with alone(folder, CHECKPOINTS_LOCK, job) if is_first_process() else nullcontext():
+        if is_started_again() and latest_checkpoint(folder) is not None:
+            spec = spec.model_copy(update={"resume": True})
         if not spec.resume:
             spec = _suited(spec, job)
         run = restore(spec, job) if spec.resume else start_run(spec, job)

@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -112,7 +112,13 @@ def _path_here(value: str) -> str:
 
 
 def _types(field: FieldInfo) -> tuple[Any, ...]:
-    return (field.annotation, *get_args(field.annotation))
+    parts = get_args(field.annotation)
+    return (field.annotation, *(get_args(part)[0] if get_origin(part) is Annotated else part for part in parts))
+
+
+def _words(field: FieldInfo) -> list[str]:
+    """Those that may stand in a number's place, as `auto`."""
+    return [word for part in get_args(field.annotation) if get_origin(part) is Literal for word in get_args(part)]
 
 
 def _choices(field: FieldInfo) -> list[str]:
@@ -123,7 +129,7 @@ def metavar(field: FieldInfo) -> str:
     """Return the field's choices, as `auto|cpu`, else a word for its type."""
     if choices := _choices(field):
         return "|".join(choices)
-    return next((_METAVARS[kind] for kind in _types(field) if kind in _METAVARS), "TEXT")
+    return "|".join([*_words(field), next((_METAVARS[kind] for kind in _types(field) if kind in _METAVARS), "TEXT")])
 
 
 def _help(verb: str, name: str, field: FieldInfo) -> str:
@@ -133,7 +139,9 @@ def _help(verb: str, name: str, field: FieldInfo) -> str:
 
 def allowed_range(field: FieldInfo) -> str:
     """Return the range of a number, as `0 … 1` or `≥ 1`; empty when it has none."""
-    limits = {key: getattr(limit, key) for limit in field.metadata for key in _BOUNDS if hasattr(limit, key)}
+    inner = [get_args(part)[1].metadata for part in get_args(field.annotation) if get_origin(part) is Annotated]
+    known = [limit for metadata in (field.metadata, *inner) for limit in metadata]
+    limits = {key: getattr(limit, key) for limit in known for key in _BOUNDS if hasattr(limit, key)}
     numbers = [value for key, value in limits.items() if key in ("ge", "le")]
     if len(numbers) == 2:
         step = f", {_BOUNDS['multiple_of']} {limits['multiple_of']}" if "multiple_of" in limits else ""

@@ -72,6 +72,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
+def sky_of(world: World) -> dict[str, str]:
+    """A program in the place of SkyPilot, which asks clouds."""
+    program = world.vm.gce.home / "sky"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    return {"T2V_SKY": str(program)}
+
+
 def kind_of(command: str) -> str:
     if command.startswith("t2v runs"):
         return "compared"
@@ -105,6 +113,9 @@ def test_a_command_of_the_documents_does_what_it_is_documented_for(world: World,
         world.begin([*words, "--port", "0"], lambda _, said: "http://" in said, **variables)
     elif words[:1] == ["verify-resume"] and LARGE & set(words):
         world.begin(words, lambda here, _: here.says('"kind":"stage"'), **variables)
+    elif words[:1] in (["slurm"], ["sky"]):
+        code, said = world.run(words, **variables | sky_of(world))
+        assert code == 0, said
     elif verb.startswith("train") and not {"--detach", "--help"} & set(words):
         sign = '"name":"estimate"' if LARGE & set(words) else '"kind":"step"'
         world.begin(words, lambda here, _: here.says(sign), **variables)

@@ -38,7 +38,8 @@ class BatchPlan:
     """The order of a training run.
 
     clips: rows of the store to train on
-    batch_size: clips a forward pass; accumulation: forward passes a step; world_size: processes that share a step
+    batch_size: clips a forward pass; accumulation, world_size: forward passes a step of each process that the run was
+        begun with, and how many those were. Another number may go on with it: their product stays.
     A step whose clips run out begins the order again, so small sets still fill a batch; what is left over at the end of
     an epoch waits for another epoch's order.
     """
@@ -52,7 +53,16 @@ class BatchPlan:
     @property
     def clips_per_step(self) -> int:
         """Return the clips that all processes together take in one step."""
-        return self.batch_size * self.accumulation * self.world_size
+        return self.batch_size * self.passes_per_step
+
+    @property
+    def passes_per_step(self) -> int:
+        """Return the forward passes that all processes together make in one step."""
+        return self.accumulation * self.world_size
+
+    def passes(self, rank: int, processes: int) -> range:
+        """Return the numbers of the forward passes of a step that one of so many processes makes."""
+        return range(rank, self.passes_per_step, processes)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -63,11 +73,11 @@ class BatchPlan:
         """Return the epoch that a step belongs to; both are counted from 0."""
         return step // self.steps_per_epoch
 
-    def rows(self, step: int, micro_step: int, rank: int) -> list[int]:
-        """Return the rows of the store for one forward pass of one process."""
+    def rows(self, step: int, number: int) -> list[int]:
+        """Return the rows of the store for one forward pass of a step, by its number in it."""
         epoch, place = divmod(step, self.steps_per_epoch)
         order = _order(len(self.clips), self.seed, epoch)
-        begin = place * self.clips_per_step + (micro_step * self.world_size + rank) * self.batch_size
+        begin = place * self.clips_per_step + number * self.batch_size
         return [self.clips[order[i % len(order)]] for i in range(begin, begin + self.batch_size)]
 
 

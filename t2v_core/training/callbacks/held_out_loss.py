@@ -13,6 +13,7 @@ from torch import nn
 from t2v_core.data.store.batches import generator_for, load_batch
 from t2v_core.events import ScoreEvent
 from t2v_core.training.callbacks.callback import Callback
+from t2v_core.training.sharding import is_sharded
 
 if TYPE_CHECKING:
     from t2v_core.training.trainer import Trainer
@@ -44,7 +45,8 @@ class HeldOutLoss(Callback):
         Timesteps weigh the same whatever training's weights are, so that runs of one objective can be compared.
         """
         run = trainer.run
-        if not run.held_out or not trainer.accelerator.is_main_process:
+        # Of a model that is divided among the processes none can compute alone.
+        if not run.held_out or not (trainer.accelerator.is_main_process or is_sharded(run.plain_model)):
             return None
         loss = self._mean_error(trainer)
         if not math.isfinite(loss):  # it would rank as the best of all checkpoints
@@ -53,7 +55,8 @@ class HeldOutLoss(Callback):
             )
             return None
         trainer.job.events.emit(ScoreEvent("held_out_loss", round(loss, 6), run.step))
-        run.tracker.step(run.step, {"held_out_loss": loss})
+        if trainer.accelerator.is_main_process:
+            run.tracker.step(run.step, {"held_out_loss": loss})
         return loss
 
     def _mean_error(self, trainer: Trainer) -> float:

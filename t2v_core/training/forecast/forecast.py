@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def other_machine(gpu: Gpu, spec: TrainSpec) -> Machine:
 def memory_of(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, machine: Machine) -> StepMemory:
     """Reckon the memory of a training step of `spec` on `machine`."""
     shape = StepShape(spec.batch_size, machine.dtype, spec.gradient_checkpointing, spec.gradient_accumulation)
-    return step_memory(
+    memory = step_memory(
         config,
         shape,
         device=machine.device,
@@ -87,6 +87,21 @@ def memory_of(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, mach
         latents=_held_latents(spec, facts, machine),
         lora=lora_settings(spec),
     )
+    return divided(memory, processes_of(spec)) if spec.shard else memory
+
+
+def processes_of(spec: TrainSpec) -> int:
+    """Return the processes that share each step; 1 for `auto`, as long as nobody has counted GPUs."""
+    return spec.processes if isinstance(spec.processes, int) else 1
+
+
+def divided(memory: StepMemory, processes: int) -> StepMemory:
+    """Return what one of several processes holds that each have their part of a model.
+
+    The layer that computes, which it has whole meanwhile, is not counted.
+    """
+    parts = ("weights", "gradients", "adam", "ema", "scratch")
+    return replace(memory, **{name: ceil(getattr(memory, name) / processes) for name in parts})
 
 
 def _held_latents(spec: TrainSpec, facts: DataFacts, machine: Machine) -> int:
@@ -185,9 +200,9 @@ class Duration:
 
 
 def duration_of(spec: TrainSpec, facts: DataFacts, pace: Pace) -> Duration:
-    """Reckon how long a run in one process takes at that pace."""
+    """Reckon how long a run takes at that pace of each of its processes."""
     training, held_out = split_held_out([str(number) for number in range(facts.clips)], spec.held_out_clips)
-    plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, 1, spec.seed)
+    plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, processes_of(spec), spec.seed)
     steps = spec.epochs * plan.steps_per_epoch
     steps = steps if spec.max_steps is None else min(steps, spec.max_steps)
     losses_s = len(held_out) * HELD_OUT_TIMESTEPS * FORWARD_SHARE * pace.step_s / pace.clips

@@ -77,13 +77,7 @@ def test_a_model_without_pooled_embeddings_drops_captions_too() -> None:
 
 def rows_of_epoch(plan: BatchPlan, epoch: int) -> list[int]:
     steps = range(epoch * plan.steps_per_epoch, (epoch + 1) * plan.steps_per_epoch)
-    return [
-        row
-        for step in steps
-        for micro in range(plan.accumulation)
-        for rank in range(plan.world_size)
-        for row in plan.rows(step, micro, rank)
-    ]
+    return [row for step in steps for number in range(plan.passes_per_step) for row in plan.rows(step, number)]
 
 
 @pytest.mark.parametrize(("batch", "accumulation", "processes"), [(2, 1, 1), (2, 3, 1), (2, 1, 3), (1, 2, 2)])
@@ -102,9 +96,17 @@ def test_every_clip_comes_once_an_epoch_in_another_order_each_time(
 def test_two_processes_share_a_step_without_seeing_a_clip_twice() -> None:
     two, one = BatchPlan(range(24), 2, 2, 2, seed=0), BatchPlan(range(24), 4, 2, 1, seed=0)
     for step in range(2 * two.steps_per_epoch):
-        parts = [set(chain(*(two.rows(step, micro, rank) for micro in range(2)))) for rank in range(2)]
+        parts = [set(chain(*(two.rows(step, number) for number in two.passes(rank, 2)))) for rank in range(2)]
         assert parts[0].isdisjoint(parts[1])
-        assert parts[0] | parts[1] == set(chain(*(one.rows(step, micro, 0) for micro in range(2))))
+        assert parts[0] | parts[1] == set(chain(*(one.rows(step, number) for number in one.passes(0, 1))))
+
+
+@pytest.mark.parametrize("processes", range(1, 7))
+def test_any_number_of_processes_makes_each_pass_of_a_step_once(processes: int) -> None:
+    plan = BatchPlan(range(24), 2, 3, 2, seed=0)
+    shares = [plan.passes(rank, processes) for rank in range(processes)]
+    assert sorted(chain(*shares)) == list(range(6))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_a_set_smaller_than_a_step_still_fills_it_with_every_clip() -> None:
@@ -170,7 +172,7 @@ def first_moments(root: Path, **values: Any) -> dict[str, Tensor]:
     run = make_run(root, **values)
     with torch.no_grad():
         run.plain_model.output_proj.weight.normal_(std=0.1, generator=generator_for("output"))
-    batches = [load_batch(run.store, run.plan.rows(0, micro, 0), 0, 0) for micro in range(run.plan.accumulation)]
+    batches = [load_batch(run.store, run.plan.rows(0, number), 0, 0) for number in run.passes]
     NoiseByClip(run, job_here(root))._step(batches)
     moments = optimizer_tensors(run.plain_model, run.optimizer)
     return {name: value for name, value in moments.items() if name.endswith("exp_avg")}

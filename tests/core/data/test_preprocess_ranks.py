@@ -266,7 +266,6 @@ def test_without_a_launcher_a_process_is_alone_and_may_be_stopped(tmp_path: Path
 
 @pytest.mark.slow
 def test_torchrun_preprocesses_and_ends_all_when_one_is_killed(workspace: Path, done: Path) -> None:
-    """`accelerate launch` does the same on several GPUs; on the CPU it starts one process, whatever is asked."""
     directory = create_job_directory(Workspace(workspace), "preprocess")
     (directory / "spec.json").write_text(json.dumps(SPEC))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -47,7 +47,7 @@ def test_what_is_said_of_a_clip_is_found_by_its_place(store: LatentStore) -> Non
 def test_with_too_few_open_files_it_reads_the_same_and_holds_none(
     store: LatentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = BatchPlan(range(CLIPS), 8, 1, 1, seed=3).rows(1, 0, 0)
+    rows = BatchPlan(range(CLIPS), 8, 1, 1, seed=3).rows(1, 0)
     expected = load_batch(store, rows, 0, 0)
     before = open_shards()
     monkeypatch.setattr(latents, "_spare_descriptors", lambda: 0)

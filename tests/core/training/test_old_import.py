@@ -128,7 +128,7 @@ def test_training_goes_on_as_the_old_loop_would_have(
     plan = BatchPlan(range(len(store)), 2, 4, 1, seed=0)
     micro_batches = []
     for micro in range(4):
-        batch = load_batch(store, plan.rows(STEPS, micro, 0), 0, plan.epoch_of(STEPS))
+        batch = load_batch(store, plan.rows(STEPS, micro), 0, plan.epoch_of(STEPS))
         generator = generator_for(0, "noise", STEPS, micro, 0)
         noise = torch.randn(batch.latents.shape, generator=generator)
         timesteps = torch.randint(1000, (len(noise),), generator=generator)

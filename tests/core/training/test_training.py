@@ -132,7 +132,7 @@ def test_the_average_is_what_the_formula_says(tmp_path: Path) -> None:
     trainer = Trainer(run, job_here(tmp_path))
     expected = {name: p.detach().clone() for name, p in run.plain_model.named_parameters()}
     for step in range(4):
-        trainer._step([load_batch(run.store, run.plan.rows(step, 0, 0), 0, 0)])
+        trainer._step([load_batch(run.store, run.plan.rows(step, 0), 0, 0)])
         run.step += 1
         decay = min(0.9, (1 + step) / (10 + step))
         for name, parameter in run.plain_model.named_parameters():
@@ -192,7 +192,7 @@ def data_with_nan(folder: Path, poisoned: list[int]) -> list[str]:
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_the_step_and_names_the_clips(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    late = run.plan.rows(STEPS_AN_EPOCH - 1, 0, 0)
+    late = run.plan.rows(STEPS_AN_EPOCH - 1, 0)
     names = data_with_nan(tmp_path / "data", late[:1])
     ended = run_warm(tmp_path, "train", **asked(data="data", epochs=2, keep_last=9))
     assert ended.code == 1
