@@ -16,14 +16,20 @@ from typer.core import TyperCommand, TyperGroup
 
 # Typer's own is 80 columns, on the widest terminal.
 WIDTH = {"max_content_width": 100}
+# Of a command that is given another command: what stands behind its name is that one's.
+REST_IS_ANOTHERS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command lies, `module:function` below t2v_tui.cli, and its line in the list."""
+    """Where a command lies, `module:function` below t2v_tui.cli, and its line in the list.
+
+    takes_a_command: its arguments are a command of their own, with options
+    """
 
     target: str
     summary: str
+    takes_a_command: bool = False
 
 
 class LazyGroup(TyperGroup):
@@ -74,5 +80,6 @@ def function_of(entry: Entry) -> Callable[..., None]:
 def load(name: str, entry: Entry) -> Any:
     """Import a command's function and make a command of it."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, context_settings=WIDTH)(function_of(entry))
+    settings = WIDTH | REST_IS_ANOTHERS if entry.takes_a_command else WIDTH
+    app.command(name, context_settings=settings)(function_of(entry))
     return typer.main.get_command(app)

@@ -92,6 +92,22 @@ class _VmCommands(LazyGroup):
     }
 
 
+class _SlurmCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "script": Entry("cluster.slurm:script", "Write a script for sbatch: a job on nodes of a cluster.", True),
+    }
+
+
+class _SkyCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "task": Entry("cluster.sky:task", "Write a SkyPilot task: a job on machines of any cloud.", True),
+        "launch": Entry("cluster.sky:launch", "Give SkyPilot a job, which it starts and starts again.", True),
+        "status": Entry("cluster.sky:status", "What SkyPilot says of its jobs."),
+        "logs": Entry("cluster.sky:logs", "The log of a job that SkyPilot runs."),
+        "cancel": Entry("cluster.sky:cancel", "Have SkyPilot end a job and its machines."),
+    }
+
+
 class _RunsCommands(LazyGroup):
     entries: ClassVar[dict[str, Entry]] = {
         "diff": Entry("runs:diff", "What differs between trainings: settings, and how they ended."),
@@ -116,6 +132,10 @@ host = typer.Typer(cls=_HostCommands, add_completion=False, rich_markup_mode=Non
 app.add_typer(host, name="host", help="The machines that work can be sent to.")
 vm = typer.Typer(cls=_VmCommands, add_completion=False, rich_markup_mode=None)
 app.add_typer(vm, name="vm", help="Virtual machines, and others that t2v starts and stops.")
+slurm = typer.Typer(cls=_SlurmCommands, add_completion=False, rich_markup_mode=None)
+app.add_typer(slurm, name="slurm", help="Jobs for a cluster that Slurm runs.")
+sky = typer.Typer(cls=_SkyCommands, add_completion=False, rich_markup_mode=None)
+app.add_typer(sky, name="sky", help="Jobs on machines of any cloud, through SkyPilot.")
 
 runs = typer.Typer(cls=_RunsCommands, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
 app.add_typer(runs, name="runs", help="Every training with its results and cost; compare, chart and name them.")
@@ -161,6 +181,16 @@ def _host() -> None:
 
 @vm.callback()
 def _vm() -> None:
+    """A group needs one."""
+
+
+@slurm.callback()
+def _slurm() -> None:
+    """A group needs one."""
+
+
+@sky.callback()
+def _sky() -> None:
     """A group needs one."""
 
 
@@ -232,7 +262,7 @@ def _of_stdout(trouble: OSError, code: int) -> int:
 
 def _answered(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments in ([], ["data"], ["host"], ["vm"]):
+    if arguments in ([], ["data"], ["host"], ["vm"], ["slurm"], ["sky"]):
         arguments = [*arguments, "--help"]
     try:
         return int(app(args=arguments, prog_name="t2v", standalone_mode=False) or 0)
