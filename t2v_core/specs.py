@@ -24,6 +24,7 @@ Preset = Literal["seed", "base", "tiny", "unet3d", "unet3d-tiny"]
 OnOverlap = Literal["refuse", "drop-from-train"]
 Sampler = Literal["auto", "ddim", "euler", "dpm++", "map"]
 Offload = Literal["auto", "none", "model", "group"]
+KeepBestBy = Literal["held_out_loss", "score"]
 AutoYesNo = Literal["auto", "yes", "no"]
 ProcessCount = Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]
 
@@ -238,7 +239,16 @@ class TrainSpec(Spec):
     gradient_checkpointing: bool = Field(False, description="less memory, about a third slower")
     checkpoint_every: int = Field(5, ge=1, le=10**6, description="epochs between checkpoints")
     keep_last: int = Field(2, ge=1, le=10**6, description="checkpoints kept, newest first")
-    keep_best: int = Field(1, ge=0, le=10**6, description="checkpoints kept in addition, lowest held-out loss first")
+    keep_best: int = Field(1, ge=0, le=10**6, description="checkpoints kept in addition, the best first")
+    keep_best_by: KeepBestBy = Field(
+        "held_out_loss",
+        description="what makes one the best: held_out_loss, or score, the CLIP score of videos that each checkpoint "
+        "draws of fixed prompts",
+    )
+    score_prompts: int = Field(32, ge=2, le=10_000, description="how many held-out captions these prompts are")
+    scorer: str | None = Field(
+        None, description="CLIP model that scores them: hub id, folder, embedded (default: the one of the data's text)"
+    )
     held_out_clips: int = Field(64, ge=0, le=10**6, description="clips kept out for the held-out loss")
     samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads (default: one per core)")
@@ -450,6 +460,13 @@ class EvaluateSpec(SamplingSpec):
     processes: ProcessCount = Field(
         1, description="processes that share the drawing of videos; auto is one for each GPU"
     )
+    vbench: Path | None = Field(
+        None, description="Python of an environment in which VBench is installed: adds its scores of the videos"
+    )
+    vbench_dimensions: str = Field(
+        "", description="of VBench, with commas between them (default: the six for prompts of one's own)"
+    )
+    vbench_layout: bool = Field(False, description="write the videos to outputs/vbench/ as VBench reads them")
 
 
 class ServeSpec(Spec):

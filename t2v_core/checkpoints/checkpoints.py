@@ -9,13 +9,14 @@ checkpoint_epoch_5/   model.safetensors   weights of the last step; of an adapte
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -52,6 +53,14 @@ class Checkpoint:
         """Return its loss on held-out clips; None where `info` does not say."""
         loss = self.info.get("held_out_loss")
         return loss if isinstance(loss, float) else None
+
+    @property
+    def score(self) -> tuple[float, str] | None:
+        """Return its score on fixed prompts and how that was measured; None where `info` does not say."""
+        said = self.info.get("score")
+        if not isinstance(said, dict) or not isinstance(value := said.get("value"), float):
+            return None
+        return value, json.dumps({name: one for name, one in said.items() if name != "value"}, sort_keys=True)
 
     @property
     def is_adapter(self) -> bool:
@@ -195,16 +204,29 @@ def latest_checkpoint(folder: Path, *, on_incomplete: Callable[[str], None] | No
     return complete[-1] if complete else None
 
 
-def remove_superseded(folder: Path, *, keep_last: int, keep_best: int) -> list[Path]:
-    """Remove what is neither among the newest nor among the best by held-out loss; return what went.
+def remove_superseded(
+    folder: Path, *, keep_last: int, keep_best: int, by: Literal["held_out_loss", "score"] = "held_out_loss"
+) -> list[Path]:
+    """Remove what is neither among the newest nor among the best; return what went.
 
+    by: the lowest held-out loss, or the highest score, among those measured as the newest one was
     What was imported from the previous system is somebody's own choice and stays.
     """
     checkpoints = [c for c in list_checkpoints(folder) if "origin" not in c.info]
-    scored = [c for c in checkpoints if c.held_out_loss is not None and math.isfinite(c.held_out_loss)]
-    best = sorted(scored, key=lambda c: c.held_out_loss or 0.0)[:keep_best]
+    best = (_by_loss if by == "held_out_loss" else _by_score)(checkpoints)[:keep_best]
     keep = {c.path for c in [*checkpoints[-keep_last:], *best]}
     removed = [c.path for c in checkpoints if c.path not in keep]
     for path in removed:
         remove_directory(path)
     return removed
+
+
+def _by_loss(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    measured = [c for c in checkpoints if c.held_out_loss is not None and math.isfinite(c.held_out_loss)]
+    return sorted(measured, key=lambda c: c.held_out_loss or 0.0)
+
+
+def _by_score(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    measured = [(c, *score) for c in checkpoints if (score := c.score) is not None and math.isfinite(score[0])]
+    alike = [(value, c) for c, value, how in measured if how == measured[-1][2]]
+    return [c for _, c in sorted(alike, key=lambda one: one[0], reverse=True)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from PIL.Image import Resampling
 from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
@@ -56,10 +57,28 @@ class ClipScorer:
         return functional.normalize(embeddings.float().cpu(), dim=-1)
 
     @property
+    def stamp(self) -> dict[str, str]:
+        """Return what somebody else needs to compute the same score: weights, pictures, and how they were resized."""
+        size, crop = self.processor.size, self.processor.crop_size if self.processor.do_center_crop else None
+        how = f"{_in_words(size)}, {Resampling(self.processor.resample).name.lower()}"
+        return {
+            "model": self.identity.source,
+            "sha256": self.identity.sha256[:16],
+            "images": self.protocol,
+            "resize": how + (f", centre {_in_words(crop)}" if crop else ""),
+        }
+
+    @property
     def protocol(self) -> str:
         """Say what stands for a clip, for the stamp on a score."""
         tiles = self.storyboard
         return f"{tiles}×{tiles} storyboard" if tiles else "mean over frames"
+
+
+def _in_words(size: Any) -> str:
+    """`shortest edge 224`, or `224×224`."""
+    shortest = size.get("shortest_edge") if hasattr(size, "get") else None
+    return f"shortest edge {shortest}" if shortest else f"{size['height']}×{size['width']}"
 
 
 def load_clip_scorer(source: str, *, device: str = "cpu") -> ClipScorer:

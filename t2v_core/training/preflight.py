@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 from t2v_core.assemble import OWN_FAMILY
 from t2v_core.checkpoints.checkpoints import list_checkpoints
 from t2v_core.data.store.footprint import facts_of_store, folder_bytes
+from t2v_core.events import StageEvent
 from t2v_core.events.estimated import DataFacts
+from t2v_core.events.fields import Json
 from t2v_core.format import size
 from t2v_core.job import Job
+from t2v_core.machine import cores, total_memory_bytes
 from t2v_core.models.denoisers import denoiser_config
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
@@ -32,7 +36,8 @@ def tell_before_training(run: TrainingRun, job: Job) -> None:
 def _tell(run: TrainingRun, job: Job) -> None:
     found = _of_open(run, job) if run.base is not None and run.base.family != OWN_FAMILY else _of_own(run, job)
     memory, machine, disk, advice = found
-    job.events.stage("estimate", in_a_line(memory, disk, machine))
+    line = in_a_line(memory, disk, machine)
+    job.events.emit(StageEvent("estimate", line, extra={"machine": described(machine)}))
     if memory.peak > machine.memory_bytes:
         there = size(max(0, machine.memory_bytes))
         job.events.warning(
@@ -44,6 +49,14 @@ def _tell(run: TrainingRun, job: Job) -> None:
             f"checkpoints take up to {size(disk.checkpoints)} of disk, and {size(disk.free)} is free",
             hint=" or ".join(disk_advice(disk)),
         )
+
+
+def described(machine: Machine) -> dict[str, Json]:
+    """Return what somebody who reads of a run later wants to know of where it ran."""
+    return {
+        "device": machine.name, "arithmetic": machine.arithmetic, "cores": cores(),
+        "memory_bytes": total_memory_bytes(), "system": platform.platform(), "python": platform.python_version(),
+    }  # fmt: skip
 
 
 Found = tuple[StepMemory, Machine, Disk, list[str]]

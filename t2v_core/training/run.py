@@ -6,6 +6,7 @@ import hashlib
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class TrainingRun:
     step: optimiser steps done; held_out: rows of the store that training never sees
     job:  that it is, which its checkpoints name
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
-    held_out_loss: of the weights as they are now; None where it has not been measured
+    held_out_loss, score: of the weights as they are now; None where it has not been measured
     teacher: of a distillation; base: what the run goes on from; adapter: what is trained beside it
     """
 
@@ -65,6 +66,7 @@ class TrainingRun:
     step: int = 0
     checkpoint: Checkpoint | None = None
     held_out_loss: float | None = None
+    score: dict[str, Any] | None = None
     teacher: Teacher | None = None
     base: Base | None = None
     adapter: Adapter | None = None
@@ -177,8 +179,9 @@ class TrainingRun:
             self.checkpoint = Checkpoint(path, info)
             return
         header = None if self.adapter is None else self.adapter.header()
-        keep = {"keep_last": self.spec.keep_last, "keep_best": self.spec.keep_best}
-        self.saver.begin(path, files, info, then=lambda: remove_superseded(self.folder, **keep), header=header)
+        spec = self.spec
+        keep = partial(remove_superseded, keep_last=spec.keep_last, keep_best=spec.keep_best, by=spec.keep_best_by)
+        self.saver.begin(path, files, info, then=lambda: keep(self.folder), header=header)
 
     def _weights(self, model: Denoiser) -> dict[str, dict[str, Tensor]]:
         """Weights and averages by file; of an adapter without those that it lies beside."""
@@ -203,6 +206,7 @@ class TrainingRun:
             "steps_per_epoch": self.plan.steps_per_epoch,
             "processes": self.plan.world_size,
             "held_out_loss": self.held_out_loss,
+            **({"score": self.score} if self.score else {}),
             "fps": self.fps,
             "spec": all_values(self.spec),
             "model": denoiser_config(model),

@@ -6,17 +6,20 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from t2v_core.assemble import find_checkpoint, load_asked, sampler_name, suited
+from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.annotations.msrvtt import Clip, read_annotations
 from t2v_core.data.shapes.judge import Obeyed, Verdict, judge, obeys
 from t2v_core.data.shapes.shapes import Scene
 from t2v_core.data.video.decode import read_frames
 from t2v_core.data.video.resize import shrink_to
+from t2v_core.data.video.timing import bounded
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
@@ -27,7 +30,9 @@ from t2v_core.job import Job
 from t2v_core.models.lora.asked import asked_loras
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
 from t2v_core.processes.process_group import ProcessGroup, joined
+from t2v_core.scores.clip import clip_scales
 from t2v_core.scores.features import FeatureNetwork
+from t2v_core.scores.vbench import VBench, chosen_dimensions, write_layout
 from t2v_core.specs import EvaluateSpec, all_values
 from t2v_core.verbs.shared_videos import SharedVideos
 from t2v_core.verbs.video_scores import Scores, blindness, distance_scores, movement_scores
@@ -35,6 +40,8 @@ from t2v_core.workspace import Dataset
 
 # Prompts that are sampled together; more takes more memory and, on a CPU, no less time.
 BATCH = 8
+# What a video of any other scene obeys: of six colours, three shapes and six motions.
+CHANCE = {"colour": 0.1667, "shape": 0.3333, "motion": 0.1667, "all": 0.0093}
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ def _evaluate(asked: EvaluateSpec, group: ProcessGroup, job: Job) -> Evaluated |
     network = None
     if spec.features is not None:  # what is wrong with it is said before anything is drawn
         network = FeatureNetwork(job.workspace.resolve(spec.features), spec.features_form, device=spec.device)
+    dimensions = chosen_dimensions(spec.vbench_dimensions)
+    installed = None if spec.vbench is None else VBench.at(job.workspace.resolve(spec.vbench))
     samples = draw_samples(pipeline, clips, spec, group)
     stride = checkpoint.info["latents"].get("stride")
     scores = clip_scores(scorer, samples, pipeline, spec, job, stride=stride)
@@ -86,6 +95,9 @@ def _evaluate(asked: EvaluateSpec, group: ProcessGroup, job: Job) -> Evaluated |
     if spec.degradations:
         for name, told in _blindness(scorer, network, samples, pipeline, spec, job, stride=stride).items():
             scores[name]["blindness"] = told
+    if spec.vbench_layout or installed is not None:
+        folder = write_for_vbench(samples, checkpoint, job)
+        scores |= {} if installed is None else installed.scores(folder, dimensions, job)
     for name, score in scores.items():
         job.events.emit(ScoreEvent(name, score["value"], extra=score))
     path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
@@ -101,6 +113,15 @@ def _evaluate(asked: EvaluateSpec, group: ProcessGroup, job: Job) -> Evaluated |
         },
     )
     return Evaluated(scores=str(path), clips=len(samples), videos=len(samples) * spec.seeds)
+
+
+def write_for_vbench(samples: Sequence[Sample], checkpoint: Checkpoint, job: Job) -> Path:
+    """Write the videos to a folder of `outputs/vbench/` of their own, and return it."""
+    folder = job.workspace.outputs / "vbench" / f"{checkpoint.path.name}-{job.directory.name}"
+    job.events.stage("layout", str(job.workspace.relative(folder)))
+    fps = bounded(float(checkpoint.info.get("fps", 8.0)))
+    write_layout(folder, [sample.prompt for sample in samples], [sample.videos for sample in samples], fps)
+    return folder
 
 
 def read_scenes(dataset: Dataset) -> dict[str, tuple[Scene, bool]]:
@@ -189,7 +210,7 @@ def clip_scores(
     """Return the mean cosine of generated clips with their captions, with its ceiling and its floor.
 
     The ceiling is that of the real clips, the floor that of generated clips with another clip's caption. Each is in
-    three scales (Hessel et al. 2021, eq. 1; torchmetrics; GODIVA's CLIPSIM).
+    the three forms of `clip_scales`.
 
     stride: of the real clips' frames, as the model saw them in training; None: evenly spaced
     """
@@ -199,13 +220,14 @@ def clip_scores(
     for index, sample in enumerate(samples):
         job.check_stop()
         images = torch.cat([scorer.embed_clip(video) for video in sample.videos])
-        generated.append((images @ captions[index]).mean())
-        shuffled.append((images @ captions[_another(samples, index)]).mean())
-        real.append((scorer.embed_clip(_real_video(sample, pipeline, stride)) @ captions[index]).mean())
+        generated.append(images @ captions[index])
+        shuffled.append(images @ captions[_another(samples, index)])
+        real.append(scorer.embed_clip(_real_video(sample, pipeline, stride)) @ captions[index])
         job.events.progress(index + 1, len(samples), "clips")
-    stamp = {"model": scorer.identity.source, "images": scorer.protocol, "prefix": spec.prefix}
+    frames = len(samples[0].videos[0])
+    stamp = scorer.stamp | {"prefix": spec.prefix, "frames": frames, "seed": spec.seed, "seeds": spec.seeds}
     named = {"clip_generated": generated, "clip_real_ceiling": real, "clip_shuffled_floor": shuffled}
-    return {name: _scales(float(torch.stack(values).mean())) | stamp for name, values in named.items()}
+    return {name: clip_scales(values) | stamp for name, values in named.items()}
 
 
 def video_scores(
@@ -260,18 +282,10 @@ def _another(samples: Sequence[Sample], index: int) -> int:
     return next((other for other in others if samples[other].prompt != samples[index].prompt), index)
 
 
-def _scales(cosine: float) -> dict[str, float]:
-    return {
-        "value": round(cosine, 4),
-        "clipscore_2.5x": round(2.5 * max(cosine, 0), 4),
-        "torchmetrics_100x": round(100 * max(cosine, 0), 2),
-    }
-
-
 def obedience(samples: Sequence[Sample], scenes: dict[str, tuple[Scene, bool]]) -> dict[str, dict[str, Any]]:
     """Score how many videos show the prompt's colour, shape, motion, and all three; and how much they jitter.
 
-    Chance is 1/6 for colour, 1/3 for shape, 1/6 for motion. Combinations kept out of training are scored apart.
+    Combinations kept out of training are scored apart.
     """
     scores: dict[str, dict[str, Any]] = {}
     for name, is_held_out in (("seen", False), ("unseen", True)):
@@ -295,4 +309,6 @@ def _shares(judged: list[tuple[Verdict, Scene]]) -> dict[str, dict[str, Any]]:
         "motion": sum(o.motion for o in obeyed),
         "all": sum(all(o) for o in obeyed),
     }
-    return {name: {"value": round(hit / count, 4), "videos": count} for name, hit in hits.items()}
+    return {
+        name: {"value": round(hit / count, 4), "chance": CHANCE[name], "videos": count} for name, hit in hits.items()
+    }

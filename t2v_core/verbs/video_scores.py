@@ -56,6 +56,8 @@ def distance_scores(network: FeatureNetwork, videos: Sequence[Tensor], real: Rea
             "videos": len(ours),
             "real_videos": len(theirs),
             **network.stamp,
+            "frames": len(videos[0]),
+            "size": "×".join(map(str, videos[0].shape[1:3])),
         }
     return scores
 

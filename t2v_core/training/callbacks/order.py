@@ -8,6 +8,7 @@ from t2v_core.training.callbacks.gpu_report import GpuReport
 from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
 from t2v_core.training.callbacks.loss_spikes import LossSpikes
 from t2v_core.training.callbacks.pace_alarm import PaceAlarm
+from t2v_core.training.callbacks.prompt_score import PromptScore
 from t2v_core.training.callbacks.requests import Requests
 from t2v_core.training.callbacks.samples import Samples
 from t2v_core.training.callbacks.saving import Saving
@@ -25,6 +26,7 @@ def training_callbacks() -> list[Callback]:
         LossSpikes(),
         GpuReport(),
         HeldOutLoss(),  # before Saving: the checkpoint of this step holds the loss, and is ranked by it
+        PromptScore(),  # as is the loss
         saving,
         Samples(),
     ]

@@ -28,7 +28,7 @@ class Saving(Callback):
 
     def on_step_end(self, trainer: Trainer) -> None:
         """Save when a checkpoint is due."""
-        if _is_due(trainer):
+        if is_due(trainer):
             self._hand_over(trainer, wait=True)
             self._begin(trainer, "due")
 
@@ -81,7 +81,8 @@ class Saving(Callback):
             trainer.hand_over(checkpoint)
 
 
-def _is_due(trainer: Trainer) -> bool:
+def is_due(trainer: Trainer) -> bool:
+    """Return True after the last step of each epoch that ends with a checkpoint, and of the run."""
     run = trainer.run
     epochs, place = divmod(run.step, run.plan.steps_per_epoch)
     return run.step == run.total_steps or (place == 0 and epochs % run.spec.checkpoint_every == 0)

@@ -46,15 +46,17 @@ def test_every_score_carries_its_protocol(ended: EndedHere) -> None:
     assert (ended.code, ended.done["clips"], ended.done["videos"]) == (0, 12, 24)
     for name in ("clip_generated", "clip_real_ceiling", "clip_shuffled_floor"):
         assert scores[name].keys() >= SCALES
-        stamp = {"model": "embedded", "images": "2×2 storyboard", "prefix": ""}
+        stamp = {"model": "embedded", "images": "2×2 storyboard", "prefix": "", "frames": 8, "seed": 0, "seeds": 2}
         assert {key: scores[name][key] for key in stamp} == stamp
+        assert scores[name]["resize"] == "shortest edge 64, bicubic, centre 64×64"
+        assert len(scores[name]["sha256"]) == 16
 
 
-def test_the_scales_are_one_cosine(ended: EndedHere) -> None:
+def test_the_forms_are_of_one_set_of_cosines(ended: EndedHere) -> None:
     for name in ("clip_generated", "clip_real_ceiling", "clip_shuffled_floor"):
         score = scores_of(ended)[name]
-        assert score["clipscore_2.5x"] == pytest.approx(max(0, 2.5 * score["value"]), abs=3e-4)
         assert score["torchmetrics_100x"] == pytest.approx(max(0, 100 * score["value"]), abs=1e-2)
+        assert score["clipscore_2.5x"] >= 2.5 * score["value"] - 3e-4  # an image below zero counts as zero
 
 
 def test_real_clips_lie_far_above_the_floor(ended: EndedHere) -> None:

@@ -54,6 +54,7 @@ preset = "tiny"
 epochs = 300
 batch_size = 2
 samples = 0
+scorer = "embedded"
 [verify-resume]
 steps = 8
 [estimate]
