@@ -47,6 +47,7 @@ class _Commands(LazyGroup):
         "add-noise": Entry("engine.verbs:add_noise", "Mix noise into a video."),
         "refine": Entry("engine.verbs:refine", "Clean up or change a video, towards a prompt."),
         "evaluate": Entry("engine.verbs:evaluate", "Score a model on test captions."),
+        "report": Entry("report:report", "One HTML file about a training, or several side by side."),
         "web": Entry("engine.web:web", "Open a page for a browser: generate, refine and look at videos."),
         "status": Entry("jobs.status:status", "What is running, what it costs, when it stops."),
         "jobs": Entry("jobs.commands:jobs", "What is running and what ran, here and on other machines."),

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from t2v_core.workspace import Workspace, expanded
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.which_job import KnownJobs
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.library.runs.board import evaluations, events_of, row_of, scores_by_run, sessions_of
+from t2v_tui.library.runs.board import Scored, evaluations, events_of, row_of, scores_by_run, sessions_of
 from t2v_tui.library.runs.labels import Label, keep_label, label_of, why_unreadable
 from t2v_tui.library.runs.measured import Measured, RunReader
 from t2v_tui.library.runs.settings import asked_here, differing, with_defaults
@@ -44,11 +44,13 @@ DOTS = 4000
 
 @dataclass(frozen=True)
 class Read:
-    """A training and what was read of it."""
+    """A training and what was read of it. settings: with defaults; asked: those of them that somebody set"""
 
     row: RunRow
     measured: Measured
     settings: dict[str, Any]
+    asked: Mapping[str, Any]
+    scored: Sequence[Scored]
 
 
 def read_runs(workspace: Workspace, asked: Sequence[str] = ()) -> list[Read]:
@@ -73,7 +75,7 @@ def read_runs(workspace: Workspace, asked: Sequence[str] = ()) -> list[Read]:
             key, listed[key], settings=settings, label=labels[key], measured=measured[key],
             scored=scored.get(key, ()), sessions=sessions[key.host], now_t=time.time(),
         )  # fmt: skip
-        found.append(Read(row, measured[key], settings))
+        found.append(Read(row, measured[key], settings, said or {}, scored.get(key, ())))
     return found
 
 

@@ -98,6 +98,11 @@ def data_sets_here(workspace: Workspace, *, trusted_s: float = 0.0) -> tuple[Dat
     return tuple(_data_set(workspace, Dataset(top / name), trusted_s) for name in names)
 
 
+def data_set_here(workspace: Workspace, root: Path) -> DataSetView:
+    """Return one data set, wherever it lies; one that is not there is empty."""
+    return _data_set(workspace, Dataset(root), 0.0)
+
+
 def _data_set(workspace: Workspace, data: Dataset, trusted_s: float) -> DataSetView:
     videos, aside = str(data.videos), str(data.quarantine)
     captions = read_folder(str(data.annotations)).files

@@ -81,7 +81,7 @@ def sky_of(world: World) -> dict[str, str]:
 
 
 def kind_of(command: str) -> str:
-    if command.startswith("t2v runs"):
+    if command.startswith(("t2v runs", "t2v report")):
         return "compared"
     if "--model" in command:
         return "open"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,12 +29,16 @@ MOST_SCORE_FILES = 5000
 
 @dataclass(frozen=True)
 class Scored:
-    """One evaluation. checkpoint: its path as it was said; t: when it was written, Unix seconds"""
+    """One evaluation, by its main score.
+
+    checkpoint: its path as it was said; t: when it was written, Unix seconds; all_scores: by name, as the file has them
+    """
 
     checkpoint: str
     name: str
     value: float
     t: float
+    all_scores: Mapping[str, Any] = field(default_factory=dict)
 
 
 def events_of(workspace: Workspace, job: JobKey) -> Path:
@@ -123,7 +127,7 @@ def _evaluation(path: Path, t: float) -> Scored | None:
         said = read_table(path)
         scores = said["scores"]
         name = next(name for name in SCORES if isinstance(scores.get(name, {}).get("value"), int | float))
-        return Scored(str(said["checkpoint"]), name, float(scores[name]["value"]), t)
+        return Scored(str(said["checkpoint"]), name, float(scores[name]["value"]), t, scores)
     except (OSError, ValueError, KeyError, AttributeError, StopIteration):
         return None
 

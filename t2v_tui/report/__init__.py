@@ -1,0 +1,1 @@
+"""`t2v report`: a training, or several side by side, as one HTML file that needs nothing else."""
