@@ -41,6 +41,7 @@ VERBS = {
     "import-checkpoint": "t2v_core.verbs.import_checkpoint:import_checkpoint",
     "train": "t2v_core.verbs.train:train",
     "generate": "t2v_core.verbs.generate:generate",
+    "sheet": "t2v_core.verbs.sheet:sheet",
     "add-noise": "t2v_core.verbs.vid2vid:add_noise",
     "refine": "t2v_core.verbs.vid2vid:refine",
     "evaluate": "t2v_core.verbs.evaluate:evaluate",

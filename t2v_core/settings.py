@@ -56,7 +56,7 @@ RESERVED_VARIABLES = frozenset(
 OTHER_SECTIONS = frozenset({"host", "tui"})
 
 # Verbs that also read other verbs' sections, the last of which that has a setting decides; their own goes before these.
-ALSO_READS: dict[str, tuple[str, ...]] = {"estimate": ("preprocess", "train")}
+ALSO_READS: dict[str, tuple[str, ...]] = {"estimate": ("preprocess", "train"), "sheet": ("generate",)}
 
 ENCODERS = frozenset({"vae", "text_encoder"})
 

@@ -9,10 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from t2v_core.disk.plain_json import read_table
-from t2v_core.disk.plain_text import require_utf8
+from t2v_core.disk.plain_text import prompts_in, require_utf8
 from t2v_core.errors import InvalidRequest
 from t2v_core.presets import PRESET_TRAINING
 from t2v_core.validation import sentence_of
@@ -38,6 +47,9 @@ MAX_SEED = 2**64 - 1
 # More than anybody has of anything that is counted one by one.
 MANY = 10**9
 SLOWEST_FPS, FASTEST_FPS = 0.1, 120.0
+SCALE_BOUNDS = (1, 30)
+# Videos of one sheet: smaller ones show nothing any more.
+MOST_CELLS = 400
 
 
 class Spec(BaseModel):
@@ -332,7 +344,10 @@ class SamplingSpec(Spec):
         "FILE:SCALE; several with commas between them, or --lora again",
     )
     guidance_scale: float = Field(
-        2.0, ge=1, le=30, description="how strongly the prompt steers the video; 1 is not at all, and twice as fast"
+        2.0,
+        ge=SCALE_BOUNDS[0],
+        le=SCALE_BOUNDS[1],
+        description="how strongly the prompt steers the video; 1 is not at all, and twice as fast",
     )
     guidance_rescale: float = Field(
         0.0, ge=0, le=1, description="tones down what strong guidance exaggerates; 0.7 for zero terminal SNR"
@@ -394,6 +409,62 @@ class GenerateSpec(VideoSpec):
     preview: bool = Field(
         False, description="write a preview of the unfinished video to the job's folder, about once a second"
     )
+
+
+class SheetSpec(VideoSpec):
+    """Make a video for each prompt, seed and guidance scale, and one video that shows all of them side by side."""
+
+    prompts: str = Field(
+        min_length=1, max_length=MANY, description="what the videos show: one prompt, @FILE with one per line, or lines"
+    )
+    output: Path | None = Field(
+        None, description="the sheet: mp4, gif or webp (default: outputs/sheets/, named after the first prompt)"
+    )
+    seeds: int = Field(
+        1, ge=1, le=100, description="videos of each prompt, with seeds seed, seed + 1, …: a column each"
+    )
+    guidance_scales: str = Field(
+        "", description="guidance scales to compare, such as 1,2,4: a row each (default: --guidance-scale alone)"
+    )
+    steps: int = Field(20, ge=1, le=1000, description="denoising steps")
+    frames: int | None = Field(
+        None, ge=1, le=512, description="frames (default, and at most: what the model was trained on)"
+    )
+    fps: float | None = Field(
+        None, ge=SLOWEST_FPS, le=FASTEST_FPS, description="frames per second (default: the data set's)"
+    )
+    preview: bool = Field(
+        False, description="write a preview of the unfinished video to the job's folder, about once a second"
+    )
+
+    @property
+    def prompt_list(self) -> list[str]:
+        """Return the prompts, one for each line that says something and is no comment (#)."""
+        return prompts_in(self.prompts)
+
+    @property
+    def scales(self) -> list[float]:
+        """Return the guidance scales, the one of `guidance_scale` when no others were asked for."""
+        return [float(word) for word in self.guidance_scales.split(",") if word.strip()] or [self.guidance_scale]
+
+    @field_validator("prompts")
+    @classmethod
+    def _require_a_prompt(cls, text: str) -> str:
+        if not prompts_in(text):
+            raise PydanticCustomError("prompts", "no line of it is a prompt")
+        return text
+
+    @field_validator("guidance_scales")
+    @classmethod
+    def _require_scales(cls, text: str) -> str:
+        lowest, highest = SCALE_BOUNDS
+        try:
+            is_within = all(lowest <= float(word) <= highest for word in text.split(",") if word.strip())
+        except ValueError:
+            is_within = False
+        if not is_within:
+            raise PydanticCustomError("scales", f"numbers from {lowest} to {highest} with commas between are expected")
+        return text
 
 
 class AddNoiseSpec(Spec):
@@ -484,6 +555,7 @@ SPECS: dict[str, type[Spec]] = {
     "import-checkpoint": ImportCheckpointSpec,
     "train": TrainSpec,
     "generate": GenerateSpec,
+    "sheet": SheetSpec,
     "add-noise": AddNoiseSpec,
     "refine": RefineSpec,
     "evaluate": EvaluateSpec,

@@ -61,3 +61,9 @@ def require_utf8(values: Mapping[str, Any]) -> None:
             raise InvalidRequest(
                 f"{name} = '{escaped(text)}' is not UTF-8 text", hint="rename the file or folder, or type it again"
             )
+
+
+def prompts_in(text: str) -> list[str]:
+    """Return the prompts in a text: its lines without those that are empty or begin with #."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]

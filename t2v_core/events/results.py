@@ -125,6 +125,17 @@ class VideoMade(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SheetMade(Result):
+    """Of `sheet`. video: shows all; cells: each one's own; kept: so many of them were there already"""
+
+    video: str
+    settings: str
+    cells: tuple[str, ...]
+    kept: int
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluated(Result):
     """Of `evaluate`. scores: the file that holds them"""
 

@@ -148,5 +148,9 @@ def _target(spec: GenerateSpec, workspace: Workspace) -> Target:
     """The place asked for, else a new name in outputs/ after the prompt and the seed."""
     if spec.output is not None:
         return Target(workspace.resolve(spec.output))
-    words = re.sub(r"[^a-z0-9]+", "-", spec.prompt.lower()).strip("-")[:60].rstrip("-") or "video"
-    return Target(workspace.outputs / f"{words}-{spec.seed}.mp4", is_new=True)
+    return Target(workspace.outputs / f"{name_of(spec.prompt)}-{spec.seed}.mp4", is_new=True)
+
+
+def name_of(prompt: str) -> str:
+    """Return a file's name after a prompt: its letters and digits in lower case, 60 at most."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "video"

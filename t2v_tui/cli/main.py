@@ -44,6 +44,7 @@ class _Commands(LazyGroup):
         "train": Entry("engine.verbs:train", "Train a model, or continue training it."),
         "verify-resume": Entry("engine.verbs:verify_resume", "Prove that a killed training run resumes exactly."),
         "generate": Entry("engine.verbs:generate", "Make a video from a prompt."),
+        "sheet": Entry("engine.verbs:sheet", "Make a grid of videos: prompts, seeds, guidance scales."),
         "add-noise": Entry("engine.verbs:add_noise", "Mix noise into a video."),
         "refine": Entry("engine.verbs:refine", "Clean up or change a video, towards a prompt."),
         "evaluate": Entry("engine.verbs:evaluate", "Score a model on test captions."),

@@ -7,10 +7,12 @@ from pathlib import Path
 from t2v_core.disk.files import write_json
 from t2v_core.disk.opening import read_bytes
 from t2v_core.disk.plain_json import parsed
-from t2v_core.disk.plain_text import escaped
-from t2v_core.workspace import Workspace
+from t2v_core.disk.plain_text import escaped, prompts_in
+from t2v_core.errors import InvalidRequest
+from t2v_core.workspace import Workspace, expanded
 
 MOST = 200
+MOST_LIST_BYTES = 2**20
 
 
 def file_of(workspace: Workspace) -> Path:
@@ -32,3 +34,25 @@ def remember_prompt(workspace: Workspace, prompt: str) -> list[str]:
     prompts = [prompt, *(one for one in read_prompts(workspace) if one != prompt)][:MOST]
     write_json(file_of(workspace), prompts)
     return prompts
+
+
+def prompts_of(text: str, folder: Path = Path()) -> str:
+    """Return a text of prompts, a line each; of `@FILE` the prompts in that file, below `folder` when it is relative.
+
+    Raises InvalidRequest for a file that cannot be read, is no text, or holds no prompt.
+    """
+    if not text.startswith("@"):
+        return text
+    path = folder / expanded(Path(text[1:].strip()))
+    try:
+        said = read_bytes(path, MOST_LIST_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{path} is no text in UTF-8", "write a prompt on each line of it") from error
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(
+            f"the prompts in {path} cannot be read: {error}", "name a text file, as @prompts.txt"
+        ) from error
+    prompts = prompts_in(said.removeprefix("\ufeff"))
+    if not prompts:
+        raise InvalidRequest(f"{path} holds no prompt", "write one on each line; # begins a comment")
+    return "\n".join(prompts)

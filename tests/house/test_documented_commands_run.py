@@ -20,7 +20,7 @@ STANDS_FOR = {
 # A sentence speaks of these by their names: what is missing is said, and nothing is done.
 BARE = {
     "t2v add-noise", "t2v bootstrap", "t2v data import-latents", "t2v generate", "t2v host trust",
-    "t2v import-checkpoint", "t2v pull", "t2v refine", "t2v runs name",
+    "t2v import-checkpoint", "t2v pull", "t2v refine", "t2v runs name", "t2v sheet",
 }  # fmt: skip
 ON_HOST = re.compile(
     r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|watch|host trust)\b"
@@ -28,7 +28,7 @@ ON_HOST = re.compile(
 )
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
 TRAINED = re.compile(
-    r"^t2v (add-noise|evaluate|generate|refine|train --(resume|distill|lora --base)|trash|pull|web|attach|jobs)"
+    r"^t2v (add-noise|evaluate|generate|refine|sheet|train --(resume|distill|lora --base)|trash|pull|web|attach|jobs)"
 )
 WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop|watch)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.

@@ -22,6 +22,7 @@ from t2v_tui.cli.main import Common
 from t2v_tui.cli.narrate import Narrator
 from t2v_tui.cli.options import as_meant_here, as_meant_there, parameters, with_signature
 from t2v_tui.find_workspace import find_workspace
+from t2v_tui.library.prompts import prompts_of
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
         is_quiet = given.pop(_QUIET.name, False)
         _require_arguments(verb, given, named, ctx.command_path)
         host = host or (LOCAL if is_detached or after else None)
+        if verb.name == "sheet" and given["prompts"] is not None:
+            given["prompts"] = prompts_of(given["prompts"])
         flags = as_meant_here(verb.name, given) if host in (None, LOCAL) else as_meant_there(given)
         told: dict[str, Any] = {
             "workspace": find_workspace(asked_workspace or common.workspace, os.environ),
@@ -280,6 +283,24 @@ generate = command(
         ),
         "The video goes to outputs/, or where -o says, with a .json beside it that records how it was made.",
         ("prompt",),
+    )
+)
+
+sheet = command(
+    Verb(
+        "sheet",
+        "Make a video for each of several prompts, seeds and guidance scales, and one that shows all of them side by "
+        "side: a row for each prompt and guidance scale, a column for each seed. PROMPTS is one prompt, or @FILE for a "
+        "text file with one per line (empty lines and lines that begin with # are left out). The model is loaded once; "
+        "after an interruption the same command keeps what is there and makes the rest.",
+        (
+            't2v sheet "a red circle moving right" --seeds 4 --guidance-scales 1,2,4 --checkpoint embedded',
+            "t2v sheet @prompts.txt --seeds 3",
+            "t2v sheet @prompts.txt --host a100-golden -o outputs/sheets/epoch50.mp4",
+        ),
+        "The sheet goes to outputs/sheets/, or where -o says, and the single videos to a folder of the same name "
+        "beside it, each with a .json that records how it was made.",
+        ("prompts",),
     )
 )
 

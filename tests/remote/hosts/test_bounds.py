@@ -27,6 +27,7 @@ from t2v_core.workspace import Workspace
 ANY = settings(max_examples=40, deadline=None, database=None, print_blob=True)
 REQUIRED: dict[str, dict[str, Any]] = {
     "generate": {"prompt": "a"},
+    "sheet": {"prompts": "a"},
     "add-noise": {"input": "a.mp4", "output": "b.mp4"},
     "refine": {"input": "a.mp4", "output": "b.mp4", "prompt": "a"},
     "import-latents": {"old_dir": "old"},
@@ -153,7 +154,7 @@ def ends(verb: str, *left_out: str) -> list[tuple[str, str, float]]:
 # What is left out takes days or terabytes at its upper end, as it is asked to; `steps` and `prompts` are small here.
 TRIED = [
     *ends("shapes", "clips", "test_clips", "size", "frames"), ("shapes", "frames", 64), ("shapes", "size", 512),
-    *ends("generate", "steps"), *ends("add-noise"), *ends("refine", "steps"),
+    *ends("generate", "steps"), *ends("sheet", "steps", "seeds"), *ends("add-noise"), *ends("refine", "steps"),
     *ends("evaluate", "steps", "prompts", "seeds"), ("evaluate", "prompts", 10**6),
     *ends("check", "timeout_s", "workers"), ("check", "timeout_s", 86_400),
     *ends("preprocess", "frames", "size"), ("preprocess", "frames", 1), ("preprocess", "size", 16),
@@ -164,6 +165,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "check": {"data": "data", "workers": 1},
     "preprocess": {"data": "data", "vae": "embedded", "text_encoder": "embedded", "frames": 2, "size": 32},
     "generate": {"prompt": "a red circle", "steps": 1},
+    "sheet": {"prompts": "a red circle", "steps": 1, "seeds": 2},
     "add-noise": {"input": "in.mp4"},
     "refine": {"input": "in.mp4", "prompt": "a red circle", "steps": 2, "strength": 1},
     "evaluate": {"data": "data", "prompts": 2, "seeds": 1, "steps": 1},
@@ -175,7 +177,7 @@ def test_at_either_end_the_work_is_done_or_refused_in_a_sentence(
     verb: str, name: str, value: float, workspace: Path, tmp_path: Path
 ) -> None:
     place: dict[str, Any] = {}
-    if verb in ("generate", "add-noise", "refine"):
+    if verb in ("generate", "sheet", "add-noise", "refine"):
         place = {"output": str(tmp_path / "out.mp4")}
     elif verb == "shapes":
         place = {"data": str(tmp_path / "shapes")}

@@ -61,6 +61,8 @@ steps = 8
 probe_seconds = 3
 [generate]
 steps = 2
+[sheet]
+steps = 2
 [refine]
 steps = 10
 [refine.epoch100]
@@ -110,6 +112,7 @@ def make_new(root: Path) -> None:
     (root / "t2v.toml").write_text(SETTINGS)
     subprocess.run(["git", "init", "--quiet", str(root)], check=True, timeout=240)
     (root / "train.py").write_text("print('mine')\n")
+    (root / "prompts.txt").write_text("# two of them\na dog runs\na man talks\n")
 
 
 def make_trained(root: Path) -> None:
