@@ -35,6 +35,8 @@ NOTE = "This page is written by `docs/make_reference.py` from the program itself
 PANES = {
     EVERYWHERE: "Everywhere", "log-pane": "In a log", "curve-pane": "In a curve", "chart-pane": "In a chart",
     "compare": "Screen Runs", "player-pane": "In a player",
+    "lists": "In the lists of checkpoints, videos, data sets and jobs",
+    "marks": "In the lists of checkpoints and videos", "drawing": "Screens Generate and Vid2Vid",
     "launch": "While a training is started", "runs": "In the list of runs of screen Train", "vm": "Screen VM",
 }  # fmt: skip
 

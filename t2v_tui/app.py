@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on, work
 from textual.binding import BindingType
@@ -18,6 +18,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widget import Widget
 
+from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import keys, pasted
 from t2v_tui.blinking import Blinking
@@ -39,13 +40,16 @@ from t2v_tui.settings import Tui
 from t2v_tui.store.events import HostChosen, JobShown, Remembered
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.session import SessionMemory, remember
-from t2v_tui.store.state import State
+from t2v_tui.store.state import HostKind, Reach, State
 from t2v_tui.theme import DARK, LIGHT
 from t2v_tui.typed_ahead import TypedAhead
 from t2v_tui.widgets.video.asking import PictureApp
 from t2v_tui.workers.crash_report import kept_in
 from t2v_tui.workers.launch_worker import Wanted
 from t2v_tui.workers.services import Services
+
+if TYPE_CHECKING:
+    from remote.replies.files import OpenModelEntry
 
 # What the app ends with when the demo is wanted instead.
 DEMO = "demo"
@@ -92,7 +96,7 @@ class CockpitApp(PictureApp):
         self.files = JobFiles(workspace, services)
         self._notices = JobNotices(self, self.settings, runs_commands=services is not None)
         self.guard = WriteGuard(self, self.live, workspace.root)
-        self.form = SettingsForm(self, workspace, memory.chosen, self.remember)
+        self.form = SettingsForm(self, workspace, memory.chosen, self.remember, self._models_of_host)
         self._typed_ahead, self._blinking = TypedAhead(self), Blinking(may_blink=self.settings.animation)
         self._first_screen, self._remembered_t = first, time.monotonic()
         for entry in SCREENS:
@@ -262,6 +266,18 @@ class CockpitApp(PictureApp):
         """Ask for a verb's settings, and start a training when that is wanted."""
         if await self.form.ask(verb):
             await self.action_start_training()
+
+    def _models_of_host(self) -> Sequence[OpenModelEntry]:
+        """The open models of the chosen host; none while it is not heard. Blocks: a thread asks."""
+        from t2v_tui.library.on_host import models_there
+
+        host = self.state.chosen
+        if self.services is None or not (host.kind is HostKind.LOCAL or host.link.reach is Reach.UP):
+            return ()
+        try:
+            return models_there(self.services.jobs(host.name))
+        except EngineError:  # the headline says that it is not heard
+            return ()
 
     def exit_to_demo(self) -> None:
         """Leave; whoever opened this app opens the demo's."""

@@ -35,6 +35,8 @@ from .jobs.stopping import end_job
 from .listing.listing import list_folder, old_data
 from .listing.looking import hash_files, hello, ls, probe, read
 from .listing.old_listing import old_checkpoints
+from .listing.open_models import models
+from .listing.previewing import preview
 from .resuming import resume_preempted
 from .setup.examining import examine
 from .setup.making_ready import put, standing, unpack_release
@@ -53,7 +55,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
     "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,
     "remove": remove, "examine": examine, "adopt_venv": adopt_venv, "list": list_folder, "old_data": old_data,
-    "old_checkpoints": old_checkpoints,
+    "old_checkpoints": old_checkpoints, "preview": preview, "models": models,
 }  # fmt: skip
 
 

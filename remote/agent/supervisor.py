@@ -43,7 +43,7 @@ from .jobs.endings import (
 )
 from .jobs.last_words import mark_awaiting_room, write_exit
 from .jobs.preemption import is_going_down, watch_for_preemption
-from .jobs.rows import earlier_gpu_jobs, state_of, successor_of
+from .jobs.rows import BESIDE, earlier_gpu_jobs, state_of, successor_of
 from .jobs.succession import to_be_resumed
 
 QUEUE_POLL_S = 0.2
@@ -143,7 +143,8 @@ def wait_for_turn(directory: Path, request: Json) -> str | None:
     while True:
         if (directory / "stop").exists():
             return "stopped before it began"
-        ahead = earlier_gpu_jobs(directory, waiting=False) if request.get("needs_gpu") else []
+        is_in_line = request.get("needs_gpu") and not (directory / BESIDE).exists()
+        ahead = earlier_gpu_jobs(directory, waiting=False) if is_in_line else []
         if request.get("after"):
             first = successor_of(directory.parent / request["after"])
             word = state_of(first)[0] if first.is_dir() else "lost"

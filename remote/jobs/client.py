@@ -145,7 +145,7 @@ class HostJobs:
         return self.ask(STOP, timeout_s=grace_s + 120, job=job, grace_s=float(grace_s), is_anyones=is_anyones)
 
     def request(self, job: str, what: str) -> None:
-        """Ask the engine for something that it does within a step. what: stop, save, pause or resume."""
+        """Ask for something that is done within a step. what: stop, save, pause, resume; beside: wait for no turn"""
         self.ask(REQUEST, job=job, what=what)
 
     def _keep(self, row: JobRow) -> None:

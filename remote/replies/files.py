@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from t2v_core.disk.typed_json import UnixTime
+from t2v_core.disk.typed_json import ShownText, UnixTime
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,16 @@ class FileBytes:
 
 
 @dataclass(frozen=True)
+class FilePreview:
+    """A video as a few small frames: a line of JSON, then pixels, as t2v_core.data.video.preview writes them.
+
+    data: compressed with zlib
+    """
+
+    data: bytes
+
+
+@dataclass(frozen=True)
 class OldCheckpoint:
     """A `.pt` of the previous system.
 
@@ -134,6 +144,28 @@ class OldData:
     """What the previous system left in a data set."""
 
     found: OldFolders
+
+
+@dataclass(frozen=True)
+class OpenModelEntry:
+    """An open model that a machine has.
+
+    source:     as it is asked for: a hub id, or a folder of the workspace
+    family:     the class of its pipeline, as its model_index.json says
+    size_bytes: on the disk; is_whole: False when files are missing, as after a download that broke off
+    """
+
+    source: ShownText
+    family: ShownText
+    size_bytes: int
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class OpenModels:
+    """Those in `models/` of the workspace and in the hub's cache."""
+
+    models: tuple[OpenModelEntry, ...]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from remote.replies.files import Entries, FileBytes, FolderListing, OldCheckpoints, OldData, Removed
+from remote.replies.files import (
+    Entries,
+    FileBytes,
+    FilePreview,
+    FolderListing,
+    OldCheckpoints,
+    OldData,
+    OpenModels,
+    Removed,
+)
 from remote.replies.guard import Guard, GuardStands, NoGuard
 from remote.replies.jobs import JobRows, ResumedJobs, Started, Stopped
 from remote.replies.machine import Examination, Hello, Probe, Sent, Standing
@@ -39,8 +48,10 @@ INSTALL_GUARD: Question[NoGuard | GuardStands] = Question("install_guard", Guard
 LS = Question("ls", Entries)
 LIST = Question("list", FolderListing)
 READ = Question("read", FileBytes)
+PREVIEW = Question("preview", FilePreview)
 OLD_CHECKPOINTS = Question("old_checkpoints", OldCheckpoints)
 OLD_DATA = Question("old_data", OldData)
+MODELS = Question("models", OpenModels)
 REMOVE = Question("remove", Removed)
 
 OFFER: Question[SameOffer | FullOffer] = Question("offer", SameOffer | FullOffer)

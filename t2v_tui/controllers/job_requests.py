@@ -27,7 +27,15 @@ class JobRequests:
         what: save, pause or resume; said: the notice that it was asked
         """
         if (job := self.shown_at_work()) is not None:
-            self._in_thread("request", partial(self._request, job.key, what, said))
+            self.ask(job.key, what, said)
+
+    def ask(self, job: JobKey, what: str, said: str) -> None:
+        """Ask a job for something. what, said: as `ask_shown`; beside: that it wait for no turn"""
+        self._in_thread("request", partial(self._request, job, what, said))
+
+    def replace(self, job: JobKey) -> None:
+        """End a job that waits, and whose work another does now."""
+        self._in_thread("stop", partial(self._stop, job))
 
     def shown_at_work(self) -> JobView | None:
         """Return the job that is shown while it runs; else say that it does not, and return None."""

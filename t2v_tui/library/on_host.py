@@ -8,10 +8,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from remote.errors import JobNotFound
-from remote.replies.files import Entry
-from remote.replies.questions import LS, OLD_CHECKPOINTS, READ
+from remote.replies.files import Entry, OpenModelEntry
+from remote.replies.questions import LS, MODELS, OLD_CHECKPOINTS, READ
 from t2v_core.data.video.beside import names_beside, settings_by_name, video_named
 from t2v_core.disk.plain_json import table
+from t2v_core.format import size
 from t2v_tui.library.local import TRAINER, made_from
 from t2v_tui.library.views import (
     VIDEO_SUFFIXES,
@@ -115,3 +116,20 @@ def described_there(jobs: HostJobs, video: VideoView) -> VideoView:
         if video_named(said) == video.name or (said and beside == video.beside):
             return info_of_video(replace(video, beside=beside), said)
     return video
+
+
+def models_there(jobs: HostJobs) -> tuple[OpenModelEntry, ...]:
+    """Return the open models that the host has, whole or not."""
+    return jobs.ask(MODELS).models
+
+
+def choices_of(models: Sequence[OpenModelEntry]) -> list[tuple[str, str]]:
+    """Return what a form offers: (as it is asked for, its name with its size on the disk).
+
+    What is not whole is offered too: asked for again, it is fetched to its end.
+    """
+    return [(one.source, f"{PurePosixPath(one.source).name} · {_standing(one)}") for one in models]
+
+
+def _standing(one: OpenModelEntry) -> str:
+    return size(one.size_bytes) if one.is_whole else f"{size(one.size_bytes)}, not whole"

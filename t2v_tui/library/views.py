@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from remote.replies.files import OldCheckpoint
+from t2v_core.disk.plain_text import prompts_in
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SHIPPED = "embedded/denoiser"
@@ -18,6 +19,7 @@ PREVIOUS = "previous system"
 AGAIN = (
     "prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint",
     "vae", "text_encoder", "lora", "model", "height", "width", "negative_prompt", "offload", "vae_tiling",
+    "prompts", "seeds", "guidance_scales",
 )  # fmt: skip
 
 
@@ -58,7 +60,7 @@ class CheckpointPair:
     """One checkpoint, wherever it is.
 
     scores:  (name, value), the newest of each
-    samples: videos made from it, relative to the workspace here
+    samples: videos made from it, here and on the host, relative to the workspace
     """
 
     name: str
@@ -98,6 +100,7 @@ class VideoView:
 
     path:     relative to its workspace
     settings: the spec that made it, as its .json says; empty when there is none
+    is_favourite: somebody said so in this workspace
     beside:   that .json, relative to the workspace; empty when there is none, or when it may be another video's
     """
 
@@ -115,6 +118,7 @@ class VideoView:
     size: tuple[int, int] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     beside: str = ""
+    is_favourite: bool = False
 
     @property
     def name(self) -> str:
@@ -144,11 +148,11 @@ def side_by_side(
         )
         for name in {**theirs, **ours}
     ]
-    return tuple(sorted(pairs, key=_newest_first))
+    return tuple(sorted(pairs, key=newest_first))
 
 
-def _newest_first(pair: CheckpointPair) -> tuple[bool, float, str]:
-    """Ours by their steps, then the previous system's by their epochs."""
+def newest_first(pair: CheckpointPair) -> tuple[bool, float, str]:
+    """Return what checkpoints are sorted by: ours by their steps, then the previous system's by their epochs."""
     view = pair.any
     if view.is_old:
         return (True, -(view.epoch or 0), pair.name)
@@ -208,7 +212,7 @@ def info_of_video(view: VideoView, said: Mapping[str, Any]) -> VideoView:
     return replace(
         view,
         verb=str(said.get("verb", "")),
-        prompt=str(spec.get("prompt", "")),
+        prompt=str(spec.get("prompt", "")) or prompts_in_words(spec.get("prompts")),
         checkpoint=PurePosixPath(checkpoint_asked(str(checkpoint.get("path", "")))).name or _open_model(said),
         step=step if isinstance(step, int) else None,
         frames=frames if isinstance(frames, int) else None,
@@ -216,6 +220,12 @@ def info_of_video(view: VideoView, said: Mapping[str, Any]) -> VideoView:
         size=(size[1], size[0]) if isinstance(size, list) and [type(one) for one in size] == [int, int] else None,
         settings=spec,
     )
+
+
+def prompts_in_words(prompts: object) -> str:
+    """Return the first prompt of a sheet, and how many more there are; empty for what is no text."""
+    lines = prompts_in(prompts) if isinstance(prompts, str) else []
+    return f"{lines[0]} and {len(lines) - 1} more prompts" if lines[1:] else "".join(lines)
 
 
 def _open_model(said: Mapping[str, Any]) -> str:

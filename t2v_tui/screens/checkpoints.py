@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,13 +15,24 @@ from textual.widgets import DataTable
 
 from t2v_core.format import grouped, size
 from t2v_tui.keys import bindings_for
-from t2v_tui.library.views import PREVIOUS, CheckpointPair, CheckpointView, shown_name, side_by_side
+from t2v_tui.library.removing import question_of_checkpoints
+from t2v_tui.library.views import (
+    CheckpointPair,
+    CheckpointView,
+    VideoView,
+    both_places,
+    newest_first,
+    shown_name,
+    side_by_side,
+)
 from t2v_tui.messages import Failed, GoTo
-from t2v_tui.screens.bases.library_screen import LibraryScreen, way_back
+from t2v_tui.screens.bases.library_screen import LibraryScreen
+from t2v_tui.screens.bases.listing_screen import MARK, MarkingScreen, some
+from t2v_tui.store.order import Order
 from t2v_tui.store.state import LOCAL, State
-from t2v_tui.text.confirmations import Question
 from t2v_tui.text.headline import is_off
 from t2v_tui.widgets.chrome import Block
+from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.transfers import Transfers
@@ -38,14 +50,47 @@ t   starts training; it writes one every few epochs
 NOT_ASKED, UNREACHABLE, OFF = "◌ asking", "◐ unheard", "○ off"
 
 
-class CheckpointsScreen(LibraryScreen):
+def main_value(pair: CheckpointPair) -> float | None:
+    """Return the score that stands in the table, by which it can be sorted; None when none is known."""
+    return dict(pair.scores).get(main_name(pair))
+
+
+def main_name(pair: CheckpointPair) -> str:
+    """Return which score that is; empty when none is known."""
+    scores = dict(pair.scores)
+    return next((name for name in SCORES if name in scores), "")
+
+
+def main_score(pair: CheckpointPair) -> str:
+    """Return `93 %` of prompts obeyed, or the CLIP score; a dash when neither is known."""
+    value = main_value(pair)
+    if value is None:
+        return "—"
+    return f"{100 * value:.0f} %" if "obeyed" in main_name(pair) else f"{value:.3f}"
+
+
+ORDERS: Mapping[str, Order[CheckpointPair]] = {
+    "step": Order(newest_first),
+    "name": Order(lambda pair: pair.name),
+    "loss": Order(lambda pair: pair.any.loss),
+    "size": Order(lambda pair: pair.any.size_bytes, largest_first=True),
+    "score": Order(main_value, largest_first=True),
+    "place": Order(lambda pair: (pair.here is None, pair.there is None)),
+}
+
+
+class CheckpointsScreen(MarkingScreen, LibraryScreen):
     NAME = "checkpoints"
+    ITEMS = "checkpoints"
+    ORDERS = ORDERS
     CSS_PATH = "checkpoints.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("checkpoints")]
 
     def __init__(self) -> None:
         super().__init__()
         self.pairs: tuple[CheckpointPair, ...] = ()
+        self.rows: list[CheckpointPair] = []
+        self.videos: dict[str, VideoView] = {}
         self._sample = 0
         self._made_of = MadeOf()
 
@@ -55,10 +100,11 @@ class CheckpointsScreen(LibraryScreen):
             with Pane(id="list"):
                 yield ListTable(COLUMNS, id="checkpoints")
                 yield Block(id="nothing", classes="empty")
+                yield EntryLine(id="entry-line")
                 yield Words(id="facts")
                 yield Transfers()
             with Pane(id="samples"):
-                yield Player(empty="No video was made from it here.", letters=self.cockpit.settings.ascii)
+                yield Player(empty="No video was made from it.", letters=self.cockpit.settings.ascii)
 
     @property
     def table(self) -> ListTable:
@@ -81,13 +127,18 @@ class CheckpointsScreen(LibraryScreen):
         """Draw the list, the transfers and the chosen one; the rows only when something is new."""
         there = self.known_there()
         standing = f"{self.host} {there.is_read} {there.why} {is_off(state.chosen)}"
-        if self._made_of.is_new(self.here, there.checkpoints, standing):
+        if self._made_of.is_new(self.here, there.checkpoints, there.videos, standing, self.listing_changes):
+            videos = sorted(both_places(self.here.videos, there.videos), key=lambda video: video.path.split("/"))
+            self.videos = {video.path: video for video in videos}
             scores = {name: dict(values) for name, values in self.here.scores}
-            self.pairs = side_by_side(self.here.checkpoints, there.checkpoints, scores, self.here.videos)
-            self.table.show_items({pair.name: pair for pair in self.pairs}, self._cells)
-        is_empty = not self.pairs
+            self.pairs = side_by_side(self.here.checkpoints, there.checkpoints, scores, videos)
+            self.keep_marks(pair.name for pair in self.pairs)
+            self.rows = self.listed(self.pairs, said_of)
+            self.table.show_items({pair.name: pair for pair in self.rows}, self._cells)
+        is_empty = not self.rows
         self.query_one("#nothing").display = is_empty
-        self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
+        none_fits = self.none_fits(len(self.pairs)) if self.pairs else ""
+        self.query_one("#nothing", Block).show(Content(none_fits or self.nothing(NOTHING, now_t)))
         self.table.stand_back(is_hidden=is_empty)
         self.query_one("#facts").display = not is_empty
         pane = self.query_one("#list", Pane)
@@ -98,13 +149,16 @@ class CheckpointsScreen(LibraryScreen):
         self._show_chosen()
 
     def _title(self) -> str:
-        where = f"here and on {self.host}" if self.has_host else "here"
-        return f"checkpoints {where}" if self.here.is_read else f"checkpoints {where} · reading"
+        name = f"checkpoints here and on {self.host}" if self.has_host else "checkpoints here"
+        if not self.here.is_read:
+            return f"{name} · reading"
+        return self.in_words(name, len(self.rows), len(self.pairs)) if self.pairs else name
 
     def _cells(self, pair: CheckpointPair) -> tuple[Text, ...]:
         view = pair.any
+        is_marked = pair.name in self.marked
         return (
-            Text(_cut_to(shown_name(pair.name), 12)),
+            Text(_cut_to(f"{MARK if is_marked else ''}{shown_name(pair.name)}", 12), "bold" if is_marked else ""),
             Text(f"{'—' if view.step is None else grouped(view.step):>7}"),
             Text(f"{'—' if view.loss is None else f'{view.loss:.4f}':>6}"),
             Text(f"{size(view.size_bytes):>7}"),
@@ -130,10 +184,17 @@ class CheckpointsScreen(LibraryScreen):
         self.query_one("#facts", Words).say(self._facts(pair) if pair is not None else "")
         samples = pair.samples if pair is not None else ()
         self._sample = min(self._sample, max(0, len(samples) - 1))
-        video = next((one for one in self.here.videos if samples and one.path == samples[self._sample]), None)
+        video = self.videos.get(samples[self._sample]) if samples else None
         title = f"video {self._sample + 1} of {len(samples)}" if samples else "videos made from it"
-        self.query_one("#samples", Pane).entitle(title, video.title if video is not None else None)
-        self.player.show(self.cockpit.workspace.root / video.path if video is not None else None)
+        where = f" on {self.host}" if video is not None and not video.is_here else ""
+        self.query_one("#samples", Pane).entitle(f"{title}{where}", video.title if video is not None else None)
+        if video is not None and not video.is_here:
+            if self.query_one("#samples").display:
+                self.previews.want([video])
+            self.previews.show_in(self.player, video)
+        else:
+            self.previews.shown = None
+            self.player.show(self.cockpit.workspace.root / video.path if video is not None else None)
 
     def _facts(self, pair: CheckpointPair) -> Content:
         """Two lines about the chosen one: what it is, and what is to be known before it is removed."""
@@ -168,19 +229,29 @@ class CheckpointsScreen(LibraryScreen):
 
     # Keys
 
+    def _in_hand(self, what: str) -> list[CheckpointPair]:
+        """The marked ones, else the one with the cursor; nothing, and a word, when there is none."""
+        if not self.marked:
+            return [pair] if (pair := self._asked_for(what)) is not None else []
+        return [pair for pair in self.pairs if pair.name in self.marked]
+
     def action_pull(self) -> None:
-        """Bring the chosen checkpoint here; say why where that cannot be or need not be."""
-        pair = self._asked_for("pull")
-        if pair is None:
+        """Bring the marked checkpoints here, else the chosen one; say why where that cannot be or need not be."""
+        pairs = self._in_hand("pull")
+        if not pairs:
             return
-        if not self.has_host:
-            self.post_message(Failed(f"{pair.name} is here already", "h chooses a host to pull others from"))
-        elif pair.there is None:
-            self.post_message(Failed(f"{pair.name} is not on {self.host}", "h chooses another host"))
-        elif pair.is_same:
-            self.post_message(Failed(f"{pair.name} is here already", "the same files; there is nothing to pull"))
+        names, is_or_are = some([pair.name for pair in pairs], "marked checkpoints"), "is" if len(pairs) == 1 else "are"
+        away = [pair.there.path for pair in pairs if pair.there is not None and not pair.is_same]
+        if away:
+            self.marked.clear()
+            self.pull(away)
+            self._changed()
+        elif not self.has_host:
+            self.post_message(Failed(f"{names} {is_or_are} here already", "h chooses a host to pull others from"))
+        elif any(pair.is_same for pair in pairs):
+            self.post_message(Failed(f"{names} {is_or_are} here already", "the same files; there is nothing to pull"))
         else:
-            self.pull([pair.there.path])
+            self.post_message(Failed(f"{names} {is_or_are} not on {self.host}", "h chooses another host"))
 
     def _asked_for(self, what: str) -> CheckpointPair | None:
         """The chosen one, or a word that there is none."""
@@ -205,15 +276,14 @@ class CheckpointsScreen(LibraryScreen):
             self.post_message(Failed("no host is chosen to delete on", "D deletes here; h chooses a host"))
 
     def _delete(self, host: str) -> None:
-        pair = self._asked_for("delete")
-        if pair is None:
-            return
-        view, elsewhere = (pair.here, pair.there) if host == LOCAL else (pair.there, pair.here)
-        if view is None:
+        pairs = self._in_hand("delete")
+        views = [(pair, view) for pair in pairs if (view := pair.here if host == LOCAL else pair.there) is not None]
+        if views:
+            self.ask_to_remove({host: [view.path for _, view in views]}, question_of_checkpoints(views, host))
+        elif pairs:
             where, key = ("here", "X deletes it on the host") if host == LOCAL else (f"on {host}", "D deletes it here")
-            self.post_message(Failed(f"{pair.name} is not {where}", key if elsewhere else ""))
-            return
-        self.ask_to_remove(host, [view.path], question_of(pair, view, host))
+            names = some([pair.name for pair in pairs], "marked checkpoints")
+            self.post_message(Failed(f"{names} {'is' if len(pairs) == 1 else 'are'} not {where}", key))
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
@@ -237,43 +307,28 @@ class CheckpointsScreen(LibraryScreen):
             self._show_chosen()
 
     def _has_samples(self) -> bool:
-        """Whether videos made from the chosen one are here; else a word that there are none."""
+        """Whether videos made from the chosen one are known; else a word that there are none."""
         pair = self._asked_for("play")
         if pair is not None and not pair.samples:
-            self.post_message(Failed(f"no video made from {pair.name} is here", "u makes one with it"))
+            self.post_message(Failed(f"no video made from {pair.name} is known", "u makes one with it"))
         return pair is not None and bool(pair.samples)
 
 
-def question_of(pair: CheckpointPair, view: CheckpointView, host: str) -> Question:
-    """Return the question before a checkpoint goes, with what is to be known."""
-    is_here = host == LOCAL
-    where = "here" if is_here else f"on {host}"
-    if not view.is_complete:
-        copies = "It is not complete and cannot be trained or generated from."
-    elif pair.is_only_copy(here=is_here):
-        copies = "This is the ONLY COPY."
-    else:
-        copies = f"The same checkpoint stays {'on the host' if is_here else 'here'}."
-    step = f"step {grouped(view.step)}, " if view.step is not None else ""
-    if view.is_old:
-        step = f"epoch {view.epoch} of the {PREVIOUS}, " if view.epoch is not None else f"of the {PREVIOUS}, "
-    lines = (f"{step}{size(view.size_bytes)}", copies, way_back(host, view.size_bytes))
-    return Question(f"Delete {pair.name} {where}", lines, "Delete", "y")
+def said_of(pair: CheckpointPair) -> dict[str, str]:
+    """Return what a filter looks in, by the names that it may ask for."""
+    places = [word for word, view in (("here", pair.here), ("host", pair.there)) if view is not None]
+    view = pair.any
+    standing = "whole" if view.is_complete else "partial"
+    return {
+        "name": f"{pair.name} {shown_name(pair.name)}", "preset": view.preset, "place": " ".join(places),
+        "state": standing, "step": "" if view.step is None else f"{view.step}",
+    }  # fmt: skip
 
 
 def _standing(view: CheckpointView | None) -> Text:
     if view is None:
         return Text("–", style="dim")
     return Text("✓ whole", style="green") if view.is_complete else Text("✗ partial", style="yellow")
-
-
-def main_score(pair: CheckpointPair) -> str:
-    """Return `93 %` of prompts obeyed, or the CLIP score; a dash when neither is known."""
-    scores = dict(pair.scores)
-    name = next((name for name in SCORES if name in scores), None)
-    if name is None:
-        return "—"
-    return f"{100 * scores[name]:.0f} %" if "obeyed" in name else f"{scores[name]:.3f}"
 
 
 def _cut_to(name: str, cells: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -19,12 +20,14 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.library.data_sets import DataSetView, Prepared, data_sets_here, data_sets_there
 from t2v_tui.library.folders import TRUSTED_S
 from t2v_tui.messages import Failed, FollowJob, StartWork, StopWork
-from t2v_tui.screens.bases.base import Cockpit
+from t2v_tui.screens.bases.listing_screen import ListingScreen
+from t2v_tui.store.order import Order
 from t2v_tui.store.state import LOCAL, HostKind, JobKey, JobView, Reach, RunView, State
 from t2v_tui.text.headline import is_off
 from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 from t2v_tui.text.unreachable import asked, not_heard
 from t2v_tui.widgets.chrome import Block
+from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
 
@@ -47,8 +50,18 @@ or  put clips into data/msr-vtt/videos/ and captions
 NONE_SET_ASIDE = "No clip was set aside. c decodes every clip once and checks it."
 
 
-class DataScreen(Cockpit):
+ORDERS: Mapping[str, Order[DataSetView]] = {
+    "name": Order(lambda one: one.path),
+    "clips": Order(lambda one: one.clips, largest_first=True),
+    "set aside": Order(lambda one: len(one.set_aside), largest_first=True),
+    "state": Order(lambda one: (one.is_prepared, one.is_whole)),
+}
+
+
+class DataScreen(ListingScreen):
     NAME = "data"
+    ITEMS = "data sets"
+    ORDERS = ORDERS
     CSS_PATH = "data.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("data")]
 
@@ -66,6 +79,7 @@ class DataScreen(Cockpit):
     def __init__(self) -> None:
         super().__init__()
         self.sets: tuple[DataSetView, ...] | None = None
+        self.rows: list[DataSetView] = []
         self.there: tuple[str, tuple[str, ...], str] = ("", (), "")
         self._followed: set[JobKey] = set()
         self._made_of, self._aside_of = MadeOf(), MadeOf()
@@ -75,6 +89,7 @@ class DataScreen(Cockpit):
         with Pane(id="sets-box"):
             yield ListTable(SETS, id="sets")
             yield Block(id="nothing", classes="empty")
+            yield EntryLine(id="entry-line")
             yield Words(id="facts")
         with Horizontal(id="below"):
             with Pane(id="aside-box"):
@@ -148,19 +163,23 @@ class DataScreen(Cockpit):
     def show(self, state: State, now_t: float) -> None:
         """Draw the data sets, the facts of the chosen one, and the work on data."""
         sets = self.sets or ()
-        if self._made_of.is_new(sets):
-            self.table.show_rows([(one.path, _data_set_row(one)) for one in sets])
-        is_empty = not sets
+        if self._made_of.is_new(sets, self.listing_changes):
+            self.rows = self.listed(sets, said_of)
+            self.table.show_items({one.path: one for one in self.rows}, _data_set_row)
+        is_empty = not self.rows
         self.query_one("#nothing").display = is_empty
         reading = f"◌ reading {self.cockpit.workspace.root / 'data'}"
-        self.query_one("#nothing", Block).show(Content(reading if self.sets is None else NOTHING))
+        none_fits = self.none_fits(len(sets)) if sets else ""
+        self.query_one("#nothing", Block).show(Content(reading if self.sets is None else none_fits or NOTHING))
         self.table.stand_back(is_hidden=is_empty)
         self.query_one("#facts").display = not is_empty
-        title, pane = (
-            "data sets here" if self.sets is not None else "data sets · reading",
-            self.query_one("#sets-box", Pane),
+        pane, title = self.query_one("#sets-box", Pane), "data sets here"
+        if self.is_rearranged:
+            title = self.in_words(title, len(self.rows), len(sets))
+        pane.entitle(
+            title if self.sets is not None else "data sets · reading",
+            self._about_there(state, now_t, pane.size.width - 2) or None,
         )
-        pane.entitle(title, self._about_there(state, now_t, pane.size.width - 2) or None)
         self._show_chosen()
         self._show_work(state, now_t)
 
@@ -285,6 +304,12 @@ def _bar(run: RunView, *, letters: bool) -> str:
     left = f"  {duration(run.time_left_s)} left" if run.time_left_s is not None else ""
     how_far = f"{grouped(run.done)} of {grouped(run.total)} {run.unit}"
     return f"{full * filled}{empty * (BAR_CELLS - filled)}\n{how_far}{left}\n"
+
+
+def said_of(one: DataSetView) -> dict[str, str]:
+    """Return what a filter looks in, by the names that it may ask for."""
+    splits = " ".join(part.split for part in one.latents)
+    return {"name": one.path, "state": f"{_standing(one).plain} {one.needs}", "prepared": splits}
 
 
 def _data_set_row(one: DataSetView) -> tuple[Text, ...]:

@@ -9,9 +9,12 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
+from t2v_core.errors import InvalidRequest
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.prompts import prompts_of
 from t2v_tui.library.views import checkpoint_asked
-from t2v_tui.screens.bases.sampling_screen import MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
+from t2v_tui.messages import Failed
+from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
 from t2v_tui.store.state import LOCAL, JobKey
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
@@ -19,20 +22,25 @@ from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.player import Player
 
+# What makes several videos of one start.
+OF_SHEETS = ("seeds", "guidance_scales")
 EMPTY = """The video appears here while it is made.
 
 Say what it shows, and press enter.
 “a red circle moving left” is what
-the shipped model was trained on."""
+the shipped model was trained on.
+
+@prompts.txt, seeds 3 or guidance
+scales 1,2,4 make a sheet of many."""
 
 
 class GenerateScreen(SamplingScreen):
     NAME = "generate"
     VERB = "generate"
-    SHOWN = ("generate",)
+    SHOWN = ("generate", "sheet")
     CSS_PATH = "sampling.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("generate")]
-    FIELDS = (*SETTINGS, "frames", "fps", "checkpoint", *MORE_SETTINGS)
+    FIELDS = (*SETTINGS, *OF_SHEETS, "frames", "fps", "model", "checkpoint", *MORE_SETTINGS)
 
     def body(self) -> ComposeResult:
         """Lay out prompt and settings on the left, the result and the queue on the right."""
@@ -40,14 +48,14 @@ class GenerateScreen(SamplingScreen):
             with Vertical(id="ask"):
                 with Pane(id="prompt-box", classes="one-line") as box:
                     box.entitle("prompt", "enter makes it · ↑ earlier ones")
-                    yield PromptInput(placeholder="what the video shows", id="prompt")
+                    yield PromptInput(placeholder="what the video shows, or @FILE with a prompt a line", id="prompt")
                 with Pane(id="settings") as box:
                     box.entitle("settings")
                     with Horizontal(classes="row"):
                         yield Static("host", classes="name")
                         yield Choice([(LOCAL, LOCAL)], id="host")
                         yield Static("where it is made", classes="about")
-                    yield SpecForm("generate", self.FIELDS, {"prompt": "x"}, choices={"checkpoint": [("", "latest")]})
+                    yield SpecForm("sheet", self.FIELDS, {"prompts": "x"}, choices=CHOICES)
                     yield Words(id="about")
             with Vertical(id="look"):
                 with Pane(id="result-box"):
@@ -73,6 +81,22 @@ class GenerateScreen(SamplingScreen):
             values["checkpoint"] = self._checkpoint_and_host(str(values["checkpoint"]))
         self.form.fill(self.form.values | values)
         self.prompt.focus()
+
+    def action_start(self) -> None:
+        """Start one video; of a list of prompts, several seeds or guidance scales a sheet of them."""
+        values = self.asked()
+        if values is None:
+            return
+        prompt = str(values["prompt"])
+        if not prompt.startswith("@") and not any(name in values for name in OF_SHEETS):
+            self.start(values)
+            return
+        try:
+            prompts = prompts_of(prompt, self.cockpit.workspace.root)
+        except InvalidRequest as error:
+            self.post_message(Failed(error.message, error.hint))
+            return
+        self.start({**values, "prompts": prompts}, verb="sheet")
 
     def _checkpoint_and_host(self, path: str) -> str:
         """One that lies on one host only is used there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,12 +15,14 @@ from textual.widgets import DataTable
 from t2v_core.format import ago, duration
 from t2v_tui.keys import bindings_for
 from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
-from t2v_tui.screens.bases.base import Cockpit
+from t2v_tui.screens.bases.listing_screen import ListingScreen
+from t2v_tui.store.order import Order
 from t2v_tui.store.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.text.headline import truth
 from t2v_tui.text.job_words import JOB_GLYPHS, alarm_in_words, job_in_words
 from t2v_tui.text.unreachable import instead_of_empty, not_heard
-from t2v_tui.widgets.chrome import STYLES, Block
+from t2v_tui.widgets.chrome import STYLES, Block, Line
+from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 
 COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
@@ -33,44 +36,77 @@ t   starts a training          4   makes a video
 Whatever is started by t2v, here or from a shell, appears here, and is still here after a restart."""
 
 
+def _by_place(job: JobView) -> tuple[int, float]:
+    """What is at work, what waits in the order of the queue, then what has ended, newest first."""
+    row = job.row
+    if row.has_ended:
+        return 2, -row.began_t
+    return (1, row.place_in_queue or row.began_t) if row.state == "queued" else (0, -row.began_t)
+
+
+ORDERS: Mapping[str, Order[JobView]] = {
+    "turn": Order(_by_place),
+    "age": Order(lambda job: job.row.began_t, largest_first=True),
+    "state": Order(lambda job: job.row.word),
+    "verb": Order(lambda job: job.row.verb),
+    "host": Order(lambda job: job.key.host),
+}
+
+
 class JobsTable(ListTable):
     PANE = "jobs-list"
 
 
-class JobsScreen(Cockpit):
+class JobsScreen(ListingScreen):
     NAME = "jobs"
+    ITEMS = "jobs"
+    ORDERS = ORDERS
     CSS_PATH = "jobs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("jobs")]
 
     def __init__(self) -> None:
         super().__init__()
         self._about: JobKey | None = None
+        self._count = 0  # of the rows that are listed
         self._made_of = MadeOf()
 
     def body(self) -> ComposeResult:
         """Lay out the list of jobs over what is known of the chosen one."""
+        yield Line(id="listing")
         yield JobsTable(COLUMNS, id="jobs")
         yield Block(id="no-jobs", classes="empty")
+        yield EntryLine(id="entry-line")
         yield Block(id="about", classes="pane")
 
     def on_mount(self) -> None:
         """Put the focus on the list."""
-        self.query_one(JobsTable).focus()
+        self.table.focus()
 
     def show(self, state: State, now_t: float) -> None:
         """Draw the jobs and what is known of the chosen one; the rows only when something is new."""
-        table = self.query_one(JobsTable)
+        table = self.table
         heard = " ".join(f"{host.name} {truth(host, now_t).glyph} {host.link.reach}" for host in state.hosts.values())
         ages = int(now_t) if state.alive else 0  # of what runs in seconds
         is_older = self._made_of.is_older(now_t)
-        if self._made_of.is_new(state.jobs, heard, ages, self.app.theme) or is_older:
-            ordered = {_row_of(job.key): job for job in sorted(state.jobs.values(), key=_by_place)}
+        if self._made_of.is_new(state.jobs, heard, ages, self.app.theme, self.listing_changes) or is_older:
+            ordered = {_row_of(job.key): job for job in self.listed(state.jobs.values(), said_of)}
+            self._count = len(ordered)
             table.show_items(ordered, lambda job: _job_row(job, state, now_t, self._colour(job)))
-        table.stand_back(is_hidden=not state.jobs)
+        table.stand_back(is_hidden=not self._count)
         nothing = self.query_one("#no-jobs", Block)
-        nothing.display = not state.jobs
-        nothing.show(Content(instead_of_empty(list(state.hosts.values()), "its jobs", now_t) or EMPTY))
+        nothing.display = not self._count
+        none_fits = self.none_fits(len(state.jobs)) if state.jobs else ""
+        silence = instead_of_empty(list(state.hosts.values()), "its jobs", now_t)
+        nothing.show(Content(none_fits or silence or EMPTY))
+        line = self.query_one("#listing", Line)
+        line.display = self.is_rearranged
+        line.show(Content.styled(self.in_words("jobs", self._count, len(state.jobs)), "$text-muted"))
         self._show_about(state, now_t)
+
+    @property
+    def table(self) -> JobsTable:
+        """Return the list of jobs."""
+        return self.query_one(JobsTable)
 
     def _colour(self, job: JobView) -> str:
         return self.app.theme_variables.get(COLOURS.get(job.row.word, ""), "")
@@ -85,7 +121,7 @@ class JobsScreen(Cockpit):
             about.show(about_job(job, state, now_t, about.size.width - 2))
 
     def _chosen(self, state: State) -> JobView | None:
-        row = self.query_one(JobsTable).chosen
+        row = self.table.chosen
         return None if row is None else state.jobs.get(_key_of(row))
 
     @on(DataTable.RowHighlighted)
@@ -121,12 +157,10 @@ class JobsScreen(Cockpit):
         self.post_message(Failed(f"there is no job to {what}", "t starts a training, 4 makes a video"))
 
 
-def _by_place(job: JobView) -> tuple[int, float]:
-    """What is at work, what waits in the order of the queue, then what has ended, newest first."""
+def said_of(job: JobView) -> dict[str, str]:
+    """Return what a filter looks in, by the names that it may ask for."""
     row = job.row
-    if row.has_ended:
-        return 2, -row.began_t
-    return (1, row.place_in_queue or row.began_t) if row.state == "queued" else (0, -row.began_t)
+    return {"state": row.word, "verb": row.verb, "host": job.key.host, "job": row.job, "why": job_in_words(row)}
 
 
 def _row_of(key: JobKey) -> str:

@@ -272,6 +272,10 @@ class TrainScreen(LaunchKeys, Cockpit):
         if (job := self.cockpit.requests.shown_at_work()) is not None:
             self.post_message(StopWork(job.key))
 
+    def action_find(self) -> None:
+        """Find text in the log below, whatever has the focus."""
+        self.query_one(LogView).action_open_find()
+
     def action_save(self) -> None:
         """Ask the shown run for a checkpoint, which it writes with its next step."""
         self.cockpit.requests.ask_shown("save", "a checkpoint is written with the next step")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlparse
@@ -17,8 +18,9 @@ from textual.widgets import Input, Static
 
 from t2v_core.workspace import expanded
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.views import VideoView
 from t2v_tui.messages import Failed
-from t2v_tui.screens.bases.sampling_screen import MORE_SETTINGS, QUEUE, SamplingScreen, quiet
+from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, QUEUE, SamplingScreen, quiet
 from t2v_tui.store.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
@@ -54,7 +56,7 @@ class Vid2VidScreen(SamplingScreen):
     CSS_PATH: ClassVar[list[str | PurePath]] = ["sampling.tcss", "vid2vid.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("vid2vid")]
 
-    FIELDS = ("strength", "steps", "guidance_scale", "seed", "checkpoint", "overlap", *MORE_SETTINGS)
+    FIELDS = ("strength", "steps", "guidance_scale", "seed", "model", "checkpoint", "overlap", *MORE_SETTINGS)
 
     def body(self) -> ComposeResult:
         """Lay out path, prompt and settings on the left, before and after over the queue on the right."""
@@ -71,7 +73,7 @@ class Vid2VidScreen(SamplingScreen):
                         yield Choice([(LOCAL, LOCAL)], id="host")
                         yield Static("where it is made; a local video is sent there first", classes="about")
                     example = {"prompt": "x", "input": "in.mp4", "output": "out.mp4"}
-                    yield SpecForm("refine", self.FIELDS, example, choices={"checkpoint": [("", "latest")]})
+                    yield SpecForm("refine", self.FIELDS, example, choices=CHOICES)
                     yield Words(id="noise")
                     yield Words(id="about")
             with Vertical(id="look"):
@@ -125,15 +127,28 @@ class Vid2VidScreen(SamplingScreen):
         said = self.drawing.specs.get(watched, {}).get("input") if watched is not None else None
         if said and not self.path.value:
             self.path.value = str(said)
+        if (there := self._video_there) is not None:  # its frames may have come
+            self.previews.show_in(self.before, there)
+
+    @property
+    def _video_there(self) -> VideoView | None:
+        """The video that the path names, where it lies on the host only."""
+        path = self.path.value
+        there = next((video for video in self.known_there().videos if video.path == path), None)
+        is_here = (self.cockpit.workspace.root / path).is_file()
+        return None if there is None or is_here else replace(there, is_here=False, is_there=True)
 
     @on(Input.Changed, "#path")
     def _other_video(self, message: Input.Changed) -> None:
+        self.previews.shown = None
         path = self.cockpit.workspace.root / message.value
         if message.value and path.is_file():
             self.before.show(path)
+        elif message.value and (there := self._video_there) is not None:
+            self.previews.want([there])
+            self.previews.show_in(self.before, there)
         elif message.value:
-            on_host = message.value in {video.path for video in self.known_there().videos}
-            self.before.say(f"It is on {self.host}." if on_host else "There is no such file here.")
+            self.before.say("There is no such file here.")
         else:
             self.before.show(None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,14 +18,20 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from t2v_core.errors import EngineError
-from t2v_core.format import ago, grouped, size
+from t2v_core.format import ago, counted, grouped, size
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.favourites import turn_favourites
+from t2v_tui.library.removing import question_of_videos, with_beside
 from t2v_tui.library.views import AGAIN, VideoView, again, both_places, shown_name
+from t2v_tui.library.votes import pairs_of
 from t2v_tui.messages import Failed, GoTo, StartWork
-from t2v_tui.screens.bases.library_screen import LibraryScreen, way_back
+from t2v_tui.screens.bases.library_screen import LibraryScreen
+from t2v_tui.screens.bases.listing_screen import MARK, MarkingScreen, some
+from t2v_tui.screens.panels.blind import BlindPanel
+from t2v_tui.store.order import Order
 from t2v_tui.store.state import LOCAL, State
-from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.chrome import Block
+from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.transfers import in_one_line
@@ -46,8 +52,21 @@ t   trains a model, which makes
     some at each checkpoint"""
 
 
-class VideosScreen(LibraryScreen):
+ORDERS: Mapping[str, Order[VideoView]] = {
+    "age": Order(lambda video: video.changed_t, largest_first=True),
+    "prompt": Order(lambda video: video.title.lower()),
+    "checkpoint": Order(lambda video: video.step, largest_first=True),
+    "seed": Order(lambda video: number_of(video.settings.get("seed"))),
+    "size": Order(lambda video: video.size_bytes, largest_first=True),
+    "place": Order(lambda video: (not video.is_here, video.is_there)),
+    "favourites": Order(lambda video: not video.is_favourite),
+}
+
+
+class VideosScreen(MarkingScreen, LibraryScreen):
     NAME = "videos"
+    ITEMS = "videos"
+    ORDERS = ORDERS
     CSS_PATH = "videos.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("videos")]
 
@@ -61,6 +80,7 @@ class VideosScreen(LibraryScreen):
     def __init__(self) -> None:
         super().__init__()
         self.videos: tuple[VideoView, ...] = ()
+        self.rows: list[VideoView] = []
         self.is_sheet = False
         self._described: dict[tuple[str, str, float], VideoView] = {}
         self._wanted = ""
@@ -74,6 +94,7 @@ class VideosScreen(LibraryScreen):
                 yield ListTable(COLUMNS, id="videos", keeps_first=True)
                 yield Sheet(letters=self.cockpit.settings.ascii)
                 yield Block(id="nothing", classes="empty")
+                yield EntryLine(id="entry-line")
             with Pane(id="show"):
                 yield Player(empty="The chosen one plays here.", letters=self.cockpit.settings.ascii)
                 yield Words(id="facts")
@@ -109,19 +130,28 @@ class VideosScreen(LibraryScreen):
     def show(self, state: State, now_t: float) -> None:
         """Draw the videos and the chosen one; the rows only when something is new."""
         there = self.known_there()
-        if is_new := self._made_of.is_new(self.here.videos, there.videos, self._descriptions):
-            self.videos = tuple(map(self._as_described, both_places(self.here.videos, there.videos)))
-            self._describe([video for video in self.videos if not video.is_here][:MOST_DESCRIBED])
+        said = (self.here.videos, there.videos, self.here.favourites)
+        if is_new := self._made_of.is_new(*said, self._descriptions, self.listing_changes):
+            self.videos = tuple(map(self._as_known, both_places(self.here.videos, there.videos)))
+            self.keep_marks(video.path for video in self.videos)
+            self.rows = self.listed(self.videos, said_of)
+            self._describe([video for video in self.rows if not video.is_here][:MOST_DESCRIBED])
         if self._made_of.is_older(now_t) or is_new:
-            self.table.show_items({video.path: video for video in self.videos}, lambda video: _video_row(video, now_t))
-        is_empty = not self.videos
+            rows = {video.path: video for video in self.rows}
+            self.table.show_items(rows, lambda video: _video_row(video, now_t, is_marked=video.path in self.marked))
+        is_empty = not self.rows
         self.query_one("#nothing").display = is_empty
-        self.query_one("#nothing", Block).show(Content(self.nothing(NOTHING, now_t)))
+        none_fits = self.none_fits(len(self.videos)) if self.videos else ""
+        self.query_one("#nothing", Block).show(Content(none_fits or self.nothing(NOTHING, now_t)))
         self.sheet.display = self.is_sheet and not is_empty
         self.table.stand_back(is_hidden=self.is_sheet or is_empty)
         if self.is_sheet:
-            self.sheet.show_cards(self._cards(), self.table.chosen)
-        title = f"videos · {len(self.videos)}" if self.here.is_read else "videos · reading"
+            films = {video.path: self.previews.film(video) for video in self.rows if not video.is_here}
+            self.sheet.show_cards(
+                self._cards(), self.table.chosen, {path: film for path, film in films.items() if film}
+            )
+        is_read = self.here.is_read
+        title = self.in_words("videos", len(self.rows), len(self.videos)) if is_read else "videos · reading"
         pane = self.query_one("#list", Pane)
         pane.entitle(title, self.about_there(now_t, pane.size.width - 2) or in_one_line(state.transfers) or None)
         self._choose_wanted()
@@ -131,21 +161,36 @@ class VideosScreen(LibraryScreen):
         root = self.cockpit.workspace.root
         return [
             Card(video.path, video.title, root / video.path if video.is_here else None, video.changed_t)
-            for video in self.videos
+            for video in self.rows
         ]
+
+    def to_list(self) -> None:
+        """Put the focus on the list, or on the pictures in its place."""
+        (self.sheet if self.is_sheet else self.table).focus()
+
+    def step_on(self) -> None:
+        """Move the cursor to the next video."""
+        if self.is_sheet:
+            self.sheet.action_move(1)
+        else:
+            super().step_on()
 
     def action_sheet(self) -> None:
         """Switch from the list to pictures, or back; the same one stays chosen."""
         self.is_sheet = not self.is_sheet
         self.redraw()
-        (self.sheet if self.is_sheet else self.table).focus()
+        self.to_list()
 
     @on(Sheet.Chosen)
     def _other_card(self) -> None:
-        keys = [video.path for video in self.videos]
+        keys = [video.path for video in self.rows]
         if self.sheet.chosen in keys:
             self.table.move_cursor(row=keys.index(self.sheet.chosen), animate=False)
             self._show_chosen()
+
+    def _as_known(self, video: VideoView) -> VideoView:
+        described = self._as_described(video)
+        return replace(described, is_favourite=True) if video.path in self.here.favourites else described
 
     def _as_described(self, video: VideoView) -> VideoView:
         if video.is_here:
@@ -156,22 +201,41 @@ class VideosScreen(LibraryScreen):
         return replace(known, is_here=False, is_there=True)
 
     def _choose_wanted(self) -> None:
-        paths = [video.path for video in self.videos]
-        if self._wanted in paths:
-            self.table.move_cursor(row=paths.index(self._wanted), animate=False)
-            self._wanted = ""
+        if not self._wanted or self._wanted not in {video.path for video in self.videos}:
+            return
+        if self._wanted not in (paths := [video.path for video in self.rows]):  # it is what was asked for
+            self.wanted, self._made_of = "", MadeOf()
+            self.redraw()
+            return
+        self.table.move_cursor(row=paths.index(self._wanted), animate=False)
+        self._wanted = ""
 
     def _show_chosen(self) -> None:
         video = self.chosen
-        self.query_one("#show", Pane).entitle(video.path.removeprefix("outputs/") if video else "preview")
+        is_away = video is not None and not video.is_here
+        film = self.previews.film(video) if video is not None and is_away else None
+        self.query_one("#show", Pane).entitle(
+            video.path.removeprefix("outputs/") if video else "preview",
+            f"{counted(len(film.frames), 'small frame')} made on {self.host}" if film is not None else None,
+        )
+        if not is_away:
+            self.previews.shown = None
+            if self.is_sheet:
+                self.previews.want(self._pictures_wanted())
         self.query_one("#facts", Words).say(facts_of(video) if video is not None else "")
         if video is None:
             self.player.show(None)
         elif video.is_here:
             self.player.show(self.cockpit.workspace.root / video.path)
         else:
-            self.player.say(f"It is on {self.host} only.\np   brings it here")
+            self.previews.want([video, *self._pictures_wanted()])
+            self.previews.show_in(self.player, video, "p   brings it here")
             self._describe([video])
+
+    def _pictures_wanted(self) -> list[VideoView]:
+        """Those that the sheet has in sight and that are on the host only."""
+        in_sight = set(self.sheet.in_sight()) if self.is_sheet else set()
+        return [video for video in self.rows if video.path in in_sight and not video.is_here]
 
     @on(DataTable.RowHighlighted)
     def _other_row(self) -> None:
@@ -209,13 +273,13 @@ class VideosScreen(LibraryScreen):
 
     @on(DataTable.RowSelected)
     def action_play(self) -> None:
-        """Play the chosen video, or pause it; say so when it is not here."""
-        if self._path_here("played") is not None:
+        """Play the chosen video, or pause it; of one that is on the host only, its small frames."""
+        if self.previews.shown is not None or self._path_here("played") is not None:
             self.player.action_play()
 
     def action_step(self, frames: int) -> None:
         """Step so many frames on, or back when negative; say so when the video is not here."""
-        if self._path_here("played") is not None:
+        if self.previews.shown is not None or self._path_here("played") is not None:
             self.player.action_step(frames)
 
     def _asked_for(self, what: str) -> VideoView | None:
@@ -264,36 +328,97 @@ class VideosScreen(LibraryScreen):
             where = " or ".join(dict.fromkeys(places))
             self.post_message(Failed(f"{name}, which made it, was not found on {where}", "e takes its settings along"))
             return
-        self.post_message(StartWork("generate", values, place))
+        self.post_message(StartWork("sheet" if video.verb == "sheet" else "generate", values, place))
         self.notify(f"“{video.prompt}” again, with seed {values['seed']}", markup=False)
 
     def action_edit(self) -> None:
         """Go to Generate, with everything filled in."""
-        if (video := self._asked_for("edited")) is not None:
+        video = self._asked_for("edited")
+        if video is None:
+            return
+        values = {name: video.settings[name] for name in AGAIN if video.settings.get(name)}
+        lines = str(values.pop("prompts", "")).splitlines()
+        if lines[1:]:
             self.post_message(
-                GoTo("generate", {name: video.settings[name] for name in AGAIN if video.settings.get(name)})
+                Failed(f"this sheet has {len(lines)} prompts, and Generate edits one", "a makes it again")
             )
+            return
+        self.post_message(GoTo("generate", {**values, **({"prompt": lines[0]} if lines else {})}))
+
+    def action_favourite(self) -> None:
+        """Make favourites of the marked videos, else of the chosen one; of none where all of them are."""
+        if videos := self._in_hand("made a favourite"):
+            self._turn_favourites([video.path for video in videos])
+
+    @work(thread=True, exclusive=True, group="favourites", exit_on_error=False)
+    def _turn_favourites(self, paths: list[str]) -> None:
+        try:
+            turn_favourites(self.cockpit.workspace, paths)
+        except EngineError as error:
+            self.post_message(Failed(error.message, error.hint))
+        self.post_message(self.Changed())
+
+    def action_blind(self) -> None:
+        """Ask which of two is better, without telling which is which: of the marked videos, else of all listed ones."""
+        videos = [video for video in self.rows if not self.marked or video.path in self.marked]
+        here = [video for video in videos if video.is_here]
+        pairs = pairs_of(here, secrets.SystemRandom())
+        if pairs:
+            plays = self.cockpit.settings.animation
+            panel = BlindPanel(self.cockpit.workspace, pairs, letters=self.cockpit.settings.ascii, plays=plays)
+            self.app.push_screen(panel)
+        elif len(here) < len(videos):
+            names = some([video.name for video in videos if not video.is_here], "of these videos")
+            is_or_are = "is" if len(videos) - len(here) == 1 else "are"
+            self.post_message(Failed(f"{names} {is_or_are} on {self.host} only", "p brings the marked ones here"))
+        else:
+            hint = "videos of one prompt by two checkpoints, guidance scales or samplers do; t2v sheet makes such"
+            self.post_message(Failed("there are no two videos of one prompt that differ in more than their seed", hint))
+
+    def _in_hand(self, what: str) -> list[VideoView]:
+        """The marked ones, else the one with the cursor; nothing, and a word, when there is none to be …"""
+        if not self.marked:
+            return [video] if (video := self._asked_for(what)) is not None else []
+        return [video for video in self.videos if video.path in self.marked]
 
     def action_pull(self) -> None:
-        """Bring the chosen video here, with the .json beside it."""
-        video = self._asked_for("pulled")
-        if video is None:
-            return
-        if video.is_here:
-            self.post_message(Failed(f"{video.name} is here already", "o opens it in a player"))
-            return
-        self.pull([video.path, video.beside] if video.beside else [video.path])
+        """Bring the marked videos here, else the chosen one, each with the .json beside it."""
+        videos = self._in_hand("pulled")
+        away = [video for video in videos if not video.is_here]
+        if videos and not away:
+            names = some([video.name for video in videos], "marked videos")
+            is_or_are = "is" if len(videos) == 1 else "are"
+            self.post_message(Failed(f"{names} {is_or_are} here already", "w opens one in a player"))
+        elif away:
+            self.marked.clear()
+            self.pull([path for video in away for path in with_beside(video)])
+            self._changed()
 
     def action_delete(self) -> None:
-        """Ask, and delete the chosen video with the .json beside it: here where it is here, else on the host."""
-        video = self._asked_for("deleted")
-        if video is None:
-            return
-        host = LOCAL if video.is_here else self.host
-        copies = f"A copy stays on {self.host}." if video.is_here and video.is_there else "This is the ONLY COPY."
-        lines = (video.title, size(video.size_bytes), copies, way_back(host, video.size_bytes))
-        question = Question(f"Delete {video.name} {'here' if video.is_here else f'on {host}'}", lines, "Delete", "y")
-        self.ask_to_remove(host, [video.path, video.beside] if video.beside else [video.path], question)
+        """Ask, and delete the marked videos, else the chosen one: here where it is here, else on the host."""
+        if videos := self._in_hand("deleted"):
+            places: dict[str, list[str]] = {}
+            for video in videos:
+                places.setdefault(LOCAL if video.is_here else self.host, []).extend(with_beside(video))
+            self.ask_to_remove(places, question_of_videos(videos, self.host))
+
+
+def number_of(value: object) -> float | None:
+    """Return a number as it stands in a .json; None for what is none."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
+
+
+def said_of(video: VideoView) -> dict[str, str]:
+    """Return what a filter looks in, by the names that it may ask for."""
+    places = [word for word, is_so in (("here", video.is_here), ("host", video.is_there)) if is_so]
+    return {
+        "prompt": video.prompt, "name": video.path, "from": video.checkpoint, "place": " ".join(places),
+        "is": "favourite" if video.is_favourite else "", "verb": video.verb,
+        "seed": f"{video.settings.get('seed', '')}",
+    }  # fmt: skip
 
 
 def facts_of(video: VideoView) -> Content:
@@ -317,7 +442,9 @@ def facts_of(video: VideoView) -> Content:
     )
 
 
-def _video_row(video: VideoView, now_t: float) -> tuple[Text, ...]:
+def _video_row(video: VideoView, now_t: float, *, is_marked: bool) -> tuple[Text, ...]:
     where = "● both" if video.is_here and video.is_there else "● here" if video.is_here else "○ host"
-    title = Text(video.title, style="" if video.is_here else "dim", no_wrap=True, overflow="ellipsis")
+    style = "bold" if is_marked else "" if video.is_here else "dim"
+    star = "★ " if video.is_favourite else ""
+    title = Text(f"{MARK if is_marked else ''}{star}{video.title}", style=style, no_wrap=True, overflow="ellipsis")
     return Text(f"{ago(now_t - video.changed_t):>6}"), Text(where), title

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from t2v_tui.store.order import Order, has_words, put_in_order
 from t2v_tui.store.state import JobKey
 
 
@@ -46,18 +46,17 @@ class RunRow:
         return f"{day[4:8]}-{day[9:13]} {tag}" if tag else self.key.job
 
 
-SORTS: dict[str, tuple[Callable[[RunRow], Any], bool]] = {
-    # name of the order → (by what, the largest first)
-    "newest": (lambda row: (row.began_t, row.key.job), True),
-    "state": (lambda row: row.state, False),
-    "name": (lambda row: row.title.lower(), False),
-    "preset": (lambda row: row.preset, False),
-    "data": (lambda row: row.data, False),
-    "held-out": (lambda row: row.held_out, False),
-    "loss": (lambda row: row.loss, False),
-    "score": (lambda row: row.score, True),
-    "cost": (lambda row: row.usd, True),
-    "duration": (lambda row: row.seconds, True),
+SORTS: dict[str, Order[RunRow]] = {
+    "newest": Order(lambda row: (row.began_t, row.key.job), largest_first=True),
+    "state": Order(lambda row: row.state),
+    "name": Order(lambda row: row.title.lower()),
+    "preset": Order(lambda row: row.preset),
+    "data": Order(lambda row: row.data),
+    "held-out": Order(lambda row: row.held_out),
+    "loss": Order(lambda row: row.loss),
+    "score": Order(lambda row: row.score, largest_first=True),
+    "cost": Order(lambda row: row.usd, largest_first=True),
+    "duration": Order(lambda row: row.seconds, largest_first=True),
 }
 
 
@@ -67,28 +66,14 @@ def in_order(rows: Sequence[RunRow], sort: str, *, is_reversed: bool = False, by
     sort:    one of SORTS; rows that are equal in it stand with the newest first
     by_data: those of one data set stand together
     """
-    value_of, largest_first = SORTS[sort]
-    newest_first = sorted(rows, key=lambda row: (row.began_t, row.key.job), reverse=True)
-    known = [row for row in newest_first if value_of(row) is not None]
-    known.sort(key=value_of, reverse=largest_first != is_reversed)
-    ordered = known + [row for row in newest_first if value_of(row) is None]
+    ordered = put_in_order(put_in_order(rows, SORTS["newest"]), SORTS[sort], is_reversed=is_reversed)
     return sorted(ordered, key=lambda row: row.data) if by_data else ordered
 
 
 def fits(row: RunRow, wanted: str) -> bool:
-    """Tell whether every word of a filter is in what the row says: `tiny running`, `preset:base -failed`.
-
-    A word behind a colon is looked for in that column alone; one behind a minus must not be there.
-    """
-    return all(_has(row, word.removeprefix("-")) is not word.startswith("-") for word in wanted.lower().split() if word)
-
-
-def _has(row: RunRow, word: str) -> bool:
+    """Tell whether a run has the words of a filter, as `has_words` takes them."""
     columns = {
         "state": row.state, "name": f"{row.title} {row.key.job}", "preset": row.preset, "data": row.data,
         "host": row.key.host, "note": row.note,
     }  # fmt: skip
-    column, colon, text = word.partition(":")
-    if colon and column in columns:
-        return text in columns[column].lower()
-    return any(word in value.lower() for value in columns.values())
+    return has_words(columns, wanted)

@@ -91,7 +91,7 @@ class Services(HostPool):
         return jobs.stop(job.job) if grace_s is None else jobs.stop(job.job, grace_s=grace_s)
 
     def request(self, job: JobKey, what: str) -> None:
-        """Ask the engine for something that it does within a step. what: save, pause or resume."""
+        """Ask for something that is done within a step. what: save, pause, resume; beside: wait for no turn"""
         self.jobs(job.host).request(job.job, what)
 
     def tail_of(self, job: JobKey, lines: int) -> tuple[str, ...]:

@@ -59,7 +59,23 @@ from .rules import (
 from .signs import gpu_signs, job_signs, process_signs, session_signs, transfer_signs
 
 # What is asked while somebody only looks on; it does not keep a machine alive.
-WATCHING = frozenset(("hello", "status", "gpu", "probe", "ls", "standing", "guard", "read", "hash", "offer", "examine"))
+WATCHING = frozenset(
+    (
+        "hello",
+        "status",
+        "gpu",
+        "probe",
+        "ls",
+        "standing",
+        "guard",
+        "read",
+        "hash",
+        "offer",
+        "examine",
+        "preview",
+        "models",
+    )
+)
 SIGN_TIMEOUT_S = 30.0
 MARK = BusyMark()
 

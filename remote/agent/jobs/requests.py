@@ -15,7 +15,7 @@ from ..base.whose import Asker, anothers, asker, introduce
 from .detached import detached, see_to, tend
 from .last_words import keep_reserve
 from .releases import with_release
-from .rows import DETACH_TIMEOUT_S, job_row, rows_of_all, state_of
+from .rows import BESIDE, DETACH_TIMEOUT_S, job_row, rows_of_all, state_of
 from .stopping import SIGNAL_PATIENCE_S, ask_to_stop
 from .told import only_news
 
@@ -170,14 +170,19 @@ def stop(parameters: Json) -> Json:
 
 
 def leave_request(parameters: Json) -> Json:
-    """Leave a file in the job's directory, which the engine answers within a step; `resume` takes `pause` away."""
+    """Leave a file in the job's directory, which the engine answers within a step; `resume` takes `pause` away.
+
+    `beside` is for its supervisor: the job no longer waits for its turn at the GPU.
+    """
     directory, what = job_directory(parameters), take(parameters, "what", str)
-    if what not in ("stop", "save", "pause", "resume"):
-        raise Problem("asked-wrongly", f"{what!r} is not one of stop, save, pause, resume")
+    if what not in ("stop", "save", "pause", "resume", BESIDE):
+        raise Problem("asked-wrongly", f"{what!r} is not one of stop, save, pause, resume, beside")
     require_own(directory, parameters)
     word = state_of(directory)[0]
     if word not in ("queued", "starting", "running"):
         raise Problem("asked-wrongly", f"job {directory.name} has ended already ({word})")
+    if what == BESIDE and word != "queued":
+        raise Problem("asked-wrongly", f"job {directory.name} has begun already and waits for nothing")
     if what == "resume":
         (directory / "pause").unlink(missing_ok=True)
     elif what == "stop":

@@ -18,6 +18,8 @@ from .alarms import seconds_without_step
 from .endings import RESTARTED, START_AGAIN, STOPPED, how_it_ended, last_alarm, last_events
 from .last_words import PREEMPTED, awaits_room
 
+# Its file in a job's directory says that the job does not wait for its turn at the GPU.
+BESIDE = "beside"
 # A supervisor says that it is at work within 0.1 s; on a machine that swaps it may take long.
 DETACH_TIMEOUT_S = 30.0
 MADE_HERE = re.compile(r"\d{8}-\d{6}-(?P<verb>[a-z0-9-]+)-[0-9a-f]+")
@@ -186,8 +188,9 @@ def fresh_row(directory: Path) -> Json:
 
 
 def place_in_queue(directory: Path, request: Json) -> int:
-    """Return its place, where 1 is next. A job that needs no GPU waits for no other's turn."""
-    return 1 + (len(earlier_gpu_jobs(directory, waiting=True)) if request.get("needs_gpu") else 0)
+    """Return its place, where 1 is next. A job that needs no GPU, or runs beside others, waits for no other's turn."""
+    is_in_line = request.get("needs_gpu") and not (directory / BESIDE).exists()
+    return 1 + (len(earlier_gpu_jobs(directory, waiting=True)) if is_in_line else 0)
 
 
 def queued_t(directory: Path) -> float:

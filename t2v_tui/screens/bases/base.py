@@ -32,9 +32,11 @@ class Cockpit(Screen[None]):
     """One of the app's screens. `body`, `show` and `arrive` are for children to fill in; see screens/__init__.py.
 
     HAS_DRAWER: what is started here is shown at its foot; False where the body has a place for that
+    GROUPS: of keys in keys.py that it shares with other screens
     """
 
     NAME: ClassVar[str]
+    GROUPS: ClassVar[tuple[str, ...]] = ()
     HAS_DRAWER: ClassVar[bool] = True
 
     _is_made = False
@@ -64,6 +66,11 @@ class Cockpit(Screen[None]):
     def show(self, state: State, now_t: float) -> None:
         """Draw the state."""
         raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw the body again, unless the app has ended."""
+        if self.cockpit.is_running:
+            self.show(self.cockpit.state, self.cockpit.now())
 
     def arrive(self, arrival: Any) -> None:
         """Take what somebody came here with in hand; ignored unless the screen fills this in."""
@@ -128,7 +135,11 @@ class Cockpit(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return False for what starts, ends, changes or costs something, which `--read-only` leaves out."""
-        if self.is_attached and self.cockpit.state.is_read_only and is_writing(action, self.NAME):
+        if (
+            self.is_attached
+            and self.cockpit.state.is_read_only
+            and any(is_writing(action, where) for where in (self.NAME, *self.GROUPS))
+        ):
             return False
         return super().check_action(action, parameters)
 
@@ -139,7 +150,7 @@ class Cockpit(Screen[None]):
 
     def _left_out(self) -> set[str]:
         """The keys that start, end, change or cost something here."""
-        places = (*self.panes(), self.NAME, EVERYWHERE)
+        places = (*self.panes(), self.NAME, *self.GROUPS, EVERYWHERE)
         keys = [key for place in places for key in self.cockpit.writing_keys_for(place)]
         return {name for key in keys for name in key.keys.split(",")}
 
@@ -153,5 +164,5 @@ class Cockpit(Screen[None]):
 
     def keys_now(self) -> list[tuple[str, list[Key]]]:
         """Return (pane, its keys) that work now, the innermost first; the last are those that hold everywhere."""
-        names = [*dict.fromkeys([*self.panes(), self.NAME]), ""]
+        names = [*dict.fromkeys([*self.panes(), self.NAME, *self.GROUPS]), ""]
         return [(name, self.cockpit.keys_for(name)) for name in names]

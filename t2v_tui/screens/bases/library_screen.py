@@ -6,25 +6,28 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import on, work
 from textual.message import Message
 
 from remote.replies.questions import REMOVE
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
-from t2v_core.format import ago, size
+from t2v_core.format import ago
+from t2v_tui.library.favourites import read_favourites
 from t2v_tui.library.folders import TRUSTED_S
 from t2v_tui.library.inventory import There, recall_there, remember_there
+from t2v_tui.library.removing import things
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
 from t2v_tui.messages import EventReceived, Failed, Notice
 from t2v_tui.screens.bases.base import Cockpit
+from t2v_tui.screens.bases.previews import PreviewRead, Previews
 from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import LOCAL, Reach
 from t2v_tui.text.confirmations import Question
@@ -46,20 +49,13 @@ OPENERS = ("open",) if sys.platform == "darwin" else ("xdg-open", "mpv", "vlc", 
 
 @dataclass(frozen=True)
 class Here:
-    """The workspace here. scores: checkpoint → score → value"""
+    """The workspace here. scores: checkpoint → score → value; favourites: paths of videos, wherever they are"""
 
     checkpoints: tuple[CheckpointView, ...] = ()
     videos: tuple[VideoView, ...] = ()
     scores: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    favourites: frozenset[str] = frozenset()
     is_read: bool = False
-
-
-def way_back(host: str, size_bytes: int) -> str:
-    """Return what a delete means in that place, for the question before it."""
-    if host != LOCAL:
-        return f"{host} has no trash: it cannot be brought back."
-    freed = f"its {size(size_bytes)} is freed after that, or by t2v trash --empty."
-    return f"It goes into the trash: Z brings it back within 24 h; {freed}"
 
 
 class LibraryScreen(Cockpit):
@@ -85,6 +81,7 @@ class LibraryScreen(Cockpit):
         self.here, self.there = Here(), There()
         self._kept_t = 0.0  # when what the host has was kept on the disk last
         self._pulls: list[PullStream] = []
+        self.previews = Previews(self)
 
     def on_mount(self) -> None:
         """Read both workspaces now and every few seconds."""
@@ -160,7 +157,8 @@ class LibraryScreen(Cockpit):
         workspace = self.cockpit.workspace
         scores = tuple((name, tuple(values.items())) for name, values in scores_here(workspace).items())
         checkpoints = checkpoints_here(workspace, trusted_s=trusted_s)
-        here = Here(checkpoints, videos_here(workspace, trusted_s=trusted_s), scores, is_read=True)
+        videos = videos_here(workspace, trusted_s=trusted_s)
+        here = Here(checkpoints, videos, scores, read_favourites(workspace), is_read=True)
         if here != known:
             self.post_message(self.HereRead(here))
 
@@ -195,14 +193,14 @@ class LibraryScreen(Cockpit):
         if is_new:
             self.redraw()
 
+    @on(PreviewRead)
+    def _take_preview(self, message: PreviewRead) -> None:
+        self.previews.take(message)
+        self.redraw()
+
     def on_library_screen_changed(self) -> None:
         """Read both workspaces after something landed or was removed."""
         self.read_anew()
-
-    def redraw(self) -> None:
-        """Draw the body again, unless the app has ended."""
-        if self.cockpit.is_running:
-            self.show(self.cockpit.state, self.cockpit.now())
 
     def known_there(self) -> There:
         """Return what is known of the chosen host; nothing of another one."""
@@ -258,7 +256,9 @@ class LibraryScreen(Cockpit):
         stream = PullStream(self.services, host or self.host, paths, self._tell, self._landed)
         self._pulls.append(stream)
         stream.start()
-        self.notify(f"{paths[0]} is on its way from {stream.host}", markup=False)
+        more = len(things(paths)) - 1
+        said = f"{paths[0]} and {more} more are" if more else f"{paths[0]} is"
+        self.notify(f"{said} on {'their' if more else 'its'} way from {stream.host}", markup=False)
 
     def _tell(self, news: News) -> None:
         self.post_message(EventReceived(news))
@@ -266,14 +266,15 @@ class LibraryScreen(Cockpit):
     def _landed(self, _path: str | None) -> None:
         self.post_message(self.Changed())
 
-    def ask_to_remove(self, host: str, paths: Sequence[str], question: Question) -> None:
-        """Ask, and on a yes delete the paths: into the trash here, for good on a host."""
+    def ask_to_remove(self, places: Mapping[str, Sequence[str]], question: Question) -> None:
+        """Ask, and on a yes delete the paths of each host: into the trash here, for good on another."""
 
         def answered(is_meant: bool | None) -> None:
-            if is_meant and host == LOCAL:
-                self._put_away(list(paths))
-            elif is_meant and self.services is not None:
-                self._remove(self.services, host, list(paths))
+            for host, paths in places.items() if is_meant else ():
+                if host == LOCAL:
+                    self._put_away(list(paths))
+                elif self.services is not None:
+                    self._remove(self.services, host, list(paths))
 
         self.app.push_screen(Confirm(question), answered)
 
@@ -281,7 +282,9 @@ class LibraryScreen(Cockpit):
     def _put_away(self, paths: list[str]) -> None:
         try:
             one = put_away(self.cockpit.workspace, paths, time.time())
-            self.post_message(Notice(f"{one.name} is in the trash; Z brings it back within 24 h"))
+            more = len(things(one.paths)) - 1
+            said = f"{one.name} and {more} more are" if more else f"{one.name} is"
+            self.post_message(Notice(f"{said} in the trash; Z brings {'them' if more else 'it'} back within 24 h"))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
         self.post_message(self.Changed())

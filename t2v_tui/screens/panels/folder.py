@@ -16,7 +16,9 @@ from textual.widgets import DataTable, Static
 from t2v_core.errors import EngineError
 from t2v_tui.library.folder_view import cells, listing_of
 from t2v_tui.screens.panels.dialogs import Panel
+from t2v_tui.store.order import has_words
 from t2v_tui.store.state import LOCAL
+from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable
 
 if TYPE_CHECKING:
@@ -24,14 +26,19 @@ if TYPE_CHECKING:
     from t2v_tui.workers.services import Services
 
 COLUMNS = (("size", 9), ("age", 6), ("name", 26), ("what it is", 40))
+SAID = ("size", "age", "name", "kind")
 PATIENCE_S = 0.5
 SHOWN = 2000  # rows are laid out one by one; t2v ls shows all
 
 
 class FolderPanel(Panel):
-    """`enter` goes into a folder, backspace out of it, down to the workspace."""
+    """`enter` goes into a folder, backspace out of it, down to the workspace; `/` asks for words of its rows."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("backspace,left", "go_up", "up", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("backspace,left", "go_up", "up", show=False),
+        Binding("slash", "filter", "filter", show=False),
+        Binding("escape", "leave", "close", show=False),
+    ]
 
     class Read(Message):
         """A listing, or a sentence why there is none."""
@@ -44,13 +51,16 @@ class FolderPanel(Panel):
         super().__init__()
         self.services, self.host, self.now_t, self.path = services, host, now_t, "."
         self.folders: set[str] = set()
+        self.wanted = ""
+        self._said: FolderPanel.Read | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the listing between its title and a hint."""
         with Vertical(id="box", classes="tall"):
             yield Static("", id="title", markup=False)
             yield ListTable(COLUMNS)
-            yield Static("enter goes in, backspace out, esc closes · t2v ls shows all of it", classes="hint")
+            yield EntryLine(id="entry-line")
+            yield Static("enter goes in, backspace out, / filters, esc closes · t2v ls shows all of it", classes="hint")
 
     def on_mount(self) -> None:
         """Begin with the workspace itself."""
@@ -82,12 +92,42 @@ class FolderPanel(Panel):
             self._entitle(self.path, said.why)
             return
         entries = said.listing.entries
-        self.path, self.folders = said.path, {one.name for one in entries if one.form == "folder"}
+        if said.path != self.path:
+            self.wanted = ""
+        self._said, self.path, self.folders = said, said.path, {one.name for one in entries if one.form == "folder"}
         is_whole = said.listing.is_whole and len(entries) <= SHOWN
         count = f"{said.listing.count:,} things" + ("" if is_whole else f", the first {min(SHOWN, len(entries)):,}")
-        self._entitle(self.path, count if entries else "nothing is here")
-        rows = [(one.name, tuple(map(Text, cells(one, self.now_t)))) for one in entries[:SHOWN]]
-        self.query_one(ListTable).show_rows([(name, (Text(f"{row[0].plain:>9}"), *row[1:])) for name, row in rows])
+        rows = {one.name: cells(one, self.now_t) for one in entries[:SHOWN]}
+        fit = {name: row for name, row in rows.items() if has_words(dict(zip(SAID, row, strict=True)), self.wanted)}
+        narrowed = f", {len(fit)} with “{self.wanted}”" if self.wanted else ""
+        self._entitle(self.path, f"{count}{narrowed}" if entries else "nothing is here")
+        self.query_one(ListTable).show_items(fit, lambda row: (Text(f"{row[0]:>9}"), *map(Text, row[1:])))
+
+    def action_filter(self) -> None:
+        """Ask for words that rows must have."""
+        self.query_one(EntryLine).ask("filter", self.wanted)
+
+    @on(EntryLine.Typed)
+    def _narrow(self, event: EntryLine.Typed) -> None:
+        self.wanted = event.text
+        if self._said is not None:
+            self._show(self._said)
+
+    @on(EntryLine.Entered)
+    def _to_list(self) -> None:
+        self.query_one(ListTable).focus()
+
+    def action_leave(self) -> None:
+        """Ask for no more words, then show all rows, then close."""
+        entry = self.query_one(EntryLine)
+        if not entry.asks_for and not self.wanted:
+            self.dismiss(None)
+            return
+        entry.close()
+        self.query_one(ListTable).focus()
+        self.wanted = ""
+        if self._said is not None:
+            self._show(self._said)
 
     @on(DataTable.RowSelected)
     def _enter(self, event: DataTable.RowSelected) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import on
@@ -19,7 +19,8 @@ from t2v_tui.widgets.spec_form import SpecForm
 
 # By how often they are asked for.
 NAMES = (
-    "preset", "data", "epochs", "resume", "batch_size", "gradient_accumulation", "learning_rate", "checkpoint_every",
+    "preset", "model", "base", "lora", "data", "epochs", "resume",
+    "batch_size", "gradient_accumulation", "learning_rate", "checkpoint_every",
     "samples", "max_steps", "attention", "objective", "lr_schedule", "warmup_steps", "precision", "device",
     "held_out_clips", "checkpoints", "seed",
 )  # fmt: skip
@@ -30,16 +31,21 @@ class TrainSettings(Panel):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+t", "start", "start with these", show=False)]
 
-    def __init__(self, chosen: Mapping[str, Any], effective: Mapping[str, Any]) -> None:
-        """effective: what t2v.toml and the spec say, shown where nothing was chosen"""
+    def __init__(
+        self, chosen: Mapping[str, Any], effective: Mapping[str, Any], offered: Mapping[str, Sequence[tuple[str, str]]]
+    ) -> None:
+        """Effective is what t2v.toml and the spec say, shown where nothing was chosen.
+
+        offered: (value, how it reads) of models and checkpoints to go on from
+        """
         super().__init__()
-        self.chosen, self.effective = chosen, effective
+        self.chosen, self.effective, self.offered = chosen, effective, offered
 
     def compose(self) -> ComposeResult:
         """Lay out the form over a line for what is wrong, and the buttons."""
         with Vertical(id="box", classes="tall"):
             yield Static("A training", id="title")
-            yield SpecForm("train", NAMES, {})
+            yield SpecForm("train", NAMES, {}, choices=self.offered)
             yield Static("", id="said", markup=False)
             with Horizontal(id="buttons"):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
@@ -93,7 +99,8 @@ class TrainSettings(Panel):
         values = {name: value for name, value in form.values.items() if name not in self.choices}
         for name in self.choices:
             value = form.query_one(f"#in-{name}", Choice).value
-            if value != f"{self.effective[name]}" or name in self.chosen:
+            holds = "" if self.effective[name] is None else f"{self.effective[name]}"
+            if value != holds or (value and name in self.chosen):
                 values[name] = value
         return values
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -71,6 +71,7 @@ class Sheet(ScrollView, can_focus=True):
         self.cards: tuple[Card, ...] = ()
         self.at = 0
         self._films: dict[Card, Film | None] = {}
+        self._given: Mapping[str, Film] = {}
         self._is_decoding = False
         self._decoded_room = Size()
         self._painted: frozenset[int] = frozenset()  # numbers of the cards whose pictures lie over blank characters
@@ -106,13 +107,39 @@ class Sheet(ScrollView, can_focus=True):
         """Return how high a card is, with its title and an empty line."""
         return self.room.height + 2
 
-    def show_cards(self, cards: Sequence[Card], chosen: str | None) -> None:
-        """Show these cards, with the cursor on the one whose key is `chosen`, else on the first."""
+    def in_sight(self) -> list[str]:
+        """Return the keys of the cards that are in sight."""
+        return [card.key for card in self._cards_in_sight()]
+
+    def show_cards(self, cards: Sequence[Card], chosen: str | None, given: Mapping[str, Film] | None = None) -> None:
+        """Show these cards, with the cursor on the one whose key is `chosen`, else on the first.
+
+        given: by key, frames of those that are not here
+        """
+        self._take_given(cards, given or {})
         if tuple(cards) == self.cards and chosen == self.chosen:
             return
         self.cards = tuple(cards)
         self.at = next((number for number, card in enumerate(cards) if card.key == chosen), 0)
         self._lay_out()
+
+    def _take_given(self, cards: Sequence[Card], given: Mapping[str, Film]) -> None:
+        """The first frame of each, in the room that there is; one that is new is drawn."""
+        news = [card for card in cards if card.path is None and given.get(card.key) is not self._given.get(card.key)]
+        self._given = dict(given)
+        for card in news:
+            self._films.pop(card, None)
+            if card in self.cards:
+                self.refresh(self._place_of(self.cards.index(card)))
+
+    def _film_of(self, card: Card) -> Film | None:
+        """What was decoded here, else what was given, fitted to the room once."""
+        if card not in self._films and (given := self._given.get(card.key)) is not None and self.room.area:
+            first = replace(given, frames=given.frames[:1])
+            self._films[card] = (
+                first if self.pictures.is_sharp else first.fitted(self.pictures.box(self.room, is_remote=False))
+            )
+        return self._films.get(card)
 
     def _lay_out(self) -> None:
         rows = -(-len(self.cards) // self.columns)
@@ -158,14 +185,17 @@ class Sheet(ScrollView, can_focus=True):
         super().watch_scroll_y(old_value, new_value)
         self._decode_next()
 
+    def _cards_in_sight(self) -> Sequence[Card]:
+        first = self.scroll_offset.y // self.lines * self.columns
+        return self.cards[first : first + (self.size.height // self.lines + 2) * self.columns]
+
     # Decoding
 
     def _decode_next(self) -> None:
         """The first one in sight that was not looked at yet."""
         if self._is_decoding or not self.display or self.size.height < 1:
             return
-        first = self.scroll_offset.y // self.lines * self.columns
-        in_sight = self.cards[first : first + (self.size.height // self.lines + 2) * self.columns]
+        in_sight = self._cards_in_sight()
         card = next((card for card in in_sight if card.path is not None and card not in self._films), None)
         if card is not None:
             self._is_decoding = True
@@ -206,7 +236,7 @@ class Sheet(ScrollView, can_focus=True):
             style = self.get_component_rich_style("sheet--chosen" if number == self.at else "sheet--title")
             title = card.title if cell_len(card.title) <= width else set_cell_size(card.title, width - 1) + "…"
             return Strip([Segment(set_cell_size(title, width), style)], width)
-        film = self._films.get(card)
+        film = self._film_of(card)
         if film is None:
             return self._words(card, line)
         size = self.pictures.cells(film, self.room)
@@ -238,7 +268,7 @@ class Sheet(ScrollView, can_focus=True):
     def _films_shown(self) -> Iterator[tuple[int, Film, Region]]:
         """Number, film and place of each picture that lies whole and with nothing over it on the screen."""
         for number, card in enumerate(self.cards):
-            if (film := self._films.get(card)) is not None:
+            if (film := self._film_of(card)) is not None:
                 area = self._area_of(number, self.pictures.cells(film, self.room))
                 if is_clear(self, area):
                     yield number, film, area

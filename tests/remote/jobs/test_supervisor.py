@@ -333,3 +333,17 @@ def test_requests_are_files_and_resume_takes_pause_away(here: Here) -> None:
     assert not (here.directory(job) / "pause").exists()
     with pytest.raises(Refused, match="'dance' is not one of stop, save, pause, resume"):
         here.call("request", job=job, what="dance")
+
+
+def test_a_job_that_is_to_run_beside_others_waits_for_no_turn(here: Here) -> None:
+    first = here.start(WAITS, "0", needs_gpu=True)
+    here.at_work(first)
+    second = here.start("print('beside')", needs_gpu=True)
+    assert here.row(second)["place_in_queue"] == 1
+    here.call("request", job=second, what="beside")
+    assert here.end_of(second)["state"] == "succeeded"
+    assert here.row(first)["state"] == "running"
+    with pytest.raises(Refused, match="has begun already and waits for nothing"):
+        here.call("request", job=first, what="beside")
+    (here.workspace / "go").touch()
+    assert here.end_of(first)["state"] == "succeeded"

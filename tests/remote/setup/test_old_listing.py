@@ -40,10 +40,11 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.library.inventory import There
 from t2v_tui.library.local import checkpoints_here
 from t2v_tui.library.on_host import checkpoints_there
+from t2v_tui.library.removing import question_of_checkpoints
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import CheckpointPair, side_by_side
 from t2v_tui.screens.bases.library_screen import LibraryScreen
-from t2v_tui.screens.checkpoints import CheckpointsScreen, question_of
+from t2v_tui.screens.checkpoints import CheckpointsScreen
 from t2v_tui.workers.launch_worker import HoldsARun, require_free
 
 server, far = server_of_module, cleared_far
@@ -199,7 +200,7 @@ def test_two_files_of_one_name_and_size_are_not_the_same_when_they_say_otherwise
 
 def test_it_is_deleted_with_a_question_that_says_what_it_is_and_comes_back(workspace: Workspace) -> None:
     view = next(one for one in checkpoints_here(workspace) if one.epoch == 10)
-    question = question_of(CheckpointPair(view.name, view), view, "local")
+    question = question_of_checkpoints([(CheckpointPair(view.name, view), view)], "local")
     assert "epoch 10 of the previous system" in question.lines[0]
     assert question.lines[1] == "This is the ONLY COPY."
     before = (workspace.root / view.path).read_bytes()

@@ -36,7 +36,7 @@ WITH_NOTHING = [
     ("videos", "r", "there is no video to be refined"),
     ("videos", "a", "there is no video to be made again"),
     ("videos", "e", "there is no video to be edited"),
-    ("videos", "o", "there is no video to be opened"),
+    ("videos", "w", "there is no video to be opened"),
     ("videos", "p", "there is no video to be pulled"),
     ("videos", "D", "there is no video to be deleted"),
     ("data", "p", "there is no data set to prepare"),
