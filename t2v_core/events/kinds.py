@@ -98,6 +98,8 @@ class StepEvent(Event):
     step:      from 1 to `total`
     data_wait: the share of the time that went into waiting for data
     mfu:       the share of the GPU's peak, where that is known
+    slowest_rank, slowest_s, median_s: of several processes, the one that all wait for: what it does by itself in a step
+               took so long, and that of all so long in the median
     """
 
     KIND = "step"
@@ -110,6 +112,9 @@ class StepEvent(Event):
     samples_per_s: float | None = None
     data_wait: float | None = None
     mfu: float | None = None
+    slowest_rank: int | None = None
+    slowest_s: float | None = None
+    median_s: float | None = None
 
     def figures(self) -> dict[str, float]:
         """Return what was measured, by name."""

@@ -20,6 +20,7 @@ from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning, null_prompt
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.loss import prediction_error
+from t2v_core.training.own_work import OwnWork
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import whole
 
@@ -28,7 +29,7 @@ class Trainer:
     """Optimiser steps, and the moments at which callbacks act; without callbacks it trains and does nothing else.
 
     loss, grad_norm: of the last step, over all its forward passes and processes; NaN before the first
-    batches: of the last step, those of this process
+    batches, own_work: of the last step, those of this process
     """
 
     def __init__(self, run: TrainingRun, job: Job, callbacks: Sequence[Callback] = ()) -> None:
@@ -37,6 +38,7 @@ class Trainer:
         self.null = null_prompt(run.plain_model)
         self.loss = self.grad_norm = math.nan
         self.batches: list[Batch] = []
+        self.own_work = OwnWork(self.accelerator.device)
 
     def train(self) -> Trained:
         """Train to the last step; returns the last checkpoint, the steps and the losses.
@@ -126,11 +128,13 @@ class Trainer:
         for group in run.optimizer.param_groups:
             group["lr"] = run.learning_rate(run.step)
         losses = []
+        self.own_work.begin()
         # Gradients are averaged over the processes, which may have passes of different number.
         share = run.plan.passes_per_step / self.accelerator.num_processes
         for number, batch in zip(run.passes, micro_batches, strict=True):
             with run.gradients_shared(only_if=number == run.passes[-1]):
                 loss = self._loss(batch, number)
+                self.own_work.end()
                 self.accelerator.backward(loss / share)
             losses.append(loss.detach())
         self.loss = float(self.accelerator.reduce(torch.stack(losses).sum(), "sum")) / run.plan.passes_per_step

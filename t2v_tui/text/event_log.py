@@ -137,4 +137,12 @@ def _figures(event: StepEvent) -> list[str]:
         "gn {:.2f}": event.grad_norm,
         "{:.1f} samples/s": event.samples_per_s,
     }
-    return [form.format(value) for form, value in forms.items() if value is not None]
+    said = [form.format(value) for form, value in forms.items() if value is not None]
+    return said + ([slowest] if (slowest := slowest_in_words(event)) else [])
+
+
+def slowest_in_words(event: StepEvent) -> str:
+    """Return which of several processes all others wait for, as `slowest rank 3: 1.31 s, 0.9 s in the median`."""
+    if event.slowest_rank is None or event.slowest_s is None or event.median_s is None:
+        return ""
+    return f"slowest rank {event.slowest_rank}: {event.slowest_s:.3g} s, {event.median_s:.3g} s in the median"

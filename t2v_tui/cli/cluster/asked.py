@@ -38,6 +38,8 @@ def asked_job(
     Raises InvalidRequest for another verb, for flags that it does not have, and for a job that is not here.
     """
     first, *rest = words
+    if not first.strip():
+        raise InvalidRequest("JOB|VERB is empty", f"a job, or {'|'.join(SHARED_VERBS)} with flags")
     if first in SHARED_VERBS:
         given = _flags(first, rest)
         return Asked(first, make_spec(first, values(first, given)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -54,6 +55,7 @@ def script(
     """
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
+    request = SlurmRequest(nodes, gpus, gpus or 1, time, notice, partition, account)
     asked = asked_job(
         words, workspace, lambda verb, given: values_for(verb, workspace, os.environ, as_meant_here(verb, given))
     )
@@ -62,8 +64,8 @@ def script(
         raise InvalidRequest(
             f"{said} processes on {gpus} GPUs a machine", "each GPU gets one process: leave --processes out"
         )
-    processes = gpus or (said if isinstance(said, int) else 1)
-    request = SlurmRequest(nodes, gpus, processes, time, notice, partition, account)
+    if not gpus and isinstance(said, int):
+        request = replace(request, processes=said)
     directory = asked.directory or create(workspace, asked.verb, asked.spec).directory
     text = slurm_script(
         request, python=sys.executable, verb=asked.verb, job=directory.name, workspace=workspace.root.absolute()

@@ -80,6 +80,16 @@ def test_processes_that_share_a_step_learn_what_one_learns(
     assert largest_difference(alone, trained(tmp_path, size, "shared")) < 1e-6
 
 
+def test_the_process_that_all_wait_for_is_named(tmp_path: Path) -> None:
+    """Of three, one has two passes a step and the others one."""
+    train(tmp_path, 2, **asked(**SPEC, gradient_accumulation=2, checkpoints="one") | {"max_steps": 2})
+    ended = train(tmp_path, 3, resume=True, checkpoints="one", max_steps=STEPS)
+    named = {event["step"]: event for event in ended.of("step") if event.get("slowest_rank") is not None}
+    assert list(named) == [10, 20]
+    assert [event["slowest_rank"] for event in named.values()] == [0, 0]
+    assert all(event["slowest_s"] > 1.2 * event["median_s"] for event in named.values())
+
+
 def test_a_divided_model_learns_what_a_whole_one_learns(tmp_path: Path, alone: dict[str, torch.Tensor]) -> None:
     divided = trained(tmp_path, 2, "divided", shard=True)
     assert {name: value.shape for name, value in divided.items()} == {n: v.shape for n, v in alone.items()}

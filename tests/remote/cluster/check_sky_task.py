@@ -53,9 +53,6 @@ task = yaml.safe_load(Path(sys.argv[1]).read_text())
 try:
     jsonschema.validate(task, schemas.get_task_schema())
     jsonschema.validate(task["resources"], schemas.get_resources_schema())
-    for mount in task["file_mounts"].values():
-        if isinstance(mount, dict):
-            jsonschema.validate(mount, schemas.get_storage_schema())
 except jsonschema.ValidationError as error:
     sys.exit(f"{'/'.join(map(str, error.absolute_path))}: {error.message}")
 print("valid")

@@ -137,6 +137,7 @@ def environment(root: Path, home: Path) -> dict[str, str]:
     return kept | gcloud_env(home) | {
         "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "HF_HOME": str(home / "hf"), "NO_COLOR": "1",
         "T2V_COMPUTE_ENDPOINT": "http://127.0.0.1:9", "LEFT_LOOPBACK": str(home / "left-loopback"),
+        "T2V_SKY": "/bin/true",  # in the place of SkyPilot, which asks clouds
         "PYTHONPATH": os.pathsep.join([str(GUARD), str(Path(__file__).parents[3])]), "PWD": str(root),
         "GRADIO_ANALYTICS_ENABLED": "False",
     }  # fmt: skip
