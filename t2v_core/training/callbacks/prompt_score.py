@@ -21,6 +21,7 @@ from t2v_core.training.callbacks.held_out_loss import at_rest
 from t2v_core.training.callbacks.samples import GUIDANCE, STEPS
 from t2v_core.training.callbacks.saving import is_due
 from t2v_core.training.run import TrainingRun
+from t2v_core.training.sharding import is_sharded
 
 if TYPE_CHECKING:
     from t2v_core.training.trainer import Trainer
@@ -65,12 +66,15 @@ class PromptScore(Callback):
         score: dict[str, Any] = {"name": NAME, "value": clip_scales(cosines)["value"]}
         stamp = scorer.stamp | _stamp(run, prompts)
         trainer.job.events.emit(ScoreEvent(NAME, score["value"], run.step, extra=stamp))
-        run.tracker.step(run.step, {NAME: score["value"]})
+        if trainer.accelerator.is_main_process:
+            run.tracker.step(run.step, {NAME: score["value"]})
         return score | stamp
 
 
 def _scores(trainer: Trainer) -> bool:
-    return trainer.spec.keep_best_by == "score" and trainer.accelerator.is_main_process
+    """Of a model that is divided among the processes none can draw alone: all of them draw the same."""
+    draws = trainer.accelerator.is_main_process or is_sharded(trainer.run.plain_model)
+    return trainer.spec.keep_best_by == "score" and draws
 
 
 def load_scorer(run: TrainingRun) -> ClipScorer:

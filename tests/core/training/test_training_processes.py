@@ -99,3 +99,17 @@ def test_torchrun_trains_on_two_processes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert open_checkpoint(tmp_path / "checkpoints/checkpoint_epoch_1").info["processes"] == 2
     assert len(of(events_of(directory), "done")) == 1
+
+
+@pytest.mark.parametrize("is_sharded", [False, True], ids=["each has the model", "each has its part"])
+def test_fixed_prompts_are_scored_once_and_as_one_process_scores_them(is_sharded: bool, tmp_path: Path) -> None:
+    scored = {"keep_best_by": "score", "scorer": "embedded", "score_prompts": 2, "gradient_accumulation": 2}
+    spec = asked(epochs=1, **scored)
+    first, second = begin_two(tmp_path, **spec, shard=is_sharded)
+    ended = first.end()
+    assert (ended.code, second.end().code) == (0, 0), first.log
+    alone = run_warm(tmp_path, "train", **spec | {"gradient_accumulation": 4}, checkpoints="1")
+    (two,), (one,) = ([e for e in run.of("score") if e["name"] == "clip_score"] for run in (ended, alone))
+    assert two["value"] == pytest.approx(one["value"], abs=2e-3)
+    kept = open_checkpoint(next((tmp_path / "checkpoints").glob("checkpoint_*")))
+    assert kept.info["score"]["value"] == two["value"]
