@@ -57,7 +57,7 @@ def main() -> None:
         root = Path(folder)
         make_runs(root)
         t2v(root, "report", *RUNS, "--to", "both.html")
-        page = browser.new_page(viewport={"width": 1280, "height": 1750})
+        page = browser.new_page(viewport={"width": 1280, "height": 1550})
         page.goto((root / "both.html").as_uri())
         page.wait_for_function("() => [...document.querySelectorAll('video')].every(one => one.readyState > 3)")
         picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS)

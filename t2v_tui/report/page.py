@@ -14,6 +14,7 @@ from t2v_core.format import counted, date_time, duration, size, usd
 from t2v_core.version import __version__
 from t2v_tui.library.runs.settings import differing
 from t2v_tui.library.runs.traces import Axis, trace_of, xs_of
+from t2v_tui.library.views import checkpoint_asked
 from t2v_tui.report.contents import RunReport
 from t2v_tui.report.samples import Samples
 from t2v_tui.report.scores import ScoreRow, score_rows
@@ -151,7 +152,7 @@ def _scores(run: RunReport) -> str:
     parts = []
     for one in reversed(run.scored):
         rows = score_rows(one.all_scores)
-        head = f"<p>{_text(one.checkpoint)}, {date_time(one.t)}</p>"
+        head = f"<p>{_text(checkpoint_asked(one.checkpoint))}, {date_time(one.t)}</p>"
         parts.append(head + _table(map(_score_cells, rows), ("", "value", "floor", "ceiling", "", "95 %", "how")))
     return "".join(parts)
 

@@ -42,6 +42,8 @@ def test_one_file_has_curves_videos_scores_settings_and_machine(
     page = (workspace / out.strip()).read_text()
     assert page.count('src="data:video/mp4;base64,') == 6
     assert page.count("<svg ") >= 3
+    assert str(workspace) not in page  # whoever gets it need not know where it was made
+    assert f"checkpoints/{0xAAAA:04x}/checkpoint_step_300, " in page
     for words in (
         "step 100", "0.2100 floor", "0.3100 ceiling", 'value="0.500"', "12.5 real against real", "80.25 … 99.5",
         "blind to time; does not see: shuffled", "A100", "85.0 GB", "learning_rate",

@@ -43,7 +43,9 @@ def add_run(root: Path, number: int, name: str, *, steps: tuple[int, ...] = (100
         "fvd": {"value": 91.5, "interval_95": [80.25, 99.5], "real_floor": 12.5, "videos": 40,
                 "blindness": {"blind_to": ["shuffled"], "is_blind_to_time": True}},
     }  # fmt: skip
-    write_json(root / f"outputs/scores/{job}.json", {"checkpoint": f"{own}/checkpoint_step_300", "scores": scores})
+    write_json(
+        root / f"outputs/scores/{job}.json", {"checkpoint": f"{root}/{own}/checkpoint_step_300", "scores": scores}
+    )
     return job
 
 
