@@ -128,7 +128,12 @@ def choices_of(models: Sequence[OpenModelEntry]) -> list[tuple[str, str]]:
 
     What is not whole is offered too: asked for again, it is fetched to its end.
     """
-    return [(one.source, f"{PurePosixPath(one.source).name} · {_standing(one)}") for one in models]
+    return [(one.source, f"{_short(one.source)} · {_standing(one)}") for one in models]
+
+
+def _short(source: str) -> str:
+    """Without its owner, and what nearly all of them end with."""
+    return PurePosixPath(source).name.removesuffix("-Diffusers").removesuffix("-diffusers")
 
 
 def _standing(one: OpenModelEntry) -> str:

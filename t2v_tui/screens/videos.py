@@ -160,9 +160,12 @@ class VideosScreen(MarkingScreen, LibraryScreen):
     def _cards(self) -> list[Card]:
         root = self.cockpit.workspace.root
         return [
-            Card(video.path, video.title, root / video.path if video.is_here else None, video.changed_t)
+            Card(video.path, self._title_of(video), root / video.path if video.is_here else None, video.changed_t)
             for video in self.rows
         ]
+
+    def _title_of(self, video: VideoView) -> str:
+        return f"{MARK if video.path in self.marked else ''}{'★ ' if video.is_favourite else ''}{video.title}"
 
     def to_list(self) -> None:
         """Put the focus on the list, or on the pictures in its place."""
@@ -178,6 +181,7 @@ class VideosScreen(MarkingScreen, LibraryScreen):
     def action_sheet(self) -> None:
         """Switch from the list to pictures, or back; the same one stays chosen."""
         self.is_sheet = not self.is_sheet
+        self.set_class(self.is_sheet, "-sheet")
         self.redraw()
         self.to_list()
 

@@ -10,6 +10,11 @@ from t2v_tui.store.state import LOCAL, JobKey, JobView, State
 from t2v_tui.text.job_words import progress_of
 
 MIB = 2**20
+# What a verb's job is called.
+NOUNS = {
+    "train": "training", "generate": "video", "refine": "refinement", "sheet": "sheet of videos",
+    "preprocess": "preprocessing", "evaluate": "evaluation",
+}  # fmt: skip
 
 
 def ahead_of(job: JobView, state: State) -> list[JobView]:
@@ -39,7 +44,8 @@ def waits_in_words(job: JobView, state: State, now_t: float) -> str:
     first, others = at_work[0], len(ahead) - 1
     left_s = time_left_of(first.key, state)
     how_far = progress_of(first.row)
-    lines = [f"it waits for the {first.row.verb} on {first.key.host}" + (f": {how_far}" if how_far else "")]
+    work = NOUNS.get(first.row.verb, first.row.verb)
+    lines = [f"it waits for the {work} on {first.key.host}" + (f": {how_far}" if how_far else "")]
     if left_s is not None:
         at = time.strftime("%H:%M", time.localtime(now_t + left_s))
         day = "" if left_s < 20 * 3600 else f", {time.strftime('%a %d', time.localtime(now_t + left_s))}"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual._path import CSSPathType
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -30,6 +30,7 @@ KEYS = "1 or ← the left one · 2 or → the right one · 0 the same · space p
 class BlindPanel(Panel):
     """Asks about each pair, keeps every answer at once, and shows at the end how the contenders stand."""
 
+    AUTO_FOCUS = ""
     CSS_PATH: ClassVar[CSSPathType | None] = ["dialogs.tcss", "blind.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1,left,h", f"vote('{FIRST}')", "left", show=False),
@@ -71,7 +72,7 @@ class BlindPanel(Panel):
 
     def on_mount(self) -> None:
         """Begin with the first pair."""
-        self.set_focus(None)
+        self.query_one("#tally").display = False
         self._show()
 
     @property
@@ -85,7 +86,16 @@ class BlindPanel(Panel):
     def _show(self) -> None:
         self.query_one("#title", Static).update(f"{self.at + 1} of {len(self.pairs)} · “{self.pair.prompt}”")
         for player, video in zip(self._players(), (self.pair.first, self.pair.second), strict=True):
-            player.show(self.workspace.root / video.path, plays=self.plays)
+            player.show(self.workspace.root / video.path)
+
+    @on(Player.Loaded)
+    def _play_together(self) -> None:
+        """Once both are there, from the same moment on."""
+        players = self._players()
+        if self.plays and all(player.film is not None for player in players):
+            for player in players:
+                if not player.is_playing:
+                    player.action_play()
 
     def action_play(self) -> None:
         """Play both, or pause them."""
@@ -141,6 +151,7 @@ class BlindPanel(Panel):
         """Show how they stand."""
         lines = message.lines
         self.query_one("#both").display = False
+        self.query_one("#tally").display = True
         self.query_one("#title", Static).update("Which was better, over all answers in this workspace")
         self.query_one("#tally", Words).say("\n".join(lines) or "Nothing was answered.")
         self.query_one("#keys", Static).update("esc closes · every answer is in .t2v/votes.jsonl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,13 +31,13 @@ class Card:
     """One video. path: None when it is not here; key: what it is told by; changed_t: another one is another picture"""
 
     key: str
-    title: str
-    path: Path | None
+    title: str = field(compare=False)  # another title is the same picture
+    path: Path | None = None
     changed_t: float = 0.0
 
 
 class Sheet(ScrollView, can_focus=True):
-    """Cards in two columns; arrows and h j k l choose one.
+    """Cards in two columns and more; arrows and h j k l choose one.
 
     letters: no half blocks and no colours
     """
@@ -93,13 +93,14 @@ class Sheet(ScrollView, can_focus=True):
 
     @property
     def columns(self) -> int:
-        """Return how many cards stand side by side."""
-        return COLUMNS
+        """Return how many cards stand side by side: two, or as many as there is room for in full width."""
+        return max(COLUMNS, (self.size.width + GAP) // (WIDEST + GAP))
 
     @property
     def room(self) -> Size:
         """Return how many characters a picture may take."""
-        cells = max(4, min(WIDEST, (self.size.width - GAP * (COLUMNS - 1)) // COLUMNS))
+        columns = self.columns
+        cells = max(4, min(WIDEST, (self.size.width - GAP * (columns - 1)) // columns))
         return Size(cells, cells // 2)
 
     @property
@@ -117,7 +118,8 @@ class Sheet(ScrollView, can_focus=True):
         given: by key, frames of those that are not here
         """
         self._take_given(cards, given or {})
-        if tuple(cards) == self.cards and chosen == self.chosen:
+        titles = [card.title for card in cards]
+        if tuple(cards) == self.cards and chosen == self.chosen and titles == [card.title for card in self.cards]:
             return
         self.cards = tuple(cards)
         self.at = next((number for number, card in enumerate(cards) if card.key == chosen), 0)

@@ -45,7 +45,7 @@ def test_it_says_what_it_waits_for_and_until_when(tmp_path: Path) -> None:
     state, video = waiting(tmp_path, more=2)
     until = time.strftime("%H:%M", time.localtime(NOW + 3600))
     assert waits_in_words(video, state, NOW).splitlines() == [
-        "it waits for the train on vm: 6000 of 10000 steps, loss 0.31",
+        "it waits for the training on vm: 6000 of 10000 steps, loss 0.31",
         f"about 1:00:00 to go: until {until}",
         "and then for 2 jobs before it",
     ]
@@ -107,7 +107,7 @@ async def test_after_a_yes_the_video_is_drawn_while_the_training_goes_on(tmp_pat
                 assert isinstance(screen, GenerateScreen)
                 await eventually(pilot, lambda: video in app.state.jobs)
                 screen.watch_job(video)
-                await eventually(pilot, lambda: "it waits for the train on vm" in screen.result._sentence)
+                await eventually(pilot, lambda: "it waits for the training on vm" in screen.result._sentence)
                 assert "b   runs it beside that" in screen.result._sentence
                 await pilot.press("escape", "b")
                 await eventually(pilot, lambda: isinstance(app.screen, Confirm))

@@ -116,6 +116,23 @@ async def test_marked_videos_are_deleted_together_and_come_back_together(tmp_pat
 
 
 @on_screen
+async def test_a_mark_stands_on_its_picture_too_which_is_not_decoded_again_for_it(tmp_path: Path) -> None:
+    app = app_on("videos", results(tmp_path))
+    async with app.run_test(size=(200, 60)) as pilot:
+        await eventually(pilot, lambda: isinstance(app.screen, VideosScreen) and len(app.screen.rows) == 5)
+        screen = app.screen
+        assert isinstance(screen, VideosScreen)
+        await pilot.press("c")
+        await eventually(pilot, lambda: all(screen.sheet._films.get(card) for card in screen.sheet.cards))
+        films = [screen.sheet._films[card] for card in screen.sheet.cards]
+        await pilot.press("m")
+        await eventually(pilot, lambda: screen.sheet.cards[0].title.startswith("✓ "))
+        assert [screen.sheet._films.get(card) for card in screen.sheet.cards] == films
+        assert screen.sheet.at == 1
+        assert screen.sheet.columns == 3
+
+
+@on_screen
 async def test_escape_takes_the_marks_away_before_it_leaves_the_screen(tmp_path: Path) -> None:
     app = app_on("checkpoints", results(tmp_path))
     async with app.run_test(size=(80, 24)) as pilot:
