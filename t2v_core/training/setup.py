@@ -67,6 +67,11 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     begun_with: processes that the run had at its start, which say how many forward passes make a step
     """
     _set_arithmetic(spec)
+    if spec.shard and spec.keep_best_by == "score":
+        raise InvalidRequest(
+            "--keep-best-by score draws with the whole model, of which --shard leaves no process more than a part",
+            hint="--keep-best-by held_out_loss, or --no-shard",
+        )
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:

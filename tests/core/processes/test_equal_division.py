@@ -12,9 +12,10 @@ import pytest
 import torch
 from support.engine.engine import Ended
 from support.engine.forked_command import FORKS
-from support.engine.training_set import asked, tensors
+from support.engine.training_set import asked, make_run, tensors
 from support.engine.warm_engine import Child
 
+from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace, create_job_directory
 
 STEPS = 20
@@ -94,6 +95,19 @@ def test_a_divided_model_learns_what_a_whole_one_learns(tmp_path: Path, alone: d
     divided = trained(tmp_path, 2, "divided", shard=True)
     assert {name: value.shape for name, value in divided.items()} == {n: v.shape for n, v in alone.items()}
     assert largest_difference(alone, divided) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "--shard divides the model among processes, and this is one"),
+        ({"keep_best_by": "score"}, "draws with the whole model"),
+    ],
+)
+def test_what_does_not_go_with_a_divided_model_is_said(tmp_path: Path, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        make_run(tmp_path, shard=True, **values)
+    assert caught.value.hint
 
 
 def test_another_number_of_processes_goes_on_with_a_run_divided_or_not(
