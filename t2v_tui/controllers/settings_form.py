@@ -54,7 +54,7 @@ class SettingsForm:
         ours.sort(key=lambda one: -(one.step or 0))
         named = [(one.path, f"{shown_name(one.name)} · {size(one.size_bytes)}") for one in ours]
         return {
-            "model": [("", "none: the preset, from the start"), *choices_of(self.models())],
+            "model": [("", "none: from the start"), *choices_of(self.models())],
             "base": [("", "none"), *named, (SHIPPED_NAME, "the shipped model")],
         }
 

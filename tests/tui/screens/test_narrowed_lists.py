@@ -52,6 +52,7 @@ async def test_videos_are_narrowed_while_the_words_are_typed_and_escape_shows_al
         assert isinstance(screen, VideosScreen)
         await pilot.press("slash", *"blue seed:3")
         await eventually(pilot, lambda: [video.settings["seed"] for video in screen.rows] == [3])
+        assert screen.entry.size.height == 1
         title = screen.query_one("#list").border_title
         assert "videos · 1 of 5" in str(title)
         assert "with “blue seed:3”" in str(title)
