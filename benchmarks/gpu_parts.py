@@ -22,7 +22,7 @@ from t2v_core.models.denoisers import denoiser_config, make_denoiser
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
-from t2v_core.training.optimizer import adamw
+from t2v_core.training.optimizer import make_optimizer
 
 Row = dict[str, Any]
 TEXT_TOKENS, STEPS_OF_A_VIDEO = 16, 50
@@ -175,7 +175,10 @@ def step_row(
     row: Row = {"clips a step": clips, "compiled": "yes" if compiles else "no"}
     if compiles:
         bench.compiled(model)
-    optimizer, batch = adamw(model.parameters(), bench.device, lr=1e-6), bench.batch(model, clips)
+    optimizer, batch = (
+        make_optimizer("adamw", dict(model.named_parameters()), bench.device, lr=1e-6),
+        bench.batch(model, clips),
+    )
 
     def step() -> None:
         loss_of(model, batch, dtype=dtype).backward()
@@ -206,7 +209,7 @@ def resume(bench: Bench) -> list[Row]:
 
 def after_steps(bench: Bench, steps: int, state: dict[str, Any] | None, *, compiles: bool) -> dict[str, Any]:
     model = bench.model("base", num_layers=2 if bench.is_small else 4)
-    optimizer = adamw(model.parameters(), bench.device, lr=1e-3)
+    optimizer = make_optimizer("adamw", dict(model.named_parameters()), bench.device, lr=1e-3)
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

@@ -26,7 +26,7 @@ from t2v_core.models.denoisers import denoiser_config
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
-from t2v_core.training.optimizer import adamw
+from t2v_core.training.optimizer import make_optimizer
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OURS, PREVIOUS = "t2v", "previous"
@@ -93,7 +93,7 @@ class Stepper:
         self.model = make_model(frames)
         if name == OURS:
             suit_to_cpu(self.model, CPU)
-            self.optimizer = adamw(self.model.parameters(), CPU, lr=1e-6)
+            self.optimizer = make_optimizer("adamw", dict(self.model.named_parameters()), CPU, lr=1e-6)
         else:
             self.model = with_previous_attention(self.model)
             self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6)

@@ -27,16 +27,18 @@ _TINY: dict[str, Any] = {
     "threads": 1,
     "checkpoint_every": 5,
 }
-# What a distillation takes beside the preset's; its learning rate is a quarter. With half, 300 steps on the built-in
-# world spoiled the shapes that the teacher had learned.
+# What a distillation takes beside the preset's; its learning rate is a half.
 DISTILLING: dict[str, Any] = {
-    "epochs": 8,
+    "epochs": 16,
+    # 268 steps, to the end of their schedule, drew as well as 1,340 of AdamW before the end of theirs. From scratch it
+    # is no such help: docs/recipes.md.
+    "optimizer": "muon",
     "lr_schedule": "cosine",
     "warmup_steps": 50,
     "ema_decay": 0.995,
     "checkpoint_every": 2,
     "caption_dropout": 0.0,
-    # Each is asked of the teacher in 16 passes.
+    # The teacher goes four paths of 20 passes for each.
     "held_out_clips": 8,
 }
 # What it takes to teach a trained model more, beside its preset's settings, unless something else is asked for. Layers

@@ -220,7 +220,10 @@ class TrainSpec(Spec):
     )
     batch_size: int = Field(2, ge=1, le=65536, description="clips per forward pass, on each device")
     gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes per optimiser step")
-    learning_rate: float = Field(1e-4, gt=0, le=10, description="peak learning rate of AdamW")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the weights of the layers, beside adamw for all else"
+    )
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="of AdamW")
     lr_schedule: Literal["constant", "cosine", "one-cycle"] = Field(
@@ -241,6 +244,13 @@ class TrainSpec(Spec):
     )
     min_snr_gamma: float | None = Field(
         None, gt=0, le=1000, description="min-SNR weights for epsilon and v, 5 in the literature (default: no weights)"
+    )
+    contrast: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="how much a prediction is kept from what another clip of the batch would need (contrastive flow "
+        "matching; 0.05 in the literature)",
     )
     zero_terminal_snr: bool = Field(
         False,

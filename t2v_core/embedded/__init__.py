@@ -6,5 +6,6 @@ EMBEDDED = Path(__file__).parent
 VAE = EMBEDDED / "vae"
 CLIP = EMBEDDED / "clip"
 DENOISER = EMBEDDED / "denoiser"
+FAST = EMBEDDED / "fast"
 # By the name that --checkpoint takes.
-MODELS = {"embedded": DENOISER}
+MODELS = {"embedded": DENOISER, "embedded-fast": FAST}

@@ -17,9 +17,11 @@ def prediction_error(
     timesteps: Tensor,
     prompts: Conditioning,
     weights: Tensor | None = None,
+    contrast: float = 0.0,
 ) -> Tensor:
     """Return the mean squared error of a prediction of noisy latents, each clip's times its weight.
 
+    contrast: of the error from another clip's target so much is taken off (Stoica et al. 2025, eq. 6)
     model: that of the run, as it is or wrapped by Accelerate
     latents, noise: (batch, frames, channels, height, width); timesteps, weights: (batch,); all of it on the CPU
     """
@@ -28,5 +30,8 @@ def prediction_error(
     prompts = prompts.to(device, torch.float32)
     noisy = run.objective.sampler.add_noise(latents, noise, timesteps)
     prediction = model(noisy, timesteps, prompts.tokens, prompts.mask, prompts.pooled)
-    errors = (prediction.float() - run.objective.target(latents, noise, timesteps)).square()
+    target = run.objective.target(latents, noise, timesteps)
+    errors = (prediction.float() - target).square()
+    if contrast:
+        errors = errors - contrast * (prediction.float() - target.roll(1, 0)).square()
     return errors.mean() if weights is None else (errors.flatten(1).mean(1) * weights.to(device)).mean()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from t2v_core.training.muon import Muon
 from t2v_core.training.sharding import part_of
 from t2v_core.training.trained import trained
 
 
-def adamw(parameters: Iterable[nn.Parameter], device: torch.device, **settings: Any) -> torch.optim.AdamW:
-    """Make AdamW for parameters on `device`.
+def make_optimizer(
+    name: str, parameters: Mapping[str, nn.Parameter], device: torch.device, **settings: Any
+) -> torch.optim.AdamW:
+    """Make `adamw` or `muon` for parameters on `device`, by name.
 
     On the CPU one pass over memory instead of several: 0.11 s against 0.30 s for 172 M parameters.
     """
-    return torch.optim.AdamW(parameters, fused=True if device.type == "cpu" else None, **settings)
+    settings |= {"fused": True if device.type == "cpu" else None}
+    return Muon(parameters, **settings) if name == "muon" else torch.optim.AdamW(parameters.values(), **settings)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Any) -> dict[str, Tensor]:

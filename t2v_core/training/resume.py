@@ -35,10 +35,10 @@ from t2v_core.training.trained import trained
 
 # A resumed run with another value of these would be another run.
 TRAJECTORY = (
-    "preset", "objective", "attention", "batch_size", "gradient_accumulation", "learning_rate", "weight_decay",
-    "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout", "held_out_clips",
-    "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "zero_terminal_snr", "lora", "lora_rank", "lora_alpha",
-    "lora_targets", "lora_dropout", "seed",
+    "preset", "objective", "attention", "batch_size", "gradient_accumulation", "optimizer", "learning_rate",
+    "weight_decay", "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout",
+    "held_out_clips", "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "contrast", "zero_terminal_snr",
+    "lora", "lora_rank", "lora_alpha", "lora_targets", "lora_dropout", "seed",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from t2v_core.training.base.own import own_base
 from t2v_core.training.clock import StepClock
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
-from t2v_core.training.optimizer import adamw
+from t2v_core.training.optimizer import make_optimizer
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import shard
 from t2v_core.training.teacher import Teacher
@@ -73,6 +73,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
             hint="--keep-best-by held_out_loss, or --no-shard",
         )
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
+    _require_whole_matrices(spec)
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:
         job.events.mute()
@@ -97,8 +98,9 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     if spec.shard:
         shard(model, accelerator.device, pick_dtype(spec.precision, accelerator.device), accelerator.num_processes)
     ema = EMA(model, spec.ema_decay)
-    optimizer = adamw(
-        trained(model).values(),
+    optimizer = make_optimizer(
+        spec.optimizer,
+        trained(model),
         accelerator.device,
         lr=spec.learning_rate,
         betas=(0.9, spec.adam_beta2),
@@ -145,6 +147,15 @@ def _require_enough_passes(plan: BatchPlan, processes: int, *, is_sharded: bool)
         raise InvalidRequest(
             f"a step of this run is {plan.passes_per_step} forward passes, too few for {processes} processes",
             hint=f"--processes {plan.passes_per_step} at most, or start a new run with --checkpoints OTHER-FOLDER",
+        )
+
+
+def _require_whole_matrices(spec: TrainSpec) -> None:
+    """Raise InvalidRequest where Muon would see parts of a matrix."""
+    if spec.shard and spec.optimizer == "muon":
+        raise InvalidRequest(
+            "--optimizer muon makes a step of a whole matrix, and --shard divides it among processes",
+            hint="leave --shard out, or add --optimizer adamw",
         )
 
 

@@ -98,7 +98,7 @@ def suited_to_distill(spec: TrainSpec, job: Job) -> TrainSpec:
             f"the model to distil is of the preset {preset}, and {spec.preset} was asked for",
             hint="leave --preset out",
         )
-    rate = PRESET_TRAINING[preset].get("learning_rate", TrainSpec.model_fields["learning_rate"].default) / 4
+    rate = PRESET_TRAINING[preset].get("learning_rate", TrainSpec.model_fields["learning_rate"].default) / 2
     as_taught = {"preset": preset, "objective": "flow", "attention": taught["attention"], "learning_rate": rate}
     suited = make_spec("train", DISTILLING | as_taught | asked_values(spec))
     assert isinstance(suited, TrainSpec)  # make_spec("train", …) makes nothing else

@@ -162,7 +162,9 @@ class Trainer:
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
         weights = self.run.objective.weights(timesteps)
         self._seed_dropout(number)
-        return prediction_error(self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights)
+        return prediction_error(
+            self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights, self.spec.contrast
+        )
 
     def _seed_dropout(self, number: int) -> None:
         """The one thing that draws from torch's own generators: what a run has drawn before must not matter."""
@@ -172,10 +174,14 @@ class Trainer:
 
     def clips(self) -> list[str]:
         """Return the ids of the clips of the last step, sorted; every process calls it, at the same moment."""
-        names = [name for batch in self.batches for name in batch.video_ids]
+        names = self._clips_here()
         if self.accelerator.num_processes > 1:
             names = gather_object(names)
         return sorted(set(names))
+
+    def _clips_here(self) -> list[str]:
+        """Those of this process, in any order."""
+        return [name for batch in self.batches for name in batch.video_ids]
 
     def _require_finite(self) -> None:
         """Stop before the optimiser spoils the weights. With fp16 the scaler skips steps of infinite gradients."""

@@ -66,7 +66,7 @@ def _of_training(spec: EstimateSpec, job: Job) -> Estimated:
         raise InvalidRequest(
             "a distillation cannot be estimated",
             hint="leave --distill out for the memory of its model, to which the teacher's weights come; a step takes "
-            "longer, since the teacher answers four times in each",
+            "half as long again, since the teacher draws what is learned from",
         )
     require_sense(spec)
     spec = spec if spec.base is None else suited_to_own(spec, job)

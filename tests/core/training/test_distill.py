@@ -15,10 +15,11 @@ from t2v_core.assemble import find_checkpoint, load_pipeline, suited
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.diffusion.samplers import FlowEulerSampler, FlowMapSampler, choose_sampler
 from t2v_core.errors import InvalidRequest
+from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.flow_map import FlowMapTransformer
 from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.specs import GenerateSpec, RefineSpec, make_spec
-from t2v_core.training.distill import Spans
+from t2v_core.training.paths import Paths, Spans
 from t2v_core.verbs.train import train
 
 TINY: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_ratio": 2, "patch_size": 2,
@@ -76,12 +77,43 @@ def test_a_map_that_is_exact_gets_there_in_any_number_of_passes() -> None:
             assert torch.allclose(x, clean, atol=1e-5) == is_exact, (kind, steps)
 
 
-def test_spans_lie_in_their_order_and_every_kind_of_them_is_drawn() -> None:
-    spans = Spans.drawn(2000, torch.Generator().manual_seed(0))
-    assert bool((spans.end <= spans.near).all() and (spans.near <= spans.begin).all() and (spans.end >= 0).all())
-    shares = [float(one.float().mean()) for one in (spans.begin == 1, spans.end == 0, spans.end == spans.begin)]
-    assert shares == pytest.approx([0.2, 0.3, 0.1], abs=0.03)
-    assert torch.equal(spans.near[spans.end == spans.begin], spans.begin[spans.end == spans.begin])
+def test_spans_are_the_passes_of_videos_in_one_to_sixteen_of_them() -> None:
+    spans = Spans.drawn(4000, torch.Generator().manual_seed(0))
+    passes = 1 / (spans.begin - spans.end)
+    assert torch.allclose(passes, passes.round(), atol=1e-3)
+    assert {int(one) for one in passes.round()} == set(range(1, 17))
+    number = (1 - spans.begin) * passes
+    assert torch.allclose(number, number.round(), atol=1e-3)
+    assert bool((spans.end >= 0).all() and (spans.begin <= 1).all())
+    assert 0.4 < float((passes.round() <= 4).float().mean()) < 0.6
+
+
+def test_a_path_goes_through_its_points_and_follows_a_cubic_exactly_between_them() -> None:
+    """x(σ) = σ³ · a + (1 − σ) · b, whose velocity is 3σ² · a − b."""
+    a, b = torch.randn(2, 3, 2, 4, 2, 2)
+    sigmas = torch.tensor([1.0, 0.7, 0.3, 0.0])
+    points = sigmas.reshape(-1, 1, 1, 1, 1, 1)
+    nothing = Conditioning(torch.zeros(3, 1, 2), torch.ones(3, 1, dtype=torch.bool), torch.zeros(3, 2))
+    paths = Paths(sigmas, points**3 * a + (1 - points) * b, 3 * points**2 * a - b, nothing, ("x", "y", "z"))
+    clips, at = torch.tensor([2, 0, 1, 1, 0]), torch.tensor([1.0, 0.85, 0.3, 0.1, 0.0])
+    wide = at.reshape(-1, 1, 1, 1, 1)
+    assert torch.allclose(paths.at(clips, at), wide**3 * a[clips] + (1 - wide) * b[clips], atol=1e-5)
+
+
+def test_the_same_paths_serve_a_stretch_of_steps_also_after_it_was_resumed(
+    tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("t2v_core.training.distill.BATCHES", 1)
+    monkeypatch.setattr("t2v_core.training.distill.USES", 4)
+    made: list[Paths] = []
+    of = Paths.of
+    monkeypatch.setattr(Paths, "of", lambda *asked: made.append(of(*asked)) or made[-1])
+    distilled(tmp_path, teacher, max_steps=2, held_out_clips=0)
+    trained_on(tmp_path, max_steps=5)
+    assert len(made) == 3
+    assert torch.equal(made[0].places, made[1].places)
+    assert not torch.equal(made[1].places, made[2].places)
+    assert made[0].places[-1].std() != made[0].places[0].std()
 
 
 def test_a_distillation_is_a_training_that_resumes_to_the_bit(tmp_path: Path, teacher: Path) -> None:
@@ -95,7 +127,7 @@ def test_a_distillation_is_a_training_that_resumes_to_the_bit(tmp_path: Path, te
     assert (info["spec"]["preset"], info["spec"]["attention"], info["spec"]["objective"]) == (
         "tiny", "joint+temporal", "flow",
     )  # fmt: skip
-    assert info["spec"]["learning_rate"] == 5e-4
+    assert info["spec"]["learning_rate"] == 1e-3
 
 
 def trained_on(root: Path, **values: Any) -> Path:
