@@ -24,6 +24,7 @@ class Tui:
     pictures: str = "auto"
     bell: bool = True
     samples_home: bool = True
+    drafts: bool = True
     on_job_end: str = ""
     on_alarm: str = ""
     keys: Mapping[str, str] = {}
@@ -36,6 +37,7 @@ ABOUT = {
     "pictures": "auto: as the terminal says it can; kitty, sixel, iterm2 or blocks: that way, whatever it says",
     "bell": "true: the terminal's bell when a job ends",
     "samples_home": "true: the newest samples of a training that is watched on a host come here by themselves",
+    "drafts": "true: Generate draws what is typed, with the shipped model in a process of its own",
     "on_job_end": "a command that is run when a job ends, with T2V_JOB, T2V_HOST, T2V_STATE and T2V_REASON set",
     "on_alarm": "a command that is run on an alarm, with T2V_ALARM, T2V_TEXT and T2V_CLIPS set beside those of a job",
     "keys": "[tui.keys] with ACTION = \"KEY\"; the names are in the help (?)",

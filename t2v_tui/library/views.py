@@ -14,6 +14,9 @@ from t2v_core.disk.plain_text import prompts_in
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SHIPPED = "embedded/denoiser"
 SHIPPED_NAME = "embedded"
+# It draws in 4 passes.
+SHIPPED_FAST = "embedded/fast"
+FAST_NAME = "embedded-fast"
 PREVIOUS = "previous system"
 # What is asked again for another seed; the rest is where the video went.
 AGAIN = (
@@ -241,12 +244,14 @@ CHECKPOINT = "checkpoint_"
 
 
 def checkpoint_asked(path: str) -> str:
-    """Return how a checkpoint is asked for in any workspace: `checkpoints/NAME`, or `embedded` for the shipped one.
+    """Return how a checkpoint is asked for in any workspace: `checkpoints/NAME`, or the name of one that is shipped.
 
     A run that has a folder of its own in `checkpoints/` keeps it: `checkpoints/RUN/NAME`.
     """
     if path.endswith(SHIPPED):
         return SHIPPED_NAME
+    if path.endswith(SHIPPED_FAST):
+        return FAST_NAME
     parts = PurePosixPath(path).parts
     if len(parts) >= 3 and parts[-3] == "checkpoints" != parts[-2]:
         return "/".join(parts[-3:])

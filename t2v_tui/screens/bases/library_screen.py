@@ -24,7 +24,7 @@ from t2v_tui.library.folders import TRUSTED_S
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.removing import things
 from t2v_tui.library.trash import bring_back, deleted, put_away
-from t2v_tui.library.views import SHIPPED_NAME, CheckpointView, VideoView
+from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME, CheckpointView, VideoView
 from t2v_tui.messages import EventReceived, Failed, Notice
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.screens.bases.previews import PreviewRead, Previews
@@ -118,7 +118,7 @@ class LibraryScreen(Cockpit):
 
     def has_checkpoint(self, host: str, path: str) -> bool:
         """Tell whether a host is known to have it whole; the shipped one is everywhere."""
-        if path in ("", SHIPPED_NAME):
+        if path in ("", SHIPPED_NAME, FAST_NAME):
             return True
         if host == LOCAL:
             place = self.cockpit.workspace.root / path

@@ -19,7 +19,7 @@ from t2v_core.format import for_so_long
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.on_host import choices_of, models_there
 from t2v_tui.library.prompts import read_prompts, remember_prompt
-from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, prompts_in_words, shown_name
+from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME, checkpoint_asked, prompts_in_words, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.screens.bases.drawing_jobs import DrawingJobs, Drawn, SpecsRead
 from t2v_tui.screens.bases.library_screen import LibraryScreen
@@ -140,7 +140,7 @@ class SamplingScreen(LibraryScreen):
         views = sorted(self.here.checkpoints, key=lambda view: (view.is_old, -(view.step or view.epoch or 0)))
         named = [(view.path, _checkpoint_word(view.name)) for view in views if view.is_complete]
         entry = self.form.query_one("#in-checkpoint", Choice)
-        choices = [("", "latest"), (SHIPPED_NAME, "shipped"), *named]
+        choices = [("", "latest"), (SHIPPED_NAME, "shipped"), (FAST_NAME, "shipped fast"), *named]
         if entry.value not in dict(choices):  # it came with a video, and lies elsewhere
             choices.append((entry.value, _checkpoint_word(entry.value.removeprefix("checkpoints/"))))
         self.form.offer("checkpoint", choices)

@@ -127,9 +127,14 @@ class Player(Container, can_focus=True):
         self.path, self.is_playing = path, plays or (self.is_playing and path is not None)
         self._load_if_there_is_room()
 
-    def show_film(self, film: Film) -> None:
-        """Show frames that come from elsewhere, as a video that is being drawn; they play on where others played."""
+    def show_film(self, film: Film, *, plays: bool = False) -> None:
+        """Show frames that come from elsewhere, as a video that is being drawn; they play on where others played.
+
+        plays: they play by themselves, also where none did
+        """
         self.path, self._given = None, film
+        if plays and not self.is_playing:
+            self.is_playing, self._plays_until = True, time.monotonic() + BY_ITSELF_S
         self.picture.show(film.fitted(self.box) if min(self.box) >= 2 and not self.picture.pictures.is_sharp else film)
         self.said.display = False
         if self.is_playing:
