@@ -48,15 +48,14 @@ def print_disk(workspace: Path) -> None:
 
 def print_learned(workspace: Path) -> None:
     """48 test prompts of both kinds, 2 seeds, guidance 3 as in the demo."""
-    untrained = {**SHAPES, "preset": "tiny", "max_steps": 1, "samples": 0, "checkpoints": "untrained"}
+    untrained = {**SHAPES, "preset": "unet3d-tiny", "max_steps": 1, "samples": 0, "checkpoints": "untrained"}
     run(workspace, "train", **untrained)
     fresh = next((workspace / "checkpoints").glob("checkpoint_epoch_*"))
     for name, checkpoint in (("untrained", workspace / "untrained/checkpoint_step_1"), ("fresh", fresh)):
         asked = {"checkpoint": str(checkpoint), "prompts": 48, "seeds": 2, "guidance_scale": 3.0}
         values = scores(run(workspace, "evaluate", **SHAPES, **asked))
-        shown = ", ".join(
-            f"{key} {values[key]}" for key in ("colour_obeyed_seen", "colour_obeyed_unseen", "clip_generated")
-        )
+        words = [f"{word}_obeyed_{kind}" for word in ("colour", "shape", "motion") for kind in ("seen", "unseen")]
+        shown = ", ".join(f"{key} {values[key]}" for key in (*words, "clip_generated"))
         print(f"  {name:10} {shown}")
 
 
