@@ -30,8 +30,8 @@ _TINY: dict[str, Any] = {
 # What a distillation takes beside the preset's; its learning rate is a half.
 DISTILLING: dict[str, Any] = {
     "epochs": 16,
-    # 268 steps, to the end of their schedule, drew as well as 1,340 of AdamW before the end of theirs. From scratch it
-    # is no such help: docs/recipes.md.
+    # 268 steps, to the end of their schedule, drew as well as 1,340 of AdamW before the end of theirs. What it does
+    # for a training from scratch: docs/recipes.md.
     "optimizer": "muon",
     "lr_schedule": "cosine",
     "warmup_steps": 50,
