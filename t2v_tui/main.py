@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import select
 import shlex
@@ -68,6 +69,7 @@ def run(asked: argparse.Namespace) -> int:
 
     end_with_terminal(sys.stdin.fileno())
     app = _open(asked)  # before the loop: what is refused here would leave it unclosed, and Python says so
+    logging.getLogger("t2v").addHandler(logging.NullHandler())  # the screen says how each host stands
     loop = asyncio.new_event_loop()  # asyncio.run would wait for threads that wait for hosts which do not answer
     if app.run(loop=loop) == DEMO:
         asked.demo = True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from remote.hosts.agent_upload import command
 from remote.hosts.known_hosts import Keys, KnownHosts, known_hosts_file
 from remote.hosts.openssh import client_config
 from remote.hosts.settings import ENGINE_PYTHON, HostSettings
-from remote.hosts.ssh_channel import START_TIMEOUT_S, SSHChannel
+from remote.hosts.ssh_channel import SSHChannel
 from remote.hosts.ssh_config import ClientConfig, Credentials, filled, plain_tokens
 from remote.hosts.ssh_socket import CONNECT_TIMEOUT_S, Route, Way, by_command, dial, jump_through, soon
 from t2v_core.workspace import expanded
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from remote.hosts.ssh_connection import Link
 
 HUNG_UP_PAUSES_S = (0.2, 0.5)
+# Where nothing else is set up, as on the command line, Python writes what it warns of to stderr.
+LOG = logging.getLogger("t2v.hosts")
+SLOW_LOGIN_S = 5.0
 NOT_FOUND = 127  # what a shell says of a program that is not there
 
 
@@ -190,9 +194,23 @@ class SSHHost:
         import paramiko  # loaded while the connection was being made
 
         try:
-            return link.transport.open_session(timeout=START_TIMEOUT_S)
+            with self._told_when_slow(link):
+                return link.transport.open_session(timeout=link.session_timeout_s)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self.lost(str(error)) from error
+
+    @contextmanager
+    def _told_when_slow(self, link: Link) -> Iterator[None]:
+        """Say why nothing happens yet: a machine that is ending a login of the same user lets no other begin."""
+        said = f"{self.name} has let {self.user} in and is still opening the session; waiting for it"
+        timer = threading.Timer(SLOW_LOGIN_S, LOG.warning, ["note:  %s", said])
+        timer.daemon = True
+        if not link.has_answered.is_set():
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def connect(self) -> Link:
         """Return the connection, made now if there is none that works."""

@@ -35,6 +35,8 @@ NO_BANNER = "Error reading SSH protocol banner"  # also said when it was waited 
 # From a cut link to LinkLost: at most a pause and the patience, 13 s. A keepalive whose answer nobody counts, which is
 # what paramiko's own is, was not noticed in 45 s.
 PAUSE_S, PATIENCE_S = 4.0, 9.0
+# Who was let in waits for a session: where a login of the same user is just being ended, systemd ends that first.
+LOGIN_PATIENCE_S, SESSION_TIMEOUT_S = 130.0, 20.0
 # paramiko's own rekey can wait for itself and then drop the connection; the server asks for one when it is due.
 NEVER = 2**40
 AHEAD_BYTES = 256 * 1024
@@ -143,6 +145,7 @@ class Link:
     name: in the known_hosts file; the address may change, as a cloud VM's does
     keys: the ones that it may show
     window_bytes: what may be on its way in one channel, and held in memory before it is read
+    has_answered: the session there is open: from now on, silence means that the link is lost
     """
 
     def __init__(
@@ -157,6 +160,7 @@ class Link:
     ) -> None:
         self.route, self.name = route, name
         self.lost_because = ""
+        self.has_answered = threading.Event()
         self._way = way
         user = credentials.user
         options: dict[str, Any] = {
@@ -201,16 +205,24 @@ class Link:
         """Tell whether the connection still works, as far as is known."""
         return self.transport is not None and self.transport.is_active()
 
+    @property
+    def session_timeout_s(self) -> float:
+        """Return how long to wait for a session: long for the first after a login."""
+        return SESSION_TIMEOUT_S if self.has_answered.is_set() else LOGIN_PATIENCE_S
+
     def _watch(self) -> None:
         """Ask for an answer now and then, and close the connection when none comes: its readers learn it at once."""
+        patience_s = LOGIN_PATIENCE_S
         while self.is_up:
             answered = threading.Thread(target=self._ask, daemon=True)
             answered.start()
-            answered.join(PATIENCE_S)
+            answered.join(patience_s)
             if answered.is_alive() and self.is_up:
-                self.lost_because = f"{self.route} has not answered for {PATIENCE_S:.0f} s"
+                self.lost_because = f"{self.route} has not answered for {patience_s:.0f} s"
                 self.close()
                 return
+            self.has_answered.set()
+            patience_s = PATIENCE_S
             time.sleep(PAUSE_S)
 
     def _ask(self) -> None:

@@ -76,7 +76,7 @@ def test_every_program_of_the_list_has_a_line_that_mends_its_want(name: str) -> 
 )
 def test_a_test_file_that_leaves_something_behind_fails_and_says_what(tmp_path: Path, text: str, word: str) -> None:
     needs("/proc")
-    ended = pytest_on(tmp_path, text)
+    ended = pytest_on(tmp_path, text, T2V_TEST_PATIENCE_S="0.5")
     assert ended.returncode == 1
     assert "left behind by this file's tests" in ended.stdout
     assert word in ended.stdout

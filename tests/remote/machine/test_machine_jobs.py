@@ -6,6 +6,7 @@ logind ends there what a login leaves behind (KillUserProcesses), for a user wit
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import threading
 import time
@@ -215,6 +216,22 @@ def test_who_may_not_linger_is_told_before_a_job_ends_with_the_login(machine: Ma
         assert told in " ".join(said.split())
         assert "loginctl enable-linger" in said
     assert row.reason == "it ended with the login that had started it"
+
+
+@pytest.mark.slow
+def test_a_login_waits_until_the_last_one_has_ended(machine: MachineHere) -> None:
+    """Without lingering, systemd ends what a login left before it opens the next: ssh waits for that, and so do we."""
+    m = machine.machine
+    with m.without_lingering("plain"):
+        stays = "trap '' TERM; while :; do sleep 1; done"
+        m.ssh("systemd-run", "--user", "-p", "TimeoutStopSec=14", "sh", "-c", shlex.quote(stays), user="plain")
+        uid = machine.home("plain").stat().st_uid
+        m.inside("systemctl", "stop", "--no-block", f"user@{uid}.service")
+        state = ("systemctl", "show", "--property=ActiveState", f"user@{uid}.service")
+        wait_until(lambda: "deactivating" in m.inside(*state))
+        done = machine.ran("jobs", "--host", "plain")
+    assert done.returncode == 0, done.stderr
+    assert "plain has let plain in and is still opening the session" in done.stderr
 
 
 @pytest.mark.slow
