@@ -67,11 +67,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     begun_with: processes that the run had at its start, which say how many forward passes make a step
     """
     _set_arithmetic(spec)
-    if spec.shard and spec.keep_best_by == "score":
-        raise InvalidRequest(
-            "--keep-best-by score draws with the whole model, of which --shard leaves no process more than a part",
-            hint="--keep-best-by held_out_loss, or --no-shard",
-        )
+    _require_whole_model(spec)
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
     _require_whole_matrices(spec)
     accelerator = _accelerator(spec)
@@ -98,14 +94,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     if spec.shard:
         shard(model, accelerator.device, pick_dtype(spec.precision, accelerator.device), accelerator.num_processes)
     ema = EMA(model, spec.ema_decay)
-    optimizer = make_optimizer(
-        spec.optimizer,
-        trained(model),
-        accelerator.device,
-        lr=spec.learning_rate,
-        betas=(0.9, spec.adam_beta2),
-        weight_decay=spec.weight_decay,
-    )
+    optimizer = _optimizer(spec, model, accelerator.device)
     # Of a model that is divided, FSDP has seen to everything but the arithmetic.
     wrapped_model = accelerator.prepare_model(model, evaluation_mode=spec.shard)
     wrapped_optimizer = accelerator.prepare(optimizer)
@@ -129,6 +118,26 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     )
     _compile(run, job)
     return run
+
+
+def _require_whole_model(spec: TrainSpec) -> None:
+    """Raise InvalidRequest for scores while training of a model that is divided."""
+    if spec.shard and spec.keep_best_by == "score":
+        raise InvalidRequest(
+            "--keep-best-by score draws with the whole model, of which --shard leaves no process more than a part",
+            hint="--keep-best-by held_out_loss, or --no-shard",
+        )
+
+
+def _optimizer(spec: TrainSpec, model: torch.nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    return make_optimizer(
+        spec.optimizer,
+        trained(model),
+        device,
+        lr=spec.learning_rate,
+        betas=(0.9, spec.adam_beta2),
+        weight_decay=spec.weight_decay,
+    )
 
 
 def _require_enough_passes(plan: BatchPlan, processes: int, *, is_sharded: bool) -> None:

@@ -13,6 +13,7 @@ from remote.cluster.slurm_script import SlurmRequest, slurm_script
 from remote.jobs.foreground import create
 from t2v_core.errors import InvalidRequest
 from t2v_core.settings import values_for
+from t2v_core.specs import Spec
 from t2v_tui.cli.cluster.asked import asked_job
 from t2v_tui.cli.main import Common
 from t2v_tui.cli.options import as_meant_here
@@ -59,13 +60,7 @@ def script(
     asked = asked_job(
         words, workspace, lambda verb, given: values_for(verb, workspace, os.environ, as_meant_here(verb, given))
     )
-    said = getattr(asked.spec, "processes", 1)
-    if gpus and isinstance(said, int) and said not in (1, gpus):
-        raise InvalidRequest(
-            f"{said} processes on {gpus} GPUs a machine", "each GPU gets one process: leave --processes out"
-        )
-    if not gpus and isinstance(said, int):
-        request = replace(request, processes=said)
+    request = _with_processes(request, asked.spec, gpus)
     directory = asked.directory or create(workspace, asked.verb, asked.spec).directory
     text = slurm_script(
         request, python=sys.executable, verb=asked.verb, job=directory.name, workspace=workspace.root.absolute()
@@ -73,3 +68,13 @@ def script(
     sys.stdout.write(text)
     print(f"job {directory.name}; submit the script: sbatch FILE", file=sys.stderr)
     return 0
+
+
+def _with_processes(request: SlurmRequest, spec: Spec, gpus: int) -> SlurmRequest:
+    """Without GPUs, as many processes a machine as the job says. Raises InvalidRequest for others than one a GPU."""
+    said = getattr(spec, "processes", 1)
+    if gpus and isinstance(said, int) and said not in (1, gpus):
+        raise InvalidRequest(
+            f"{said} processes on {gpus} GPUs a machine", "each GPU gets one process: leave --processes out"
+        )
+    return replace(request, processes=said) if not gpus and isinstance(said, int) else request
