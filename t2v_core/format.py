@@ -171,6 +171,11 @@ def time_of_day(t: float) -> str:
     return _local("%H:%M:%S", t)
 
 
+def moment_ahead(t: float, now_t: float) -> str:
+    """Return a moment that is to come, in local time: `14:05`, and with its day where that is not plain: `14:05, Wed 2`."""
+    return _local("%H:%M" if t - now_t < 20 * 3600 else "%H:%M, %a %-d", t)
+
+
 def _local(form: str, t: float) -> str:
     value = _real(t)
     return time.strftime(form, time.localtime(value)) if 0 <= value < LAST_T else NO_NUMBER

@@ -20,7 +20,8 @@ from t2v_core.disk.files import MANIFEST, STAGING, incompleteness
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.typed_json import read_as
 from t2v_core.workspace import Workspace
-from t2v_tui.library.folders import Folder, Stamp, once, read_folder
+from t2v_tui.library.favourites import file_of, read_favourites
+from t2v_tui.library.folders import Folder, Stamp, once, read_folder, stamp_of
 from t2v_tui.library.views import (
     VIDEO_SUFFIXES,
     CheckpointView,
@@ -131,6 +132,13 @@ def _read_video(workspace: Workspace, path: Path, stamp: Stamp) -> VideoView:
 def made_from(path: PurePosixPath) -> str:
     """Return the checkpoint whose training made a sample, by its folder `outputs/samples/…/CHECKPOINT/`; else empty."""
     return path.parent.name if path.parts[1:2] == ("samples",) and len(path.parts) > 3 else ""
+
+
+def favourites_here(workspace: Workspace) -> frozenset[str]:
+    """Return the paths of the videos that somebody likes, relative to the workspace."""
+    path = str(file_of(workspace))
+    stamp = stamp_of(path)
+    return once("favourites", path, stamp, partial(read_favourites, workspace)) if stamp else frozenset()
 
 
 def scores_here(workspace: Workspace) -> Mapping[str, Mapping[str, float]]:

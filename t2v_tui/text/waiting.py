@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-from t2v_core.format import counted, duration, size
+from t2v_core.format import counted, duration, moment_ahead, size
 from t2v_tui.store.state import LOCAL, JobKey, JobView, State
 from t2v_tui.text.job_words import progress_of
 
@@ -47,9 +46,7 @@ def waits_in_words(job: JobView, state: State, now_t: float) -> str:
     work = NOUNS.get(first.row.verb, first.row.verb)
     lines = [f"it waits for the {work} on {first.key.host}" + (f": {how_far}" if how_far else "")]
     if left_s is not None:
-        at = time.strftime("%H:%M", time.localtime(now_t + left_s))
-        day = "" if left_s < 20 * 3600 else f", {time.strftime('%a %d', time.localtime(now_t + left_s))}"
-        lines.append(f"about {duration(left_s)} to go: until {at}{day}")
+        lines.append(f"about {duration(left_s)} to go: until {moment_ahead(now_t + left_s, now_t)}")
     else:
         lines.append("how long that takes is not known yet")
     return "\n".join([*lines, *([f"and then for {counted(others, 'job')} before it"] if others else [])])

@@ -19,7 +19,6 @@ from remote.replies.questions import REMOVE
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
 from t2v_core.format import ago
-from t2v_tui.library.favourites import read_favourites
 from t2v_tui.library.folders import TRUSTED_S
 from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.removing import things
@@ -152,13 +151,13 @@ class LibraryScreen(Cockpit):
 
     @work(thread=True, exclusive=True, group="read-here", exit_on_error=False)
     def _read_here(self, known: Here, trusted_s: float) -> None:
-        from t2v_tui.library.local import checkpoints_here, scores_here, videos_here
+        from t2v_tui.library.local import checkpoints_here, favourites_here, scores_here, videos_here
 
         workspace = self.cockpit.workspace
         scores = tuple((name, tuple(values.items())) for name, values in scores_here(workspace).items())
         checkpoints = checkpoints_here(workspace, trusted_s=trusted_s)
         videos = videos_here(workspace, trusted_s=trusted_s)
-        here = Here(checkpoints, videos, scores, read_favourites(workspace), is_read=True)
+        here = Here(checkpoints, videos, scores, favourites_here(workspace), is_read=True)
         if here != known:
             self.post_message(self.HereRead(here))
 

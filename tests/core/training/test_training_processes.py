@@ -101,11 +101,10 @@ def test_torchrun_trains_on_two_processes(tmp_path: Path) -> None:
     assert len(of(events_of(directory), "done")) == 1
 
 
-@pytest.mark.parametrize("is_sharded", [False, True], ids=["each has the model", "each has its part"])
-def test_fixed_prompts_are_scored_once_and_as_one_process_scores_them(is_sharded: bool, tmp_path: Path) -> None:
+def test_fixed_prompts_are_scored_once_and_as_one_process_scores_them(tmp_path: Path) -> None:
     scored = {"keep_best_by": "score", "scorer": "embedded", "score_prompts": 2, "gradient_accumulation": 2}
     spec = asked(epochs=1, **scored)
-    first, second = begin_two(tmp_path, **spec, shard=is_sharded)
+    first, second = begin_two(tmp_path, **spec)
     ended = first.end()
     assert (ended.code, second.end().code) == (0, 0), first.log
     alone = run_warm(tmp_path, "train", **spec | {"gradient_accumulation": 4}, checkpoints="1")
