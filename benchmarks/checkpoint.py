@@ -21,7 +21,7 @@ import torch
 
 from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER
 from t2v_core.disk.files import remove_directory, sha256, sync
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.background_save import BackgroundSaver
 from t2v_core.training.optimizer import optimizer_tensors

@@ -18,8 +18,8 @@ from previous_attention import with_previous_attention
 from torch import Tensor, nn
 
 from t2v_core.models.compiling import compile_layers
-from t2v_core.models.denoisers import denoiser_config, make_denoiser
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.by_name import denoiser_config, make_denoiser
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import make_optimizer

@@ -6,8 +6,8 @@ import copy
 
 from torch import Tensor, nn
 
-from t2v_core.models.attention import Attention
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.attention import Attention
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 
 
 class PreviousAttention(nn.Module):

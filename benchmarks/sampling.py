@@ -24,9 +24,9 @@ from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.diffusion.guidance import Guidance
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
 from t2v_core.diffusion.samplers import DDIMSampler, choose_sampler, randn
-from t2v_core.models.attention import Attention
 from t2v_core.models.cpu import multiply_with_mkl, suit_to_cpu
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.attention import Attention
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 
 PROMPT_TOKENS, PADDED_TOKENS = 8, 77  # of "a dog running in the grass", and what the previous system made of it

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from t2v_core.models.cpu import suit_to_cpu
-from t2v_core.models.denoisers import denoiser_config
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.by_name import denoiser_config
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import make_optimizer

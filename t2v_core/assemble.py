@@ -25,8 +25,8 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.models.compiling import compile_layers, pays_to_compile, sampling_passes
 from t2v_core.models.cpu import suit_to_cpu
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
 from t2v_core.models.lora.asked import AskedLora

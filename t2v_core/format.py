@@ -172,8 +172,8 @@ def time_of_day(t: float) -> str:
 
 
 def moment_ahead(t: float, now_t: float) -> str:
-    """Return a moment that is to come, in local time: `14:05`, and with its day where that is not plain: `14:05, Wed 2`."""
-    return _local("%H:%M" if t - now_t < 20 * 3600 else "%H:%M, %a %-d", t)
+    """Return a moment that is to come, in local time: `14:05`, or `14:05, Wed 02` where the day is not plain."""
+    return _local("%H:%M" if t - now_t < 20 * 3600 else "%H:%M, %a %d", t)
 
 
 def _local(form: str, t: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# What a preset says of the model (a VideoTransformer unless `class` names another of models/denoisers.py) …
+# What a preset says of the model (a VideoTransformer unless `class` names another of models/denoisers/) …
 PRESET_MODELS: dict[str, dict[str, Any]] = {
     "seed": {"block": "seed", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "mlp_ratio": 4, "patch_size": 1},
     "base": {"block": "adaln", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "mlp_ratio": 4, "patch_size": 2},

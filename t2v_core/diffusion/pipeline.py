@@ -20,8 +20,8 @@ from t2v_core.diffusion.schedules import Sampler
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.conditioning import Conditioning, null_prompt
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import DENOISERS
+from t2v_core.models.denoisers.by_name import DENOISERS
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder
 from t2v_core.models.finite import hint_for, require_finite
 from t2v_core.models.loading import EncoderIdentity

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.text import TextEmbedding
 
 

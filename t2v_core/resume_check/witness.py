@@ -23,7 +23,7 @@ from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.disk.files import STAGING
 from t2v_core.disk.tensor_file import bytes_of
 from t2v_core.job import SAVE_FILE
-from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.resume_check.kill_point import KillPoint, witness_file
 
 POLL_S, PATIENCE_S = 0.02, 30.0

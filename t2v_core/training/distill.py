@@ -21,9 +21,9 @@ from t2v_core.diffusion.schedules import TRAIN_TIMESTEPS
 from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.training.callbacks.callback import Callback
-from t2v_core.training.paths import Paths, Spans, wide
+from t2v_core.training.distillation.paths import Paths, Spans, wide
+from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.run import TrainingRun
-from t2v_core.training.teacher import Teacher
 from t2v_core.training.trainer import Trainer
 
 # The captions of so many steps make the paths that are learned from together, and each path is used so often. With a

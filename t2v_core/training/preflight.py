@@ -15,7 +15,7 @@ from t2v_core.events.fields import Json
 from t2v_core.format import size
 from t2v_core.job import Job
 from t2v_core.machine import cores, total_memory_bytes
-from t2v_core.models.denoisers import denoiser_config
+from t2v_core.models.denoisers.by_name import denoiser_config
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine

@@ -24,7 +24,7 @@ from t2v_core.disk.files import incompleteness
 from t2v_core.disk.formats import UPDATE
 from t2v_core.errors import InvalidRequest, NotFinite
 from t2v_core.job import Job
-from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.presets import NOT_FOR_OPEN
 from t2v_core.specs import TrainSpec, all_values, make_spec
 from t2v_core.training.optimizer import restore_optimizer

@@ -23,17 +23,17 @@ from t2v_core.data.store.latents import LatentStore
 from t2v_core.diffusion.objectives import Objective
 from t2v_core.disk.formats import CHECKPOINT_FORMAT
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import denoiser_config
+from t2v_core.models.denoisers.by_name import denoiser_config
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.lora.adapter import Adapter
 from t2v_core.specs import TrainSpec, all_values
 from t2v_core.training.background_save import BackgroundSaver
 from t2v_core.training.base.base import Base
-from t2v_core.training.clock import StepClock
+from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.sharding import gathered, is_sharded
-from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
 from t2v_core.training.trained import trained
 from t2v_core.version import __version__

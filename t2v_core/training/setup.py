@@ -23,20 +23,20 @@ from t2v_core.job import Job
 from t2v_core.memory import free_memory_bytes
 from t2v_core.models.compiling import compile_layers, pays_to_compile
 from t2v_core.models.cpu import suit_to_cpu
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import denoiser_class, denoiser_config, make_denoiser
+from t2v_core.models.denoisers.by_name import denoiser_class, denoiser_config, make_denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.loading import pick_device, pick_dtype
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import Base
 from t2v_core.training.base.own import own_base
-from t2v_core.training.clock import StepClock
+from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import make_optimizer
+from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import shard
-from t2v_core.training.teacher import Teacher
 from t2v_core.training.tracker import Tracker
 from t2v_core.training.trained import trained
 from t2v_core.workspace import Dataset

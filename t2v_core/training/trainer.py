@@ -20,7 +20,7 @@ from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning, null_prompt
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.loss import prediction_error
-from t2v_core.training.own_work import OwnWork
+from t2v_core.training.pace.own_work import OwnWork
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import whole
 

@@ -15,9 +15,9 @@ from t2v_core.training.base.base import require_sense
 from t2v_core.training.base.own import suited_to_own
 from t2v_core.training.callbacks.order import training_callbacks
 from t2v_core.training.distill import Distiller
+from t2v_core.training.distillation.teacher import suited_to_distill
 from t2v_core.training.resume import restore
 from t2v_core.training.setup import start_run
-from t2v_core.training.teacher import suited_to_distill
 from t2v_core.training.trainer import Trainer
 
 

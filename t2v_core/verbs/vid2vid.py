@@ -31,9 +31,9 @@ from t2v_core.job import Job
 from t2v_core.specs import AddNoiseSpec, RefineSpec, all_values
 from t2v_core.verbs.generate import Frames, step_progress, warn_if_truncated, write_result
 from t2v_core.verbs.refine_log import RefineLog, Seen
-from t2v_core.verbs.source_sound import sound_for
 from t2v_core.verbs.sources.find_source import find_source
 from t2v_core.verbs.sources.model_source import FilmSize
+from t2v_core.verbs.sources.sound import sound_for
 from t2v_core.verbs.target import Target
 from t2v_core.version import __version__
 

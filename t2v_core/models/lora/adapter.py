@@ -12,7 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.attention import split_attention
+from t2v_core.models.denoisers.attention import split_attention
 
 # peft's name for what is trained, which is within the names of its parameters and not in a file.
 NAME = "t2v"

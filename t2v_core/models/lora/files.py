@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from t2v_core.disk.opening import open_file
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.attention import Attention, split_attention
+from t2v_core.models.denoisers.attention import Attention, split_attention
 from t2v_core.models.finite import not_finite_in, not_finite_words
 from t2v_core.models.loading import UNLOADABLE, quiet
 from t2v_core.models.lora.adapter import DIFFUSERS_KEY, OWN_KEY

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.loading import quiet
 from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.parts import TRANSFORMERS

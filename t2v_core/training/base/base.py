@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from t2v_core.diffusion.objectives import Objective
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.denoiser import Denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.specs import TrainSpec
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from t2v_core.events import AlarmEvent
 from t2v_core.training.callbacks.callback import Callback
-from t2v_core.training.slowness import PROC, Stretch, causes, swapped_bytes
+from t2v_core.training.pace.slowness import PROC, Stretch, causes, swapped_bytes
 
 if TYPE_CHECKING:
     from t2v_core.training.trainer import Trainer

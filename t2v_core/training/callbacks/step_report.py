@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from t2v_core.events import StepEvent
 from t2v_core.training.callbacks.callback import Callback
-from t2v_core.training.own_work import slowest_of
+from t2v_core.training.pace.own_work import slowest_of
 
 # Of several processes one is asked for at these steps; all wait for it a moment.
 EVERY_STEPS = 10

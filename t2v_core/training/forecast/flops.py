@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
 
 TEXT_TOKENS = 16  # a caption's usual length; the text's share is below one percent
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.training.forecast.flops import TEXT_TOKENS

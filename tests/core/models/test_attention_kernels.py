@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from t2v_core.models import attention, cpu
-from t2v_core.models.attention import attend
+from t2v_core.models import cpu
 from t2v_core.models.cpu import multiply_with_mkl, multiply_with_onednn, onednn_multiplies, suit_to_cpu
+from t2v_core.models.denoisers import attention
+from t2v_core.models.denoisers.attention import attend
 
 Attend = Callable[..., Tensor]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}

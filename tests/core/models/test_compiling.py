@@ -15,8 +15,8 @@ from t2v_core import run_job
 from t2v_core.events import read_events
 from t2v_core.models import compiling
 from t2v_core.models.compiling import compile_layers, missing_compiler, pays_to_compile, sampling_passes
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
+from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.specs import AutoYesNo, GenerateSpec
 

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from t2v_core.data.store.batches import drop_captions
 from t2v_core.models.conditioning import Conditioning, null_prompt
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
+from t2v_core.models.denoisers.unet3d_film import Block3D, FiLM, UNet3DCond
 from t2v_core.models.text import TextEmbedding
-from t2v_core.models.unet3d_film import Block3D, FiLM, UNet3DCond
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t2v_core.models.attention import Attention
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.attention import Attention
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 
 SMALL = {

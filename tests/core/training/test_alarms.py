@@ -15,7 +15,7 @@ from t2v_core import run_job
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.callbacks.loss_spikes import LossSpikes
 from t2v_core.training.callbacks.pace_alarm import PaceAlarm
-from t2v_core.training.slowness import Stretch, causes
+from t2v_core.training.pace.slowness import Stretch, causes
 from t2v_core.training.trainer import Trainer
 
 GIB = 2**30

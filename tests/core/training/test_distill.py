@@ -16,10 +16,10 @@ from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.diffusion.samplers import FlowEulerSampler, FlowMapSampler, choose_sampler
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.models.flow_map import FlowMapTransformer
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.flow_map import FlowMapTransformer
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.specs import GenerateSpec, RefineSpec, make_spec
-from t2v_core.training.paths import Paths, Spans
+from t2v_core.training.distillation.paths import Paths, Spans
 from t2v_core.verbs.train import train
 
 TINY: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_ratio": 2, "patch_size": 2,

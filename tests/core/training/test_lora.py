@@ -20,7 +20,7 @@ from t2v_core.assemble import build_denoiser, load_pipeline
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.data.video.decode import read_all_frames
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.attention import split_attention
+from t2v_core.models.denoisers.attention import split_attention
 from t2v_core.models.lora.asked import AskedLora, asked_loras
 from t2v_core.specs import TrainSpec, make_spec
 from t2v_core.training.resume import restore

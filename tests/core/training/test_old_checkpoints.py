@@ -40,7 +40,7 @@ from t2v_core.checkpoints.old_checkpoints import OldCheckpoint
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.diffusion.guidance import Guidance
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.unet3d_film import UNet3DCond
+from t2v_core.models.denoisers.unet3d_film import UNet3DCond
 
 made, workspace = old_made, old_workspace
 FULL_PARAMETERS = 172_133_380

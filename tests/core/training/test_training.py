@@ -21,7 +21,7 @@ from t2v_core.data.store.latents import LatentStore
 from t2v_core.data.store.shards import Shard, write_shard
 from t2v_core.errors import InvalidRequest, Stopped, WorkFailed
 from t2v_core.models.conditioning import null_prompt
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.specs import TrainSpec
 from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
 from t2v_core.training.callbacks.order import training_callbacks

@@ -17,7 +17,7 @@ from t2v_core import format as texts
 from t2v_core.data.store.footprint import data_facts
 from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import DataFacts, Estimated
-from t2v_core.models.denoisers import make_denoiser
+from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.settings import values_for
 from t2v_core.specs import EstimateSpec, TrainSpec

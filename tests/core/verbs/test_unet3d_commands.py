@@ -21,8 +21,8 @@ from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.video.decode import read_all_frames
 from t2v_core.data.video.frames import write_video
-from t2v_core.models.denoisers import denoiser_config, make_denoiser
-from t2v_core.models.unet3d_film import UNet3DCond
+from t2v_core.models.denoisers.by_name import denoiser_config, make_denoiser
+from t2v_core.models.denoisers.unet3d_film import UNet3DCond
 from t2v_core.specs import ShapesSpec
 
 

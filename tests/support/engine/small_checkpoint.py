@@ -13,9 +13,9 @@ from t2v_core import __version__, embedded
 from t2v_core.checkpoints.checkpoints import Checkpoint, save_checkpoint
 from t2v_core.diffusion.objectives import make_objective
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
 from t2v_core.models.loading import identity
-from t2v_core.models.video_transformer import VideoTransformer
 from t2v_core.specs import make_spec
 
 MODEL = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
+from t2v_core.models.denoisers.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
 
 NORM_GROUPS = 8
 

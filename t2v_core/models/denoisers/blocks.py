@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from t2v_core.models.attention import Attention
+from t2v_core.models.denoisers.attention import Attention
 
 
 def feed_forward(dim: int, ratio: int) -> nn.Sequential:

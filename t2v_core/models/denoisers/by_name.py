@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.flow_map import FlowMapTransformer
-from t2v_core.models.unet3d_film import UNet3DCond
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.denoiser import Denoiser
+from t2v_core.models.denoisers.flow_map import FlowMapTransformer
+from t2v_core.models.denoisers.unet3d_film import UNet3DCond
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 
 DENOISERS: dict[str, type[Denoiser]] = {cls.__name__: cls for cls in (VideoTransformer, FlowMapTransformer, UNet3DCond)}
 # Checkpoints from before there was a second one do not say which it is.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from t2v_core.models.denoiser import TIME_FREQUENCIES, timestep_embedding
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.denoiser import TIME_FREQUENCIES, timestep_embedding
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 
 
 class FlowMapTransformer(VideoTransformer):

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from t2v_core.diffusion.samplers import FlowDPMSolverSampler
 from t2v_core.diffusion.schedules import TRAIN_TIMESTEPS
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.training.teacher import Teacher
+from t2v_core.training.distillation.teacher import Teacher
 
 # Steps of DPM-Solver++ that the teacher takes for a path; 8 draw as well as 20 of Euler's.
 PATH_STEPS = 10

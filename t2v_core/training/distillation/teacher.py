@@ -20,9 +20,9 @@ from t2v_core.diffusion.schedules import TRAIN_TIMESTEPS
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning
-from t2v_core.models.denoiser import Denoiser
-from t2v_core.models.flow_map import FlowMapTransformer
-from t2v_core.models.video_transformer import VideoTransformer
+from t2v_core.models.denoisers.denoiser import Denoiser
+from t2v_core.models.denoisers.flow_map import FlowMapTransformer
+from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import DISTILLING, PRESET_TRAINING
 from t2v_core.specs import TrainSpec, asked_values, make_spec
 from t2v_core.training.base.own import require_same_data

@@ -9,8 +9,8 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.blocks import AdaLNBlock, SeedCrossBlock, SeedSelfBlock
-from t2v_core.models.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
+from t2v_core.models.denoisers.blocks import AdaLNBlock, SeedCrossBlock, SeedSelfBlock
+from t2v_core.models.denoisers.denoiser import TIME_FREQUENCIES, Denoiser, timestep_embedding
 
 
 class VideoTransformer(Denoiser):

@@ -1,0 +1,1 @@
+"""The networks that denoise, and the one that a name stands for."""

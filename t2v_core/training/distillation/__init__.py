@@ -1,0 +1,1 @@
+"""What a distillation learns from: a trained model and its paths from noise to data."""

@@ -1,0 +1,1 @@
+"""How fast a training goes, and why it is slow."""
