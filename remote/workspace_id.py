@@ -9,14 +9,24 @@ from __future__ import annotations
 import secrets
 import socket
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from t2v_core.disk.files import NameTaken, land_new, write_json
 from t2v_core.disk.plain_json import read_table
+from t2v_core.disk.typed_json import read_as
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 
 FILE = Path(".t2v/workspace.json")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the file holds. root: the folder in which it was read last"""
+
+    id: str
+    root: str
 
 
 def identity(workspace: Workspace) -> dict[str, str]:
@@ -28,28 +38,27 @@ def identity(workspace: Workspace) -> dict[str, str]:
         elif known is None:
             with suppress(NameTaken):  # another process made one just now
                 write_json(workspace.root / FILE, _new(root), land=land_new)
-        elif known["root"] != root:  # it was moved, and stays what it was
-            write_json(workspace.root / FILE, {**known, "root": root})
+        elif known.root != root:  # it was moved, and stays what it was
+            write_json(workspace.root / FILE, asdict(_Known(known.id, root)))
     known = _id_in(workspace.root)
-    return {} if known is None else {"id": known["id"], "name": f"{root} on {socket.gethostname()}"}
+    return {} if known is None else {"id": known.id, "name": f"{root} on {socket.gethostname()}"}
 
 
 def _new(root: str) -> dict[str, str]:
-    return {"id": secrets.token_hex(8), "root": root}
+    return asdict(_Known(secrets.token_hex(8), root))
 
 
-def _id_in(root: Path) -> dict[str, str] | None:
+def _id_in(root: Path) -> _Known | None:
     """None when there is none, or it makes no sense; then no id is made either, as somebody should look."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        said = read_table(root / FILE)
-        return {"id": str(said["id"]), "root": str(said["root"])}
+    with suppress(OSError, ValueError):
+        return read_as(_Known, read_table(root / FILE))
     return None
 
 
-def _is_a_copy(known: dict[str, str], root: Path) -> bool:
+def _is_a_copy(known: _Known, root: Path) -> bool:
     """The folder that the id was made in is there still, with the same id: `cp -r` has made two of one."""
-    other = Path(known["root"])
+    other = Path(known.root)
     with suppress(OSError):
-        said = None if other == root or other.samefile(root) else _id_in(other)
-        return said is not None and said["id"] == known["id"]
+        first = None if other == root or other.samefile(root) else _id_in(other)
+        return first is not None and first.id == known.id
     return False

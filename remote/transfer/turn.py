@@ -7,13 +7,24 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from t2v_core.disk.files import describe_os_error
 from t2v_core.disk.plain_json import table
 from t2v_core.disk.private import make_folder
+from t2v_core.disk.typed_json import read_as
 from t2v_core.format import time_of_day
 from t2v_core.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """What the lock's file holds. since: Unix seconds"""
+
+    pid: int
+    what: str
+    since: float
 
 
 class Turn:
@@ -41,7 +52,7 @@ class Turn:
             os.close(file)
             return _holder(holder)
         os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps({"pid": os.getpid(), "what": self.what, "since": time.time()}).encode(), 0)
+        os.pwrite(file, json.dumps(asdict(_Holder(os.getpid(), self.what, time.time()))).encode(), 0)
         self._file = file
         return ""
 
@@ -53,8 +64,7 @@ class Turn:
 
 
 def _holder(holder: bytes) -> str:
-    with suppress(ValueError, KeyError, TypeError, OverflowError, OSError):
-        said = table(holder)
-        since = time_of_day(float(said["since"]))
-        return f"{said['what']} (process {said['pid']}, since {since})"
+    with suppress(ValueError):
+        has_it = read_as(_Holder, table(holder))
+        return f"{has_it.what} (process {has_it.pid}, since {time_of_day(has_it.since)})"
     return "another transfer"

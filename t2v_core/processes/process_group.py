@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from t2v_core.errors import EngineError, InvalidRequest, Stopped, WorkFailed
@@ -30,6 +31,15 @@ POLL_S = 0.1
 def is_first_process() -> bool:
     """Return True for one process of those that a launcher started, and for one that it did not."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What ended a process, as the others read it."""
+
+    message: str
+    hint: str
+    exit_code: int
 
 
 class ProcessGroup:
@@ -125,8 +135,8 @@ class ProcessGroup:
         if not isinstance(error, EngineError):
             error = EngineError(f"{type(error).__name__}: {error}", hint="the traceback is in the job's log")
         if self.store.add("endings", 1) == 1:
-            said = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-            self.store.set("ending", json.dumps(said))
+            ending = _Ending(error.message, error.hint, error.exit_code)
+            self.store.set("ending", json.dumps(asdict(ending)))
 
     def leave(self, *, has_failed: bool) -> None:
         """Leave the others.
@@ -150,11 +160,11 @@ class ProcessGroup:
         """What ended another process."""
         if not self.store.has("ending"):
             return None
-        said = json.loads(self.store.get("ending"))
-        code = said["exit_code"]
-        if code in (Stopped("").exit_code, 130):
-            return Stopped("stopped with the other processes of this run", exit_code=code)
-        return (InvalidRequest if code == InvalidRequest.exit_code else WorkFailed)(said["message"], said["hint"])
+        ending = _Ending(**json.loads(self.store.get("ending")))
+        if ending.exit_code in (Stopped("").exit_code, 130):
+            return Stopped("stopped with the other processes of this run", exit_code=ending.exit_code)
+        kind = InvalidRequest if ending.exit_code == InvalidRequest.exit_code else WorkFailed
+        return kind(ending.message, ending.hint)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
-from t2v_core.disk.typed_json import read_as
+from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.errors import EngineError
 from t2v_tui.library.views import CheckpointView, VideoView
 
@@ -36,16 +36,21 @@ class There:
     seen_t: float = field(default=0.0, compare=False)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What the file holds."""
+
+    seen_t: UnixTime
+    checkpoints: tuple[CheckpointView, ...]
+    videos: tuple[VideoView, ...]
+
+
 def remember_there(workspace: Workspace, there: There) -> None:
     """Keep what lies on a host.
 
     A disk that takes no more, or a folder that may not be written, costs the memory and nothing else.
     """
-    said = {
-        "seen_t": there.seen_t,
-        "checkpoints": [asdict(view) for view in there.checkpoints],
-        "videos": [asdict(view) for view in there.videos],
-    }
+    said = asdict(_Kept(there.seen_t, there.checkpoints, there.videos))
     with suppress(OSError, EngineError):
         make_folder(_file(workspace, there.host).parent)
         write_json(_file(workspace, there.host), said)
@@ -57,11 +62,9 @@ def recall_there(workspace: Workspace, host: str) -> There:
     Nothing is known when nothing was kept, or what was kept is damaged or of another version.
     """
     try:
-        said = read_table(_file(workspace, host))
-        checkpoints = tuple(read_as(CheckpointView, one) for one in said["checkpoints"])
-        videos = tuple(read_as(VideoView, one) for one in said["videos"])
-        return There(host, checkpoints, videos, True, seen_t=float(said["seen_t"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = read_as(_Kept, read_table(_file(workspace, host)))
+        return There(host, kept.checkpoints, kept.videos, True, seen_t=kept.seen_t)
+    except (OSError, ValueError):
         return There(host)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from t2v_core.disk.files import describe_os_error, write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
+from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.workspace import Workspace
 
@@ -42,6 +43,14 @@ class Deleted:
         return _size(self.folder)
 
 
+@dataclass(frozen=True)
+class _Note:
+    """What `deleted.json` holds."""
+
+    t: UnixTime
+    paths: tuple[str, ...]
+
+
 def put_away(workspace: Workspace, paths: Sequence[str], now_t: float) -> Deleted:
     """Move results into the trash; those that are not there are passed over. Raises InvalidRequest, WorkFailed."""
     for path in paths:
@@ -55,7 +64,7 @@ def put_away(workspace: Workspace, paths: Sequence[str], now_t: float) -> Delete
     try:
         make_folder(folder.parent)
         folder.mkdir()
-        write_json(folder / NOTE, {"t": now_t, "paths": there})
+        write_json(folder / NOTE, asdict(_Note(now_t, tuple(there))))
         for path in there:
             _move(workspace.root / path, folder / path)
     except OSError as error:
@@ -113,9 +122,8 @@ def _size(folder: Path) -> int:
 
 def _note_in(folder: Path) -> Deleted | None:
     try:
-        said = read_table(folder / NOTE)
-        paths, t = [str(path) for path in said["paths"]], float(said["t"])
-    except (OSError, ValueError, KeyError, TypeError):
+        note = read_as(_Note, read_table(folder / NOTE))
+    except (OSError, ValueError):
         return None
-    kept = tuple(path for path in paths if (folder / path).exists())
-    return Deleted(folder, t, kept) if kept else None
+    kept = tuple(path for path in note.paths if (folder / path).exists())
+    return Deleted(folder, note.t, kept) if kept else None

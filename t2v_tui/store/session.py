@@ -10,7 +10,7 @@ from typing import Any
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.disk.private import make_folder
-from t2v_core.disk.typed_json import read_as
+from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui.store.cost_view import CostView
@@ -37,22 +37,47 @@ def recall(workspace: Workspace) -> SessionMemory:
     Nothing of it is asked for again, so a file that is missing or of another version is no error.
     """
     try:
-        said = read_table(_file(workspace))
-        hosts = {name: _host(name, one) for name, one in said["hosts"].items()}
-        shown = JobKey(*map(str, said["shown"])) if said["shown"] else None
-        return SessionMemory(hosts, str(said["host"]), shown, {k: dict(v) for k, v in said["chosen"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = read_as(_Kept, read_table(_file(workspace)))
+        hosts = {name: read_as(_KeptHost, one).view(name) for name, one in kept.hosts.items()}
+        return SessionMemory(
+            hosts, kept.host, kept.shown and JobKey(*kept.shown), {k: dict(v) for k, v in kept.chosen.items()}
+        )
+    except (OSError, ValueError, TypeError):
         return SessionMemory()
 
 
-def _host(name: str, said: Mapping[str, Any]) -> HostView:
-    link = {"reach": Reach.CACHED.value, "seen_t": said["seen_t"], "latency_s": said["latency_s"]}
-    return HostView(
-        name, HostKind(said["kind"]), str(said["address"]), str(said["workdir"]), read_as(LinkView, link),
-        read_as(VmView, said["vm"]) if said["vm"] else None,
-        read_as(CostView, said["cost"]) if said["cost"] else None,
-        read_as(GuardView, said["guard"]) if said.get("guard") else None,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _Kept:
+    """What the file holds."""
+
+    hosts: dict[str, dict[str, Any]]
+    host: str
+    shown: tuple[str, str] | None
+    chosen: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _KeptHost:
+    """What it holds of each host."""
+
+    kind: HostKind
+    address: str
+    workdir: str
+    seen_t: UnixTime | None
+    latency_s: float | None
+    vm: VmView | None
+    cost: CostView | None
+    guard: GuardView | None = None
+
+    @classmethod
+    def of(cls, host: HostView) -> _KeptHost:
+        return cls(
+            host.kind, host.address, host.workdir, host.link.seen_t, host.link.latency_s, host.vm, host.cost, host.guard
+        )
+
+    def view(self, name: str) -> HostView:
+        link = LinkView(Reach.CACHED, seen_t=self.seen_t, latency_s=self.latency_s)
+        return HostView(name, self.kind, self.address, self.workdir, link, self.vm, self.cost, self.guard)
 
 
 def remember(workspace: Workspace, state: State, chosen: Mapping[str, Mapping[str, Any]]) -> None:
@@ -60,16 +85,8 @@ def remember(workspace: Workspace, state: State, chosen: Mapping[str, Mapping[st
 
     A disk that takes no more, or a folder that may not be written, costs the memory and nothing else.
     """
-    hosts = {
-        name: {
-            "kind": host.kind, "address": host.address, "workdir": host.workdir, "seen_t": host.link.seen_t,
-            "latency_s": host.link.latency_s, "vm": asdict(host.vm) if host.vm else None,
-            "cost": asdict(host.cost) if host.cost else None,
-            "guard": asdict(host.guard) if host.guard else None,
-        }
-        for name, host in state.hosts.items()
-    }  # fmt: skip
-    said = {"hosts": hosts, "host": state.host, "shown": state.shown, "chosen": {k: dict(v) for k, v in chosen.items()}}
+    hosts = {name: asdict(_KeptHost.of(host)) for name, host in state.hosts.items()}
+    said = asdict(_Kept(hosts, state.host, state.shown, {k: dict(v) for k, v in chosen.items()}))
     with suppress(EngineError, OSError):
         make_folder(_file(workspace).parent)
         write_json(_file(workspace), said)

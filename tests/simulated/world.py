@@ -21,6 +21,7 @@ from remote.agent import (
 from remote.agent import supervisor
 from remote.agent.base import bounded, machine, processes, units
 from remote.agent.base.files import read_json
+from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import busy
 from remote.agent.guard import power_off as guard_off
 from remote.agent.guard import records as guard_files
@@ -416,7 +417,7 @@ def world_in(folder: Path, seed: int, guard_by: str) -> Iterator[World]:
         (processes, "PROC", world.table), (guard_signs, "PROC", world.table),
         (processes, "BOOT_ID_FILE", folder / "boot_id"),
         (guard_signs, "TERMINALS", folder), (guard_files, "RUN", world.memory), (guard_off, "RUN", world.memory),
-        (busy, "RUN", world.memory), (guard_files, "UNITS", folder), (units, "SYSTEMD_MARK", folder / "none"),
+        (busy, "RUN", world.memory), (guard_agreed, "UNITS", folder), (units, "SYSTEMD_MARK", folder / "none"),
         (supervisor, "goes_down", lambda: world.is_going_down), (endings, "goes_down", lambda: world.is_going_down),
         (supervisor, "forked", world.calls.forked), (supervisor, "watch_for_preemption", world.watch_for_preemption),
         (supervisor, "close_standard_files", lambda: None), (guard_timer, "close_standard_files", lambda: None),

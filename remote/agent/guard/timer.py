@@ -13,7 +13,8 @@ from ..base.files import Json, Problem, exclusive, write_whole
 from ..base.processes import is_supervised
 from ..base.units import again, may_use_systemd, succeeds
 from ..jobs.detached import close_standard_files, detached, leave_parent
-from .records import PROCESS, TIMER, UNITS, agreed, folder, rules_of
+from .agreed import PROCESS, TIMER, UNITS, Agreed, agreed
+from .records import folder
 from .rules import EVERY_S, remembered
 from .unit_texts import started, units
 from .watch import agree, guard_status, look_at_all_events
@@ -25,23 +26,22 @@ SYSTEMCTL_TIMEOUT_S = 90.0
 def install_guard(parameters: Json) -> Json:
     """Agree on the rules and see to it that they are kept; asking again changes nothing."""
     is_systemd = may_use_systemd()
-    said = agree(parameters, TIMER if is_systemd else PROCESS)
-    kept_of = said.pop("kept_of")
-    if is_systemd and not install_timer(said):
+    told, kept_of = agree(parameters, TIMER if is_systemd else PROCESS)
+    if is_systemd and not install_timer(told):
         agree(parameters, PROCESS)
     tend_guard()
     if not guard_status({})["is_alive"]:
-        look_at_all_events(said)  # the timer's first look is seconds away; who asks sees how it stands
+        look_at_all_events(told)  # the timer's first look is seconds away; who asks sees how it stands
     return {**guard_status({}), "kept_of": kept_of}
 
 
-def install_timer(said: Json) -> bool:
+def install_timer(told: Agreed) -> bool:
     """Install the timer; returns True when it is at work. What is there already is left alone."""
     script = folder() / "look.sh"
     text = f"exec {shlex.join([*again(), 'guard-look'])}\n"
     if text_of(script) != text:
         write_whole(script, text)
-    wanted = {UNITS / path: text for path, text in units(said, rules_of(said), script).items()}
+    wanted = {UNITS / path: text for path, text in units(told, script).items()}
     names = started(wanted)
     new = {path for path, text in wanted.items() if text_of(path) != text}
     is_active = ["systemctl", "is-active", "--quiet"]
@@ -82,8 +82,8 @@ def text_of(path: Path) -> str | None:
 
 def tend_guard() -> None:
     """Start our process where one is wanted and none lives: it was killed, or the machine was restarted."""
-    said = agreed()
-    if said is None or said.get("by") != PROCESS or is_supervised(folder() / "watch"):
+    told = agreed()
+    if told is None or told.by != PROCESS or is_supervised(folder() / "watch"):
         return
     with suppress(Problem, OSError):  # the next conversation tries again
         (folder() / "watch").mkdir(exist_ok=True)
@@ -103,16 +103,16 @@ def guard_watch(say: Callable[[Json], None]) -> None:
                 os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             say({"guards": True})
             close_standard_files()
-            said, memory = agreed(), None
-            while said is not None and said["by"] == PROCESS:
-                memory = remembered(look_at_all_events(said, memory)) or memory
+            told, memory = agreed(), None
+            while told is not None and told.by == PROCESS:
+                memory = remembered(look_at_all_events(told, memory)) or memory
                 time.sleep(EVERY_S)
-                said = agreed(said)
+                told = agreed(told)
     except Problem:
         say({"guards": False})
 
 
 def guard_look(say: Callable[[Json], None]) -> None:
     """Take the look that the timer runs; its service's journal has what was said."""
-    said = agreed()
-    say({"did": "nothing", "error": "no guard is set up"} if said is None else look_at_all_events(said))
+    told = agreed()
+    say({"did": "nothing", "error": "no guard is set up"} if told is None else look_at_all_events(told))

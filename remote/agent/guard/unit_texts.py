@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..base.cloud import PRODUCT, is_google, is_one_to_stop
-from ..base.files import Json
 from ..base.processes import JOB_VARIABLE, NOBODY
-from .records import COPY, RUN
-from .rules import EVERY_S, Rules
+from .agreed import COPY, Agreed
+from .records import RUN
+from .rules import EVERY_S
 
 NAME = "t2v-guard"
 # A look that works comes before it, asks the jobs for a checkpoint, and writes down why.
@@ -91,23 +91,24 @@ OnBootSec={cap:.0f}
 """
 
 
-def units(said: Json, rules: Rules, script: Path) -> dict[Path, str]:
+def units(told: Agreed, script: Path) -> dict[Path, str]:
     """Return the units' texts by their place below the folder for units, or as a whole path.
 
     The rules lie beside them, for when ours are lost.
 
     script: what takes a look
     """
+    rules = told.rules
     found = {
         f"{NAME}.service": SERVICE.format(
             uid=os.getuid(), gid=os.getgid(), variable=JOB_VARIABLE, nobody=NOBODY, run=RUN.name,
             script=in_unit(str(script)),
         ),
         f"{NAME}.timer": TIMER.format(first=min(5.0, EVERY_S), every=EVERY_S, accuracy=min(5.0, EVERY_S / 4)),
-        COPY: json.dumps({**said, "uid": os.getuid()}, indent=2) + "\n",
+        COPY: json.dumps({**told.as_json(), "uid": os.getuid()}, indent=2) + "\n",
     }  # fmt: skip
-    if is_one_to_stop(said.get("product")):
-        found[f"{NAME}-off.service"] = OFF_SERVICE.format(is_it=is_it(said.get("product")))
+    if is_one_to_stop(told.product):
+        found[f"{NAME}-off.service"] = OFF_SERVICE.format(is_it=is_it(told.product))
         found[f"{NAME}-off.path"] = OFF_PATH.format(run=RUN)
         found[f"{NAME}-cap.timer"] = CAP_TIMER.format(cap=rules.cap_s + CAP_GRACE_S, name=NAME)
         if rules.cap_from_s > 0:

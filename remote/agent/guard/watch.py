@@ -19,6 +19,7 @@ from ..base.processes import boot_id
 from ..base.whose import anothers, asker
 from ..jobs.rows import job_directories, state_of_live
 from ..jobs.stopping import ask_to_stop
+from .agreed import NUMBERS, RULES, Agreed, agreed, read, unchanged
 from .busy import BusyMark
 from .power_off import can_power_off, power_off
 from .records import (
@@ -26,19 +27,13 @@ from .records import (
     KEEP,
     LAST_STOP,
     LONGEST_KEEP_S,
-    PROCESS,
-    RULES,
     STATE,
-    agreed,
     folder,
     is_number,
     kept_until_s,
     last_memory,
     places,
-    rules_of,
     said_in,
-    unchanged_rules,
-    valid_rules,
     write_of_boot,
 )
 from .rules import (
@@ -89,15 +84,15 @@ def note(verb: str) -> None:
 # One look
 
 
-def one_look(said: Json, before: GuardMemory | None = None) -> Json:
+def one_look(told: Agreed, before: GuardMemory | None = None) -> Json:
     """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
-    rules, workspaces = rules_of(said), [Path(path) for path in said["workspaces"]]
+    rules, workspaces = told.rules, [Path(path) for path in told.workspaces]
     memory = after_look(last_memory(before), read_signs(rules, workspaces))
     kept = kept_until_s()
     what = due(rules, memory, kept)
     state = {**memory._asdict(), "looked_t": time.time(), "error": None}
     if what == POWER_OFF:
-        state["error"] = stop_machine(outlook(rules, memory, memory.looked_s, kept).why, said)
+        state["error"] = stop_machine(outlook(rules, memory, memory.looked_s, kept).why, told)
     elif what == ASK_JOBS:
         ask_jobs_to_end(workspaces)
     try:
@@ -107,12 +102,12 @@ def one_look(said: Json, before: GuardMemory | None = None) -> Json:
     return {"did": what, **state}
 
 
-def stop_machine(why: str, said: Json) -> str | None:
+def stop_machine(why: str, told: Agreed) -> str | None:
     """Power the machine off, or return why it does not stop.
 
     When and why it did is written last: the disk may take no more.
     """
-    error = power_off(said.get("product"))
+    error = power_off(told.product)
     if error is None:
         stop = {"t": time.time(), "why": why, "boot_id": boot_id(), "up_s": up_s()}
         with suppress(*FAILURES):
@@ -120,16 +115,16 @@ def stop_machine(why: str, said: Json) -> str | None:
     return error
 
 
-def look_at_all_events(said: Json, before: GuardMemory | None = None) -> Json:
+def look_at_all_events(told: Agreed, before: GuardMemory | None = None) -> Json:
     """Take one look. What breaks it is told where `guard` shows it; of the rules then at least the cap holds."""
     try:
-        return one_look(said, before)
+        return one_look(told, before)
     except Exception as error:  # noqa: BLE001 - a guard that ends for an error guards nothing
         why = f"a check failed: {type(error).__name__}: {error}"
-        rules = rules_of(said)
+        rules = told.rules
         is_over = cap_in_s(rules, up_s()) <= 0
         if is_over:
-            why = stop_machine(f"{limit_words(rules.cap_s)} are over, and {why}", said) or why
+            why = stop_machine(f"{limit_words(rules.cap_s)} are over, and {why}", told) or why
         with suppress(*FAILURES):
             state = next(filter(None, (said_in(place / STATE) for place in places())), {})
             write_of_boot(STATE, {**state, "error": why})
@@ -175,16 +170,16 @@ def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:
 
 def guard_status(_: Json) -> Json:
     """Return how it stands; times are seconds from now, since the clocks of two machines differ."""
-    said, now_s = agreed(), up_s()
+    told, now_s = agreed(), up_s()
     last_stop, stop_error = stop_that_was(said_in(folder() / LAST_STOP), now_s)
-    if said is None:
+    if told is None:
         return {"is_installed": False, "last_stop": last_stop}
-    rules, kept = rules_of(said), kept_until_s()
+    rules, kept = told.rules, kept_until_s()
     memory = last_memory() or GuardMemory(boot_id(), 0.0, now_s)  # of this boot nothing was seen yet
     stops = outlook(rules, memory, now_s, kept)
-    lost = "its rules were lost: t2v vm start sets them again" if said.get("were_lost") else None
+    lost = "its rules were lost: t2v vm start sets them again" if told.were_lost else None
     return {
-        "is_installed": True, "by": said["by"], "can_power_off": said["can_power_off"],
+        "is_installed": True, "by": told.by, "can_power_off": told.can_power_off,
         "is_alive": now_s - memory.looked_s <= LONGEST_GAP_S, "looked_s_ago": now_s - memory.looked_s,
         "busy": list(memory.busy), "unknown": list(memory.unknown),
         "idle_s": 0.0 if memory.busy or memory.unknown else now_s - memory.active_s,
@@ -231,31 +226,32 @@ def keep(parameters: Json) -> Json:
     return guard_status({})
 
 
-def agree(parameters: Json, by: str) -> Json:
+def agree(parameters: Json, by: str) -> tuple[Agreed, str]:
     """Write down what was agreed; a workspace that was told once stays known.
 
-    Numbers that another workspace agreed on stay, unless `is_replacing` says that they give way; `kept_of` names it.
+    Numbers that another workspace agreed on stay, unless `is_replacing` says that they give way; the text that is
+    returned beside the rules names it.
     """
-    said = {name: take(parameters, name, float) for name in ("idle_stop_min", "max_run_h", "idle_gpu_percent")}
-    if not all(map(is_number, said.values())) or min(said["idle_stop_min"], said["max_run_h"]) <= 0:
+    numbers = {name: take(parameters, name, float) for name in NUMBERS}
+    told = read({**unchanged().as_json(), **numbers})
+    if told is None:
         raise Problem("asked-wrongly", "idle_stop_min and max_run_h must be more than 0")
     named = product_named(parameters)
     make_folder(folder())
-    before, asked_by = agreed() or {**unchanged_rules(), "by": PROCESS}, asker(parameters)
-    rival = anothers(before.get("of"), asked_by)
-    is_kept = bool(rival) and not take(parameters, "is_replacing", bool, False) and not before.get("were_lost")
-    kept_of = rival if is_kept and any(before[name] != value for name, value in said.items()) else ""
-    said = {name: before[name] for name in said} if kept_of else said
-    of = asked_by._asdict() if asked_by.id and not is_kept else before.get("of")
-    named = before.get("product") if named is None else named
-    workspaces = sorted({*before["workspaces"], str(workspace(parameters))})
-    wanted = {
-        **said, "workspaces": workspaces, "by": by, "can_power_off": can_power_off(named), "since": before["since"],
-        **({"of": of} if of else {}), **({} if named is None else {"product": named}),
-    }  # fmt: skip
-    if wanted != valid_rules(said_in(folder() / RULES)):
-        write_json(folder() / RULES, wanted)
-    return {**wanted, "kept_of": kept_of}
+    before, asked_by = agreed() or unchanged(), asker(parameters)
+    rival = anothers(before.of, asked_by)
+    is_kept = bool(rival) and not take(parameters, "is_replacing", bool, False) and not before.were_lost
+    kept_of = rival if is_kept and before.numbers != numbers else ""
+    product = before.product if named is None else named
+    wanted = told._replace(
+        **(before.numbers if kept_of else numbers),
+        workspaces=tuple(sorted({*before.workspaces, str(workspace(parameters))})),
+        by=by, can_power_off=can_power_off(product), since=before.since,
+        of=asked_by._asdict() if asked_by.id and not is_kept else before.of, product=product, were_lost=False,
+    )  # fmt: skip
+    if wanted != read(said_in(folder() / RULES)):
+        write_json(folder() / RULES, wanted.as_json())
+    return wanted, kept_of
 
 
 def product_named(parameters: Json) -> str | None:

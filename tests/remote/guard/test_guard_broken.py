@@ -24,10 +24,12 @@ from test_guard_alone import looked
 
 from remote.agent.base.bounded import ran, within
 from remote.agent.base.processes import boot_id
+from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import records as guard_files
 from remote.agent.guard import signs as guard_signs
 from remote.agent.guard import watch as guard
-from remote.agent.guard.records import KEEP, LAST_STOP, RULES, STATE
+from remote.agent.guard.agreed import RULES
+from remote.agent.guard.records import KEEP, LAST_STOP, STATE
 from remote.agent.guard.rules import NOTHING, POWER_OFF, GuardMemory, up_s
 from remote.hosts.agent_client import agent_argv
 
@@ -65,7 +67,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("T2V_POWER_OFF", f"touch {folder / 'off'}")
     monkeypatch.setattr(guard_signs, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(guard_files, "UNITS", tmp_path)
+    monkeypatch.setattr(guard_agreed, "UNITS", tmp_path)
     monkeypatch.setattr(guard, "gpu_signs", lambda _: ([], []))
     return folder
 
@@ -120,7 +122,7 @@ def test_whatever_its_files_are_an_idle_machine_is_powered_off(home: Path, seed:
     """As the process that looks does, which remembers what it has seen and was told."""
     chance = random.Random(seed)
     broken = [break_file(home / name, chance) for name in FILES]
-    said = guard_files.agreed(RULES_OF_30_MIN)
+    said = guard_agreed.agreed(guard_agreed.read(RULES_OF_30_MIN))
     if said is None:  # there is nothing by that name: no guard is wanted
         assert not (home / RULES).is_symlink()
         assert not (home / RULES).exists()
@@ -139,21 +141,21 @@ def test_whatever_its_files_are_it_can_be_asked_and_agreed_with_anew(home: Path,
     wanted = {"idle_stop_min": 20.0, "max_run_h": 1e5, "idle_gpu_percent": 5.0, "workspace": str(home)}
     with suppress(IsADirectoryError):  # what somebody made a folder of is not ours to remove
         guard.agree(wanted, "process")
-        assert guard_files.valid_rules(guard_files.said_in(home / RULES)) is not None, broken
+        assert guard_agreed.read(guard_files.said_in(home / RULES)) is not None, broken
         assert guard.guard_status({})["idle_stop_s"] == 20 * 60, broken
 
 
 def test_a_timer_whose_rules_were_lost_keeps_to_the_copy_beside_its_units(home: Path) -> None:
     copy = {**RULES_OF_30_MIN, "idle_stop_min": 45.0, "uid": os.getuid()}
-    (guard_files.UNITS / guard_files.COPY).write_text(json.dumps(copy))
+    (guard_agreed.UNITS / guard_agreed.COPY).write_text(json.dumps(copy))
     (home / RULES).write_bytes(bytes(400))
-    said = guard_files.agreed()
+    said = guard_agreed.agreed()
     assert said is not None
-    assert said["idle_stop_min"] == 45.0
-    (guard_files.UNITS / guard_files.COPY).write_text(json.dumps({**copy, "uid": os.getuid() + 1}))
-    lost = guard_files.agreed()
+    assert said.idle_stop_min == 45.0
+    (guard_agreed.UNITS / guard_agreed.COPY).write_text(json.dumps({**copy, "uid": os.getuid() + 1}))
+    lost = guard_agreed.agreed()
     assert lost is not None
-    assert (lost["idle_stop_min"], lost["max_run_h"], lost["were_lost"]) == (30.0, 24.0, True)
+    assert (lost.idle_stop_min, lost.max_run_h, lost.were_lost) == (30.0, 24.0, True)
     assert guard.guard_status({})["error"] == "its rules were lost: t2v vm start sets them again"
 
 

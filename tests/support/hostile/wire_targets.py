@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 from remote.agent.base import whose
 from remote.agent.base.files import Problem, read_json
+from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import records as guard_files
 from remote.agent.jobs import endings, rows
 from remote.agent.transfer import offers, parts, pushed, sums
@@ -330,4 +331,4 @@ def _remembered(folder: Path, data: bytes) -> object:
 
 def _guard(folder: Path, data: bytes) -> object:
     path = placed(folder, "rules.json", data)
-    return guard_files.valid_rules(guard_files.said_in(path)), read_json(path), _holder(data)
+    return guard_agreed.read(guard_files.said_in(path)), read_json(path), _holder(data)
