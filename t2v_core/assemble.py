@@ -31,13 +31,12 @@ from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_promp
 from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
 from t2v_core.models.lora.asked import AskedLora
 from t2v_core.models.lora.files import put_beside, read_lora
+from t2v_core.presets import MAP_REFINING_STEPS, MAP_STEPS
 from t2v_core.specs import RefineSpec, SamplingSpec
 from t2v_core.workspace import Workspace
 
 # What numbers and words that no model has make of building one.
 UNBUILDABLE = (ValueError, TypeError, AttributeError, IndexError, RuntimeError, ArithmeticError, AssertionError)
-# Passes of a distilled model for a video; of a refinement only the share that its strength says is taken.
-MAP_STEPS, MAP_REFINING_STEPS = 4, 10
 # What an adapter's file says of a model of ours.
 OWN_FAMILY = "t2v"
 SpecT = TypeVar("SpecT", bound=SamplingSpec)

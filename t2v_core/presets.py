@@ -27,6 +27,8 @@ _TINY: dict[str, Any] = {
     "threads": 1,
     "checkpoint_every": 5,
 }
+# Passes of a distilled model for a video; of a refinement only the share that its strength says is taken.
+MAP_STEPS, MAP_REFINING_STEPS = 4, 10
 # What a distillation takes beside the preset's; its learning rate is a half.
 DISTILLING: dict[str, Any] = {
     "epochs": 16,

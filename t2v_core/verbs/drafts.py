@@ -90,8 +90,9 @@ def load() -> Draw:
     try:
         import torch
 
-        from t2v_core.assemble import MAP_STEPS, load_pipeline
+        from t2v_core.assemble import load_pipeline
         from t2v_core.checkpoints.open import open_checkpoint
+        from t2v_core.presets import MAP_STEPS
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         raise InvalidRequest(f"Python has no module {module}", hint="pip install 't2v[engine]'") from error

@@ -13,9 +13,10 @@ import gradio as gr
 
 from remote.hosts.settings import LOCAL
 from t2v_core.errors import EngineError
+from t2v_core.presets import MAP_REFINING_STEPS, MAP_STEPS
 from t2v_tui.library.local import checkpoints_here, videos_here
 from t2v_tui.library.on_host import checkpoints_there
-from t2v_tui.library.views import SHIPPED_NAME
+from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME
 from t2v_tui.web.html import gallery, place_for, player, refusal, stage, status
 from t2v_tui.web.turns import Press
 from t2v_tui.web.uploads import SUFFIXES, accept
@@ -29,6 +30,7 @@ EXAMPLES = (
     ["a green triangle moving up", 20, 3.0, 3],
 )
 SEED_MOST = 2**31 - 1
+GUIDANCE = 3.0
 
 
 class Page:
@@ -111,13 +113,13 @@ class Page:
         return {} if chosen in ("", LATEST) else {"checkpoint": chosen}
 
     def checkpoints(self) -> list[str]:
-        """Return those that are complete where the work runs, the newest first, and the one that is shipped."""
+        """Return those that are complete where the work runs, the newest first, and those that are shipped."""
         try:
             found = checkpoints_here(self.workspace) if self.work.host == LOCAL else checkpoints_there(self.work.jobs)
         except EngineError:  # a VM that is off is started by the first press, and says then what it has
             found = ()
         names = [one.path for one in sorted(found, key=lambda one: -one.changed_t) if one.is_complete]
-        return [*([LATEST] if names else []), *names, SHIPPED_NAME]
+        return [*([LATEST] if names else []), *names, SHIPPED_NAME, FAST_NAME]
 
     def gallery(self) -> str:
         """Return the 48 newest videos as HTML, without those that were brought in as inputs."""
@@ -160,14 +162,21 @@ def build(page: Page, title: str) -> gr.Blocks:
     return blocks.queue(default_concurrency_limit=None, max_size=64)
 
 
-def _sampling(page: Page, steps: int) -> tuple[gr.Slider, gr.Slider, gr.Number, gr.Dropdown]:
+def _sampling(page: Page, steps: int, fast_steps: int) -> tuple[gr.Slider, gr.Slider, gr.Number, gr.Dropdown]:
+    """fast_steps: what the distilled model takes, which has its guidance within"""
+
+    def suit(name: str) -> tuple[gr.Slider, gr.Slider]:
+        is_fast = name == FAST_NAME
+        return gr.Slider(value=fast_steps if is_fast else steps), gr.Slider(value=1.0 if is_fast else GUIDANCE)
+
     with gr.Row():
         count = gr.Slider(1, 200, steps, step=1, label="Steps")
-        guidance = gr.Slider(1, 15, 3.0, step=0.1, label="Guidance")
+        guidance = gr.Slider(1, 15, GUIDANCE, step=0.1, label="Guidance")
     with gr.Row():
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=SEED_MOST)
         first = page.checkpoints()
         checkpoint = gr.Dropdown(first, value=first[0], label="Checkpoint", interactive=True)
+    checkpoint.input(suit, checkpoint, [count, guidance], queue=False, show_progress="hidden", api_visibility="private")
     return count, guidance, seed, checkpoint
 
 
@@ -175,7 +184,7 @@ def _generate_tab(page: Page) -> gr.Dropdown:
     with gr.Row():
         with gr.Column():
             prompt = gr.Textbox(label="Prompt", placeholder="what the video shows", lines=2, elem_id="prompt")
-            steps, guidance, seed, checkpoint = _sampling(page, 20)
+            steps, guidance, seed, checkpoint = _sampling(page, 20, MAP_STEPS)
             frames = gr.Number(0, label="Frames", info="0: as many as the model was trained on", precision=0, minimum=0)
             with gr.Row():
                 go = gr.Button("Generate", variant="primary", elem_id="generate")
@@ -200,7 +209,7 @@ def _vid2vid_tab(page: Page) -> gr.Dropdown:
             prompt = gr.Textbox(label="Prompt", placeholder="what the video should show", elem_id="refine-prompt")
             strength = gr.Slider(0, 1, 0.3, step=0.01, label="Strength", elem_id="strength")
             in_words = gr.Markdown(steps_in_words(0.3, 50), elem_id="strength-words")
-            steps, guidance, seed, checkpoint = _sampling(page, 50)
+            steps, guidance, seed, checkpoint = _sampling(page, 50, MAP_REFINING_STEPS)
             with gr.Row():
                 noise = gr.Button("Add noise", elem_id="noise")
                 go = gr.Button("Refine", variant="primary", elem_id="refine")

@@ -86,6 +86,15 @@ def clip(tmp_path: Path) -> Path:
     return file
 
 
+def test_the_distilled_model_takes_its_few_steps_and_the_other_its_own_again(user: User) -> None:
+    steps, guidance = (user.page.get_by_label(f"number input for {name}").first for name in ("Steps", "Guidance"))
+    for name, few, own in (("embedded-fast", "4", "1"), ("embedded", "20", "3")):
+        user.page.get_by_label("Checkpoint").first.click()
+        user.page.get_by_role("option", name=name, exact=True).click()
+        user.page.wait_for_function("([field, few]) => field.value === few", arg=[steps.element_handle(), few])
+        assert guidance.input_value() == own
+
+
 def test_a_prompt_becomes_a_video_that_plays_and_the_gallery_says_how_it_was_made(user: User, page_up: Served) -> None:
     user.generate("a red circle moving right")
     path = user.wait_for("#status", "done").splitlines()[-1]

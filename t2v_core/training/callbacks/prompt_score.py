@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from t2v_core.assemble import MAP_STEPS, OWN_FAMILY
+from t2v_core.assemble import OWN_FAMILY
 from t2v_core.diffusion.pipeline import TextToVideoPipeline
 from t2v_core.diffusion.samplers import FlowMapSampler
 from t2v_core.diffusion.schedules import Sampler
@@ -15,6 +15,7 @@ from t2v_core.errors import InvalidRequest, NotFinite
 from t2v_core.events import ScoreEvent
 from t2v_core.models.encoders import load_prompt_encoder, load_vae
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
+from t2v_core.presets import MAP_STEPS
 from t2v_core.scores.clip import clip_scales
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.callbacks.held_out_loss import at_rest

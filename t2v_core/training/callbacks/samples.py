@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from t2v_core.assemble import MAP_STEPS, is_flow_map, load_pipeline
+from t2v_core.assemble import is_flow_map, load_pipeline
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.video.frames import write_video
 from t2v_core.data.video.timing import bounded
@@ -17,6 +17,7 @@ from t2v_core.disk.files import write_json
 from t2v_core.errors import NotFinite
 from t2v_core.events import SampleEvent
 from t2v_core.job import Job
+from t2v_core.presets import MAP_STEPS
 from t2v_core.specs import MAX_SEED
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.run import TrainingRun
