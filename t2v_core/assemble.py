@@ -23,7 +23,7 @@ from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.formats import UPDATE
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
-from t2v_core.models.compiling import compile_layers, pays_to_compile, sampling_passes
+from t2v_core.models.compiling import compile_layers, leave_uncompiled, pays_to_compile, sampling_passes
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.models.denoisers.denoiser import Denoiser
@@ -156,6 +156,8 @@ def load_asked(
     )
     if pays_to_compile(spec.compile, pipeline.denoiser.device, sampling_passes(spec, videos), warn):
         compile_layers(pipeline.denoiser)
+    elif spec.compile == "no":
+        leave_uncompiled(pipeline.denoiser)
     return pipeline
 
 

@@ -51,6 +51,12 @@ def compile_layers(model: ModelMixin, **how: Any) -> int:
     return len(layers)
 
 
+def leave_uncompiled(model: ModelMixin) -> None:
+    """Have a model's layers run as they are written, also those that an earlier video had compiled."""
+    for layer in repeated_layers(model):
+        layer._compiled_call_impl = None
+
+
 def repeated_layers(model: ModelMixin) -> list[nn.Module]:
     """Return the layers that a model repeats, also when their weights are divided, which renames their class."""
     kinds = set(model._repeated_blocks or model._no_split_modules or ())

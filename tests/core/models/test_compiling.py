@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.engine.training_set import make_run
 from torch import Tensor
 
-from t2v_core import run_job
+from t2v_core import embedded, run_job
+from t2v_core.assemble import load_asked
+from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.events import read_events
 from t2v_core.models import compiling
-from t2v_core.models.compiling import compile_layers, missing_compiler, pays_to_compile, sampling_passes
+from t2v_core.models.compiling import (
+    compile_layers,
+    missing_compiler,
+    pays_to_compile,
+    repeated_layers,
+    sampling_passes,
+)
 from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.presets import PRESET_MODELS
@@ -50,6 +59,16 @@ def test_compiled_layers_compute_the_same_under_the_same_names(preset: str, laye
     assert list(compiled.state_dict()) == list(plain.state_dict())
     for ours, theirs in zip(answer_and_gradients(compiled), answer_and_gradients(plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_kept_model_that_was_compiled_draws_uncompiled_when_that_is_asked_for() -> None:
+    spec = GenerateSpec(prompt="a red circle", device="cpu", compile="yes", steps=1)
+    checkpoint, keep = open_checkpoint(embedded.DENOISER), dict[str, Any]()
+    first = load_asked(checkpoint, spec, pytest.fail, keep=keep).denoiser
+    assert all(layer._compiled_call_impl is not None for layer in repeated_layers(first))
+    again = load_asked(checkpoint, spec.model_copy(update={"compile": "no"}), pytest.fail, keep=keep).denoiser
+    assert again is first
+    assert all(layer._compiled_call_impl is None for layer in repeated_layers(again))
 
 
 @pytest.mark.parametrize(
