@@ -46,16 +46,17 @@ DISTILLING: dict[str, Any] = {
 # What it takes to teach a trained model more, beside its preset's settings, unless something else is asked for. Layers
 # with an adapter beside them have not been compiled on a GPU by us.
 TUNING: dict[str, Any] = {"lr_schedule": "constant", "warmup_steps": 10, "ema_decay": 0.99, "compile": "no"}
-# The same for an open model, of which a clip is large; its samples are drawn with `t2v generate`.
+# The same for an open model, of which a clip is large, and a sample takes minutes.
 OPEN_TUNING: dict[str, Any] = TUNING | {
     "learning_rate": 1e-4,
     "batch_size": 1,
     "gradient_accumulation": 4,
     "checkpoint_every": 1,
     "held_out_clips": 4,
+    "samples": 0,
 }
 # What an open model has behind it, or has its own way of; t2v.toml may say it for trainings of our own.
-NOT_FOR_OPEN = ("preset", "attention", "objective", "zero_terminal_snr", "min_snr_gamma", "samples")
+NOT_FOR_OPEN = ("preset", "attention", "objective", "zero_terminal_snr", "min_snr_gamma")
 # … and of the training; what it leaves out is TrainSpec's own default, which is the `seed` preset's.
 PRESET_TRAINING: dict[str, dict[str, Any]] = {
     "seed": {},

@@ -127,7 +127,9 @@ def _load(verb: str) -> Verb:
 def _report(error: BaseException, events: EventWriter) -> int:
     """Write the error event, and the traceback into the log when it is not one of ours."""
     said = _said(error)
-    alarm = ("gpu-memory" if is_of_gpu(error) else "memory") if isinstance(said, NotEnoughMemory) else ""
+    alarm = ""
+    if isinstance(said, NotEnoughMemory):
+        alarm = "gpu-memory" if is_of_gpu(error.__cause__ or error) else "memory"
     if is_member():
         leave_word(said, error, alarm)
     else:

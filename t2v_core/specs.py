@@ -34,6 +34,7 @@ OnOverlap = Literal["refuse", "drop-from-train"]
 Sampler = Literal["auto", "ddim", "euler", "dpm++", "map"]
 Offload = Literal["auto", "none", "model", "group"]
 KeepBestBy = Literal["held_out_loss", "score"]
+Quantize = Literal["auto", "none", "int8", "nf4"]
 AutoYesNo = Literal["auto", "yes", "no"]
 ProcessCount = Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]
 
@@ -384,7 +385,7 @@ class SamplingSpec(Spec):
 
 
 class VideoSpec(SamplingSpec):
-    """What those that make a video can be told of an open model, which then draws in place of a checkpoint."""
+    """What those that draw videos can be told of an open model, which then draws in place of a checkpoint."""
 
     model: str | None = Field(
         None,
@@ -401,6 +402,11 @@ class VideoSpec(SamplingSpec):
     )
     vae_tiling: AutoYesNo = Field(
         "auto", description="open model: decode piece by piece, which takes less memory; auto does so where it must"
+    )
+    quantize: Quantize = Field(
+        "auto",
+        description="open model: keep weights in 8 bits (int8, needs torchao) or 4 (nf4, needs bitsandbytes), which "
+        "takes less memory and changes videos a little; auto does so where nothing else fits",
     )
 
 
@@ -512,18 +518,23 @@ class RefineSpec(VideoSpec):
     )
 
 
-class EvaluateSpec(SamplingSpec):
+class EvaluateSpec(VideoSpec):
     """Score a model: CLIP score with ceiling and floor, and on the built-in world whether prompts are obeyed."""
 
     data: Path = Field(DATA, description="data set whose test captions are the prompts")
     prompts: int = Field(48, ge=2, le=10**6, description="how many test captions")
     seeds: int = Field(2, ge=1, le=10_000, description="videos per prompt, with seeds seed, seed + 1, …")
+    frames: int | None = Field(
+        None, ge=1, le=512, description="frames (default, and at most: what the model was trained on)"
+    )
     steps: int = Field(20, ge=1, le=1000, description="denoising steps")
     combinations: Literal["all", "seen", "unseen"] = Field(
         "all", description="on the built-in world: only combinations that training saw, or never saw"
     )
     scorer: str | None = Field(
-        None, description="CLIP model that scores: hub id, folder, embedded (default: the model's)"
+        None,
+        description="CLIP model that scores: hub id, folder, embedded (default: the model's; for an open model "
+        "openai/clip-vit-base-patch32)",
     )
     prefix: str = Field("", description='text before each caption, such as CLIPScore\'s "A photo depicts "')
     features: Path | None = Field(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ class Denoising(ABC):
     """
 
     scheduler: Sampler
+    # Of those that are drawn together where many are wanted.
+    videos_at_once: ClassVar[int] = 1
 
     @property
     @abstractmethod
@@ -69,6 +71,11 @@ class Denoising(ABC):
     def decode_parts(self, latents: Tensor) -> Iterator[Tensor]:
         """Yield the frames of latents (frames, channels, h, w) a few at a time, (n, height, width, 3) uint8."""
 
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode (videos, frames, channels, h, w) to (videos, n, height, width, 3) uint8, one after the other."""
+        return torch.stack([torch.cat(list(self.decode_parts(one))) for one in latents])
+
     @abstractmethod
     def glimpse(self, latents: Tensor) -> Tensor:
         """Return (n, height, width, 3) uint8: each of n frames of latents (n, channels, h, w) as one picture."""
@@ -80,6 +87,9 @@ class Denoising(ABC):
     @abstractmethod
     def _predict(self, latents: Tensor, timestep: Tensor, prompts: Any, guidance: Guidance) -> Tensor:
         """The model's answer, guided, in float32 on the CPU."""
+
+    def read_ahead(self, prompts: Sequence[str]) -> None:  # noqa: B027 - most read a prompt in no time
+        """Say which prompts will be drawn one after the other, for a model that had better encode them once."""
 
     def set_steps(self, steps: int) -> None:
         """Choose the timesteps of a run. Raises InvalidRequest outside 1 … 1000."""

@@ -14,6 +14,7 @@ from t2v_core.diffusion.schedules import FlowSchedule
 from t2v_core.diffusion.shipped_sampler import UniPCSampler, flow_timesteps, sampler_for
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.open.base import OpenModel
+from t2v_core.models.open.memory.placing import memory_told
 from t2v_core.models.open.parts import TEXT, TRANSFORMERS
 
 
@@ -48,6 +49,7 @@ class OpenPipeline(Denoising):
         self._shape = model.latent_shape(frames, *size)
         self._shipped = model.parts.use("scheduler")
         self.scheduler = sampler_for(self._shipped, sampler)
+        self._read: dict[str, Conditioning] = {}
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -86,12 +88,15 @@ class OpenPipeline(Denoising):
         """
         frames = torch.cat(list(parts))
         missing = self.model.frames_around(len(frames))[1] - len(frames)
-        return self.model.encode(torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)]))
+        with memory_told(self.model.parts.placing):
+            return self.model.encode(torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)]))
 
     def decode_parts(self, latents: Tensor) -> Iterator[Tensor]:
         """Yield all frames of latents (frames, channels, h, w), (n, height, width, 3) uint8."""
         self.model.parts.rest(*TRANSFORMERS)
-        yield self.model.decode(latents[None])[0]
+        with memory_told(self.model.parts.placing):
+            frames = self.model.decode(latents[None])[0]
+        yield frames
         self.model.parts.rest("vae")
 
     def glimpse(self, latents: Tensor) -> Tensor:
@@ -106,8 +111,22 @@ class OpenPipeline(Denoising):
         self.model.parts.rest(*TEXT, "vae")
         return Prompts(given, without)
 
+    @torch.no_grad()
+    def read_ahead(self, prompts: Sequence[str]) -> None:
+        """Encode prompts and keep them: text encoders that make room for the rest come from the disk each time."""
+        for prompt in dict.fromkeys([*prompts, self.negative_prompt]):
+            self.know(prompt, self._text([prompt]))
+        self.model.parts.rest(*TEXT)
+
+    def know(self, prompt: str, text: Conditioning) -> None:
+        """Keep a prompt that is encoded already, as the family's transformer reads it: no text encoder is asked."""
+        self._read[prompt] = text.to(torch.device("cpu"), self.model.dtype)
+
     def _text(self, prompts: Sequence[str]) -> Conditioning:
-        text = self.model.text(prompts)
+        if len(prompts) == 1 and prompts[0] in self._read:
+            return self._read[prompts[0]].to(self.model.device, self.model.dtype)
+        with memory_told(self.model.parts.placing):
+            text = self.model.text(prompts)
         pooled = text.pooled.to(self.model.device, self.model.dtype)
         return Conditioning(
             text.tokens.to(self.model.device, self.model.dtype), text.mask.to(self.model.device), pooled
@@ -115,7 +134,8 @@ class OpenPipeline(Denoising):
 
     def _predict(self, latents: Tensor, timestep: Tensor, prompts: Prompts, guidance: Guidance) -> Tensor:
         """The model's answer, guided; two passes one after the other, as two at once take twice the memory."""
-        answer = self.model.predict(latents, timestep, prompts.given, guidance.scale)
-        if prompts.without is None:
-            return answer
-        return guidance.combine(answer, self.model.predict(latents, timestep, prompts.without, guidance.scale))
+        with memory_told(self.model.parts.placing):
+            answer = self.model.predict(latents, timestep, prompts.given, guidance.scale)
+            if prompts.without is None:
+                return answer
+            return guidance.combine(answer, self.model.predict(latents, timestep, prompts.without, guidance.scale))

@@ -45,6 +45,7 @@ class TextToVideoPipeline(DiffusionPipeline, Denoising):
     """
 
     model_cpu_offload_seq = "text_encoder->denoiser->vae"
+    videos_at_once = 8  # more takes more memory and, on a CPU, no less time
 
     def __init__(
         self,

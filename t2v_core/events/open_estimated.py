@@ -24,6 +24,7 @@ class Way(Result):
     offload: str
     vae_tiling: bool
     peak_bytes: int
+    quantize: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Card(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenEstimated(Result):
-    """Of `estimate --model`. sampling, decoding, tiled: what transformer and VAE hold beside weights; ways: all six"""
+    """Of `estimate --model`. sampling, decoding, tiled: what transformer and VAE hold beside weights; ways: all"""
 
     model: str
     family: str

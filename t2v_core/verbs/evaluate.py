@@ -12,22 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2v_core.assemble import find_checkpoint, load_asked, sampler_name, suited
-from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.data.annotations.msrvtt import Clip, read_annotations
 from t2v_core.data.shapes.judge import Obeyed, Verdict, judge, obeys
 from t2v_core.data.shapes.shapes import Scene
 from t2v_core.data.video.decode import read_frames
 from t2v_core.data.video.resize import shrink_to
 from t2v_core.data.video.timing import bounded
-from t2v_core.diffusion.pipeline import TextToVideoPipeline
+from t2v_core.diffusion.denoising import Denoising
+from t2v_core.diffusion.guidance import Guidance
 from t2v_core.disk.files import write_json
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import InvalidRequest
 from t2v_core.events import ScoreEvent
 from t2v_core.events.results import Evaluated
 from t2v_core.job import Job
-from t2v_core.models.lora.asked import asked_loras
 from t2v_core.models.scorer import ClipScorer, load_clip_scorer
 from t2v_core.processes.process_group import ProcessGroup, joined
 from t2v_core.scores.clip import clip_scales
@@ -35,11 +33,11 @@ from t2v_core.scores.features import FeatureNetwork
 from t2v_core.scores.vbench import VBench, chosen_dimensions, write_layout
 from t2v_core.specs import EvaluateSpec, all_values
 from t2v_core.verbs.shared_videos import SharedVideos
+from t2v_core.verbs.sources.find_source import find_source
+from t2v_core.verbs.sources.model_source import ModelSource
 from t2v_core.verbs.video_scores import Scores, blindness, distance_scores, movement_scores
 from t2v_core.workspace import Dataset
 
-# Prompts that are sampled together; more takes more memory and, on a CPU, no less time.
-BATCH = 8
 # What a video of any other scene obeys: of six colours, three shapes and six motions.
 CHANCE = {"colour": 0.1667, "shape": 0.3333, "motion": 0.1667, "all": 0.0093}
 
@@ -71,55 +69,42 @@ def _evaluate(asked: EvaluateSpec, group: ProcessGroup, job: Job) -> Evaluated |
     dataset = Dataset(job.workspace.resolve(spec.data))
     scenes = read_scenes(dataset)
     clips = choose_clips(read_annotations(dataset, "test"), scenes, spec)
-    checkpoint = find_checkpoint(spec, job)
-    spec = suited(spec, checkpoint, job.events.warning)
-    loras = asked_loras(spec.lora, job.workspace.resolve)
-    pipeline = load_asked(checkpoint, spec, job.events.warning, loras, videos=len(clips) * spec.seeds)
+    source = find_source(spec, job)
+    spec = source.suited(spec, job.events.warning)
     if not group.is_first:
-        draw_samples(pipeline, clips, spec, group)
+        draw_samples(source.load(spec, {}, job.events.warning, videos=len(clips) * spec.seeds), clips, spec, group)
         return None
-    scorer = load_clip_scorer(
-        spec.scorer or spec.text_encoder or checkpoint.info["text"]["encoder"]["source"], device=spec.device
-    )
+    scorer = load_clip_scorer(spec.scorer or spec.text_encoder or source.scorer, device=spec.device)
     network = None
     if spec.features is not None:  # what is wrong with it is said before anything is drawn
         network = FeatureNetwork(job.workspace.resolve(spec.features), spec.features_form, device=spec.device)
     dimensions = chosen_dimensions(spec.vbench_dimensions)
     installed = None if spec.vbench is None else VBench.at(job.workspace.resolve(spec.vbench))
+    pipeline = source.load(spec, {}, job.events.warning, videos=len(clips) * spec.seeds)
     samples = draw_samples(pipeline, clips, spec, group)
-    stride = checkpoint.info["latents"].get("stride")
-    scores = clip_scores(scorer, samples, pipeline, spec, job, stride=stride)
+    scores = clip_scores(scorer, samples, spec, job, stride=source.stride)
     if scenes:
         scores |= obedience(samples, scenes)
-    scores |= video_scores(network, samples, pipeline, job, stride=stride)
+    scores |= video_scores(network, samples, job, stride=source.stride)
     if spec.degradations:
-        for name, told in _blindness(scorer, network, samples, pipeline, spec, job, stride=stride).items():
+        for name, told in _blindness(scorer, network, samples, spec, job, stride=source.stride).items():
             scores[name]["blindness"] = told
     if spec.vbench_layout or installed is not None:
-        folder = write_for_vbench(samples, checkpoint, job)
+        folder = write_for_vbench(samples, source, job)
         scores |= {} if installed is None else installed.scores(folder, dimensions, job)
     for name, score in scores.items():
         job.events.emit(ScoreEvent(name, score["value"], extra=score))
-    path = job.workspace.outputs / "scores" / f"{checkpoint.path.name}-{job.directory.name}.json"
-    settings = all_values(spec) | {"sampler": sampler_name(spec, checkpoint), "device": asked.device}
-    write_json(
-        path,
-        {
-            "spec": settings,
-            "checkpoint": str(checkpoint.path),
-            "step": checkpoint.step,
-            "scores": scores,
-            "job": job.directory.name,
-        },
-    )
+    path = job.workspace.outputs / "scores" / f"{source.label}-{job.directory.name}.json"
+    settings = all_values(spec) | {"sampler": pipeline.scheduler.name, "device": asked.device}
+    write_json(path, {"spec": settings, **source.stamp, "scores": scores, "job": job.directory.name})
     return Evaluated(scores=str(path), clips=len(samples), videos=len(samples) * spec.seeds)
 
 
-def write_for_vbench(samples: Sequence[Sample], checkpoint: Checkpoint, job: Job) -> Path:
+def write_for_vbench(samples: Sequence[Sample], source: ModelSource, job: Job) -> Path:
     """Write the videos to a folder of `outputs/vbench/` of their own, and return it."""
-    folder = job.workspace.outputs / "vbench" / f"{checkpoint.path.name}-{job.directory.name}"
+    folder = job.workspace.outputs / "vbench" / f"{source.label}-{job.directory.name}"
     job.events.stage("layout", str(job.workspace.relative(folder)))
-    fps = bounded(float(checkpoint.info.get("fps", 8.0)))
+    fps = bounded(source.fps)
     write_layout(folder, [sample.prompt for sample in samples], [sample.videos for sample in samples], fps)
     return folder
 
@@ -158,18 +143,17 @@ def choose_clips(clips: list[Clip], scenes: dict[str, tuple[Scene, bool]], spec:
     return [clips[i * len(clips) // count] for i in range(count)]
 
 
-def draw_samples(
-    pipeline: TextToVideoPipeline, clips: list[Clip], spec: EvaluateSpec, group: ProcessGroup
-) -> list[Sample]:
+def draw_samples(pipeline: Denoising, clips: list[Clip], spec: EvaluateSpec, group: ProcessGroup) -> list[Sample]:
     """Draw videos of every clip's first caption, with noise that depends on its place and the seed alone.
 
     The processes of the group take one batch after another; the first returns all videos, the others nothing.
     """
-    total, job = len(clips) * spec.seeds, group.job
+    total, job, size = len(clips) * spec.seeds, group.job, pipeline.videos_at_once
     job.events.stage(
         "sample", f"{len(clips)} prompts, {spec.seeds} seeds, {spec.steps} {pipeline.scheduler.name} steps"
     )
-    batches = [(seed, begin) for seed in range(spec.seeds) for begin in range(0, len(clips), BATCH)]
+    pipeline.read_ahead([clip.captions[0] for clip in clips])
+    batches = [(seed, begin) for seed in range(spec.seeds) for begin in range(0, len(clips), size)]
     videos = SharedVideos(group)
 
     def are_all_drawn() -> bool:
@@ -178,16 +162,16 @@ def draw_samples(
 
     while (number := group.take("videos")) < len(batches):
         seed, begin = batches[number]
-        part = clips[begin : begin + BATCH]
-        output = pipeline(
+        part = clips[begin : begin + size]
+        latents = pipeline.draw(
             [clip.captions[0] for clip in part],
-            num_inference_steps=spec.steps,
-            guidance_scale=spec.guidance_scale,
-            guidance_rescale=spec.guidance_rescale,
+            frames=pipeline.frames_of_latents(spec.frames),
+            steps=spec.steps,
+            guidance=Guidance(spec.guidance_scale, spec.guidance_rescale),
             seed=spec.seed + seed * 100_003 + begin,
             progress=lambda _done, _total: group.check_stop(),
         )
-        videos.put(number, output.frames)
+        videos.put(number, pipeline.decode(latents))
         group.count("videos", len(part))
         are_all_drawn()
     if not group.is_first:
@@ -201,7 +185,6 @@ def draw_samples(
 def clip_scores(
     scorer: ClipScorer,
     samples: Sequence[Sample],
-    pipeline: TextToVideoPipeline,
     spec: EvaluateSpec,
     job: Job,
     *,
@@ -222,7 +205,7 @@ def clip_scores(
         images = torch.cat([scorer.embed_clip(video) for video in sample.videos])
         generated.append(images @ captions[index])
         shuffled.append(images @ captions[_another(samples, index)])
-        real.append(scorer.embed_clip(_real_video(sample, pipeline, stride)) @ captions[index])
+        real.append(scorer.embed_clip(_real_video(sample, stride)) @ captions[index])
         job.events.progress(index + 1, len(samples), "clips")
     frames = len(samples[0].videos[0])
     stamp = scorer.stamp | {"prefix": spec.prefix, "frames": frames, "seed": spec.seed, "seeds": spec.seeds}
@@ -233,14 +216,13 @@ def clip_scores(
 def video_scores(
     network: FeatureNetwork | None,
     samples: Sequence[Sample],
-    pipeline: TextToVideoPipeline,
     job: Job,
     *,
     stride: int | None = None,
 ) -> Scores:
     """Return how the videos move, and with a network how far they are from the real clips. stride: of those"""
     videos = [video for sample in samples for video in sample.videos]
-    real = partial(_real_videos, samples, pipeline, stride)
+    real = partial(_real_videos, samples, stride)
     return movement_scores(videos, real) | (distance_scores(network, videos, real, job) if network else {})
 
 
@@ -248,7 +230,6 @@ def _blindness(
     scorer: ClipScorer,
     network: FeatureNetwork | None,
     samples: Sequence[Sample],
-    pipeline: TextToVideoPipeline,
     spec: EvaluateSpec,
     job: Job,
     *,
@@ -260,18 +241,18 @@ def _blindness(
         pairs = zip(shown, captions, strict=True)
         return float(torch.stack([(scorer.embed_clip(video) @ caption).mean() for video, caption in pairs]).mean())
 
-    return blindness(partial(_real_videos, samples, pipeline, stride), clip_score, network, job, spec.seed)
+    return blindness(partial(_real_videos, samples, stride), clip_score, network, job, spec.seed)
 
 
-def _real_videos(samples: Sequence[Sample], pipeline: TextToVideoPipeline, stride: int | None) -> Iterator[Tensor]:
-    """The clips that the captions are of, at the model's length and size."""
+def _real_videos(samples: Sequence[Sample], stride: int | None) -> Iterator[Tensor]:
+    """The clips that the captions are of, as long and as large as the videos."""
     for sample in samples:
-        yield _real_video(sample, pipeline, stride)
+        yield _real_video(sample, stride)
 
 
-def _real_video(sample: Sample, pipeline: TextToVideoPipeline, stride: int | None) -> Tensor:
-    size = pipeline.latent_shape[-1] * pipeline.autoencoder.downsampling
-    clip = read_frames(sample.clip.path, pipeline.latent_shape[0], stride, shrink=shrink_to(size))
+def _real_video(sample: Sample, stride: int | None) -> Tensor:
+    _, frames, height, width, _ = sample.videos.shape
+    clip = read_frames(sample.clip.path, frames, stride, shrink=shrink_to((height, width)))
     return torch.from_numpy(clip.frames)
 
 

@@ -21,7 +21,7 @@ PREVIOUS = "previous system"
 # What is asked again for another seed; the rest is where the video went.
 AGAIN = (
     "prompt", "steps", "guidance_scale", "guidance_rescale", "sampler", "weights", "frames", "fps", "checkpoint",
-    "vae", "text_encoder", "lora", "model", "height", "width", "negative_prompt", "offload", "vae_tiling",
+    "vae", "text_encoder", "lora", "model", "height", "width", "negative_prompt", "offload", "vae_tiling", "quantize",
     "prompts", "seeds", "guidance_scales",
 )  # fmt: skip
 

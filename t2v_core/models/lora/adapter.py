@@ -106,6 +106,11 @@ class Adapter:
         }
 
 
+def is_of_adapter(name: str) -> bool:
+    """Tell from a layer's name within a model that it is an adapter's own."""
+    return ".lora_" in f".{name}"
+
+
 def _said(config: LoraConfig) -> dict[str, Any]:
     values = {name: getattr(config, name) for name in SAID}
     return values | {"target_modules": sorted(values["target_modules"])}

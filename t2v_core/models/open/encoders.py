@@ -49,7 +49,6 @@ class OpenPromptEncoder:
         self.model = model
         self.identity = part_identity(model, source, TEXT)
         self.family = model.name
-        self.family = model.name
         self.max_length, self.dim, self.pooled_dim = model.text_length, model.text_width, model.pooled_width
 
     def encode(self, prompts: Sequence[str]) -> list[TextEmbedding]:

@@ -20,6 +20,7 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.compiling import compile_layers
 from t2v_core.models.loading import UNLOADABLE, pick_dtype, quiet
 from t2v_core.models.lora.files import Lora, put_beside
+from t2v_core.models.open.memory.quantizing import quantize
 
 INDEX = "model_index.json"
 # What holds weights in a part's folder: one file, or a list of several.
@@ -38,6 +39,7 @@ class Placing:
     offload: `none` keeps every part on the device; `model` has only the one there that works; `group` brings a
         transformer and a text encoder there block by block
     tiling: the VAE works on one piece of a picture after the other
+    quantize: weights of transformers and text encoders are kept in 8 or 4 bits, as `int8` or `nf4`
     compiled: the transformers' layers are compiled when they are first used
     """
 
@@ -45,6 +47,7 @@ class Placing:
     dtype: torch.dtype
     offload: str = "none"
     tiling: bool = False
+    quantize: str = "none"
     compiled: bool = False
 
 
@@ -153,6 +156,8 @@ class Parts:
             part.enable_tiling()
         if name in TRANSFORMERS:
             self._trained(name, part)
+        if name != "vae" and self.placing.quantize != "none":
+            quantize(part, self.placing.quantize, self.placing.dtype)
         if name in TRANSFORMERS and self.placing.compiled:
             compile_layers(part)
         if self._is_streamed(name):

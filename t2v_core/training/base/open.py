@@ -33,12 +33,9 @@ def suited_to_open(spec: SpecT, model: OpenModel, warn: Warn) -> SpecT:
     """
     objective, fields = objective_name(model), type(spec).model_fields
     exact = arithmetic(spec.precision, pick_device(spec.device)) is torch.float32
-    own = {name: fields[name].default for name in NOT_FOR_OPEN} | {"objective": objective, "samples": 0}
+    own = {name: fields[name].default for name in NOT_FOR_OPEN} | {"objective": objective}
     if passed_over := [name for name in own if name in spec.model_fields_set and getattr(spec, name) != own[name]]:
-        warn(
-            f"{' and '.join(passed_over)} of t2v's own models: {model.name} has its own, and learns {objective}",
-            hint="videos are drawn with t2v generate" if "samples" in passed_over else "",
-        )
+        warn(f"{' and '.join(passed_over)} of t2v's own models: {model.name} has its own, and learns {objective}")
     usual = OPEN_TUNING | ({"precision": "fp32"} if exact else {})
     unsaid = {name: value for name, value in usual.items() if name not in spec.model_fields_set}
     return spec.model_copy(update=unsaid | own)

@@ -24,8 +24,9 @@ from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.denoiser import flops_of
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
-from t2v_core.models.open.footprint import OFFLOADS, SHARE, footprint
 from t2v_core.models.open.licence import licence_of
+from t2v_core.models.open.memory.footprint import footprint
+from t2v_core.models.open.memory.placing import SHARE, ways_of
 from t2v_core.models.open.parts import Placing
 from t2v_core.specs import EstimateSpec
 from t2v_core.training.base.base import lora_settings
@@ -58,9 +59,8 @@ def estimate_open(spec: EstimateSpec, job: Job) -> OpenEstimated:
     job.events.stage("estimate", f"{spec.model} on {machine.name}; {frames} frames of {width}×{height}")
     need = footprint(model, frames, height, width)
     ways = tuple(
-        Way(offload=offload, vae_tiling=is_tiled, peak_bytes=need.peak(offload, is_tiled=is_tiled))
-        for offload in OFFLOADS
-        for is_tiled in (False, True)
+        Way(offload=way.offload, vae_tiling=way.is_tiled, quantize=way.quantize, peak_bytes=way.peak(need))
+        for way in ways_of()
     )
     return OpenEstimated(
         model=str(spec.model),

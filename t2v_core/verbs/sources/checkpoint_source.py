@@ -16,7 +16,7 @@ from t2v_core.specs import SamplingSpec, VideoSpec, all_values
 from t2v_core.verbs.sources.model_source import VERB_OF, FilmSize
 from t2v_core.version import __version__
 
-OPEN_ONLY = ("height", "width", "negative_prompt", "offload", "vae_tiling")
+OPEN_ONLY = ("height", "width", "negative_prompt", "offload", "vae_tiling", "quantize")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,27 @@ class CheckpointSource:
         """Return the frame rate of its training data."""
         return float(self.checkpoint.info["fps"])
 
+    @property
+    def label(self) -> str:
+        """Return the name of its folder or file."""
+        return self.checkpoint.path.name
+
+    @property
+    def stride(self) -> int | None:
+        """Return how far apart the frames were that it learned from; None for evenly spaced."""
+        found: int | None = self.checkpoint.info["latents"].get("stride")
+        return found
+
+    @property
+    def scorer(self) -> str:
+        """Return the CLIP whose text it was trained on."""
+        return str(self.checkpoint.info["text"]["encoder"]["source"])
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """Return where it lies and its step."""
+        return {"checkpoint": str(self.checkpoint.path), "step": self.checkpoint.step}
+
     def suited(self, spec: SpecT, warn: Warn) -> SpecT:
         """Return the spec as the checkpoint needs it. Raises InvalidRequest for what only open models have."""
         for name in OPEN_ONLY:
@@ -59,9 +80,9 @@ class CheckpointSource:
                 )
         return suited(spec, self.checkpoint, warn)
 
-    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
+    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn, *, videos: int = 1) -> Denoising:
         """Return its pipeline."""
-        return load_asked(self.checkpoint, spec, warn, self.loras, keep=keep)
+        return load_asked(self.checkpoint, spec, warn, self.loras, videos=videos, keep=keep)
 
     def load_for(self, film: FilmSize, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline, with a word when the model's size is another than the film's."""

@@ -17,6 +17,8 @@ class ModelSource(Protocol):
     """A model that is not loaded yet.
 
     name: what people call it; words: which one it is, for the job's events; fps: of what it makes
+    label: for the name of a file; stride: between the frames of a clip that it learned from, None for evenly spaced
+    scorer: the CLIP that scores its videos unless another is named; stamp: which model it was, for its scores
     """
 
     @property
@@ -25,12 +27,23 @@ class ModelSource(Protocol):
     def words(self) -> str: ...
     @property
     def fps(self) -> float: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def stride(self) -> int | None: ...
+    @property
+    def scorer(self) -> str: ...
+    @property
+    def stamp(self) -> dict[str, Any]: ...
 
     def suited(self, spec: SpecT, warn: Warn) -> SpecT:
         """Return the spec with what this model has of its own where nothing was said. Raises InvalidRequest."""
 
-    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
-        """Return its pipeline for a prompt. keep: what stays loaded from one job to the next"""
+    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn, *, videos: int = 1) -> Denoising:
+        """Return its pipeline for prompts. keep: what stays loaded from one job to the next; videos: how many of them
+
+        Raises InvalidRequest for a size or length that it cannot make.
+        """
 
     def load_for(self, film: FilmSize, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline for a film of that size."""

@@ -23,11 +23,11 @@ from t2v_core.models.lora.files import Lora
 from t2v_core.models.open.base import OpenModel, Usual
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
-from t2v_core.models.open.footprint import place
 from t2v_core.models.open.licence import Licence, licence_of
+from t2v_core.models.open.memory.placing import place
 from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.settings import flag_name
-from t2v_core.specs import SamplingSpec, VideoSpec, all_values
+from t2v_core.specs import CLIP_B32, SamplingSpec, VideoSpec, all_values
 from t2v_core.verbs.open.named_licence import name_licence
 from t2v_core.verbs.sources.model_source import VERB_OF, FilmSize
 from t2v_core.version import __version__
@@ -98,6 +98,28 @@ class OpenSource:
         return self.usual.fps
 
     @property
+    def label(self) -> str:
+        """Return the name of the checkpoint, or the last part of what was asked for."""
+        return Path(self.asked).name if self.checkpoint is None else self.checkpoint.path.name
+
+    @property
+    def stride(self) -> int | None:
+        """Return how far apart the frames were that a checkpoint learned from; None for evenly spaced."""
+        return None if self.checkpoint is None else self.checkpoint.info["latents"].get("stride")
+
+    @property
+    def scorer(self) -> str:
+        """Return the usual CLIP: no open model has one of pictures."""
+        return CLIP_B32
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """Return which model it is, and the checkpoint and its step if there is one."""
+        trained = self.checkpoint
+        step = {} if trained is None else {"checkpoint": str(trained.path), "step": trained.step}
+        return {"model": self._identity} | step
+
+    @property
     def usual(self) -> Usual:
         """Return what its makers draw when nothing is said; of a checkpoint, in the size that it was trained in."""
         usual = self.model.usual
@@ -113,11 +135,12 @@ class OpenSource:
         own = {"steps": self.usual.steps, "guidance_scale": self.usual.guidance}
         return spec.model_copy(update={name: value for name, value in own.items() if name not in spec.model_fields_set})
 
-    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
+    def load(self, spec: VideoSpec, keep: dict[str, Any], warn: Warn, *, videos: int = 1) -> Denoising:
         """Return its pipeline for a video of the size and length asked for. Raises InvalidRequest for one it cannot."""
         rows, columns = self.usual.size
         frames = getattr(spec, "frames", None) or self.usual.frames
-        return self._pipeline(frames, (spec.height or rows, spec.width or columns), spec, keep, warn)
+        size = (spec.height or rows, spec.width or columns)
+        return self._pipeline(frames, size, spec, keep, warn, videos=videos)
 
     def load_for(self, film: FilmSize, spec: VideoSpec, keep: dict[str, Any], warn: Warn) -> Denoising:
         """Return its pipeline for a film: of the film's own size, or as much smaller as makes it the makers' size."""
@@ -137,12 +160,20 @@ class OpenSource:
         return spec.height or height, spec.width or width
 
     def _pipeline(
-        self, frames: int, size: tuple[int, int], spec: VideoSpec, keep: dict[str, Any], warn: Warn
+        self,
+        frames: int,
+        size: tuple[int, int],
+        spec: VideoSpec,
+        keep: dict[str, Any],
+        warn: Warn,
+        *,
+        videos: int = 1,
     ) -> OpenPipeline:
         self.model.require_shape(frames, *size)
-        placing = place(self.model, (frames, *size), offload=spec.offload, tiling=spec.vae_tiling, warn=warn)
+        asked = {"offload": spec.offload, "tiling": spec.vae_tiling, "quantize": spec.quantize}
+        placing = place(self.model, (frames, *size), **asked, warn=warn)
         if placing.offload == "none":
-            is_compiled = pays_to_compile(spec.compile, placing.device, sampling_passes(spec), warn)
+            is_compiled = pays_to_compile(spec.compile, placing.device, sampling_passes(spec, videos), warn)
             placing = replace(placing, compiled=is_compiled)
         elif spec.compile == "yes":
             warn("the model is not compiled, since parts of it wait off the device", "--offload none has it all there")
@@ -158,16 +189,20 @@ class OpenSource:
 
     def record(self, spec: SamplingSpec) -> dict[str, Any]:
         """Return the settings, and which model it was: id or folder, family, licence, and the hub's revision."""
-        folder = self.model.parts.folder
-        revision = folder.name if folder.parent.name == "snapshots" else None
         trained = self.checkpoint
         return {
             "verb": VERB_OF[type(spec)],
             "spec": all_values(spec) | ({} if trained is None else {"checkpoint": str(trained.path)}),
             **({} if trained is None else {"checkpoint": {"path": str(trained.path), "step": trained.step}}),
-            "model": {"id": self.asked, "family": self.model.name, "licence": self.licence.name, "revision": revision},
+            "model": self._identity,
             "versions": {"t2v": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__},
         }
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        folder = self.model.parts.folder
+        revision = folder.name if folder.parent.name == "snapshots" else None
+        return {"id": self.asked, "family": self.model.name, "licence": self.licence.name, "revision": revision}
 
 
 def _weights(checkpoint: Checkpoint, spec: VideoSpec) -> Path:

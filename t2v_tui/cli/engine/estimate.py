@@ -64,8 +64,9 @@ def open_lines(result: OpenEstimated) -> list[str]:
 
 
 def flags_of(way: Way) -> str:
-    """Return `--offload model --vae-tiling yes`."""
-    return f"--offload {way.offload}" + (" --vae-tiling yes" if way.vae_tiling else "")
+    """Return `--offload model --vae-tiling yes --quantize int8`."""
+    quantized = "" if way.quantize == "none" else f" --quantize {way.quantize}"
+    return f"--offload {way.offload}" + (" --vae-tiling yes" if way.vae_tiling else "") + quantized
 
 
 def verdict_of(card: Card) -> str:

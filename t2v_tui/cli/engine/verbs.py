@@ -339,8 +339,13 @@ evaluate = command(
         "evaluate",
         "Score a model on captions of the test set: the CLIP score between prompt and video, beside what the real "
         "clips reach (ceiling) and what wrong captions reach (floor). On the built-in world it also reports how often "
-        "colour, shape and motion are what the prompt asked for.",
-        ("t2v evaluate", "t2v evaluate --prompts 200 --seeds 4", "t2v evaluate --checkpoint embedded --json"),
+        "colour, shape and motion are what the prompt asked for. --model scores an open model.",
+        (
+            "t2v evaluate",
+            "t2v evaluate --prompts 200 --seeds 4",
+            "t2v evaluate --checkpoint embedded --json",
+            "t2v evaluate --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --data data/mine",
+        ),
         "The scores are shown as a table and written to a JSON file, whose path goes to stdout.",
     )
 )

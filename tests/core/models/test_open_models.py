@@ -20,7 +20,7 @@ from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
-from t2v_core.models.open.footprint import footprint
+from t2v_core.models.open.memory.footprint import footprint
 from t2v_core.models.open.parts import Placing
 
 CPU = Placing(torch.device("cpu"), torch.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def draw(workspace: Path, output: str, /, **values: Any) -> Any:
     ended = through_the_door(workspace, "generate", **given | values)
     assert ended.code == 0, ended.events
     return read_all_frames(workspace / output).frames
+
+
+def scores(workspace: Path, data: Path, **values: Any) -> dict[str, float]:
+    given = {"data": str(data), "prompts": 2, "seeds": 1, "steps": 2, "scorer": "embedded", "device": "cpu"} | values
+    given.pop("fps", None)
+    ended = through_the_door(workspace, "evaluate", **given)
+    assert ended.code == 0, ended.events
+    return {event["name"]: event["value"] for event in ended.of("score")}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -200,6 +209,9 @@ def test_from_clips_to_a_video_and_another_one_refined(
     refined = {"input": "a.mp4", "output": "r.mp4", "prompt": PROMPTS[0], "steps": 3, "strength": 0.5, "device": "cpu"}
     assert through_the_door(tmp_path, "refine", **refined).code == 0
     assert read_all_frames(tmp_path / "r.mp4").frames.shape == (9, 32, 32, 3)
+    scored = scores(tmp_path, world["wan"] / "data")
+    assert scored == scores(tmp_path, world["wan"] / "data", **named, lora=str(path), guidance_scale=5.0)
+    assert scored != scores(tmp_path, world["wan"] / "data", **named)
 
 
 def test_killed_it_resumes_to_the_bit_with_both_experts(
@@ -231,9 +243,34 @@ def test_without_lora_all_of_the_transformer_is_trained_and_drawn_with(
     assert (draw(tmp_path, "a.mp4") != draw(tmp_path, "b.mp4", **named)).any()
     again = through_the_door(tmp_path, "train", resume=True, max_steps=3, preset="tiny")  # as t2v.toml may say it
     assert again.code == 0
-    said = through_the_door(tmp_path, "train", **given, max_steps=1, preset="tiny", samples=1, checkpoints="other")
-    assert "preset and samples of t2v's own models: Wan has its own" in said.warnings
+    said = through_the_door(tmp_path, "train", **given, max_steps=1, preset="tiny", checkpoints="other")
+    assert "preset of t2v's own models: Wan has its own" in said.warnings
     assert json.loads((tmp_path / said.done["checkpoint"] / "trainer.json").read_text())["spec"]["samples"] == 0
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_samples_are_those_of_the_checkpoint_and_change_no_training(
+    world: dict[str, Path], folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: bool
+) -> None:
+    usual = replace(open_model(folders["wan"], CPU).usual, steps=2)
+    monkeypatch.setattr("t2v_core.models.open.wan.Wan.usual", usual)
+    assert preprocess(tmp_path, folders["wan"], data=str(copied(world["wan"], tmp_path)), dtype="fp32").code == 0
+    given = training(tmp_path, folders["wan"], learning_rate=1e-2, ema_decay=0.5, lora_dropout=0.3, lora=lora)
+    given = {name: value for name, value in given.items() if lora or not name.startswith("lora")}
+    path = train(tmp_path, **given, samples=2)
+    without = train(tmp_path, **given, checkpoints="without")
+    assert differing(path, without) == []
+    samples = sorted((tmp_path / "outputs/samples" / path.name).glob("*.mp4"))
+    assert [file.name for file in samples] == ["0.mp4", "1.mp4"]
+    settings = json.loads(samples[1].with_suffix(".json").read_text())
+    again = draw(tmp_path, "again.mp4", **settings["spec"])
+    assert (read_all_frames(samples[1]).frames == again).all()
+
+
+def copied(world: Path, to: Path) -> Path:
+    """The clips of a set, and nothing that was made of them."""
+    left_out = shutil.ignore_patterns("latents", "text_embeddings")
+    return Path(shutil.copytree(world / "data", to / "data", ignore=left_out))
 
 
 def test_what_does_not_fit_is_one_sentence(world: dict[str, Path], folders: dict[str, Path], tmp_path: Path) -> None:
@@ -266,7 +303,6 @@ def test_what_does_not_fit_is_one_sentence(world: dict[str, Path], folders: dict
         ended = through_the_door(tmp_path / "no", "train", **values)
         assert ended.code == 2, ended.events
         assert sentence in ended.sentence
-    assert "evaluate" not in through_the_door(ltx.parents[1], "evaluate", data=str(world["ltx"] / "data")).sentence
     for values, sentence in [
         ({"frames": 8}, "8 frames were asked for, and Wan makes 1, 5, 9"),
         ({"size": 40}, "--height is 40, and Wan takes sides that are a multiple of 16"),

@@ -16,14 +16,16 @@ from support.engine.open_models import save_open_model
 from support.engine.small_checkpoint import save_small_checkpoint
 from support.hosts.door import EndedHere, through_the_door
 
+from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.video.decode import read_all_frames
 from t2v_core.data.video.frames import write_video
 from t2v_core.errors import Stopped
 from t2v_core.events.open_estimated import OpenEstimated
 from t2v_core.models.open.families import open_model
-from t2v_core.models.open.footprint import SHARE, footprint
+from t2v_core.models.open.memory.footprint import footprint
+from t2v_core.models.open.memory.placing import SHARE
 from t2v_core.models.open.parts import Placing
-from t2v_core.specs import GenerateSpec
+from t2v_core.specs import GenerateSpec, ShapesSpec
 from t2v_core.verbs.generate import generate
 from t2v_tui.cli.engine.estimate import open_lines
 
@@ -241,14 +243,68 @@ def test_where_it_does_not_fit_its_parts_take_turns_and_that_is_said(
 ) -> None:
     need = footprint(open_model(models / "wan", Placing(torch.device("cpu"), torch.float32)), 9, 32, 32)
     between = (need.peak("none", is_tiled=False) + need.peak("model", is_tiled=False)) / 2 / SHARE
-    monkeypatch.setattr("t2v_core.models.open.footprint.free_bytes", lambda _device: int(between))
+    monkeypatch.setattr("t2v_core.models.open.memory.placing.free_bytes", lambda _device: int(between))
     ended = draw(tmp_path, models / "wan")
     assert ended.code == 0
     assert "done with --offload model, which is slower" in ended.warnings
-    monkeypatch.setattr("t2v_core.models.open.footprint.free_bytes", lambda _device: 100_000)
+    monkeypatch.setattr("t2v_core.models.open.memory.placing.free_bytes", lambda _device: 100_000)
     refused = draw(tmp_path, models / "wan")
     assert refused.sentence.startswith("Wan takes about ")
     assert "100 kB is free on cpu" in refused.sentence
+
+
+def evaluate(workspace: Path, model: Path, **values: Any) -> EndedHere:
+    make_set(ShapesSpec(clips=1, test_clips=4), job_here(workspace))
+    given = {"data": "data/shapes", "prompts": 3, "seeds": 2, "scorer": "embedded"} | SMALL | values
+    given.pop("prompt")
+    return through_the_door(workspace, "evaluate", **given | {"model": str(model)})
+
+
+def test_its_videos_are_scored_beside_the_real_clips(tmp_path: Path, models: Path) -> None:
+    ended = evaluate(tmp_path, models / "hunyuan-video", steps=2, frames=5, offload="model")
+    assert (ended.code, ended.done["clips"], ended.done["videos"]) == (0, 3, 6)
+    scores = {event["name"]: event for event in ended.of("score")}
+    assert scores["clip_real_ceiling"]["value"] > scores["clip_generated"]["value"]
+    assert {"motion_amount", "all_obeyed_seen", "all_obeyed_unseen"} <= scores.keys()
+    written = json.loads(Path(ended.done["scores"]).read_text())
+    assert written["model"]["family"] == "HunyuanVideo"
+    assert (written["spec"]["sampler"], written["spec"]["frames"]) == ("euler", 5)
+    assert "checkpoint" not in written
+    assert [event["done"] for event in ended.of("progress") if event["unit"] == "videos"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_score_needs_a_clip_and_frames_that_the_family_makes(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    ended = evaluate(tmp_path, models / "wan", scorer=None)
+    assert (ended.code, ended.of("progress")) == (2, [])
+    assert "openai/clip-vit-base-patch32" in ended.sentence
+    assert evaluate(tmp_path, models / "wan", frames=8).sentence.startswith("8 frames were asked for, and Wan makes 1,")
+    save_small_checkpoint(tmp_path)
+    without = through_the_door(tmp_path, "evaluate", data="data/shapes", device="cpu", offload="model")
+    assert without.sentence == "--offload is for an open model, and none is named"
+
+
+@pytest.mark.parametrize(("flags", "hint"), [
+    ({"offload": "none"}, "use --offload model, --offload group, --vae-tiling yes, --quantize int8, fewer --frames or"),
+    ({"offload": "group", "vae_tiling": "yes"}, "use fewer --frames or a smaller --height and --width; t2v estimate"),
+])  # fmt: skip
+@pytest.mark.parametrize("place", ["decode", "predict", "text"])
+def test_a_device_that_is_too_small_says_what_to_turn_on(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, place: str, flags: dict[str, str], hint: str
+) -> None:
+    def full(*_given: Any, **_named: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity …")
+
+    monkeypatch.setattr(f"t2v_core.models.open.wan.Wan.{place}", full)
+    ended = draw(tmp_path, models / "wan", **flags)
+    assert (ended.code, ended.of("alarm")[0]["name"]) == (1, "gpu-memory")
+    assert ended.sentence == (
+        "the model does not fit into the memory of cpu: CUDA out of memory. Tried to allocate 2.00 GiB."
+    )
+    assert ended.error["hint"].startswith(hint)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_an_estimate_needs_configurations_only_and_names_the_flags(tmp_path: Path, models: Path) -> None:
@@ -260,7 +316,10 @@ def test_an_estimate_needs_configurations_only_and_names_the_flags(tmp_path: Pat
     assert result is not None
     assert (result.family, result.arithmetic, result.frames) == ("Wan", "bf16", 9)
     assert {part.name for part in result.parts} == {"text_encoder", "transformer", "vae"}
-    assert [way.offload for way in result.ways] == ["none", "none", "model", "model", "group", "group"]
+    plain = [way.offload for way in result.ways if way.quantize == "none"]
+    assert plain == ["none", "none", "model", "model", "group", "group"]
+    peaks = {(way.quantize, way.offload, way.vae_tiling): way.peak_bytes for way in result.ways}
+    assert peaks["nf4", "none", False] < peaks["int8", "none", False] < peaks["none", "none", False]
     said = "\n".join(open_lines(result))
     assert "24.0 GB on an empty L4: fits with --offload none" in said
     assert "a card of 80.0 GB: fits with --offload none" in said

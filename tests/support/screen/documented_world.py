@@ -84,6 +84,7 @@ SETTINGS_OPEN = (
     SETTINGS.replace("[generate]\n", f"[generate]\n{SIZE}")
     .replace("probe_seconds = 3\n", SIZE)
     .replace("frames = 16\nsize = 64\n", SIZE)
+    .replace("[evaluate]\n", f"[evaluate]\n{SIZE}")
 )
 # Files of adapters that the documents name, made by a step of training.
 ADAPTERS = ("style.safetensors", "other.safetensors")

@@ -1,4 +1,4 @@
-"""How much memory an open model takes to make a video, reckoned from its configuration; and where its parts go then.
+"""How much memory an open model takes to make a video, reckoned from its configuration.
 
 What a part holds while it works is counted on tensors that have shapes and no data. Without gradients nothing is
 kept from one block to the next, so two blocks tell of sixty; a VAE's share is linear in frames once it has its stride,
@@ -7,34 +7,24 @@ and a tile's is as large as its picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from t2v_core.errors import InvalidRequest
-from t2v_core.format import size
-from t2v_core.machine import available_memory_bytes
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.live_bytes import CUDA_CONTEXT_BYTES, LiveBytes
 from t2v_core.models.loading import quiet
 from t2v_core.models.open.base import OpenModel
-from t2v_core.models.open.parts import TRANSFORMERS, Placing
+from t2v_core.models.open.memory.quantizing import PACKAGES, quantizable, quantized_bytes
+from t2v_core.models.open.parts import TRANSFORMERS
 
-OFFLOADS = ("none", "model", "group")
 DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
 # Frames of latents that are simulated where there are more. VAEs take one, two or three at a time, the first of them
 # otherwise; six frames are as many steps of each.
 FEW_FRAMES = (5, 11)
-# More than any VAE holds while it decodes, in times of the video as float32: 21 were reckoned for Wan's, 30 for
-# CogVideoX's. Where even that fits there is nothing to reckon.
-MOST_TIMES = 300
-# Of what is free: allocators round up, and others may take some.
-SHARE = 0.92
-Warn = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +34,7 @@ class Footprint:
     weights: as they are computed with; blocks: of a transformer's weights, the share that one block has
     sampling, decoding, tiled: what transformer and VAE hold while they work, beside weights
     context: of the device's own
+    quantized: the weights when they are so, by how; unpacked: of a quantized layer at work, as it is computed with
     """
 
     weights: dict[str, int]
@@ -52,18 +43,22 @@ class Footprint:
     decoding: int
     tiled: int
     context: int = 0
+    quantized: dict[str, dict[str, int]] = field(default_factory=dict)
+    unpacked: int = 0
 
-    def peak(self, offload: str, *, is_tiled: bool) -> int:
+    def peak(self, offload: str, *, is_tiled: bool, quantize: str = "none") -> int:
         """Return the bytes on the device at the fullest moment."""
-        text = sum(count for name, count in self.weights.items() if name.startswith("text_encoder"))
-        transformers = [self.weights[name] for name in TRANSFORMERS if name in self.weights]
-        vae, decoding = self.weights["vae"], self.tiled if is_tiled else self.decoding
+        weights = self.quantized.get(quantize, self.weights)
+        text = sum(count for name, count in weights.items() if name.startswith("text_encoder"))
+        transformers = [weights[name] for name in TRANSFORMERS if name in weights]
+        vae, decoding = weights["vae"], self.tiled if is_tiled else self.decoding
+        sampling = self.sampling + (self.unpacked if quantize in self.quantized else 0)
         if offload == "none":
-            return self.context + text + sum(transformers) + vae + max(self.sampling, decoding)
+            return self.context + text + sum(transformers) + vae + max(sampling, decoding)
         streamed = 2 * self.blocks if offload == "group" else 1.0  # the next block comes while one computes
         text_there = 0 if offload == "group" else text
         transformer = int(max(transformers) * min(1.0, streamed))
-        return self.context + max(text_there, transformer + self.sampling, vae + decoding)
+        return self.context + max(text_there, transformer + sampling, vae + decoding)
 
 
 def footprint(model: OpenModel, frames: int, height: int, width: int) -> Footprint:
@@ -79,6 +74,8 @@ def footprint(model: OpenModel, frames: int, height: int, width: int) -> Footpri
         decoding=decoding,
         tiled=tiled,
         context=CUDA_CONTEXT_BYTES if model.device.type == "cuda" else 0,
+        quantized={how: weights | _quantized(model, how, weights) for how in PACKAGES},
+        unpacked=_largest_layer(model) * _bytes(model, "transformer"),
     )
 
 
@@ -91,52 +88,15 @@ def weights_of(model: OpenModel) -> dict[str, int]:
     }
 
 
-def fits_easily(model: OpenModel, shape: tuple[int, int, int], free: int) -> bool:
-    """Tell without simulating, which takes seconds, that there is room for everything at once."""
-    frames, height, width = shape
-    return not free or sum(weights_of(model).values()) + MOST_TIMES * frames * height * width * 3 * 4 < free * SHARE
+def _quantized(model: OpenModel, how: str, weights: dict[str, int]) -> dict[str, int]:
+    """What is smaller then: transformers and text encoders."""
+    return {
+        name: quantized_bytes(model.parts.empty(name), how, _bytes(model, name)) for name in weights if name != "vae"
+    }
 
 
-def place(model: OpenModel, shape: tuple[int, int, int], *, offload: str, tiling: str, warn: Warn) -> Placing:
-    """Return where the parts go for a video of (frames, height, width): as asked, or the first way that fits.
-
-    warn: told when that is not simply the device. Raises InvalidRequest when nothing fits that was left open.
-    """
-    placing = model.parts.placing
-    if "auto" not in (offload, tiling):
-        return replace(placing, offload=offload, tiling=tiling == "yes")
-    free = free_bytes(placing.device)
-    if fits_easily(model, shape, free):
-        return replace(placing, offload=offload.replace("auto", "none"), tiling=tiling == "yes")
-    need = footprint(model, *shape)
-    ways = [
-        (way, is_tiled)
-        for way in (OFFLOADS if offload == "auto" else (offload,))
-        for is_tiled in ((False, True) if tiling == "auto" else (tiling == "yes",))
-    ]
-    fitting = [way for way in ways if not free or need.peak(way[0], is_tiled=way[1]) <= free * SHARE]
-    if not fitting:
-        least = min(need.peak(way, is_tiled=is_tiled) for way, is_tiled in ways)
-        raise InvalidRequest(
-            f"{model.name} takes about {size(least)} for {shape[0]} frames of {shape[2]}×{shape[1]}, and "
-            f"{size(free)} is free on {placing.device}",
-            hint="ask for fewer --frames or a smaller --height and --width, or use another --host; "
-            "--offload and --vae-tiling say to try all the same",
-        )
-    way, is_tiled = fitting[0]
-    if fitting[0] != ways[0]:
-        least = need.peak(ways[0][0], is_tiled=ways[0][1])
-        done = [f"--offload {way}"] * (way != ways[0][0]) + ["--vae-tiling yes"] * (is_tiled != ways[0][1])
-        warn(
-            f"all at once it would take about {size(least)}, and {size(free)} is free on {placing.device}: "
-            f"done with {' and '.join(done)}, which is slower"
-        )
-    return replace(placing, offload=way, tiling=is_tiled)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return what is free on a device; 0 where nobody says."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory_bytes()
+def _largest_layer(model: OpenModel) -> int:
+    return max((layer.weight.numel() for _, layer in quantizable(model.parts.empty("transformer"))), default=0)
 
 
 def _bytes(model: OpenModel, name: str) -> int:
