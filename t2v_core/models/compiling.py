@@ -8,13 +8,15 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from t2v_core.specs import AutoYesNo, SamplingSpec
+
+if TYPE_CHECKING:
+    from diffusers.models.modeling_utils import ModelMixin
 
 # Compiling takes about as long as some hundred passes of a model whose passes are short. How long on which GPU has not
 # been measured by us.

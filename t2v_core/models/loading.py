@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers.utils import logging as transformers_logging
 
 from t2v_core.disk.opening import open_file
 from t2v_core.errors import InvalidRequest
@@ -134,6 +133,8 @@ def quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    from transformers.utils import logging as transformers_logging  # 0.3 s that nothing else here needs
+
     transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():

@@ -18,7 +18,8 @@ from t2v_core.machine import cores, total_memory_bytes
 from t2v_core.models.denoisers.by_name import denoiser_config
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
-from t2v_core.training.forecast.forecast import Disk, Machine, disk_of, largest_batch, memory_of, this_machine
+from t2v_core.training.forecast.forecast import Disk, disk_of, largest_batch, memory_of
+from t2v_core.training.forecast.machines import Machine, this_machine
 from t2v_core.training.forecast.memory import StepMemory, parameter_count
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.setup import model_config

@@ -11,8 +11,8 @@ from t2v_core.processes.alone import CHECKPOINTS_LOCK, alone
 from t2v_core.processes.member import is_started_again
 from t2v_core.processes.process_group import is_first_process
 from t2v_core.specs import TrainSpec
-from t2v_core.training.base.base import require_sense
 from t2v_core.training.base.own import suited_to_own
+from t2v_core.training.base.sense import require_sense
 from t2v_core.training.callbacks.order import training_callbacks
 from t2v_core.training.distill import Distiller
 from t2v_core.training.distillation.teacher import suited_to_distill

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.denoisers.attention import split_attention
+from t2v_core.models.lora.header import DIFFUSERS_KEY, OWN_KEY
 
 # peft's name for what is trained, which is within the names of its parameters and not in a file.
 NAME = "t2v"
 ALL, ATTENTION = "all", "attention"
-# In the header of a safetensors file: what diffusers reads of ranks and alphas, and what we read of the model.
-DIFFUSERS_KEY, OWN_KEY = "lora_adapter_metadata", "t2v"
 # Of LoraConfig, what makes the same layers again.
 SAID = ("r", "lora_alpha", "lora_dropout", "target_modules")
 
@@ -104,11 +103,6 @@ class Adapter:
             DIFFUSERS_KEY: json.dumps(said, sort_keys=True),
             OWN_KEY: json.dumps(dict(self.about), sort_keys=True),
         }
-
-
-def is_of_adapter(name: str) -> bool:
-    """Tell from a layer's name within a model that it is an adapter's own."""
-    return ".lora_" in f".{name}"
 
 
 def _said(config: LoraConfig) -> dict[str, Any]:

@@ -7,10 +7,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diffusers.utils.peft_utils import set_weights_and_activate_adapters
-from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -19,7 +17,10 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.denoisers.attention import Attention, split_attention
 from t2v_core.models.finite import not_finite_in, not_finite_words
 from t2v_core.models.loading import UNLOADABLE, quiet
-from t2v_core.models.lora.adapter import DIFFUSERS_KEY, OWN_KEY
+from t2v_core.models.lora.header import DIFFUSERS_KEY, OWN_KEY
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 # In a folder, the first of these: averages of a checkpoint of ours, what diffusers writes, a checkpoint's last step.
 IN_A_FOLDER = ("ema.safetensors", "pytorch_lora_weights.safetensors", "model.safetensors")
@@ -96,6 +97,11 @@ def put_beside(module: nn.Module, prefix: str, loras: Sequence[Lora]) -> None:
     parts = [(lora, layers) for lora in loras if (layers := lora.of(prefix))]
     if not parts:
         return
+    from diffusers.utils.peft_utils import (
+        set_weights_and_activate_adapters,  # 1 s that a model without one need not pay
+    )
+    from peft import inject_adapter_in_model, set_peft_model_state_dict
+
     split_attention(module)
     names = [f"lora{number}" for number in range(len(parts))]
     with quiet():
@@ -113,6 +119,8 @@ def _tensors(layer: Layer) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
 
 def _config(layers: Mapping[str, Layer]) -> LoraConfig:
     """Each layer's own rank and alpha; `^` keeps a name from meaning others that end in it."""
+    from peft import LoraConfig
+
     first = next(iter(layers.values()))
     return LoraConfig(
         r=first.rank,

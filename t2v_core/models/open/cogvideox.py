@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import CogVideoXPipeline
 from torch import Tensor
 
 from t2v_core.errors import InvalidRequest
@@ -66,7 +66,7 @@ class CogVideoX(OpenModel):
         return answer.transpose(1, 2)
 
     def _rotary(self, transformer: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        own = CogVideoXPipeline(None, None, self.parts.empty("vae"), transformer, None)
+        own = diffusers.CogVideoXPipeline(None, None, self.parts.empty("vae"), transformer, None)
         side = self.ratios[1]
         return own._prepare_rotary_positional_embeddings(
             x.shape[3] * side, x.shape[4] * side, x.shape[2], device=x.device

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
-from diffusers import LTXPipeline
-from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 from torch import Tensor
 
 from t2v_core.models.conditioning import Conditioning
@@ -41,7 +40,7 @@ class LTX(OpenModel):
         time, side = self.ratios
         patches = (transformer.config.patch_size, transformer.config.patch_size_t)
         answer = transformer(
-            hidden_states=LTXPipeline._pack_latents(x, *patches),
+            hidden_states=diffusers.LTXPipeline._pack_latents(x, *patches),
             timestep=timesteps,
             encoder_hidden_states=text.tokens,
             encoder_attention_mask=text.mask,
@@ -51,7 +50,7 @@ class LTX(OpenModel):
             rope_interpolation_scale=(time / self.fps, side, side),
             return_dict=False,
         )[0]
-        return LTXPipeline._unpack_latents(answer, frames, height, width, *patches)
+        return diffusers.LTXPipeline._unpack_latents(answer, frames, height, width, *patches)
 
     def pixels_of(self, vae: Any, z: Tensor) -> Tensor:
         """Decode; a VAE since 0.9.1 is told how noisy the latents are: not at all, as diffusers has it by default."""
@@ -69,6 +68,8 @@ class LTX(OpenModel):
         return math.exp(self._mu(self.parts.use("scheduler").config, shape))
 
     def _mu(self, config: Any, shape: tuple[int, int, int, int]) -> float:
+        from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift  # an estimate needs no pipeline
+
         return calculate_shift(
             shape[0] * shape[2] * shape[3],
             config.get("base_image_seq_len", 256),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
 from torch import Tensor
 
 from t2v_core.models.conditioning import Conditioning
@@ -62,4 +61,6 @@ class Mochi(OpenModel):
 
     def set_timesteps(self, scheduler: Any, steps: int, shape: tuple[int, int, int, int]) -> None:
         """Choose steps that are even where there is most noise, and then grow."""
+        from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule  # an estimate needs no pipeline
+
         scheduler.set_timesteps(sigmas=np.array(linear_quadratic_schedule(steps, THRESHOLD)))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.hooks import apply_group_offloading
 from safetensors import safe_open
 
 from t2v_core.disk.plain_json import read_table
@@ -179,6 +178,8 @@ class Parts:
         return torch.float32 if is_exact else self.placing.dtype
 
     def _streamed(self, name: str, part: Any) -> Any:
+        from diffusers.hooks import apply_group_offloading  # 1 s that others need not pay
+
         device = self.placing.device
         by_block = {"offload_type": "block_level", "num_blocks_per_group": 1} if name in TRANSFORMERS else {}
         apply_group_offloading(

@@ -20,7 +20,7 @@ from t2v_core.models.open.memory.footprint import DEPTHS
 from t2v_core.models.open.parts import TRANSFORMERS
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
-from t2v_core.training.forecast.forecast import Machine
+from t2v_core.training.forecast.machines import Machine
 from t2v_core.training.forecast.memory import BYTES, StepMemory, StepShape
 from t2v_core.training.trained import trained
 

@@ -280,12 +280,18 @@ def test_what_does_not_fit_is_one_sentence(world: dict[str, Path], folders: dict
     foreign = tmp_path / "foreign.safetensors"
     save_file({"some.weight": torch.ones(2, 2)}, foreign)
     (tmp_path / "torn.safetensors").write_bytes((ltx / "ema.safetensors").read_bytes()[:500])
+    wider, two_ranks = (tmp_path / f"{name}.safetensors" for name in ("wider", "two-ranks"))
+    down, up = (f"transformer.blocks.0.attn1.to_q.lora_{side}.weight" for side in "AB")
+    save_file({down: torch.ones(4, 48), up: torch.ones(48, 4)}, wider)
+    save_file({down: torch.ones(4, 24), up: torch.ones(24, 8)}, two_ranks)
     named = {"model": str(folders["wan"]), "height": 32, "width": 32, "frames": 9, "prompt": "a", "device": "cpu"}
     for lora, sentence in {
         str(ltx): "it was trained for LTX-Video, and the model is Wan",
         str(bare): "is a layer that it lacks, and the model is Wan",
         str(foreign): "holds no LoRA that t2v can use",
         str(tmp_path / "torn.safetensors"): "is damaged, or no safetensors file",
+        str(wider): "is for a layer of 48 → 48, that of the model is 24 → 24, and the model is Wan",
+        str(two_ranks): "should take 4 numbers, and is 24×8",
     }.items():
         ended = through_the_door(tmp_path, "generate", **named, lora=lora)
         assert ended.code == 2

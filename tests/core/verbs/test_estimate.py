@@ -21,8 +21,9 @@ from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.settings import values_for
 from t2v_core.specs import EstimateSpec, TrainSpec
-from t2v_core.training.forecast.forecast import largest_batch, memory_of, other_machine, pace_of_table
+from t2v_core.training.forecast.forecast import largest_batch, memory_of, pace_of_table
 from t2v_core.training.forecast.gpus import GPUS, Gpu, find_gpu, gpu_of_device
+from t2v_core.training.forecast.machines import other_machine
 from t2v_core.training.forecast.memory import (  # fmt: skip
     DEPTH,
     StepMemory,

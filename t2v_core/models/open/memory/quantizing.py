@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from t2v_core.errors import InvalidRequest
-from t2v_core.models.lora.adapter import is_of_adapter
+from t2v_core.models.lora.header import is_of_adapter
 
 # Which package does it, and what a weight then takes: a byte, or half a one and a float32 for each 64.
 PACKAGES = {"int8": "torchao", "nf4": "bitsandbytes"}

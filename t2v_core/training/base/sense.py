@@ -1,0 +1,28 @@
+"""What cannot be asked of a training that goes on from a trained model; nothing is loaded to tell."""
+
+from __future__ import annotations
+
+from t2v_core.errors import InvalidRequest
+from t2v_core.specs import TrainSpec
+
+LORA_ONLY = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
+
+
+def require_sense(spec: TrainSpec) -> None:
+    """Raise InvalidRequest for settings of a base that contradict each other."""
+    if spec.base is not None and spec.model is not None:
+        raise InvalidRequest(
+            "--base names a checkpoint of t2v's own to go on from, and --model an open model", hint="leave one out"
+        )
+    if spec.distill is not None and (spec.base is not None or spec.model is not None or spec.lora):
+        raise InvalidRequest("a distillation has its own model to start from", hint="leave --distill out, or the rest")
+    if spec.lora and spec.base is None and spec.model is None:
+        raise InvalidRequest(
+            "--lora trains an adapter beside a model that is trained already, and none is named",
+            hint="name one: --base CHECKPOINT, --base embedded, or an open one with --model",
+        )
+    said = [name for name in LORA_ONLY if name in spec.model_fields_set and not spec.lora]
+    if said:
+        raise InvalidRequest(
+            f"--{said[0].replace('_', '-')} is of an adapter, and none is trained", hint="add --lora, or leave it out"
+        )

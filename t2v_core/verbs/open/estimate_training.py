@@ -1,0 +1,89 @@
+"""`t2v estimate --lora --model`: will the training of an adapter of an open model fit, how long, how much?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from math import prod
+
+from t2v_core.data.store.footprint import data_facts
+from t2v_core.events.estimated import (
+    DataFacts,
+    DiskPart,
+    Estimated,
+    Fits,
+    MachinePart,
+    MemoryPart,
+    ModelPart,
+    TimePart,
+)
+from t2v_core.job import Job
+from t2v_core.models.open.base import OpenModel
+from t2v_core.models.open.denoiser import flops_of
+from t2v_core.specs import EstimateSpec
+from t2v_core.training.base.base import lora_settings
+from t2v_core.training.base.open import suited_to_open
+from t2v_core.training.forecast.forecast import LARGEST_BATCH, duration_of, pace_of_table
+from t2v_core.training.forecast.gpus import ASSUMED_MFU
+from t2v_core.training.forecast.machines import Machine
+from t2v_core.training.forecast.open_memory import open_advice, open_memory_of, trained_parameters
+from t2v_core.training.preflight import disk_advice, disk_for
+from t2v_core.verbs.open.estimate import found_for, shape_asked
+from t2v_core.workspace import Dataset
+
+
+def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
+    """Reckon the training of an adapter from the model's configurations; no weights are needed, nor loaded.
+
+    Raises InvalidRequest for a model that cannot be had.
+    """
+    model, machine = found_for(spec)
+    spec = suited_to_open(spec, model, job.events.warning)
+    machine = replace(machine, dtype=model.dtype)
+    facts = _facts(spec, model, Dataset(job.workspace.resolve(spec.data)))
+    job.events.stage("estimate", f"a LoRA of {spec.model} on {machine.name}; {facts.source}")
+    memory = open_memory_of(spec, model, facts, machine)
+    parameters = trained_parameters(model, lora_settings(spec))
+    disk = disk_for(spec, parameters, facts, job.workspace)
+    flops = flops_of(model, facts.shape)
+    time = None
+    if machine.gpu is not None:
+        pace = pace_of_table(spec, flops, machine.gpu, machine.arithmetic, ASSUMED_MFU)
+        time = TimePart(**asdict(pace), **asdict(duration_of(spec, facts, pace)), epochs=spec.epochs)
+    return Estimated(
+        model=ModelPart(preset=f"LoRA of {spec.model}", parameters=parameters, arithmetic=machine.arithmetic),
+        machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
+        data=facts,
+        memory=MemoryPart(**memory.by_part(), batch_size=spec.batch_size, measured_bytes=None),
+        disk=DiskPart(**asdict(disk), checkpoints=disk.checkpoints),
+        time=time,
+        fits=Fits(memory=memory.peak <= machine.memory_bytes, disk=disk.fits),
+        largest_batch=_largest_batch(spec, model, facts, machine),
+        advice=(*open_advice(spec, memory, machine), *disk_advice(disk)),
+    )
+
+
+def _facts(spec: EstimateSpec, model: OpenModel, dataset: Dataset) -> DataFacts:
+    """The data set as it was made for the model, else as it would be."""
+    facts = data_facts(dataset, frames=spec.frames, size=spec.size)
+    shape = model.latent_shape(*shape_asked(spec, model))
+    if facts.is_preprocessed and (facts.shape[1], facts.text_dim) == (shape[1], model.text_width):
+        return facts
+    latents = facts.latents_bytes * prod(shape) // prod(facts.shape)
+    text = facts.text_bytes * model.text_width // facts.text_dim
+    return replace(
+        facts,
+        shape=shape,
+        text_dim=model.text_width,
+        pooled_dim=model.pooled_width,
+        latents_bytes=latents,
+        text_bytes=text,
+        is_preprocessed=False,
+        source=facts.source.removesuffix(", not preprocessed yet") + ", not preprocessed for this model yet",
+    )
+
+
+def _largest_batch(spec: EstimateSpec, model: OpenModel, facts: DataFacts, machine: Machine) -> int:
+    one, two = (open_memory_of(spec.model_copy(update={"batch_size": n}), model, facts, machine).peak for n in (1, 2))
+    if one > machine.memory_bytes:
+        return 0
+    return min(LARGEST_BATCH, 1 + (machine.memory_bytes - one) // max(1, two - one))
