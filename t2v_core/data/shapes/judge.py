@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from t2v_core.data.shapes.shapes import COLOURS, DIRECTIONS, SHAPES, Colour, Scene, shape_coverage
+from t2v_core.data.shapes.shapes import COLOURS, DIRECTIONS, SHAPES, Scene, shape_coverage
 
 Array = NDArray[np.float64]
 
@@ -70,18 +70,17 @@ class _Frame:
     size: float = math.nan
 
 
-def judge(frames: NDArray[np.uint8], *, colours: Mapping[str, Colour] = COLOURS) -> Verdict:
+def judge(frames: NDArray[np.uint8]) -> Verdict:
     """Say which colour, shape and motion a clip shows, or None for each that it does not show plainly.
 
     frames: (frames, height, width, 3) RGB of 64 pixels a side or more, on a plain background.
-    colours: those that can be named
     Raises ValueError for another layout.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise ValueError(f"a clip is (frames, height, width, 3) uint8, not {frames.shape} {frames.dtype}")
     clip = _reduced(frames)
     unit = max(clip.shape[1:3]) / 64
-    seen = [_look(image, unit, colours) for image in clip]
+    seen = [_look(image, unit) for image in clip]
     sizes, path = np.array([frame.size for frame in seen]), np.array([frame.centroid for frame in seen]) / unit
     is_whole = not np.isnan(sizes).any()
     colour, no_colour = _agreed("colour", [frame.colour for frame in seen])
@@ -109,7 +108,7 @@ def _reduced(frames: NDArray[np.uint8]) -> Array:
     return np.asarray(cut.reshape(count, rows, factor, columns, factor, 3).mean(axis=(2, 4)))
 
 
-def _look(image: Array, unit: float, colours: Mapping[str, Colour]) -> _Frame:
+def _look(image: Array, unit: float) -> _Frame:
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
     background = np.median(border, axis=0)
     distance = np.linalg.norm(image - background, axis=-1)
@@ -127,7 +126,7 @@ def _look(image: Array, unit: float, colours: Mapping[str, Colour]) -> _Frame:
         return _Frame()
     is_plain = iou >= MIN_IOU and iou - second_iou >= MIN_LEAD
     is_even = np.mean(np.linalg.norm(solid - paint, axis=-1) < 80) >= MIN_EVENNESS
-    off, colour = min((float(np.linalg.norm(paint - rgb)), name) for name, rgb in colours.items())
+    off, colour = min((float(np.linalg.norm(paint - rgb)), name) for name, rgb in COLOURS.items())
     # Soft edges place the centroid best: jitter .06 px on real clips, .17 when sharpened.
     _, (x, y) = _moments(np.clip((coverage - 0.1) / 0.9, 0, 1))
     named = colour if is_even and off <= MAX_COLOUR_DISTANCE else None

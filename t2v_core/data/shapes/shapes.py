@@ -7,15 +7,12 @@ asked for something it never saw.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]
-
-COLOURS: dict[str, Colour] = {
+COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "green": (40, 180, 60),
     "blue": (50, 80, 220),
@@ -70,22 +67,14 @@ def all_scenes() -> list[Scene]:
     return [Scene(*parts) for parts in itertools.product(COLOURS, SHAPES, MOTIONS)]
 
 
-def render(
-    scene: Scene,
-    rng: np.random.Generator,
-    *,
-    frames: int = 8,
-    size: int = 64,
-    colours: Mapping[str, Colour] = COLOURS,
-) -> NDArray[np.uint8]:
+def render(scene: Scene, rng: np.random.Generator, *, frames: int = 8, size: int = 64) -> NDArray[np.uint8]:
     """Draw one clip with anti-aliased edges; place, radius, travel, background and tint vary with `rng`.
 
-    colours: by name, for a scene of one that the world lacks
     Returns (frames, size, size, 3) RGB. Lengths below are pixels of a 64-pixel frame and scale with `size`.
     """
     unit = size / 64
     background = rng.uniform(18, 52)
-    colour = np.clip(np.array(colours[scene.colour]) + rng.uniform(-12, 12, 3), 0, 255)
+    colour = np.clip(np.array(COLOURS[scene.colour]) + rng.uniform(-12, 12, 3), 0, 255)
     centres, radii = _path(scene.motion, rng, frames, unit)
     clip = np.empty((frames, size, size, 3), np.uint8)
     for index in range(frames):
