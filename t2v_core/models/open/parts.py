@@ -19,7 +19,7 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.compiling import compile_layers
 from t2v_core.models.loading import UNLOADABLE, pick_dtype, quiet
 from t2v_core.models.lora.files import Lora, put_beside
-from t2v_core.models.open.memory.quantizing import quantize
+from t2v_core.models.open.quantizing import quantize
 
 INDEX = "model_index.json"
 # What holds weights in a part's folder: one file, or a list of several.

@@ -89,8 +89,9 @@ def _own_drawing(run: TrainingRun, checkpoint: Checkpoint, progress: Progress) -
     steps, guidance = (MAP_STEPS, 1.0) if is_flow_map(checkpoint) else (STEPS, GUIDANCE)
 
     def draw(row: int, seed: int) -> Tensor:
-        asked = {"num_inference_steps": steps, "guidance_scale": guidance, "seed": seed}
-        return pipeline(run.store.texts(row)[0], **asked, progress=progress).frames[0]
+        prompt = run.store.texts(row)[0]
+        output = pipeline(prompt, num_inference_steps=steps, guidance_scale=guidance, seed=seed, progress=progress)
+        return output.frames[0]
 
     yield Drawing(draw, steps, guidance)
 

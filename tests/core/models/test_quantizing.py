@@ -18,8 +18,8 @@ from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.memory.footprint import footprint
 from t2v_core.models.open.memory.placing import SHARE, place, ways_of
-from t2v_core.models.open.memory.quantizing import PACKAGES, quantizable, quantized_bytes
 from t2v_core.models.open.parts import Placing
+from t2v_core.models.open.quantizing import PACKAGES, quantizable, quantized_bytes
 
 CPU = Placing(torch.device("cpu"), torch.float32)
 PROMPT = "a red circle moving left"
@@ -66,14 +66,14 @@ def place_it(model: OpenModel, **asked: str) -> Placing:
 def test_without_its_package_it_is_one_sentence(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, how: str, package: str
 ) -> None:
-    monkeypatch.setattr("t2v_core.models.open.memory.quantizing.is_installed", lambda _how: False)
+    monkeypatch.setattr("t2v_core.models.open.quantizing.is_installed", lambda _how: False)
     with pytest.raises(InvalidRequest, match=f"--quantize {how} needs {package}, which is not installed") as caught:
         place_it(open_model(folders["wan"], CPU), quantize=how)
     assert f"pip install {package}" in caught.value.hint
 
 
 def test_quantized_weights_do_not_go_block_by_block(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("t2v_core.models.open.memory.quantizing.is_installed", lambda _how: True)
+    monkeypatch.setattr("t2v_core.models.open.quantizing.is_installed", lambda _how: True)
     with pytest.raises(InvalidRequest, match="--quantize int8 and --offload group exclude each other"):
         place_it(open_model(folders["wan"], CPU), quantize="int8", offload="group")
     assert all(way.offload != "group" for way in ways_of() if way.quantize != "none")

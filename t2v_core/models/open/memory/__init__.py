@@ -1,1 +1,1 @@
-"""How much memory an open model takes, and how it takes less: where its parts go, and in how many bits."""
+"""How much memory an open model takes, and where its parts go so that it takes less."""

@@ -14,8 +14,8 @@ from t2v_core.machine import available_memory_bytes
 from t2v_core.memory import is_lack_of_memory
 from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.memory.footprint import Footprint, footprint, weights_of
-from t2v_core.models.open.memory.quantizing import PACKAGES, is_installed, require_installed
 from t2v_core.models.open.parts import Placing
+from t2v_core.models.open.quantizing import PACKAGES, is_installed, require_installed
 
 OFFLOADS = ("none", "model", "group")
 # More than any VAE holds while it decodes, in times of the video as float32: 21 were reckoned for Wan's, 30 for
