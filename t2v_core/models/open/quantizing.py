@@ -39,7 +39,8 @@ def quantizable(part: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     """Yield the layers that are quantized, by name: linear ones of repeated blocks; of adapters none."""
     kinds = set(getattr(part, "_repeated_blocks", None) or getattr(part, "_no_split_modules", None) or ())
     for block, module in part.named_modules():
-        if type(module).__name__ in kinds:
+        # A number at the end of its name: one of a list. CogVideoX names its embedding of patches beside its blocks.
+        if type(module).__name__ in kinds and block.rpartition(".")[2].isdigit():
             for name, layer in module.named_modules():
                 if type(layer) is nn.Linear and not is_of_adapter(name):
                     yield f"{block}.{name}", layer

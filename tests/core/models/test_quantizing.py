@@ -83,15 +83,14 @@ def test_quantized_weights_do_not_go_block_by_block(folders: dict[str, Path], mo
 def test_what_changes_the_videos_comes_last_and_only_where_it_can_be_had(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...]
 ) -> None:
-    """Group offloading is left out by name, so that quantizing is all that is left."""
+    """With all parts on the device quantizing is what is left."""
     monkeypatch.setattr("t2v_core.models.open.memory.placing.is_installed", lambda how: how in installed)
     model = open_model(folders["wan"], CPU)
     need = footprint(model, *SHAPE)
-    most = need.peak("model", is_tiled=True, quantize="int8" if "int8" in installed else "nf4")
+    most = need.peak("none", is_tiled=True, quantize="int8" if "int8" in installed else "nf4")
     monkeypatch.setattr("t2v_core.models.open.memory.placing.free_bytes", lambda _device: int(most / SHARE) + 1)
-    monkeypatch.setattr("t2v_core.models.open.memory.placing.OFFLOADS", ("none", "model"))
     said: list[str] = []
-    given: dict[str, Any] = {"offload": "auto", "tiling": "auto", "quantize": "auto", "warn": said.append}
+    given: dict[str, Any] = {"offload": "none", "tiling": "auto", "quantize": "auto", "warn": said.append}
     if not installed:
         with pytest.raises(InvalidRequest, match="Wan takes about"):
             place(model, SHAPE, **given)
