@@ -239,7 +239,7 @@ def test_training_says_it_first_and_warns_of_what_is_not_there(tmp_path: Path, m
     run, job = make_run(tmp_path), job_here(tmp_path)
     with contextlib.chdir(tmp_path):
         tell_before_training(run, job)
-        monkeypatch.setattr("t2v_core.training.forecast.forecast.available_memory_bytes", lambda: -(10**12))
+        monkeypatch.setattr("t2v_core.training.forecast.machines.available_memory_bytes", lambda: -(10**12))
         tell_before_training(run, job)
     told = job.events.path.read_text().splitlines()
     assert len(told) == 3
