@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import DataTable
 
 from t2v_core.format import grouped, size
 from t2v_tui.keys import bindings_for
@@ -35,6 +34,7 @@ from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
+from t2v_tui.widgets.rows import RowList
 from t2v_tui.widgets.transfers import Transfers
 from t2v_tui.widgets.video.player import Player
 
@@ -222,7 +222,7 @@ class CheckpointsScreen(MarkingScreen, LibraryScreen):
             (f"{first}\n", "$text-muted"), ("✓ here and on the host, the same files", "$text-success")
         )
 
-    @on(DataTable.RowHighlighted)
+    @on(RowList.Highlighted)
     def _other_row(self) -> None:
         self._sample = 0
         self._show_chosen()
@@ -285,7 +285,7 @@ class CheckpointsScreen(MarkingScreen, LibraryScreen):
             names = some([pair.name for pair in pairs], "marked checkpoints")
             self.post_message(Failed(f"{names} {'is' if len(pairs) == 1 else 'are'} not {where}", key))
 
-    @on(DataTable.RowSelected)
+    @on(RowList.Selected)
     def _open(self) -> None:
         """Its videos, on their own screen."""
         if (pair := self.chosen) is not None and pair.samples:

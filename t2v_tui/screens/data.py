@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from t2v_core.errors import EngineError
 from t2v_core.format import duration, grouped, size
@@ -30,6 +30,7 @@ from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
+from t2v_tui.widgets.rows import RowList
 
 if TYPE_CHECKING:
     from t2v_tui.workers.services import Services
@@ -205,7 +206,7 @@ class DataScreen(ListingScreen):
         self.query_one("#none-aside").display = not aside
         self.query_one("#aside-box", Pane).entitle(f"set aside · {len(aside)}" if aside else "set aside")
 
-    @on(DataTable.RowHighlighted, "#sets")
+    @on(RowList.Highlighted, "#sets")
     def _other_row(self) -> None:
         self._show_chosen()
 

@@ -19,7 +19,7 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.library.prompts import prompts_of
 from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME, checkpoint_asked
 from t2v_tui.messages import Failed
-from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen, quiet
+from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen
 from t2v_tui.store.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.lists import ListTable
@@ -78,7 +78,7 @@ class GenerateScreen(SamplingScreen):
                 with Pane(id="result-box"):
                     yield Player(empty=EMPTY, id="result", letters=self.cockpit.settings.ascii)
                 with Pane(id="queue-box"):
-                    yield quiet(ListTable(QUEUE, id="queue"))
+                    yield ListTable(QUEUE, id="queue", has_heads=False)
 
     def on_mount(self) -> None:
         """Offer the hosts, choose the app's, and put the focus on the prompt."""

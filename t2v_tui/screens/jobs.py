@@ -10,7 +10,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
-from textual.widgets import DataTable
 
 from t2v_core.format import ago, duration
 from t2v_tui.keys import bindings_for
@@ -24,6 +23,7 @@ from t2v_tui.text.unreachable import instead_of_empty, not_heard
 from t2v_tui.widgets.chrome import STYLES, Block, Line
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
+from t2v_tui.widgets.rows import RowList
 
 COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
 COLOURS = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
@@ -124,12 +124,12 @@ class JobsScreen(ListingScreen):
         row = self.table.chosen
         return None if row is None else state.jobs.get(_key_of(row))
 
-    @on(DataTable.RowHighlighted)
+    @on(RowList.Highlighted)
     def _highlighted(self) -> None:
         self._show_about(self.cockpit.state, self.cockpit.now())
 
-    @on(DataTable.RowSelected)
-    def _open(self, event: DataTable.RowSelected) -> None:
+    @on(RowList.Selected)
+    def _open(self, event: RowList.Selected) -> None:
         event.stop()
         if (job := self._chosen(self.cockpit.state)) is not None:
             self.post_message(ShowJob(job.key))

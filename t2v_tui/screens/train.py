@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from t2v_core.events import DoneEvent, StepEvent
 from t2v_core.events.results import Trained
@@ -37,6 +37,7 @@ from t2v_tui.widgets.launch_panel import LaunchKeys, LaunchPanel
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.log.view import LogView
 from t2v_tui.widgets.pane import Pane
+from t2v_tui.widgets.rows import RowList
 from t2v_tui.widgets.transfers import Transfers
 from t2v_tui.widgets.video.film_strip import FilmStrip
 from t2v_tui.widgets.video.last_sample import LastSample
@@ -81,8 +82,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         settings = self.cockpit.settings
         yield Line(id="folded")
         with Horizontal(id="top"):
-            runs = RunsList((("", None),), id="runs")
-            runs.show_header = False
+            runs = RunsList((("", None),), id="runs", has_heads=False)
             runs.border_title = "runs"
             runs.add_class("pane")
             yield runs
@@ -248,8 +248,8 @@ class TrainScreen(LaunchKeys, Cockpit):
         keys = super().footer_keys()
         return [key for key in keys if key.id == "start"] + [key for key in keys if key.id != "start"]
 
-    @on(DataTable.RowSelected)
-    def _choose(self, event: DataTable.RowSelected) -> None:
+    @on(RowList.Selected)
+    def _choose(self, event: RowList.Selected) -> None:
         event.stop()
         if (chosen := self.query_one(RunsList).chosen) is not None:
             self.post_message(ShowJob(key_of_row(chosen)))

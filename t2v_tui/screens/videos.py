@@ -15,7 +15,6 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import DataTable
 
 from t2v_core.errors import EngineError
 from t2v_core.format import ago, counted, grouped, size
@@ -34,6 +33,7 @@ from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
 from t2v_tui.widgets.pane import Pane, Words
+from t2v_tui.widgets.rows import RowList
 from t2v_tui.widgets.transfers import in_one_line
 from t2v_tui.widgets.video.player import Player
 from t2v_tui.widgets.video.sheet import Card, Sheet
@@ -189,7 +189,7 @@ class VideosScreen(MarkingScreen, LibraryScreen):
     def _other_card(self) -> None:
         keys = [video.path for video in self.rows]
         if self.sheet.chosen in keys:
-            self.table.move_cursor(row=keys.index(self.sheet.chosen), animate=False)
+            self.table.move_to(keys.index(self.sheet.chosen))
             self._show_chosen()
 
     def _as_known(self, video: VideoView) -> VideoView:
@@ -211,7 +211,7 @@ class VideosScreen(MarkingScreen, LibraryScreen):
             self.wanted, self._made_of = "", MadeOf()
             self.redraw()
             return
-        self.table.move_cursor(row=paths.index(self._wanted), animate=False)
+        self.table.move_to(paths.index(self._wanted))
         self._wanted = ""
 
     def _show_chosen(self) -> None:
@@ -241,7 +241,7 @@ class VideosScreen(MarkingScreen, LibraryScreen):
         in_sight = set(self.sheet.in_sight()) if self.is_sheet else set()
         return [video for video in self.rows if video.path in in_sight and not video.is_here]
 
-    @on(DataTable.RowHighlighted)
+    @on(RowList.Highlighted)
     def _other_row(self) -> None:
         self._show_chosen()
 
@@ -275,7 +275,7 @@ class VideosScreen(MarkingScreen, LibraryScreen):
 
     # Keys
 
-    @on(DataTable.RowSelected)
+    @on(RowList.Selected)
     def action_play(self) -> None:
         """Play the chosen video, or pause it; of one that is on the host only, its small frames."""
         if self.previews.shown is not None or self._path_here("played") is not None:

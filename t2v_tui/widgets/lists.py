@@ -1,28 +1,25 @@
-"""A table to choose from, with the keys of vi beside the arrows; its rows change in place, so nothing jumps."""
+"""A table to choose from: its columns have titles, and its rows change in place, so nothing jumps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import ClassVar, TypeVar
 
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import DataTable
+
+from t2v_tui.widgets.rows import RowList
 
 # What was long ago is told in minutes and hours: rows that say so are made anew this often.
 AGES_EVERY_S = 10.0
 
 Item = TypeVar("Item")
-VI_KEYS = (
-    Binding("j", "cursor_down", "down", show=False, id="list.down"),
-    Binding("k", "cursor_up", "up", show=False, id="list.up"),
-    Binding("g", "scroll_top", "first", show=False, id="list.first"),
-    Binding("G", "scroll_bottom", "last", show=False, id="list.last"),
-    Binding("ctrl+d", "page_down", "page down", show=False, id="list.page-down"),
-    Binding("ctrl+u", "page_up", "page up", show=False, id="list.page-up"),
-)
 
 
 class MadeOf:
@@ -58,14 +55,24 @@ def stand_back(widget: Widget, *, is_hidden: bool) -> None:
         widget.focus()
 
 
-class ListTable(DataTable[Text]):
-    """A DataTable whose rows are given whole, each with a key; the cursor stays on its row.
+class ListTable(RowList):
+    """Rows of texts below the titles of their columns; a row is made when it comes into sight.
 
-    keeps_first: on the first row it stays on the first, whatever comes to stand there
+    keeps_first: on the first row the cursor stays on the first, whatever comes to stand there
     """
 
-    PANE = "list"
-    BINDINGS: ClassVar[list[BindingType]] = [*VI_KEYS]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--heads"}
+    DEFAULT_CSS = """
+    ListTable { height: auto; max-height: 100%; }
+    ListTable .rows--heads { color: $text-muted; }
+    ListTable .rows--cursor {
+        background: $block-cursor-blurred-background; color: $block-cursor-blurred-foreground;
+        text-style: $block-cursor-blurred-text-style;
+    }
+    ListTable:focus .rows--cursor {
+        background: $block-cursor-background; color: $block-cursor-foreground; text-style: $block-cursor-text-style;
+    }
+    """
 
     def __init__(
         self,
@@ -73,24 +80,15 @@ class ListTable(DataTable[Text]):
         *,
         id: str | None = None,
         keeps_first: bool = False,
+        has_heads: bool = True,
     ) -> None:
-        """columns: (title, width in cells; None: as wide as its widest cell)"""
-        super().__init__(id=id, cursor_type="row", zebra_stripes=False, cell_padding=1)
+        """columns: (title, width in cells; None: as wide as its widest cell, and of the last column the rest)"""
+        super().__init__(id=id, heads=int(has_heads))
         self.keeps_first = keeps_first
         self._columns = columns
-        self._keys: list[str] = []
-        self._cells: dict[str, tuple[Text, ...]] = {}
-        self._stale: dict[str, Callable[[], tuple[Text, ...]]] = {}
-
-    def on_mount(self) -> None:
-        """Add the columns."""
-        for title, width in self._columns:
-            self.add_column(title, width=width, key=title)
-
-    @property
-    def chosen(self) -> str | None:
-        """Return the key of the row with the cursor; None when there is none."""
-        return self._keys[self.cursor_row] if self._keys and 0 <= self.cursor_row < len(self._keys) else None
+        self._makers: dict[str, Callable[[], tuple[Text, ...]]] = {}
+        self._made: dict[str, tuple[Text, ...]] = {}
+        self._widest: tuple[int, ...] = ()
 
     def stand_back(self, is_hidden: bool) -> None:
         """Make room while it is empty, as `stand_back` of this module says."""
@@ -101,45 +99,86 @@ class ListTable(DataTable[Text]):
         self.show_items(dict(rows), lambda cells: cells)
 
     def show_items(self, items: Mapping[str, Item], cells_of: Callable[[Item], tuple[Text, ...]]) -> None:
-        """Show a row for each: other keys than before are laid out anew, else cells change where they read differently.
+        """Show a row for each; of those that stay in their place only what reads differently is drawn.
 
         Rows out of sight are made when they come into it, by the last `cells_of`.
         """
-        self._stale = {key: partial(cells_of, item) for key, item in items.items()}
-        if (keys := list(items)) != self._keys:
-            self._lay_out(keys)
-        else:
-            self._freshen()
+        keys, before, chosen = list(items), self._made, self.chosen
+        self._makers = {key: partial(cells_of, item) for key, item in items.items()}
+        self._made = {}
+        is_wider = self._measure()
+        if keys == self.keys and not is_wider:
+            in_sight = {self.keys[row]: row for row in self.in_sight}
+            for key in before.keys() - in_sight.keys():
+                self.forget(key)
+            for key, row in in_sight.items():
+                if self.cells(key) != before.get(key):
+                    self.forget(key)
+                    self._draw_row(row)
+            return
+        self._drawn.clear()
+        is_first = self.keeps_first and self.cursor == 0
+        self.lay_out(keys, keys.index(chosen) if chosen in self._makers and not is_first else 0)
 
-    def _lay_out(self, keys: list[str]) -> None:
-        chosen = None if self.keeps_first and self.cursor_row == 0 else self.chosen
-        self._keys = []  # to clear scrolls to the top, where rows would be made that are gone by then
-        self.clear()
-        self._cells = {key: self._stale.pop(key)() for key in keys}
-        for key, cells in self._cells.items():
-            self.add_row(*cells, key=key)
-        self._keys = keys
-        if chosen in self._cells:
-            self.move_cursor(row=keys.index(chosen), animate=False)
+    def cells(self, key: str) -> tuple[Text, ...]:
+        """Return the cells of a row, which are made when they are asked for."""
+        if key not in self._made:
+            self._made[key] = self._makers[key]()
+        return self._made[key]
 
-    def _freshen(self) -> None:
-        """Bring the rows in sight up to date."""
-        top = round(self.scroll_y)
-        for key in self._keys[top : top + self.size.height]:
-            if make := self._stale.pop(key, None):
-                self._update(key, make())
+    def cells_at(self, row: int) -> tuple[Text, ...]:
+        """Return the cells of a row by its number."""
+        return self.cells(self.keys[row])
 
-    def _update(self, key: str, cells: tuple[Text, ...]) -> None:
-        for (title, width), old, new in zip(self._columns, self._cells[key], cells, strict=True):
-            if old != new:
-                self.update_cell(key, title, new, update_width=width is None)
-        self._cells[key] = cells
+    def _measure(self) -> bool:
+        """Find how wide columns without a width are, which takes all rows; True when one is wider than before."""
+        if all(width is not None for _, width in self._columns[:-1]):
+            return False
+        before = self._widest
+        rows = [self.cells(key) for key in self._makers]
+        self._widest = tuple(
+            max(cell_len(text) for text in (title, *(row[at].plain for row in rows)))
+            for at, (title, _) in enumerate(self._columns)
+        )
+        return before != self._widest
 
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Bring the rows that come into sight up to date."""
-        super().watch_scroll_y(old_value, new_value)
-        self._freshen()
+    def _widths(self) -> Iterator[int]:
+        left = self.size.width
+        for at, (_, width) in enumerate(self._columns):
+            is_last = at == len(self._columns) - 1
+            cells = width if width is not None else max(0, left - 2) if is_last else self._widest[at]
+            left -= cells + 2
+            yield cells
 
-    def on_resize(self) -> None:
-        """Bring the rows that come into sight up to date."""
-        self._freshen()
+    def head_line(self, y: int) -> Strip:
+        """Return the titles."""
+        style = self.get_component_rich_style("rows--heads")
+        titles = (_fitted(title, width) for (title, _), width in zip(self._columns, self._widths(), strict=True))
+        return Strip([Segment("".join(titles), style)]).adjust_cell_length(self.size.width, style)
+
+    def segments(self, key: str, style: Style, over: Style) -> Iterable[Segment]:
+        """Return a row; where the cursor is, its colour holds for all of it."""
+        parts = zip(self.cells(key), self._widths(), strict=True)
+        return chain.from_iterable(self._cell(text, width, style, over) for text, width in parts)
+
+    def _cell(self, text: Text, width: int, style: Style, over: Style) -> Iterable[Segment]:
+        """A text in its column, with a blank cell on either side."""
+        console = self.app.console
+        if not text.spans:
+            own = console.get_style(text.style, default=Style.null())
+            return (Segment(_fitted(text.plain, width), style + own + over),)
+        text = text.copy()
+        text.truncate(width, overflow="ellipsis", pad=True)
+        text.pad(1)
+        text.end = ""
+        return Segment.apply_style(text.render(console), style, over)
+
+
+def _fitted(text: str, width: int) -> str:
+    """The first line of a text with a blank cell on either side; cut with an ellipsis where it is too long."""
+    line = text.partition("\n")[0]
+    return f" {set_cell_size(line, width) if cell_len(line) <= width else _cut(line, width)} "
+
+
+def _cut(line: str, width: int) -> str:
+    return f"{set_cell_size(line, width - 1)}…" if width > 0 else ""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.dom import DOMNode
 from textual.events import DescendantFocus, Mount, ScreenResume
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from t2v_tui.keys import EVERYWHERE, Key, is_writing
 from t2v_tui.messages import FollowJob
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 # By then a new screen has read what it shows. That stays, and so is left out of the collections of garbage: with it one
 # takes 0.1 s and more, in the middle of what a key draws.
 SETTLED_S = 3.0
+MAXIMIZED = "-maximized-view"  # Textual's, of the screen
 
 
 class Cockpit(Screen[None]):
@@ -38,6 +41,9 @@ class Cockpit(Screen[None]):
     NAME: ClassVar[str]
     GROUPS: ClassVar[tuple[str, ...]] = ()
     HAS_DRAWER: ClassVar[bool] = True
+
+    # Textual's own draws the whole screen again whenever another pane has the focus, which takes 20 ms.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     _is_made = False
     _was_up = False
@@ -132,6 +138,13 @@ class Cockpit(Screen[None]):
         groups = self.keys_now()
         own = [keys for name, keys in groups if name == self.NAME]
         return [key for keys in (*own, *(keys for name, keys in groups if name != self.NAME)) for key in keys]
+
+    def set_class(self, add: bool, *class_names: str, update: bool = True) -> Self:
+        """Add classes, or take them away; that a pane is on the whole screen is no matter for any style sheet.
+
+        Textual says so by a class of the screen, for which it finds the styles of all widgets anew: 40 ms.
+        """
+        return super().set_class(add, *class_names, update=update and class_names != (MAXIMIZED,))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return False for what starts, ends, changes or costs something, which `--read-only` leaves out."""

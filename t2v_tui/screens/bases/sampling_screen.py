@@ -10,7 +10,7 @@ from rich.text import Text
 from textual import on, work
 from textual.binding import BindingType
 from textual.message import Message
-from textual.widgets import DataTable, Input
+from textual.widgets import Input
 
 from t2v_core.data.video.beside import names_beside
 from t2v_core.disk.files import MANIFEST
@@ -33,6 +33,7 @@ from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.launch_panel import LaunchDrawer
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
+from t2v_tui.widgets.rows import RowList
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.player import Player
 from t2v_tui.workers.launch_controller import OVER
@@ -420,7 +421,7 @@ class SamplingScreen(LibraryScreen):
         """Put the focus on the prompt."""
         self.prompt.focus()
 
-    @on(DataTable.RowSelected, "#queue")
+    @on(RowList.Selected, "#queue")
     def _choose_job(self) -> None:
         if (chosen := self.queue.chosen) is not None:
             host, _, job = chosen.partition("\t")
@@ -439,12 +440,6 @@ class SamplingScreen(LibraryScreen):
     def _enter(self, message: Input.Submitted) -> None:
         message.stop()
         self.action_start()
-
-
-def quiet(table: ListTable) -> ListTable:
-    """Return the table without titles, which would say nothing here."""
-    table.show_header = False
-    return table
 
 
 def _how_far(job: JobView, run: RunView | None) -> str:

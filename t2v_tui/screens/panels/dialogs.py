@@ -12,11 +12,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, DataTable, Static
+from textual.widgets import Button, Static
 
 from t2v_tui.keys import Key
 from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.rows import RowList
 
 # Of a line of help at 80 columns, without its key and the bar beside it.
 HELP_WIDTH = 58
@@ -72,9 +73,7 @@ class Choose(Panel):
         columns = [(str(number), None) for number in range(len(self.rows[0][1]) if self.rows else 1)]
         with Vertical(id="box"):
             yield Static(self.heading, id="title", markup=False)
-            table = ListTable(columns)
-            table.show_header = False
-            yield table
+            yield ListTable(columns, has_heads=False)
             yield Static("enter chooses it, esc cancels", classes="hint")
 
     def on_mount(self) -> None:
@@ -82,11 +81,11 @@ class Choose(Panel):
         table = self.query_one(ListTable)
         table.show_rows(self.rows)
         keys = [key for key, _ in self.rows]
-        table.move_cursor(row=keys.index(self.chosen) if self.chosen in keys else 0, animate=False)
+        table.move_to(keys.index(self.chosen) if self.chosen in keys else 0)
         table.focus()
 
-    @on(DataTable.RowSelected)
-    def _take(self, event: DataTable.RowSelected) -> None:
+    @on(RowList.Selected)
+    def _take(self, event: RowList.Selected) -> None:
         event.stop()
         self.dismiss(self.query_one(ListTable).chosen)
 

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from t2v_core.errors import EngineError
 from t2v_tui.library.folder_view import cells, listing_of
@@ -20,6 +20,7 @@ from t2v_tui.store.order import has_words
 from t2v_tui.store.state import LOCAL
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.rows import RowList
 
 if TYPE_CHECKING:
     from remote.replies.files import FolderListing
@@ -129,8 +130,8 @@ class FolderPanel(Panel):
         if self._said is not None:
             self._show(self._said)
 
-    @on(DataTable.RowSelected)
-    def _enter(self, event: DataTable.RowSelected) -> None:
+    @on(RowList.Selected)
+    def _enter(self, event: RowList.Selected) -> None:
         event.stop()
         name = self.query_one(ListTable).chosen
         if name in self.folders:

@@ -64,6 +64,7 @@ class Curve(Widget, can_focus=True):
         self.zoomed: tuple[float, float] | None = None
         self._known_last = 0.0
         self._strips: list[Strip] | None = None
+        self._strips_in: list[Style] = []
         self._drawn_at = 0.0
         self._due: Timer | None = None
 
@@ -99,9 +100,13 @@ class Curve(Widget, can_focus=True):
         self._draw_anew()
 
     def notify_style_update(self) -> None:
-        """Drop what was drawn in the old colours."""
+        """Drop what was drawn in the old colours. With the focus alone they stay: a long run takes 10 ms to draw."""
         super().notify_style_update()
-        self._strips = None
+        if self._strips is not None and self._strips_in != self._styles_now():
+            self._strips = None
+
+    def _styles_now(self) -> list[Style]:
+        return [self.rich_style, *map(self._ink, range(len(self.INKS)))]
 
     # What is looked at
 
@@ -182,7 +187,7 @@ class Curve(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Return one line; the first that is asked for draws them all."""
         if self._strips is None:
-            self._strips = self._draw()
+            self._strips, self._strips_in = self._draw(), self._styles_now()
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     def _draw(self) -> list[Strip]:

@@ -76,13 +76,24 @@ class Shelf:
     kept: int = FILMS_KEPT
     films: OrderedDict[tuple[str, int, int, tuple[int, int]], Film] = field(default_factory=OrderedDict)
 
+    def has(self, path: Path, box: tuple[int, int]) -> bool:
+        """Tell whether `film` has an answer at once, be it that the file is gone."""
+        try:
+            return self._key(path, box) in self.films
+        except OSError:
+            return True
+
+    @staticmethod
+    def _key(path: Path, box: tuple[int, int]) -> tuple[str, int, int, tuple[int, int]]:
+        status = path.stat()
+        return str(path), status.st_mtime_ns, status.st_size, box
+
     async def film(self, path: Path, box: tuple[int, int], *, python: str = sys.executable) -> Film:
         """Return the video in as many pixels as fit into `box`. Raises EngineError with what is wrong with it."""
         try:
-            status = path.stat()
+            key = self._key(path, box)
         except OSError as error:
             raise InvalidRequest(f"{path.name} is not here", hint="it may be on the host only: pull it") from error
-        key = (str(path), status.st_mtime_ns, status.st_size, box)
         if key not in self.films:
             self.films[key] = await decode(path, box, python=python)
             if len(self.films) > self.kept:

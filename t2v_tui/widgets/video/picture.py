@@ -23,6 +23,7 @@ class Picture(Widget):
         self.film: Film | None = None
         self.frame = 0
         self._cells: tuple[Size, Size] | None = None
+        self._padded_in = Style.null()
         self._padded: dict[tuple[int, bool], list[Strip]] = {}
 
     @property
@@ -34,6 +35,11 @@ class Picture(Widget):
         """Show a film's first frame; None hides the picture."""
         self.film, self.frame, self._cells = film, 0, None
         self.display = film is not None
+        self.refresh()
+
+    def clear(self) -> None:
+        """Show no film in the same place, until the next one comes."""
+        self.film, self.frame, self._cells = None, 0, None
         self.refresh()
 
     def turn_to(self, frame: int) -> None:
@@ -67,9 +73,10 @@ class Picture(Widget):
         self.refresh()
 
     def notify_style_update(self) -> None:
-        """Drop what was padded in the old style."""
+        """Drop what was padded in the old style, when it is another."""
         super().notify_style_update()
-        self._padded.clear()
+        if self._padded and self._padded_in != self.rich_style:
+            self._padded.clear()
 
     def render(self) -> RenderResult:
         """Return nothing, since `render_lines` draws."""
@@ -99,6 +106,7 @@ class Picture(Widget):
         if key not in self._padded:
             if len(self._padded) > max(2, len(self.film.frames)):
                 self._padded.clear()
+            self._padded_in = self.rich_style
             self._padded[key] = self._pad(self.film, [] if is_over else None)
         elif not is_over:
             self.pictures.hold(self.film, self.frame, cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ from t2v_tui.widgets.video.picture import Picture
 
 # What plays by itself stands still after so long: half blocks are 25 kB/s and 3 % of a core, also when nobody looks.
 BY_ITSELF_S = 30.0
+# A video is decoded when it is still the shown one after so long: along a list that a key runs through, none is.
+LOAD_AFTER_S = 0.1
 # Writes to the terminal that wait: beyond, a frame would only come later, and the whole screen with it.
 WAITING_WRITES = 4
 SHELF = Shelf()
@@ -119,9 +122,14 @@ class Player(Container, can_focus=True):
         """Show another video, or none. The same one again changes nothing unless its file did."""
         if path != self.path:
             self._stand_still()
-            self.picture.show(None)
             self._attempt = None
-            self._say("" if path is not None else self.empty)
+            if path is None:
+                self.picture.show(None)
+                self._say(self.empty)
+            elif self.picture.display:
+                self.picture.clear()  # the next one comes in its place: to change what stands there is a layout
+            else:
+                self._say("")
             self._plays_until = time.monotonic() + BY_ITSELF_S if plays else None
         self._given = None
         self.path, self.is_playing = path, plays or (self.is_playing and path is not None)
@@ -150,8 +158,9 @@ class Player(Container, can_focus=True):
         self._say(sentence)
 
     def _say(self, sentence: str) -> None:
-        self._sentence = sentence
-        self.said.update(sentence)
+        if sentence != self._sentence:
+            self._sentence = sentence
+            self.said.update(sentence, layout=False)
         self.said.display = True
 
     def _load_if_there_is_room(self) -> None:
@@ -165,6 +174,8 @@ class Player(Container, can_focus=True):
 
     @work(exclusive=True, group="film", exit_on_error=False)
     async def _load(self, path: Path, box: tuple[int, int]) -> None:
+        if not SHELF.has(path, box):
+            await asyncio.sleep(LOAD_AFTER_S)
         try:
             self.post_message(self.Loaded(path, await SHELF.film(path, box, python=self.python)))
         except EngineError as error:

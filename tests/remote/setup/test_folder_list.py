@@ -223,16 +223,16 @@ async def test_in_the_terminal_ui_a_key_shows_the_folder_and_enter_goes_in(old: 
         await pilot.press("F")
         await eventually(pilot, lambda: isinstance(app.screen, FolderPanel))
         table = app.screen.query_one(ListTable)
-        await eventually(pilot, lambda: table.row_count > 10)
-        rows = [" ".join(map(str, table.get_row_at(number))) for number in range(table.row_count)]
+        await eventually(pilot, lambda: len(table.keys) > 10)
+        rows = [" ".join(map(str, table.cells_at(number))) for number in range(len(table.keys))]
         assert any("venv/ Python environment (not ours)" in row for row in rows)
-        table.move_cursor(row=next(number for number, row in enumerate(rows) if "checkpoints/" in row))
+        table.move_to(next(number for number, row in enumerate(rows) if "checkpoints/" in row))
         await pilot.press("enter")
         await eventually(
-            pilot, lambda: "checkpoint of the previous system, epoch 1, loss 0.8545" in str(table.get_row_at(0))
+            pilot, lambda: "checkpoint of the previous system, epoch 1, loss 0.8545" in str(table.cells_at(0))
         )
         await pilot.press("backspace")
-        await eventually(pilot, lambda: table.row_count == len(rows))
+        await eventually(pilot, lambda: len(table.keys) == len(rows))
         await pilot.press("escape")
         await eventually(pilot, lambda: not isinstance(app.screen, FolderPanel))
     app.services.close()

@@ -87,7 +87,7 @@ async def test_a_favourite_has_a_star_is_found_by_it_and_is_named_before_it_goes
         assert isinstance(screen, VideosScreen)
         await pilot.press("j", "f")
         await eventually(pilot, lambda: len(screen.here.favourites) == 1)
-        await eventually(pilot, lambda: str(screen.table.get_row_at(1)[2]).startswith("★ "))
+        await eventually(pilot, lambda: str(screen.table.cells_at(1)[2]).startswith("★ "))
         await pilot.press("slash", *"is:favourite", "enter")
         await eventually(pilot, lambda: len(screen.rows) == 1)
         await pilot.press("D")

@@ -98,7 +98,7 @@ async def test_marked_videos_are_deleted_together_and_come_back_together(tmp_pat
             await pilot.press("m", "m")
             marked = list(screen.marked)
             assert marked == [video.path for video in screen.rows[:2]]
-            assert [str(screen.table.get_row_at(row)[2])[:2] for row in range(3)] == ["✓ ", "✓ ", "a "]
+            assert [str(screen.table.cells_at(row)[2])[:2] for row in range(3)] == ["✓ ", "✓ ", "a "]
             await pilot.press("D")
             await eventually(pilot, lambda: isinstance(app.screen, Confirm))
             assert isinstance(app.screen, Confirm)
@@ -235,14 +235,14 @@ async def test_jobs_are_narrowed_by_state_and_verb(tmp_path: Path) -> None:
     app = CockpitApp(Workspace(tmp_path), services=None, state=state, now=lambda: NOW, first="jobs")
     async with app.run_test(size=(120, 40)) as pilot:
         screen = app.screen
-        await eventually(pilot, lambda: isinstance(screen, JobsScreen) and screen.table.row_count == 3)
+        await eventually(pilot, lambda: isinstance(screen, JobsScreen) and len(screen.table.keys) == 3)
         assert isinstance(screen, JobsScreen)
         await pilot.press("slash", *"verb:train -failed", "enter")
-        await eventually(pilot, lambda: screen.table.row_count == 1)
+        await eventually(pilot, lambda: len(screen.table.keys) == 1)
         assert "jobs · 1 of 3" in str(screen.query_one("#listing").render())
         await pilot.press("escape", "o", "o", "o")
-        await eventually(pilot, lambda: screen.order == "verb" and screen.table.row_count == 3)
-        assert "generate" in str(screen.table.get_row_at(0)[2])
+        await eventually(pilot, lambda: screen.order == "verb" and len(screen.table.keys) == 3)
+        assert "generate" in str(screen.table.cells_at(0)[2])
 
 
 @on_screen

@@ -36,15 +36,15 @@ class OneList(App[None]):
     def ages(self) -> set[str]:
         """Those that stand on the terminal."""
         table = self.query_one(ListTable)
-        top = round(table.scroll_y)
-        return {str(table.get_row_at(row)[1]) for row in range(top, min(ROWS, top + table.size.height - 1))}
+        lines = [table.render_line(y).text for y in range(1, table.size.height)]
+        return {line[10:].strip() for line in lines}
 
 
 @on_screen
 async def test_only_rows_in_sight_are_made_and_the_others_when_they_come_into_it() -> None:
     app = OneList()
     async with app.run_test(size=(40, HEIGHT)) as pilot:
-        assert len(app.show("1 s")) == ROWS
+        assert not app.show("1 s")
         await pilot.pause()
         for keys, first in (([], 0), (["G"], ROWS - HEIGHT), (["g"], 0), (["j"] * 30, 1), (["ctrl+d"], 20)):
             made = app.show("2 s" if not keys else f"{keys[0]} s")
@@ -65,7 +65,7 @@ async def test_another_order_while_it_is_scrolled_is_laid_out_anew() -> None:
         table = app.query_one(ListTable)
         table.show_items({f"other {n}": n for n in range(5)}, lambda n: (Text(f"row {n}"), Text("2 s")))
         await pilot.pause()
-        assert (table.row_count, table.chosen) == (5, "other 0")
+        assert (len(table.keys), table.chosen) == (5, "other 0")
 
 
 @on_screen

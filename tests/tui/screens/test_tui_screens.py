@@ -175,4 +175,4 @@ async def test_a_list_that_was_empty_has_the_focus_when_its_first_row_comes(tmp_
         table = app.screen.query_one(ListTable)
         assert table.has_focus
         await pilot.press("j")
-        assert table.cursor_row == 1
+        assert table.cursor == 1
