@@ -1,10 +1,11 @@
 """The terminal UI over a workspace that was used for long, on a real pseudo-terminal of 120×40.
 
-python benchmarks/tui_long_used.py [screens|ended|revisit] [--seconds 20] [--rounds 5] [--only jobs,log]
+python benchmarks/tui_long_used.py [screens|visits|ended|revisit] [--seconds 20] [--rounds 5] [--only jobs,log]
 
 screens: 2,000 videos, 300 checkpoints, 500 jobs, 10,000 clips, a training of 100,000 steps that has ended, and its log
          of 1 M lines: on each screen what idleness costs (the app, of that its main thread, its children, bytes to the
          terminal), and what a key costs, on the clock and of the CPU, until it is painted
+visits:  the same workspace, an app that was just started: what the first visit of each screen costs
 ended:   a training of 100,000 steps that has ended is shown, and nothing else is there: what idleness costs
 revisit: from a digit to a list that was seen before
 """
@@ -170,6 +171,27 @@ def print_revisits(folder: Path, rounds: int) -> None:
             )
 
 
+def print_visits(folder: Path, rounds: int, only: Collection[str]) -> None:
+    from t2v_tui.registry import SCREENS
+
+    fill(folder)
+    took: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        with on_terminal(*tui(folder), env={"TEXTUAL_ANIMATIONS": "none"}) as child:
+            settle(child)
+            for entry in SCREENS:
+                if (only and entry.name not in only) or entry.name == "train":  # it was the first
+                    continue
+                main, own = child.main_thread_s, child.fine_cpu_s
+                painted_s(child, entry.key or "0")
+                took.setdefault(entry.name, []).append((child.main_thread_s - main, child.fine_cpu_s - own))
+                child.press("\x1b" if entry.name in TYPED else "")  # out of the entry, so that the next digit is a key
+                settle(child)
+    for name, both in took.items():
+        main, own = (statistics.median(one[at] for one in both) for at in (0, 1))
+        print(f"first visit, {name:<12} {own:.2f} CPU s until it is painted, of that its main thread {main:.2f}")
+
+
 def painted_s(child: Child, key: str) -> float:
     """From a key to the last byte of what it paints: then nothing comes for 0.3 s."""
     began, last = time.monotonic(), 0.0
@@ -184,7 +206,7 @@ def painted_s(child: Child, key: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["screens", "ended", "revisit"])
+    parser.add_argument("what", nargs="?", choices=["screens", "visits", "ended", "revisit"])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="screens, by name, with commas between")
@@ -192,6 +214,7 @@ def main() -> None:
     only = set(filter(None, asked.only.split(",")))
     for what, measure in (
         ("screens", lambda folder: print_screens(folder, asked.seconds, asked.rounds, only)),
+        ("visits", lambda folder: print_visits(folder, asked.rounds, only)),
         ("ended", lambda folder: print_ended(folder, asked.seconds)),
         ("revisit", lambda folder: print_revisits(folder, asked.rounds)),
     ):  # fmt: skip

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
 
 from t2v_core.errors import EngineError
-from t2v_core.format import ago, counted, grouped, size
+from t2v_core.format import counted
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.favourites import turn_favourites
 from t2v_tui.library.removing import question_of_videos, with_beside
 from t2v_tui.library.views import AGAIN, VideoView, again, both_places, shown_name
 from t2v_tui.library.votes import pairs_of
 from t2v_tui.messages import Failed, GoTo, StartWork
+from t2v_tui.screens.bases.descriptions import Described, Descriptions
 from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.screens.bases.listing_screen import MARK, MarkingScreen, some
 from t2v_tui.screens.panels.blind import BlindPanel
-from t2v_tui.store.order import Order
+from t2v_tui.screens.video_rows import COLUMNS, ORDERS, facts_of, row_of, said_of
 from t2v_tui.store.state import LOCAL, State
 from t2v_tui.widgets.chrome import Block
 from t2v_tui.widgets.entry_line import EntryLine
@@ -38,29 +36,12 @@ from t2v_tui.widgets.transfers import in_one_line
 from t2v_tui.widgets.video.player import Player
 from t2v_tui.widgets.video.sheet import Card, Sheet
 
-if TYPE_CHECKING:
-    from t2v_tui.workers.services import Services
-
-# A round trip each: by then the list is longer than a screen.
-MOST_DESCRIBED = 30
-COLUMNS = (("age", 6), ("where", 6), ("video", None))
 NOTHING = """No video yet, here or on a host.
 
 4   makes one from a prompt,
     in seconds
 t   trains a model, which makes
     some at each checkpoint"""
-
-
-ORDERS: Mapping[str, Order[VideoView]] = {
-    "age": Order(lambda video: video.changed_t, largest_first=True),
-    "prompt": Order(lambda video: video.title.lower()),
-    "checkpoint": Order(lambda video: video.step, largest_first=True),
-    "seed": Order(lambda video: number_of(video.settings.get("seed"))),
-    "size": Order(lambda video: video.size_bytes, largest_first=True),
-    "place": Order(lambda video: (not video.is_here, video.is_there)),
-    "favourites": Order(lambda video: not video.is_favourite),
-}
 
 
 class VideosScreen(MarkingScreen, LibraryScreen):
@@ -70,21 +51,13 @@ class VideosScreen(MarkingScreen, LibraryScreen):
     CSS_PATH = "videos.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("videos")]
 
-    class Described(Message):
-        """The .json beside a video of the host was read."""
-
-        def __init__(self, host: str, video: VideoView) -> None:
-            super().__init__()
-            self.host, self.video = host, video
-
     def __init__(self) -> None:
         super().__init__()
         self.videos: tuple[VideoView, ...] = ()
         self.rows: list[VideoView] = []
         self.is_sheet = False
-        self._described: dict[tuple[str, str, float], VideoView] = {}
+        self._descriptions = Descriptions(self)
         self._wanted = ""
-        self._descriptions = 0
         self._made_of = MadeOf()
 
     def body(self) -> ComposeResult:
@@ -131,14 +104,14 @@ class VideosScreen(MarkingScreen, LibraryScreen):
         """Draw the videos and the chosen one; the rows only when something is new."""
         there = self.known_there()
         said = (self.here.videos, there.videos, self.here.favourites)
-        if is_new := self._made_of.is_new(*said, self._descriptions, self.listing_changes):
+        if is_new := self._made_of.is_new(*said, self._descriptions.read, self.listing_changes):
             self.videos = tuple(map(self._as_known, both_places(self.here.videos, there.videos)))
             self.keep_marks(video.path for video in self.videos)
             self.rows = self.listed(self.videos, said_of)
-            self._describe([video for video in self.rows if not video.is_here][:MOST_DESCRIBED])
+            self._descriptions.want([video for video in self.rows if not video.is_here])
         if self._made_of.is_older(now_t) or is_new:
             rows = {video.path: video for video in self.rows}
-            self.table.show_items(rows, lambda video: _video_row(video, now_t, is_marked=video.path in self.marked))
+            self.table.show_items(rows, lambda video: row_of(video, now_t, is_marked=video.path in self.marked))
         is_empty = not self.rows
         self.query_one("#nothing").display = is_empty
         none_fits = self.none_fits(len(self.videos)) if self.videos else ""
@@ -193,16 +166,8 @@ class VideosScreen(MarkingScreen, LibraryScreen):
             self._show_chosen()
 
     def _as_known(self, video: VideoView) -> VideoView:
-        described = self._as_described(video)
+        described = self._descriptions.of(video)
         return replace(described, is_favourite=True) if video.path in self.here.favourites else described
-
-    def _as_described(self, video: VideoView) -> VideoView:
-        if video.is_here:
-            return video
-        known = self._described.get((self.host, video.path, video.changed_t))
-        if known is None or video.settings:
-            return video
-        return replace(known, is_here=False, is_there=True)
 
     def _choose_wanted(self) -> None:
         if not self._wanted or self._wanted not in {video.path for video in self.videos}:
@@ -234,7 +199,7 @@ class VideosScreen(MarkingScreen, LibraryScreen):
         else:
             self.previews.want([video, *self._pictures_wanted()])
             self.previews.show_in(self.player, video, "p   brings it here")
-            self._describe([video])
+            self._descriptions.want([video])
 
     def _pictures_wanted(self) -> list[VideoView]:
         """Those that the sheet has in sight and that are on the host only."""
@@ -245,30 +210,11 @@ class VideosScreen(MarkingScreen, LibraryScreen):
     def _other_row(self) -> None:
         self._show_chosen()
 
-    def _describe(self, videos: Sequence[VideoView]) -> None:
-        """Read what lies beside them on the host, once."""
-        unread = [
-            one for one in videos if not one.settings and (self.host, one.path, one.changed_t) not in self._described
-        ]
-        if self.services is not None and unread:
-            self._described.update({(self.host, one.path, one.changed_t): one for one in unread})
-            self._read_descriptions(self.services, self.host, unread)
-
-    @work(thread=True, group="describe", exit_on_error=False)
-    def _read_descriptions(self, services: Services, host: str, videos: Sequence[VideoView]) -> None:
-        from t2v_tui.library.on_host import described_there
-
-        try:
-            for video in videos:
-                self.post_message(self.Described(host, described_there(services.jobs(host), video)))
-        except EngineError:  # the screen says of the link what there is to say
-            return
-
-    def on_videos_screen_described(self, message: Described) -> None:
-        """Take what lies beside a video of the host, and draw it."""
-        self._described[message.host, message.video.path, message.video.changed_t] = message.video
-        self._descriptions += 1
-        if message.host == self.there.host:  # kept with the next answer of the host
+    @on(Described)
+    def _take_description(self, message: Described) -> None:
+        """Draw what lies beside a video of the host; it is kept with the next answer of that host."""
+        self._descriptions.take(message)
+        if message.host == self.there.host:
             videos = (message.video if one.path == message.video.path else one for one in self.there.videos)
             self.there = replace(self.there, videos=tuple(videos))
         self.redraw()
@@ -405,50 +351,3 @@ class VideosScreen(MarkingScreen, LibraryScreen):
             for video in videos:
                 places.setdefault(LOCAL if video.is_here else self.host, []).extend(with_beside(video))
             self.ask_to_remove(places, question_of_videos(videos, self.host))
-
-
-def number_of(value: object) -> float | None:
-    """Return a number as it stands in a .json; None for what is none."""
-    try:
-        return float(str(value))
-    except ValueError:
-        return None
-
-
-def said_of(video: VideoView) -> dict[str, str]:
-    """Return what a filter looks in, by the names that it may ask for."""
-    places = [word for word, is_so in (("here", video.is_here), ("host", video.is_there)) if is_so]
-    return {
-        "prompt": video.prompt, "name": video.path, "from": video.checkpoint, "place": " ".join(places),
-        "is": "favourite" if video.is_favourite else "", "verb": video.verb,
-        "seed": f"{video.settings.get('seed', '')}",
-    }  # fmt: skip
-
-
-def facts_of(video: VideoView) -> Content:
-    """Return what it shows, what made it, what it is."""
-    spec = video.settings
-    named = [("seed", "seed"), ("steps", "steps"), ("guidance", "guidance_scale"), ("strength", "strength"),
-             ("sampler", "sampler")]  # fmt: skip
-    settings = [f"{word} {spec[name]:g}" if isinstance(spec[name], int | float) else f"{word} {spec[name]}"
-                for word, name in named if spec.get(name) is not None]  # fmt: skip
-    made_by = [video.checkpoint, f"step {grouped(video.step)}" if video.step is not None else ""]
-    form = [
-        f"{video.size[0]}×{video.size[1]}" if video.size else "",
-        f"{video.frames} frames at {video.fps:g} fps" if video.frames and video.fps else "",
-        size(video.size_bytes),
-    ]
-    lines = [" · ".join(filter(None, part)) for part in (settings, made_by, form)]
-    refined = f"refined from {spec['input']}" if spec.get("input") else ""
-    prompt = f"“{video.prompt}”" if video.prompt else "Nothing beside it says how it was made."
-    return Content.assemble(
-        (f"{prompt}\n", "$foreground"), ("\n".join(filter(None, [*lines, refined, video.path])), "$text-muted")
-    )
-
-
-def _video_row(video: VideoView, now_t: float, *, is_marked: bool) -> tuple[Text, ...]:
-    where = "● both" if video.is_here and video.is_there else "● here" if video.is_here else "○ host"
-    style = "bold" if is_marked else "" if video.is_here else "dim"
-    star = "★ " if video.is_favourite else ""
-    title = Text(f"{MARK if is_marked else ''}{star}{video.title}", style=style, no_wrap=True, overflow="ellipsis")
-    return Text(f"{ago(now_t - video.changed_t):>6}"), Text(where), title
