@@ -146,7 +146,7 @@ class ListTable(RowList):
         left = self.size.width
         for at, (_, width) in enumerate(self._columns):
             is_last = at == len(self._columns) - 1
-            cells = width if width is not None else max(0, left - 2) if is_last else self._widest[at]
+            cells = width if width is not None else max(0, left - 1) if is_last else self._widest[at]
             left -= cells + 2
             yield cells
 

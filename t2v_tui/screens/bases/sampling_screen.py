@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -15,20 +15,18 @@ from textual.widgets import Input
 from t2v_core.data.video.beside import names_beside
 from t2v_core.disk.files import MANIFEST
 from t2v_core.errors import EngineError
-from t2v_core.format import for_so_long
 from t2v_tui.keys import bindings_for
-from t2v_tui.library.on_host import choices_of, models_there
 from t2v_tui.library.prompts import read_prompts, remember_prompt
-from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME, checkpoint_asked, prompts_in_words, shown_name
+from t2v_tui.library.views import SHIPPED_NAME, checkpoint_asked, prompts_in_words, shown_name
 from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.screens.bases.drawing_jobs import DrawingJobs, Drawn, SpecsRead
+from t2v_tui.screens.bases.form_choices import FormChoices, ModelsRead
 from t2v_tui.screens.bases.library_screen import LibraryScreen
-from t2v_tui.screens.panels.dialogs import Confirm
-from t2v_tui.store.state import LOCAL, JobKey, JobView, LaunchPhase, LaunchView, Reach, RunView, Sample, State
-from t2v_tui.text.confirmations import Question
-from t2v_tui.text.job_words import JOB_GLYPHS, what_it_waits_for
+from t2v_tui.screens.bases.waiting_job import WaitingJob
+from t2v_tui.store.state import LOCAL, JobKey, JobView, Sample, State
+from t2v_tui.text.drawing import before_a_frame, before_a_job, how_far, stage_of
+from t2v_tui.text.job_words import JOB_GLYPHS
 from t2v_tui.text.unreachable import asked, not_heard, waits
-from t2v_tui.text.waiting import Beside, ahead_of, beside, waits_in_words
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.launch_panel import LaunchDrawer
 from t2v_tui.widgets.lists import ListTable
@@ -38,10 +36,6 @@ from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.player import Player
 from t2v_tui.workers.launch_controller import OVER
 from t2v_tui.workers.sample_sync import in_workspace
-
-if TYPE_CHECKING:
-    from remote.replies.files import OpenModelEntry
-    from t2v_tui.workers.services import Services
 
 LOOK_EVERY_S = 1.0
 # What a checkpoint has, and an open model brings itself.
@@ -60,13 +54,6 @@ class SamplingScreen(LibraryScreen):
     VERB: ClassVar[str]
     SHOWN: ClassVar[tuple[str, ...]]
 
-    class ModelsRead(Message):
-        """The open models that a host has."""
-
-        def __init__(self, host: str, models: tuple[OpenModelEntry, ...]) -> None:
-            super().__init__()
-            self.host, self.models = host, models
-
     class PromptsRead(Message):
         def __init__(self, prompts: list[str]) -> None:
             super().__init__()
@@ -76,10 +63,8 @@ class SamplingScreen(LibraryScreen):
         super().__init__()
         self.drawing = DrawingJobs(self, self.SHOWN)
         self._fetched: set[JobKey] = set()
-        self._has_offered = False
-        self._models: dict[str, tuple[OpenModelEntry, ...]] = {}
-        self._asked_models: set[str] = set()
-        self._instead_of: JobKey | None = None  # what waits on a host until the same has begun here
+        self.choices = FormChoices(self)
+        self.waiting = WaitingJob(self)
 
     def on_mount(self) -> None:
         """Read the earlier prompts, and look every second for what the watched job has drawn."""
@@ -115,9 +100,7 @@ class SamplingScreen(LibraryScreen):
 
     def show(self, state: State, now_t: float) -> None:
         """Draw the form's choices, the queue, and what the watched job has drawn."""
-        self.query_one("#host", Choice).offer([(name, name) for name in state.hosts or (LOCAL,)])
-        self._offer_checkpoints()
-        self._offer_models(state)
+        self.choices.offer(state)
         jobs = self.drawing.listed(state)
         self.drawing.follow(jobs)
         rows = {f"{job.key.host}\t{job.key.job}": job for job in jobs}
@@ -136,44 +119,10 @@ class SamplingScreen(LibraryScreen):
         said = [not_heard(host, now_t, cells) or (asked(host, now_t) if waits(host) else "") for host in hosts]
         return next(filter(None, said), "")
 
-    def _offer_checkpoints(self) -> None:
-        """Those that are here; the shipped one first while there is none, as `latest` would only fail."""
-        views = sorted(self.here.checkpoints, key=lambda view: (view.is_old, -(view.step or view.epoch or 0)))
-        named = [(view.path, _checkpoint_word(view.name)) for view in views if view.is_complete]
-        entry = self.form.query_one("#in-checkpoint", Choice)
-        choices = [("", "latest"), (SHIPPED_NAME, "shipped"), (FAST_NAME, "shipped fast"), *named]
-        if entry.value not in dict(choices):  # it came with a video, and lies elsewhere
-            choices.append((entry.value, _checkpoint_word(entry.value.removeprefix("checkpoints/"))))
-        self.form.offer("checkpoint", choices)
-        if self.here.is_read and not self._has_offered:
-            self._has_offered = True
-            if not named and not entry.value:
-                entry.choose(SHIPPED_NAME)
-
-    def _offer_models(self, state: State) -> None:
-        """The open models that the form's host has; a host is asked once, when it is heard."""
-        host = self.chosen_host
-        choices = [("", "a checkpoint"), *choices_of(self._models.get(host, ()))]
-        chosen = self.form.query_one("#in-model", Choice).value
-        if chosen not in dict(choices):  # it came with a video, and is fetched where it is not
-            choices.append((chosen, chosen.rpartition("/")[2]))
-        self.form.offer("model", choices)
-        is_heard = host == LOCAL or (host in state.hosts and state.hosts[host].link.reach is Reach.UP)
-        if self.services is not None and is_heard and host not in self._asked_models:
-            self._asked_models.add(host)
-            self._read_models(self.services, host)
-
-    @work(thread=True, group="models", exit_on_error=False)
-    def _read_models(self, services: Services, host: str) -> None:
-        try:
-            models = models_there(services.jobs(host))
-        except EngineError:  # the link says of itself what there is to say
-            return
-        self.post_message(self.ModelsRead(host, models))
-
-    def on_sampling_screen_models_read(self, message: ModelsRead) -> None:
+    @on(ModelsRead)
+    def _take_models(self, message: ModelsRead) -> None:
         """Offer the open models of a host."""
-        self._models[message.host] = message.models
+        self.choices.take(message)
         self.redraw()
 
     def _cells(self, job: JobView, state: State) -> tuple[Text, ...]:
@@ -182,9 +131,10 @@ class SamplingScreen(LibraryScreen):
         seed = f" · seed {spec['seed']}" if "seed" in spec else ""
         where = f"{job.key.host}: " if job.key.host != LOCAL else ""
         mark = "▸ " if job.key == self.drawing.watched else ""
+        counted = f"{far} · " if (far := how_far(job, run)) else ""
         return (
             Text(f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}"),
-            Text(f"{mark}{_how_far(job, run)}{where}{name}{seed}"),
+            Text(f"{mark}{counted}{where}{name}{seed}"),
         )
 
     def _show_result(self, state: State, now_t: float) -> None:
@@ -199,10 +149,10 @@ class SamplingScreen(LibraryScreen):
         if job is None:
             box.entitle("preview")
         elif not job.row.has_ended:
-            how_far = _how_far(job, run).removesuffix(" · ") or job.row.state
-            box.entitle(f"drawing · {how_far}" if job.row.state == "running" else how_far, _stage(run))
+            doing = how_far(job, run) or job.row.state
+            box.entitle(f"drawing · {doing}" if job.row.state == "running" else doing, stage_of(run))
             if self.result.film is None:
-                self.result.say(before_a_frame(job, run, now_t, self._while_waiting(job)))
+                self.result.say(before_a_frame(job, run, now_t, self.waiting.words(job)))
         elif sample is not None and sample.video:
             box.entitle(f"✓ {Path(sample.video).name}")
             self._show_video(job.key, sample)
@@ -210,25 +160,6 @@ class SamplingScreen(LibraryScreen):
             box.entitle(f"{JOB_GLYPHS.get(job.row.state, ' ')} {job.row.state}")
             if job.row.reason and job.row.state != "succeeded":
                 self.result.say(f"{job.row.reason}\n{f'→ {job.row.hint}' if job.row.hint else ''}".strip())
-
-    def _while_waiting(self, job: JobView) -> str:
-        """Until when a job waits, and the two ways not to."""
-        if job.row.state != "queued":
-            return ""
-        state = self.cockpit.state
-        for one in ahead_of(job, state)[:1]:
-            self.drawing.follow([one])  # its pace tells when
-        if not (words := waits_in_words(job, state, self.cockpit.now())):
-            return ""
-        lines = [words]
-        if job.row.needs_gpu and not state.is_read_only:
-            lines += ["", f"b   runs it beside that: {self._beside(job).words}"]
-            lines += ["H   runs it on this machine"] if job.key.host != LOCAL else []
-            lines += ["(esc first, out of an entry)"] if isinstance(self.focused, Input | Choice) else []
-        return "\n".join(lines)
-
-    def _beside(self, job: JobView) -> Beside:
-        return beside(job, self.cockpit.state, is_open_model=bool(self.drawing.specs.get(job.key, {}).get("model")))
 
     def _show_video(self, job: JobKey, sample: Sample) -> None:
         """The result itself, which is brought here first when it is elsewhere."""
@@ -297,15 +228,13 @@ class SamplingScreen(LibraryScreen):
             self.post_message(Failed(error.message, error.hint))
         host = self.chosen_host
         self._warn_of_training(str(values.get("checkpoint", "")), host)
-        self._instead_of = None
+        self.waiting.forget()
         asked = {name: value for name, value in values.items() if name != "prompt" or "prompts" not in values}
         self.post_message(StartWork(verb or self.VERB, {**asked, "preview": True}, host, sends))
 
     def has_started(self, job: JobKey) -> None:
         """Watch it; what waited for the same elsewhere is ended."""
-        if self._instead_of is not None and job.host == LOCAL:
-            self.cockpit.requests.replace(self._instead_of)
-        self._instead_of = None
+        self.waiting.has_started(job)
         self.watch_job(job)
 
     def _warn_of_training(self, checkpoint: str, host: str) -> None:
@@ -352,56 +281,13 @@ class SamplingScreen(LibraryScreen):
         else:
             self.notify("no video is being made: there is nothing to stop", timeout=3)
 
-    def _waiting(self) -> JobView | None:
-        """The watched job while it waits for its turn, else None and a word."""
-        job = self.drawing.watched_job
-        if job is not None and job.row.state == "queued":
-            return job
-        self.notify("no video waits for its turn", timeout=3)
-        return None
-
     def action_beside(self) -> None:
         """Let the watched job wait no longer; ask first where memory may not allow it."""
-        job = self._waiting()
-        if job is None:
-            return
-        said, verdict = "it begins beside what runs there", self._beside(job)
-        if verdict.fits:
-            self.cockpit.requests.ask(job.key, "beside", said)
-            return
-
-        def answered(is_meant: bool | None) -> None:
-            if is_meant:
-                self.cockpit.requests.ask(job.key, "beside", said)
-
-        lines = (verdict.words[0].upper() + verdict.words[1:] + ".", "Without enough memory either of them may fail;",
-                 "the training's last checkpoint stays whatever happens.")  # fmt: skip
-        question = Question(f"Run it beside what runs on {job.key.host}?", lines, "Run it", "y")
-        self.app.push_screen(Confirm(question), answered)
+        self.waiting.run_beside()
 
     def action_here(self) -> None:
         """Start on this machine what waits on a host, and end it there once it has begun here."""
-        job = self._waiting()
-        if job is None:
-            return
-        spec = dict(self.drawing.specs.get(job.key, {}))
-        if job.key.host == LOCAL:
-            self.notify("it waits on this machine already: b runs it beside", timeout=4)
-        elif not spec:
-            self.post_message(Failed("what was asked for is not known yet", "it is read as soon as its host answers"))
-        elif missing := self._missing_here(spec):
-            self.post_message(Failed(f"{missing} is not on this machine", "p on screen 2 or 3 brings it here"))
-        else:
-            self._instead_of = job.key
-            values = {name: value for name, value in spec.items() if name not in ("device", "preview")}
-            self.post_message(StartWork(job.row.verb, {**values, "preview": True}, LOCAL))
-
-    def _missing_here(self, spec: Mapping[str, Any]) -> str:
-        """What it reads and this machine has not; empty when it has all."""
-        checkpoint, video = str(spec.get("checkpoint") or ""), str(spec.get("input") or "")
-        if not spec.get("model") and not self.has_checkpoint(LOCAL, checkpoint):
-            return checkpoint
-        return "" if not video or (self.cockpit.workspace.root / video).is_file() else video
+        self.waiting.run_here()
 
     def action_play(self) -> None:
         """Play what was drawn, or pause it."""
@@ -440,43 +326,3 @@ class SamplingScreen(LibraryScreen):
     def _enter(self, message: Input.Submitted) -> None:
         message.stop()
         self.action_start()
-
-
-def _how_far(job: JobView, run: RunView | None) -> str:
-    """`12 of 20 steps · `; nothing for a job that does not count now."""
-    if job.row.has_ended or run is None or not run.total:
-        return ""
-    return f"{run.done:g} of {run.total:g} {run.unit} · "
-
-
-def _stage(run: RunView | None) -> str | None:
-    return run.stage if run is not None and run.stage else None
-
-
-def before_a_job(launch: LaunchView) -> str:
-    """Return how far the start of a job is, in the words of its last step."""
-    match launch.phase:
-        case LaunchPhase.ASKING:
-            return f"{launch.host} is started first, after a yes below."
-        case LaunchPhase.CANCELLED:
-            return "cancelled; nothing was started"
-        case LaunchPhase.FAILED if launch.failed_step is not None:
-            failed = launch.failed_step
-            return f"{failed.detail}\n{f'→ {failed.hint}' if failed.hint else ''}".strip()
-    step = launch.steps[-1] if launch.steps else None
-    return f"starting: {step.detail or step.name}" if step is not None else "starting"
-
-
-def before_a_frame(job: JobView, run: RunView | None, now_t: float, waiting: str = "") -> str:
-    """Return what is waited for until something is drawn, and for how long. waiting: what there is to say of a queue"""
-    row = job.row
-    head = f"{JOB_GLYPHS.get(row.state, ' ')} {row.state}{for_so_long(row.started_t or row.queued_t, now_t)}"
-    if row.state == "queued":
-        return f"{head}\n{waiting or what_it_waits_for(row) or 'it starts in a moment'}"
-    doing = " ".join(filter(None, (run.stage, run.detail))) if run is not None else ""
-    return f"{head}\n{doing or 'loading the model takes a few seconds'}\nThe first picture appears here."
-
-
-def _checkpoint_word(checkpoint: str) -> str:
-    """`epoch_20`, as people write it in commands."""
-    return shown_name(checkpoint).replace(" ", "_")
