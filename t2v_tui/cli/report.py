@@ -22,23 +22,18 @@ from t2v_tui.find_workspace import find_workspace
 
 SUFFIXES = (".html", ".htm")
 MOST_RUNS = 4
+TO_HELP = "File to write, .html. [default: outputs/reports/, named after the runs]"
+ToOption = Annotated[Path | None, typer.Option("--to", metavar="FILE", help=TO_HELP, show_default=False)]
+VideoOption = Annotated[
+    float, typer.Option("--video-mb", metavar="MB", min=0, max=500, help="Most megabytes of videos in the file.")
+]
 
 
 def report(
     ctx: typer.Context,
     runs: RunsArgument,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--to",
-            metavar="FILE",
-            help="File to write, .html. [default: outputs/reports/, named after the runs]",
-            show_default=False,
-        ),
-    ] = None,
-    video_mb: Annotated[
-        float, typer.Option("--video-mb", metavar="MB", min=0, max=500, help="Most megabytes of videos in the file.")
-    ] = 20.0,
+    to: ToOption = None,
+    video_mb: VideoOption = 20.0,
     as_json: JsonOption = False,
 ) -> int:
     """Write one HTML file about a training, or up to four side by side, that opens anywhere, without a network.

@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.content import Content
 from textual.message import Message
 
 from t2v_core.errors import EngineError
@@ -21,31 +20,24 @@ from t2v_tui.library.runs.measured import Measured
 from t2v_tui.library.runs.traces import trace_of
 from t2v_tui.messages import Failed, GoTo, Notice, ShowJob
 from t2v_tui.screens.bases.base import Cockpit
-from t2v_tui.store.runs import SORTS, RunRow, fits, in_order
+from t2v_tui.screens.run_table import LETTERS, RunTable
+from t2v_tui.store.runs import RunRow
 from t2v_tui.store.state import JobKey, State
 from t2v_tui.text.run_comparison import NAME_CELLS, clipped
-from t2v_tui.text.run_table import COLUMNS, cell, clipped_end, columns_for
 from t2v_tui.text.unreachable import instead_of_empty
-from t2v_tui.widgets.chrome import Block, Line
 from t2v_tui.widgets.comparison import Comparison
 from t2v_tui.widgets.curve.chart import COLOURS, Look, Plotted, said
 from t2v_tui.widgets.curve.chart_grid import ChartedRun, ChartGrid
 from t2v_tui.widgets.curve.ticks import short_number
 from t2v_tui.widgets.entry_line import EntryLine
-from t2v_tui.widgets.lists import stand_back
-from t2v_tui.widgets.pane import Pane
-from t2v_tui.widgets.rows import Cell, Rows
+from t2v_tui.widgets.rows import Rows
 from t2v_tui.workers.run_reading import KnownRun, RunsReading
 
 MOST_MARKED = 20
-MARK_CELLS = 4
-LETTERS = "abcdefghijklmnopqrst"
 NOTHING_KNOWN = KnownRun()
 # Of a chart as a file: more than any screen has.
 DOTS = 4000
 VIEWS = ("both", "chart", "comparison")
-STATES = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
-          "preempted": "warning"}  # fmt: skip
 EMPTY = """No training yet, on any host.
 
 t   starts one; each is a row here, with its curve, its settings and what it cost.
@@ -70,19 +62,13 @@ class CompareScreen(Cockpit):
         self.known: dict[JobKey, KnownRun] = {}
         self.rows: dict[JobKey, RunRow] = {}
         self.marked: list[JobKey] = []
-        self.sort, self.is_reversed, self.by_data, self.wanted = "newest", False, False, ""
         self.view = "both"
-        self._columns: list[tuple[str, int]] = []
-        self._height, self._comparison_width = 0, -1
+        self._comparison_width = -1
         self._reading: RunsReading | None = None
 
     def body(self) -> ComposeResult:
         """Lay out the table over charts and comparison."""
-        with Pane(id="runs-pane"):
-            yield Line(id="heads")
-            yield Rows(id="rows")
-            yield Block(id="no-runs", classes="empty")
-            yield EntryLine(id="entry-line")
+        yield RunTable()
         with Horizontal(id="below"):
             yield ChartGrid(id="charts-pane")
             yield Comparison(id="comparison")
@@ -91,7 +77,7 @@ class CompareScreen(Cockpit):
         """Begin to read, and put the focus on the table."""
         self._reading = RunsReading(self.cockpit.workspace, self.cockpit.services, self._tell_runs)
         self._reading.start()
-        self.query_one(Rows).focus()
+        self.table.rows.focus()
 
     def on_unmount(self) -> None:
         """Read no more."""
@@ -114,62 +100,20 @@ class CompareScreen(Cockpit):
         jobs = {job.key: job for job in state.jobs.values() if job.row.verb == "train"}
         self.rows = {key: self.known.get(key, NOTHING_KNOWN).row(key, job.row, now_t) for key, job in jobs.items()}
         self.marked = [key for key in self.marked if key in self.rows]
-        self._show_table(state, now_t)
-        self._show_below()
-
-    def _show_table(self, state: State, now_t: float) -> None:
-        table, pane = self.query_one(Rows), self.query_one("#runs-pane", Pane)
-        fitting = [row for row in self.rows.values() if fits(row, self.wanted)]
-        rows = in_order(fitting, self.sort, is_reversed=self.is_reversed, by_data=self.by_data)
-        self._want([row.key for row in rows])
-        self._columns = columns_for(self.size.width - 4 - MARK_CELLS, self.sort)
-        self.query_one("#heads", Line).display = bool(rows)
-        self._set_height(pane, 0 if not self.rows else max(6, min(len(rows) + 3, (self.size.height - 3) * 2 // 5)))
-        self.query_one("#heads", Line).show(self._heads())
-        table.show_rows({_row_key(row.key): self._cells(row) for row in rows})
-        stand_back(table, is_hidden=not rows)
-        nothing = self.query_one("#no-runs", Block)
-        nothing.display = not rows
-        none_fits = f"No run has “{self.wanted}”.\n\nesc   shows all {len(self.rows)} again"
         silence = instead_of_empty(list(state.hosts.values()), "its runs", now_t)
-        nothing.show(Content(none_fits if self.rows else silence or EMPTY))
-        count = f"{len(rows)} of {len(self.rows)}" if self.wanted else str(len(rows))
-        parts = [f"runs {count}", f"{len(self.marked)} marked" if self.marked else "", f"by {self.sort}" + (
-            ", reversed" if self.is_reversed else ""), "grouped by data" if self.by_data else "",
-            f"with “{self.wanted}”" if self.wanted else ""]  # fmt: skip
-        pane.entitle(" · ".join(filter(None, parts)))
+        self._want(self.table.show_runs(self.rows, self.marked, silence or EMPTY))
+        self._show_below()
 
     def _want(self, shown: Sequence[JobKey]) -> None:
         if self._reading is not None:
-            chosen = self._chosen()
+            chosen = self.table.chosen
             first = [*self.marked, *([chosen] if chosen else [])]
             self._reading.want(list(dict.fromkeys([*first, *shown])), may_grow=bool(self.cockpit.state.alive))
             self._reading.fetch(first)
 
-    def _set_height(self, pane: Pane, rows: int) -> None:
-        if rows != self._height:
-            self._height = rows
-            pane.styles.height = rows or "1fr"
-
-    def _heads(self) -> Content:
-        heads = [(f"{name:>{cells}}" if COLUMNS[name][1] else f"{name:<{cells}}") for name, cells in self._columns]
-        return Content.assemble((" " * MARK_CELLS + "  ".join(heads), "$text-muted"))
-
-    def _cells(self, row: RunRow) -> tuple[Cell, ...]:
-        mark = Cell(" " * MARK_CELLS)
-        if row.key in self.marked:
-            number = self.marked.index(row.key)
-            mark = Cell(f" {LETTERS[number]}  ", f"bold {COLOURS[number % len(COLOURS)]}")
-        cells = [mark]
-        for name, width in self._columns:
-            text = clipped_end(cell(row, name), width)
-            colour = self.app.theme_variables.get(STATES.get(row.state, ""), "") if name == "state" else ""
-            cells.append(Cell((f"{text:>{width}}" if COLUMNS[name][1] else f"{text:<{width}}") + "  ", colour))
-        return tuple(cells)
-
     def compared(self) -> list[JobKey]:
         """Return the marked runs, else the one with the cursor."""
-        chosen = self._chosen()
+        chosen = self.table.chosen
         return self.marked or ([chosen] if chosen is not None else [])
 
     def _show_below(self) -> None:
@@ -207,6 +151,11 @@ class CompareScreen(Cockpit):
         return clipped(f"{said(self.charts.chart.figure)} @ {short_number(look.cursor)}", NAME_CELLS), values
 
     @property
+    def table(self) -> RunTable:
+        """Return the table of runs, which knows its order and its filter."""
+        return self.query_one(RunTable)
+
+    @property
     def charts(self) -> ChartGrid:
         """Return the charts."""
         return self.query_one(ChartGrid)
@@ -218,27 +167,22 @@ class CompareScreen(Cockpit):
 
     # What is chosen
 
-    def _chosen(self) -> JobKey | None:
-        row = self.query_one(Rows).chosen
-        key = None if row is None else _key_of(row)
-        return key if key in self.rows else None
-
     @on(Rows.Highlighted)
     def _highlighted(self) -> None:
         if self._is_made and not self.marked:
             self._show_below()
-        if self._is_made and self._reading is not None and (chosen := self._chosen()) is not None:
+        if self._is_made and self._reading is not None and (chosen := self.table.chosen) is not None:
             self._reading.fetch([chosen])
 
     @on(Rows.Selected)
     def _open(self) -> None:
-        if (chosen := self._chosen()) is not None:
+        if (chosen := self.table.chosen) is not None:
             self.post_message(ShowJob(chosen))
             self.post_message(GoTo("train"))
 
     def action_mark(self) -> None:
         """Mark the run with the cursor, or unmark it."""
-        chosen = self._chosen()
+        chosen = self.table.chosen
         if chosen is None:
             self.notify("there is no run to mark; t starts one", timeout=3)
         elif chosen in self.marked:
@@ -262,18 +206,17 @@ class CompareScreen(Cockpit):
 
     def action_turn_sort(self) -> None:
         """Sort by the next column."""
-        names = list(SORTS)
-        self.sort, self.is_reversed = names[(names.index(self.sort) + 1) % len(names)], False
+        self.table.turn_sort()
         self.redraw()
 
     def action_reverse(self) -> None:
         """Sort the other way round."""
-        self.is_reversed = not self.is_reversed
+        self.table.is_reversed = not self.table.is_reversed
         self.redraw()
 
     def action_group(self) -> None:
         """Put runs of one data set together, or not."""
-        self.by_data = not self.by_data
+        self.table.by_data = not self.table.by_data
         self.redraw()
 
     # The charts
@@ -339,14 +282,14 @@ class CompareScreen(Cockpit):
         if self.maximized is not None:
             self.minimize()
         elif self.focused is not None:
-            pane = self.query_one("#runs-pane") if isinstance(self.focused, Rows) else self.focused
+            pane = self.table if isinstance(self.focused, Rows) else self.focused
             self.maximize(pane)
 
     # Filter, name, note
 
     def action_filter(self) -> None:
         """Ask for the words that runs must have."""
-        self.entry.ask("filter", self.wanted)
+        self.table.entry.ask("filter", self.table.wanted)
 
     def action_name(self) -> None:
         """Ask for the name of the run with the cursor."""
@@ -357,27 +300,22 @@ class CompareScreen(Cockpit):
         self._ask_about("note")
 
     def _ask_about(self, what: str) -> None:
-        if (chosen := self._chosen()) is None:
+        if (chosen := self.table.chosen) is None:
             self.notify(f"there is no run to give a {what}; t starts one", timeout=3)
         else:
             row = self.rows[chosen]
-            self.entry.ask(what, row.name if what == "name" else row.note)
-
-    @property
-    def entry(self) -> EntryLine:
-        """Return the line that asks for a filter, a name, a note or a file."""
-        return self.query_one(EntryLine)
+            self.table.entry.ask(what, row.name if what == "name" else row.note)
 
     @on(EntryLine.Typed)
     def _filter_as_typed(self, event: EntryLine.Typed) -> None:
-        if event.what == "filter" and self.wanted != event.text:
-            self.wanted = event.text
+        if event.what == "filter" and self.table.wanted != event.text:
+            self.table.wanted = event.text
             self.redraw()
 
     @on(EntryLine.Entered)
     def _entered(self, event: EntryLine.Entered) -> None:
-        chosen = self._chosen()
-        self.query_one(Rows).focus()
+        chosen = self.table.chosen
+        self.table.rows.focus()
         if event.what in ("name", "note") and chosen is not None:
             self._keep(chosen, event.what, event.text)
         elif event.what == "write to" and event.text.strip():
@@ -399,19 +337,19 @@ class CompareScreen(Cockpit):
 
     def action_leave(self) -> None:
         """Leave the entry, then the cursor of the chart, then the filter, then the screen."""
-        if self.entry.asks_for:
-            if self.entry.asks_for == "filter":
-                self.wanted = ""
-            self.entry.close()
-            self.query_one(Rows).focus()
+        if self.table.entry.asks_for:
+            if self.table.entry.asks_for == "filter":
+                self.table.wanted = ""
+            self.table.entry.close()
+            self.table.rows.focus()
             self.redraw()
         elif self.maximized is not None:
             self.minimize()
         elif self.look.cursor is not None:
             self.charts.drop_cursor()
             self._show_below()
-        elif self.wanted:
-            self.wanted = ""
+        elif self.table.wanted:
+            self.table.wanted = ""
             self.redraw()
         else:
             self.call_later(self.app.run_action, "back")
@@ -422,7 +360,7 @@ class CompareScreen(Cockpit):
         if not chart.plotted:
             self.notify("there is no line to write", timeout=3)
             return
-        self.entry.ask(
+        self.table.entry.ask(
             "write to",
             f"outputs/charts/{chart.figure}-{'-'.join(one.name.split()[-1] for one in chart.plotted[:4])}.svg",
         )
@@ -439,12 +377,3 @@ class CompareScreen(Cockpit):
             self.post_message(Failed(error.message, error.hint))
             return
         self.post_message(Notice(f"the chart is in {place}"))
-
-
-def _row_key(key: JobKey) -> str:
-    return f"{key.host}\t{key.job}"
-
-
-def _key_of(row: str) -> JobKey:
-    host, _, job = row.partition("\t")
-    return JobKey(host, job)
