@@ -19,10 +19,9 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.library.prompts import prompts_of
 from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME, checkpoint_asked
 from t2v_tui.messages import Failed
-from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, QUEUE, SETTINGS, SamplingScreen
+from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, SETTINGS, SamplingScreen
 from t2v_tui.store.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
-from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.film import Film, film_of
@@ -78,7 +77,7 @@ class GenerateScreen(SamplingScreen):
                 with Pane(id="result-box"):
                     yield Player(empty=EMPTY, id="result", letters=self.cockpit.settings.ascii)
                 with Pane(id="queue-box"):
-                    yield ListTable(QUEUE, id="queue", has_heads=False)
+                    yield self.queue_box()
 
     def on_mount(self) -> None:
         """Offer the hosts, choose the app's, and put the focus on the prompt."""

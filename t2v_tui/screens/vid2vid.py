@@ -20,10 +20,9 @@ from t2v_core.workspace import expanded
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.views import VideoView
 from t2v_tui.messages import Failed
-from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, QUEUE, SamplingScreen
+from t2v_tui.screens.bases.sampling_screen import CHOICES, MORE_SETTINGS, SamplingScreen
 from t2v_tui.store.state import LOCAL, JobKey, State
 from t2v_tui.widgets.entries import Choice, PromptInput
-from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.spec_form import SpecForm
 from t2v_tui.widgets.video.player import Player
@@ -84,7 +83,7 @@ class Vid2VidScreen(SamplingScreen):
                     with Pane(id="result-box"):
                         yield Player(empty=AFTER, id="result", letters=self.cockpit.settings.ascii)
                 with Pane(id="queue-box"):
-                    yield ListTable(QUEUE, id="queue", has_heads=False)
+                    yield self.queue_box()
 
     def on_mount(self) -> None:
         """Offer the hosts, choose the app's, and put the focus on the path."""

@@ -30,6 +30,7 @@ from t2v_tui.text.unreachable import asked, not_heard, waits
 from t2v_tui.widgets.entries import Choice, PromptInput
 from t2v_tui.widgets.launch_panel import LaunchDrawer
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.narrowed import Narrowed
 from t2v_tui.widgets.pane import Pane, Words
 from t2v_tui.widgets.rows import RowList
 from t2v_tui.widgets.spec_form import SpecForm
@@ -40,7 +41,7 @@ from t2v_tui.workers.sample_sync import in_workspace
 LOOK_EVERY_S = 1.0
 # What a checkpoint has, and an open model brings itself.
 NOT_FOR_OPEN = ("checkpoint", "weights")
-QUEUE = (("job", 11), ("", None))
+QUEUE, QUEUE_SAYS = (("job", 11), ("", None)), ("state", "prompt")
 SETTINGS = ("steps", "guidance_scale", "seed")
 CHOICES = {"checkpoint": [("", "latest")], "model": [("", "a checkpoint")]}
 MORE_SETTINGS = ("sampler", "guidance_rescale", "weights", "precision", "device")
@@ -96,6 +97,15 @@ class SamplingScreen(LibraryScreen):
         """Return the list of jobs that draw, those that have ended last."""
         return self.query_one("#queue", ListTable)
 
+    @property
+    def listed(self) -> Narrowed:
+        """Return the queue with its filter."""
+        return self.query_one(Narrowed)
+
+    def queue_box(self) -> Narrowed:
+        """Return the queue, to be laid out: it is as long as there are jobs, and `/` narrows it."""
+        return Narrowed(ListTable(QUEUE, id="queue", has_heads=False), QUEUE_SAYS)
+
     # Drawing
 
     def show(self, state: State, now_t: float) -> None:
@@ -104,10 +114,11 @@ class SamplingScreen(LibraryScreen):
         jobs = self.drawing.listed(state)
         self.drawing.follow(jobs)
         rows = {f"{job.key.host}\t{job.key.job}": job for job in jobs}
-        self.queue.show_items(rows, lambda job: self._cells(job, state))
+        self.listed.show_items(rows, lambda job: self._cells(job, state))
         alive = sum(not job.row.has_ended for job in jobs)
         box = self.query_one("#queue-box", Pane)
-        box.entitle(f"queue · {alive} at work or waiting" if alive else "queue", self._about_host(state, now_t) or None)
+        parts = ["queue", f"{alive} at work or waiting" if alive else "", self.listed.in_words]
+        box.entitle(" · ".join(filter(None, parts)), self._about_host(state, now_t) or None)
         self._show_result(state, now_t)
 
     def _about_host(self, state: State, now_t: float) -> str:
@@ -294,7 +305,9 @@ class SamplingScreen(LibraryScreen):
         self.result.action_play()
 
     def action_leave(self) -> None:
-        """Go out of an entry, to the queue or what asks for a key; from there a level up."""
+        """Go out of an entry, to the queue or what asks for a key; from there out of its filter, then a level up."""
+        if self.listed.holds_focus and self.listed.leave():
+            return
         if isinstance(self.focused, Input | Choice):
             if self.cockpit.launches.in_sight is not None:
                 self.query_one(LaunchDrawer).take_focus()
@@ -302,6 +315,14 @@ class SamplingScreen(LibraryScreen):
                 self.queue.focus()
         else:
             self.run_worker(self.app.run_action("back"), exclusive=True)
+
+    def action_filter(self) -> None:
+        """Ask for the words that jobs of the queue must have."""
+        self.listed.action_filter()
+
+    @on(Narrowed.Changed)
+    def _other_words(self) -> None:
+        self.redraw()
 
     def action_write(self) -> None:
         """Put the focus on the prompt."""

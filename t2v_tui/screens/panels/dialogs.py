@@ -17,6 +17,7 @@ from textual.widgets import Button, Static
 from t2v_tui.keys import Key
 from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.narrowed import Narrowed
 from t2v_tui.widgets.rows import RowList
 
 # Of a line of help at 80 columns, without its key and the bar beside it.
@@ -62,7 +63,12 @@ class Confirm(Panel):
 
 
 class Choose(Panel):
-    """One of several; answers its key, or None."""
+    """One of several; answers its key, or None. `/` asks for words of its rows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", show=False),
+        Binding("escape", "leave", "close", show=False),
+    ]
 
     def __init__(self, title: str, rows: Sequence[tuple[str, tuple[Text, ...]]], chosen: str) -> None:
         super().__init__()
@@ -70,19 +76,28 @@ class Choose(Panel):
 
     def compose(self) -> ComposeResult:
         """Lay out the rows under their title."""
-        columns = [(str(number), None) for number in range(len(self.rows[0][1]) if self.rows else 1)]
+        names = [str(number) for number in range(len(self.rows[0][1]) if self.rows else 1)]
         with Vertical(id="box"):
             yield Static(self.heading, id="title", markup=False)
-            yield ListTable(columns, has_heads=False)
-            yield Static("enter chooses it, esc cancels", classes="hint")
+            yield Narrowed(ListTable([(name, None) for name in names], has_heads=False), names)
+            yield Static("enter chooses it, / filters, esc cancels", classes="hint")
 
     def on_mount(self) -> None:
         """Fill in the rows, with the cursor on the one that is chosen now, else on the first."""
         table = self.query_one(ListTable)
-        table.show_rows(self.rows)
+        self.query_one(Narrowed).show_items(dict(self.rows), tuple)
         keys = [key for key, _ in self.rows]
         table.move_to(keys.index(self.chosen) if self.chosen in keys else 0)
         table.focus()
+
+    def action_filter(self) -> None:
+        """Ask for words that rows must have."""
+        self.query_one(Narrowed).action_filter()
+
+    def action_leave(self) -> None:
+        """Show all rows again, then close."""
+        if not self.query_one(Narrowed).leave():
+            self.dismiss(None)
 
     @on(RowList.Selected)
     def _take(self, event: RowList.Selected) -> None:

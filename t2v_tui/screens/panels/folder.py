@@ -16,10 +16,9 @@ from textual.widgets import Static
 from t2v_core.errors import EngineError
 from t2v_tui.library.folder_view import cells, listing_of
 from t2v_tui.screens.panels.dialogs import Panel
-from t2v_tui.store.order import has_words
 from t2v_tui.store.state import LOCAL
-from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.narrowed import Narrowed
 from t2v_tui.widgets.rows import RowList
 
 if TYPE_CHECKING:
@@ -52,15 +51,13 @@ class FolderPanel(Panel):
         super().__init__()
         self.services, self.host, self.now_t, self.path = services, host, now_t, "."
         self.folders: set[str] = set()
-        self.wanted = ""
-        self._said: FolderPanel.Read | None = None
+        self._count = ""
 
     def compose(self) -> ComposeResult:
         """Lay out the listing between its title and a hint."""
         with Vertical(id="box", classes="tall"):
             yield Static("", id="title", markup=False)
-            yield ListTable(COLUMNS)
-            yield EntryLine(id="entry-line")
+            yield Narrowed(ListTable(COLUMNS), SAID)
             yield Static("enter goes in, backspace out, / filters, esc closes · t2v ls shows all of it", classes="hint")
 
     def on_mount(self) -> None:
@@ -94,41 +91,35 @@ class FolderPanel(Panel):
             return
         entries = said.listing.entries
         if said.path != self.path:
-            self.wanted = ""
-        self._said, self.path, self.folders = said, said.path, {one.name for one in entries if one.form == "folder"}
+            self.listed.leave()
+        self.path, self.folders = said.path, {one.name for one in entries if one.form == "folder"}
         is_whole = said.listing.is_whole and len(entries) <= SHOWN
-        count = f"{said.listing.count:,} things" + ("" if is_whole else f", the first {min(SHOWN, len(entries)):,}")
-        rows = {one.name: cells(one, self.now_t) for one in entries[:SHOWN]}
-        fit = {name: row for name, row in rows.items() if has_words(dict(zip(SAID, row, strict=True)), self.wanted)}
-        narrowed = f", {len(fit)} with “{self.wanted}”" if self.wanted else ""
-        self._entitle(self.path, f"{count}{narrowed}" if entries else "nothing is here")
-        self.query_one(ListTable).show_items(fit, lambda row: (Text(f"{row[0]:>9}"), *map(Text, row[1:])))
+        of_all = "" if is_whole else f", the first {min(SHOWN, len(entries)):,}"
+        self._count = f"{said.listing.count:,} things{of_all}"
+        self.listed.show_items(
+            {one.name: cells(one, self.now_t) for one in entries[:SHOWN]},
+            lambda row: (Text(f"{row[0]:>9}"), *map(Text, row[1:])),
+        )
+        self._say_count()
+
+    @on(Narrowed.Changed)
+    def _say_count(self) -> None:
+        said = ", ".join(filter(None, (self._count, self.listed.in_words)))
+        self._entitle(self.path, said if self.listed.table.keys or self.listed.wanted else "nothing is here")
+
+    @property
+    def listed(self) -> Narrowed:
+        """Return the listing, of which `/` leaves what has certain words."""
+        return self.query_one(Narrowed)
 
     def action_filter(self) -> None:
         """Ask for words that rows must have."""
-        self.query_one(EntryLine).ask("filter", self.wanted)
-
-    @on(EntryLine.Typed)
-    def _narrow(self, event: EntryLine.Typed) -> None:
-        self.wanted = event.text
-        if self._said is not None:
-            self._show(self._said)
-
-    @on(EntryLine.Entered)
-    def _to_list(self) -> None:
-        self.query_one(ListTable).focus()
+        self.listed.action_filter()
 
     def action_leave(self) -> None:
         """Ask for no more words, then show all rows, then close."""
-        entry = self.query_one(EntryLine)
-        if not entry.asks_for and not self.wanted:
+        if not self.listed.leave():
             self.dismiss(None)
-            return
-        entry.close()
-        self.query_one(ListTable).focus()
-        self.wanted = ""
-        if self._said is not None:
-            self._show(self._said)
 
     @on(RowList.Selected)
     def _enter(self, event: RowList.Selected) -> None:
