@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from support.engine.results_world import NOW, state_of, with_job
 from support.hosts.agent_here import WAITS
-from support.hosts.far_host import far_host
-from support.hosts.far_services import FarServices
+from support.hosts.far_host import Far
+from support.screen.far_app import app_with_host
 from support.screen.in_terminal import eventually, on_screen
 from test_result_flows import Watched
 
@@ -86,66 +87,61 @@ def test_of_an_open_model_the_training_s_memory_says_nothing(tmp_path: Path) -> 
     assert "t2v estimate --model" in found.words
 
 
-def begin_both(jobs: HostJobs) -> tuple[JobKey, JobKey]:
+@dataclass
+class Both:
     """A training that goes on until it is told to end, and a video behind it."""
-    program = [sys.executable, "-c", WAITS, "0"]
-    train = jobs.submit("train", TrainSpec(), argv=program).job
-    video = jobs.submit("generate", GenerateSpec(prompt="a red square"), argv=[sys.executable, "-c", "print(1)"]).job
-    return JobKey("vm", train), JobKey("vm", video)
+
+    far: Far
+    jobs: HostJobs
+    train: JobKey
+    video: JobKey
+
+
+@pytest.fixture
+def both(far: Far) -> Iterator[Both]:
+    with far.jobs() as jobs:
+        train = jobs.submit("train", TrainSpec(), argv=[sys.executable, "-c", WAITS, "0"]).job
+        program = [sys.executable, "-c", "print(1)"]
+        video = jobs.submit("generate", GenerateSpec(prompt="a red square"), argv=program).job
+        yield Both(far, jobs, JobKey("vm", train), JobKey("vm", video))
+        far.go()
+        far.end_of(jobs, train)
 
 
 @on_screen
-async def test_after_a_yes_the_video_is_drawn_while_the_training_goes_on(tmp_path: Path) -> None:
-    with far_host(tmp_path) as far, far.jobs() as jobs:
-        far.write_settings()
-        train, video = begin_both(jobs)
-        services = FarServices(far.here, far)
-        app = CockpitApp(far.here, services=services, first="generate")
-        try:
-            async with app.run_test(size=(120, 40)) as pilot:
-                screen = app.screen
-                assert isinstance(screen, GenerateScreen)
-                await eventually(pilot, lambda: video in app.state.jobs)
-                screen.watch_job(video)
-                await eventually(pilot, lambda: "it waits for the training on vm" in screen.result._sentence)
-                assert "b   runs it beside that" in screen.result._sentence
-                await pilot.press("escape", "b")
-                await eventually(pilot, lambda: isinstance(app.screen, Confirm))
-                await pilot.press("y")
-                await eventually(pilot, lambda: app.state.jobs[video].row.state == "succeeded")
-                assert jobs.row(train.job).state == "running"
-        finally:
-            services.close()
-            far.go()
-            far.end_of(jobs, train.job)
+async def test_after_a_yes_the_video_is_drawn_while_the_training_goes_on(both: Both) -> None:
+    video, jobs = both.video, both.jobs
+    async with app_with_host(both.far, "generate", CockpitApp, works_there=False) as (pilot, app):
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        await eventually(pilot, lambda: video in app.state.jobs)
+        screen.watch_job(video)
+        await eventually(pilot, lambda: "it waits for the training on vm" in screen.result._sentence)
+        assert "b   runs it beside that" in screen.result._sentence
+        await pilot.press("escape", "b")
+        await eventually(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await eventually(pilot, lambda: app.state.jobs[video].row.state == "succeeded")
+        assert jobs.row(both.train.job).state == "running"
 
 
 @on_screen
-async def test_on_this_machine_instead_ends_what_waits_there_only_once_it_has_begun_here(tmp_path: Path) -> None:
-    with far_host(tmp_path) as far, far.jobs() as jobs:
-        far.write_settings()
-        train, video = begin_both(jobs)
-        services = FarServices(far.here, far)
-        app = Watched(far.here, services=services, first="generate")
-        try:
-            async with app.run_test(size=(120, 40)) as pilot:
-                screen = app.screen
-                assert isinstance(screen, GenerateScreen)
-                await eventually(pilot, lambda: video in app.state.jobs)
-                screen.watch_job(video)
-                await eventually(pilot, lambda: bool(screen.drawing.specs.get(video)))
-                await pilot.press("escape", "H")
-                await eventually(pilot, lambda: len(app.asked) == 1)
-                assert (app.asked[0].verb, app.asked[0].host) == ("generate", "local")
-                assert app.asked[0].values["prompt"] == "a red square"
-                assert jobs.row(video.job).state == "queued"
-                screen.has_started(JobKey("local", "20251124-160000-generate-0000"))
-                await eventually(pilot, lambda: app.state.jobs[video].row.state == "stopped")
-                assert jobs.row(train.job).state == "running"
-        finally:
-            services.close()
-            far.go()
-            far.end_of(jobs, train.job)
+async def test_on_this_machine_instead_ends_what_waits_there_only_once_it_has_begun_here(both: Both) -> None:
+    video, jobs = both.video, both.jobs
+    async with app_with_host(both.far, "generate", Watched, works_there=False) as (pilot, app):
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        await eventually(pilot, lambda: video in app.state.jobs)
+        screen.watch_job(video)
+        await eventually(pilot, lambda: bool(screen.drawing.specs.get(video)))
+        await pilot.press("escape", "H")
+        await eventually(pilot, lambda: len(app.asked) == 1)
+        assert (app.asked[0].verb, app.asked[0].host) == ("generate", "local")
+        assert app.asked[0].values["prompt"] == "a red square"
+        assert jobs.row(video.job).state == "queued"
+        screen.has_started(JobKey("local", "20251124-160000-generate-0000"))
+        await eventually(pilot, lambda: app.state.jobs[video].row.state == "stopped")
+        assert jobs.row(both.train.job).state == "running"
 
 
 @on_screen

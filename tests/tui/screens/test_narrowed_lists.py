@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from support.engine.results_world import NOW, add_checkpoint, add_video, results, state_of, with_job
-from support.hosts.far_host import far_host
-from support.hosts.far_services import FarServices
+from support.hosts.far_host import Far
+from support.screen.far_app import app_with_host
 from support.screen.in_terminal import eventually, on_screen
 from textual.widgets import Input
 
@@ -17,10 +18,12 @@ from t2v_tui.app import CockpitApp
 from t2v_tui.library.removing import question_of_videos
 from t2v_tui.library.views import VideoView
 from t2v_tui.screens.checkpoints import CheckpointsScreen
+from t2v_tui.screens.generate import GenerateScreen
 from t2v_tui.screens.jobs import JobsScreen
-from t2v_tui.screens.panels.dialogs import Confirm
+from t2v_tui.screens.panels.dialogs import Choose, Confirm
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.store.order import Order, has_words, put_in_order
+from t2v_tui.widgets.lists import ListTable
 from t2v_tui.workers.services import Services
 
 
@@ -164,59 +167,41 @@ async def test_checkpoints_are_sorted_by_what_is_known_of_them(key: str, count: 
 
 
 @on_screen
-async def test_marked_checkpoints_of_a_host_come_here_in_one_pull(tmp_path: Path) -> None:
-    with far_host(tmp_path) as far:
-        far.write_settings()
-        for epoch in (5, 10, 15):
-            add_checkpoint(far.there, epoch, loss=0.3)
-        services = FarServices(far.here, far)
-        app = CockpitApp(far.here, services=services, first="checkpoints")
-        try:
-            async with app.run_test(size=(120, 40)) as pilot:
-                await eventually(pilot, lambda: "vm" in app.state.hosts)
-                app.choose_host("vm")
-                screen = app.screen
-                assert isinstance(screen, CheckpointsScreen)
-                screen.read_anew()
-                await eventually(pilot, lambda: len(screen.rows) == 3)
-                await pilot.press("m", "m", "p")
-                await eventually(pilot, lambda: sum(pair.is_same for pair in screen.pairs) == 2)
-                await eventually(pilot, lambda: [one.state for one in app.state.transfers] == ["done"])
-                assert app.state.transfers[0].what.endswith("+1")
-                here = [path.name for path in far.here.checkpoints.iterdir() if path.name.startswith("checkpoint_")]
-                assert sorted(here) == ["checkpoint_epoch_10", "checkpoint_epoch_15"]
-                assert all(incompleteness(far.here.checkpoints / name) is None for name in here)
-                assert not screen.marked
-        finally:
-            services.close()
+async def test_marked_checkpoints_of_a_host_come_here_in_one_pull(far: Far) -> None:
+    for epoch in (5, 10, 15):
+        add_checkpoint(far.there, epoch, loss=0.3)
+    async with app_with_host(far, "checkpoints", CockpitApp) as (pilot, app):
+        screen = app.screen
+        assert isinstance(screen, CheckpointsScreen)
+        screen.read_anew()
+        await eventually(pilot, lambda: len(screen.rows) == 3)
+        await pilot.press("m", "m", "p")
+        await eventually(pilot, lambda: sum(pair.is_same for pair in screen.pairs) == 2)
+        await eventually(pilot, lambda: [one.state for one in app.state.transfers] == ["done"])
+        assert app.state.transfers[0].what.endswith("+1")
+        here = [path.name for path in far.here.checkpoints.iterdir() if path.name.startswith("checkpoint_")]
+        assert sorted(here) == ["checkpoint_epoch_10", "checkpoint_epoch_15"]
+        assert all(incompleteness(far.here.checkpoints / name) is None for name in here)
+        assert not screen.marked
 
 
 @on_screen
-async def test_marked_videos_of_both_places_go_where_each_is(tmp_path: Path) -> None:
-    with far_host(tmp_path) as far:
-        far.write_settings()
-        add_video(far.here.root, "mine.mp4", "a red square", age_s=10)
-        add_video(far.there, "theirs.mp4", "a blue circle", age_s=20)
-        services = FarServices(far.here, far)
-        app = CockpitApp(far.here, services=services, first="videos")
-        try:
-            async with app.run_test(size=(120, 40)) as pilot:
-                await eventually(pilot, lambda: "vm" in app.state.hosts)
-                app.choose_host("vm")
-                screen = app.screen
-                assert isinstance(screen, VideosScreen)
-                screen.read_anew()
-                await eventually(pilot, lambda: len(screen.rows) == 2)
-                await pilot.press("m", "m", "D")
-                await eventually(pilot, lambda: isinstance(app.screen, Confirm))
-                assert isinstance(app.screen, Confirm)
-                assert any("vm has no trash" in line for line in app.screen.question.lines)
-                await pilot.press("y")
-                await eventually(pilot, lambda: not (far.there / "outputs/theirs.mp4").exists())
-                await eventually(pilot, lambda: not (far.here.root / "outputs/mine.mp4").exists())
-                assert list((far.here.root / ".t2v/trash").glob("*/outputs/mine.mp4"))
-        finally:
-            services.close()
+async def test_marked_videos_of_both_places_go_where_each_is(far: Far) -> None:
+    add_video(far.here.root, "mine.mp4", "a red square", age_s=10)
+    add_video(far.there, "theirs.mp4", "a blue circle", age_s=20)
+    async with app_with_host(far, "videos", CockpitApp) as (pilot, app):
+        screen = app.screen
+        assert isinstance(screen, VideosScreen)
+        screen.read_anew()
+        await eventually(pilot, lambda: len(screen.rows) == 2)
+        await pilot.press("m", "m", "D")
+        await eventually(pilot, lambda: isinstance(app.screen, Confirm))
+        assert isinstance(app.screen, Confirm)
+        assert any("vm has no trash" in line for line in app.screen.question.lines)
+        await pilot.press("y")
+        await eventually(pilot, lambda: not (far.there / "outputs/theirs.mp4").exists())
+        await eventually(pilot, lambda: not (far.here.root / "outputs/mine.mp4").exists())
+        assert list((far.here.root / ".t2v/trash").glob("*/outputs/mine.mp4"))
 
 
 def test_the_question_says_of_which_the_only_copy_goes() -> None:
@@ -253,3 +238,39 @@ async def test_slash_finds_in_the_log_of_a_training_whatever_has_the_focus(tmp_p
         await pilot.pause()
         await pilot.press("slash")
         await eventually(pilot, lambda: isinstance(app.focused, Input))
+
+
+@on_screen
+async def test_slash_narrows_the_queue_and_escape_shows_all_of_it_again(tmp_path: Path) -> None:
+    state = state_of(Workspace(tmp_path), host="local")
+    for standing in ("running", "failed", "succeeded"):
+        state, _ = with_job(state, "generate", standing)
+    app = CockpitApp(Workspace(tmp_path), services=None, state=state, now=lambda: NOW, first="generate")
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        await eventually(pilot, lambda: len(screen.queue.keys) == 3)
+        await pilot.press("escape", "slash", *"state:failed")
+        await eventually(pilot, lambda: len(screen.queue.keys) == 1)
+        assert "1 of 3 with “state:failed”" in str(screen.query_one("#queue-box").border_title)
+        await pilot.press("enter")
+        assert screen.queue.has_focus
+        await pilot.press("escape")
+        await eventually(pilot, lambda: len(screen.queue.keys) == 3)
+        assert app.current_mode == "generate"
+
+
+@on_screen
+async def test_slash_narrows_what_a_panel_offers_and_enter_takes_what_is_left(tmp_path: Path) -> None:
+    app = CockpitApp(Workspace(tmp_path), services=None, state=state_of(Workspace(tmp_path)), now=lambda: NOW)
+    taken: list[object] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(
+            Choose("Which?", [(one, (Text(one),)) for one in ("red", "green", "blue")], "red"), taken.append
+        )
+        await eventually(pilot, lambda: isinstance(app.screen, Choose) and bool(app.screen.query(ListTable)))
+        table = app.screen.query_one(ListTable)
+        await pilot.press("slash", *"ee", "enter")
+        await eventually(pilot, lambda: table.keys == ["green"] and table.has_focus)
+        await pilot.press("enter")
+        await eventually(pilot, lambda: taken == ["green"])
