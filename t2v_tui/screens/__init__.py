@@ -33,5 +33,5 @@ ShowJob, FollowJob (its events then come into `state.runs[key]`), Failed.
 
 **Keys**: one row in keys.py each, with the screen's or the pane's name as `where`; actions are methods `action_…` of
 the screen, or of the widget that has `PANE = "…"`. Rows with `writes=True` do nothing with `--read-only`: that is
-looked after. Keys of lists (j k g G) are in widgets/lists.py.
+looked after. Keys of lists (j k g G) are in widgets/rows.py.
 """
