@@ -49,6 +49,10 @@ VERBS = {
     "verify-resume": "t2v_core.verbs.verify_resume:verify_resume",
     "doctor": "t2v_core.verbs.doctor:doctor",
     "serve": "t2v_core.verbs.resident:serve",
+    "models": "t2v_core.verbs.open.list_models:list_models",
+    "fetch": "t2v_core.verbs.open.fetch:fetch",
+    "export": "t2v_core.verbs.sharing.export:export",
+    "publish": "t2v_core.verbs.sharing.publish:publish",
 }
 
 

@@ -567,6 +567,38 @@ class ServeSpec(Spec):
     idle_s: float = Field(600.0, gt=0, le=365 * 86_400, description="seconds without a job after which it ends")
 
 
+class ModelsSpec(Spec):
+    """List the open models that lie on a machine."""
+
+    folder: Path = Field(Path("models"), description="folder of models, listed beside the hub's cache")
+
+
+class FetchSpec(Spec):
+    """Bring an open model from the hub into its cache."""
+
+    id: str = Field(min_length=1, max_length=200, description="the model's hub id, OWNER/NAME")
+
+
+class ExportSpec(Spec):
+    """Write a trained model as a folder that others can use."""
+
+    folder: Path = Field(description="folder to make")
+    checkpoint: Path | None = Field(None, description="checkpoint to export (default: the latest)")
+    format: Literal["diffusers", "comfyui", "kohya"] = Field(
+        "diffusers", description="of a LoRA: also a file that these programs load"
+    )
+    weights: Literal["ema", "raw"] = Field("ema", description="ema: averaged; raw: of the last step")
+
+
+class PublishSpec(Spec):
+    """Put an exported model on the hub."""
+
+    id: str = Field(min_length=1, max_length=200, description="where on the hub, OWNER/NAME")
+    folder: Path = Field(description="folder that t2v export wrote")
+    public: bool = Field(False, description="a repository that is new can be seen by everybody; else by you alone")
+    yes: bool = Field(False, description="upload; without it, what would be is listed")
+
+
 SPECS: dict[str, type[Spec]] = {
     "shapes": ShapesSpec,
     "check": DataCheckSpec,
@@ -584,6 +616,10 @@ SPECS: dict[str, type[Spec]] = {
     "verify-resume": VerifyResumeSpec,
     "doctor": DoctorSpec,
     "serve": ServeSpec,
+    "models": ModelsSpec,
+    "fetch": FetchSpec,
+    "export": ExportSpec,
+    "publish": PublishSpec,
 }
 
 

@@ -30,7 +30,7 @@ NEEDS: dict[str, dict[str, bool]] = {
     "preprocess": {"videos": False, "annotations": False},
     "evaluate": {"annotations": False},
 }
-WRITES_MUCH = ("train", "preprocess", "import-latents", "import-checkpoint")
+WRITES_MUCH = ("train", "preprocess", "import-latents", "import-checkpoint", "fetch")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from t2v_core.diffusion.schedules import FlowSchedule
 from t2v_core.diffusion.shipped_sampler import UniPCSampler, flow_timesteps, sampler_for
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.open.base import OpenModel
+from t2v_core.models.open.layout import TEXT, TRANSFORMERS
 from t2v_core.models.open.memory.placing import memory_told
-from t2v_core.models.open.parts import TEXT, TRANSFORMERS
 
 
 @dataclass(frozen=True)

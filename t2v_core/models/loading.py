@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import warnings
@@ -109,7 +110,9 @@ def _not_found(source: str, what: str) -> InvalidRequest:
 
 
 def hub_reason(error: Exception) -> str:
-    """Return which of three things it was: the hub's own errors run over several lines."""
+    """Return which of four things it was: the hub's own errors run over several lines."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
     name = type(error).__name__
     if "RepositoryNotFound" in name or "GatedRepo" in name or "RevisionNotFound" in name:
         return "the hub does not know it, or it needs a login"

@@ -49,6 +49,8 @@ class _Commands(LazyGroup):
         "refine": Entry("engine.verbs:refine", "Clean up or change a video, towards a prompt."),
         "evaluate": Entry("engine.verbs:evaluate", "Score a model on test captions."),
         "report": Entry("report:report", "One HTML file about a training, or several side by side."),
+        "export": Entry("engine.sharing:export", "Write a trained model as a folder that others can use."),
+        "publish": Entry("engine.sharing:publish", "Put an exported model on the hub, private at first."),
         "web": Entry("engine.web:web", "Open a page for a browser: generate, refine and look at videos."),
         "status": Entry("jobs.status:status", "What is running, what it costs, when it stops."),
         "jobs": Entry("jobs.commands:jobs", "What is running and what ran, here and on other machines."),
@@ -119,6 +121,12 @@ class _RunsCommands(LazyGroup):
     }
 
 
+class _ModelsCommands(LazyGroup):
+    entries: ClassVar[dict[str, Entry]] = {
+        "fetch": Entry("engine.sharing:fetch", "Bring one from the hub, here or to another machine."),
+    }
+
+
 @dataclass(frozen=True)
 class Common:
     """What was said before the command's name."""
@@ -141,6 +149,9 @@ app.add_typer(sky, name="sky", help="Jobs on machines of any cloud, through SkyP
 
 runs = typer.Typer(cls=_RunsCommands, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
 app.add_typer(runs, name="runs", help="Every training with its results and cost; compare, chart and name them.")
+
+models = typer.Typer(cls=_ModelsCommands, add_completion=False, rich_markup_mode=None, context_settings=WIDTH)
+app.add_typer(models, name="models", help="Open models that lie here or on another machine; bring more.")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -228,6 +239,40 @@ def _runs(
     common: Common = ctx.obj
     list_runs = cast(Callable[..., int], function_of(Entry("runs:list_runs", "")))  # its module imports this one
     return list_runs(common, sort=sort, is_reversed=is_reversed, wanted=wanted, as_json=as_json or common.as_json)
+
+
+@models.callback(invoke_without_command=True)
+def _models(
+    ctx: typer.Context,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--folder",
+            metavar="PATH",
+            help="Folder of models, listed beside the hub's cache. [default: models]",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="NAME", help="List those of that host.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write it to stdout as JSON.")] = False,
+) -> int:
+    """List the open models that lie here or on another machine: family, size, licence, and whether they are whole.
+
+    They are those of Hugging Face's cache and the folders in models/ of the workspace, of the families that t2v knows.
+
+    \b
+    Examples:
+      t2v models
+      t2v models --host a100-golden --json
+      t2v models fetch Wan-AI/Wan2.1-T2V-1.3B-Diffusers --host a100-golden
+    """  # fmt: skip
+    if ctx.invoked_subcommand is not None:
+        return 0
+    common: Common = ctx.obj
+    list_models = cast(Callable[..., int], function_of(Entry("engine.models:list_models", "")))
+    return list_models(common, folder=folder, host=host, as_json=as_json or common.as_json)
 
 
 # Typer keeps the base of its usage errors in a private module that has moved between releases; its child is public.

@@ -92,7 +92,7 @@ def _parse_t2v(arguments: list[str], tmp_path: Path) -> None:
             break
         left = [*context._protected_args, *context.args] if hasattr(context, "_protected_args") else context.args
         if not left:
-            assert is_asking or name in ("t2v", "data", "host", "vm", "runs", "slurm", "sky")
+            assert is_asking or name in ("t2v", "data", "host", "vm", "runs", "models", "slurm", "sky")
             return
         name, command, rest = command.resolve_command(context, list(left))
     verb = name if name in SPECS else ""

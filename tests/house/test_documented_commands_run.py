@@ -11,7 +11,12 @@ from support.screen.documented_world import World, documented_world
 from test_documented_commands import COMMANDS
 
 # Run by .ci/run, or by a test of their own.
-ELSEWHERE = {"make check", "make demo", "make docs", "make test", "make tui", "t2v demo"}
+ELSEWHERE = {
+    "make check", "make demo", "make docs", "make test", "make tui", "t2v demo",
+    "t2v export shared/style --format comfyui",
+}  # fmt: skip
+# With a hub, in tests/core/sharing/.
+WITH_HUB = ("t2v models fetch ", "t2v publish ")
 # Nothing in a test listens beyond this machine.
 STANDS_FOR = {
     "NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1",
@@ -19,8 +24,8 @@ STANDS_FOR = {
 }  # fmt: skip
 # A sentence speaks of these by their names: what is missing is said, and nothing is done.
 BARE = {
-    "t2v add-noise", "t2v bootstrap", "t2v data import-latents", "t2v generate", "t2v host trust",
-    "t2v import-checkpoint", "t2v pull", "t2v refine", "t2v runs name", "t2v sheet",
+    "t2v add-noise", "t2v bootstrap", "t2v data import-latents", "t2v export", "t2v generate", "t2v host trust",
+    "t2v import-checkpoint", "t2v models fetch", "t2v publish", "t2v pull", "t2v refine", "t2v runs name", "t2v sheet",
 }  # fmt: skip
 ON_HOST = re.compile(
     r"t2v (--json )?(attach|bootstrap|jobs|logs|ls|pull|push|status|stop|vm|watch|host trust)\b"
@@ -28,7 +33,8 @@ ON_HOST = re.compile(
 )
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
 TRAINED = re.compile(
-    r"^t2v (add-noise|evaluate|generate|refine|sheet|train --(resume|distill|lora --base)|trash|pull|web|attach|jobs)"
+    r"^t2v (add-noise|evaluate|export|generate|refine|sheet|trash|pull|web|attach|jobs|"
+    r"train --(resume|distill|lora --base))"
 )
 WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop|watch)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.
@@ -41,7 +47,7 @@ def distinct() -> list[str]:
     Here and on a host, cheap ones first.
     The others differ from these in their values only; tests/house/test_documented_commands.py reads every one.
     """
-    commands = sorted({command for _, command in COMMANDS} - ELSEWHERE)
+    commands = sorted({command for _, command in COMMANDS if not command.startswith(WITH_HUB)} - ELSEWHERE)
     chosen = [command for page, command in COMMANDS if page == "docs/agents.md"]
     covered = {one for command in chosen for one in features(command)}
     for command in sorted(commands, key=lambda one: (bool(LARGE & set(one.split())), -len(features(one)), one)):
@@ -55,7 +61,7 @@ def features(command: str) -> set[tuple[object, ...]]:
     """What is particular to a command, each with its verb."""
     words = shlex.split(command)
     names = [word for word in words[1:3] if word.isalpha()]
-    is_group = names[:1] in (["data"], ["vm"], ["host"], ["runs"])
+    is_group = names[:1] in (["data"], ["vm"], ["host"], ["runs"], ["models"])
     verb = (*names[: 2 if is_group else 1], "--host" in words or "--after" in words)
     particular = {*options(words), *(word for word in words if word in LARGE or word.endswith(".gif"))}
     is_bare = "bare" if command in BARE else "with words"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # In a folder, the first of these: averages of a checkpoint of ours, what diffusers writes, a checkpoint's last step.
 IN_A_FOLDER = ("ema.safetensors", "pytorch_lora_weights.safetensors", "model.safetensors")
 DOWN, UP, ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
+# What names begin with in other programs' files.
+FOREIGN = ("diffusion_model.", "lora_unet_")
 MOST_HEADER = 2**20
 Tensors = dict[str, Tensor]
 
@@ -72,17 +74,20 @@ class Lora:
                 raise _of_another(self.path, f"{name} {wrong}, and the model is {what}")
 
 
-def read_lora(path: Path, scale: float = 1.0, *, convert: Callable[[Tensors], Tensors] | None = None) -> Lora:
+def read_lora(
+    path: Path, scale: float = 1.0, *, convert: Callable[[Tensors, Mapping[str, Any]], Tensors] | None = None
+) -> Lora:
     """Read an adapter. path: a safetensors file, or a folder with one of `IN_A_FOLDER`
 
-    convert: makes diffusers' names of other programs'
+    convert: makes diffusers' names of other programs'; it is given our part of the header as well
     Raises InvalidRequest for what is none, is damaged, or holds values that are not finite.
     """
     file = _file_of(path)
     tensors, header = _read(file)
-    if not any(name.endswith(DOWN) for name in tensors) and convert is not None:
+    is_named_so = any(name.endswith(DOWN) and not name.startswith(FOREIGN) for name in tensors)
+    if not is_named_so and convert is not None:
         try:
-            tensors = convert(tensors)
+            tensors = convert(tensors, _json(header, OWN_KEY))
         except UNLOADABLE as error:
             raise _no_lora(file, f"its names are not known here: {next(iter(tensors), 'there are none')}") from error
     if not any(name.endswith(DOWN) for name in tensors):

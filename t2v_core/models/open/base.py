@@ -7,7 +7,7 @@ CPU, with a spread of about 1, as everywhere in t2v; how its VAE and its transfo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,9 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.finite import hint_for, require_finite
 from t2v_core.models.lora.files import Lora, read_lora
-from t2v_core.models.open.parts import TEXT, TRANSFORMERS, Parts
+from t2v_core.models.lora.forms import of_form, of_its_part
+from t2v_core.models.open.layout import TEXT, TRANSFORMERS
+from t2v_core.models.open.parts import Parts
 from t2v_core.models.text import TextEmbedding
 
 
@@ -235,11 +237,23 @@ class OpenModel(ABC):
 
         Raises InvalidRequest for what is none, or is another model's.
         """
-        convert = getattr(diffusers, self.pipeline).lora_state_dict
-        found = read_lora(path, scale, convert=lambda tensors: convert(dict(tensors)))
+        found = of_its_part(read_lora(path, scale, convert=self._named_as_here))
         parts = {name: self.parts.empty(name) for name in TRANSFORMERS if name in self.parts.names}
         found.require_fits(parts, self.name)
         return found
+
+    def _named_as_here(self, tensors: dict[str, Tensor], about: Mapping[str, Any]) -> dict[str, Tensor]:
+        """An adapter in another program's form: what `t2v export` wrote is as it was, others as diffusers has it."""
+        own = of_form(tensors, about, self.name, self.layer_sizes())
+        if own is not None:
+            return own
+        converted: dict[str, Tensor] = getattr(diffusers, self.pipeline).lora_state_dict(dict(tensors))
+        return converted
+
+    def layer_sizes(self) -> dict[str, int]:
+        """Return what each linear layer of the transformer gives out, by its name."""
+        layers = self.parts.empty("transformer").named_modules()
+        return {name: layer.out_features for name, layer in layers if isinstance(layer, torch.nn.Linear)}
 
     def transformer_at(self, timestep: float) -> str:  # most families have one
         """Return the name of the transformer that answers at a timestep."""

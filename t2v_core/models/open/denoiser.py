@@ -14,7 +14,7 @@ from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.loading import quiet
 from t2v_core.models.open.base import OpenModel
-from t2v_core.models.open.parts import TRANSFORMERS
+from t2v_core.models.open.layout import TRANSFORMERS
 from t2v_core.models.text import TextEmbedding
 
 # What a transformer that is told how strong the guidance is gets told in training: that there is none.

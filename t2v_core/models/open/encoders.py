@@ -11,7 +11,7 @@ from torch import Tensor
 
 from t2v_core.models.loading import EncoderIdentity, identity
 from t2v_core.models.open.base import OpenModel
-from t2v_core.models.open.parts import TEXT
+from t2v_core.models.open.layout import TEXT
 from t2v_core.models.text import TextEmbedding
 
 # Prompts that are encoded together, each as long as the longest that the model reads.

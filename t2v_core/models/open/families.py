@@ -9,9 +9,10 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.cogvideox import CogVideoX
 from t2v_core.models.open.hunyuan_video import HunyuanVideo
+from t2v_core.models.open.layout import INDEX, missing_files
 from t2v_core.models.open.ltx import LTX
 from t2v_core.models.open.mochi import Mochi
-from t2v_core.models.open.parts import INDEX, Parts, Placing, missing_files
+from t2v_core.models.open.parts import Parts, Placing
 from t2v_core.models.open.wan import Wan
 
 # By the class that `model_index.json` names.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 
+from t2v_core.disk.files import describe_os_error
 from t2v_core.disk.plain_json import read_table
-from t2v_core.errors import InvalidRequest
-from t2v_core.models.loading import hub_reason, require_answer
+from t2v_core.errors import EngineError, InvalidRequest
+from t2v_core.models.loading import require_answer
+from t2v_core.models.open.layout import INDEX, USED, missing_files, part_names
 from t2v_core.models.open.licence import CARD
-from t2v_core.models.open.parts import INDEX, USED, missing_files, part_names
 from t2v_core.workspace import expanded
 
 # Other forms of the same weights, which would double a download.
@@ -39,9 +41,11 @@ def _from_hub(source: str, *, weights: bool) -> Path:
 
     files = "*" if weights else "*.json"
     patterns = [*SMALL, *(f"{name}/{files}" for name in USED)]
+    missing: list[str] | None = None
     try:
         cached = Path(snapshot_download(source, allow_patterns=patterns, local_files_only=True))
-        if _is_whole(cached, weights=weights):
+        missing = _missing(cached, weights=weights)
+        if not missing:
             return cached
     except HFValidationError as error:
         raise InvalidRequest(f"{source} is not a hub id", hint="name a folder, or owner/name") from error
@@ -51,18 +55,30 @@ def _from_hub(source: str, *, weights: bool) -> Path:
         require_answer()
         return Path(snapshot_download(source, allow_patterns=patterns, ignore_patterns=NOT_NEEDED))
     except Exception as error:
-        raise InvalidRequest(
-            f"the model {source} is not on this machine and cannot be fetched ({hub_reason(error)})",
-            hint="connect and run again, or copy the model here and name its folder",
-        ) from error
+        raise _not_fetched(source, missing, error) from error
 
 
-def _is_whole(folder: Path, *, weights: bool) -> bool:
+def _missing(folder: Path, *, weights: bool) -> list[str]:
     """A download that broke off leaves some of the files."""
     if not (folder / INDEX).is_file():
-        return False
+        return [INDEX]
     try:
         names = part_names(read_table(folder / INDEX))
     except ValueError:
-        return False
-    return not missing_files(folder, names, weights=weights)
+        return [INDEX]
+    return missing_files(folder, names, weights=weights)
+
+
+def _not_fetched(source: str, missing: list[str] | None, error: Exception) -> EngineError:
+    from huggingface_hub import constants
+
+    from t2v_core.models.hub.sentences import hub_error  # imports the hub's client
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return describe_os_error(error, Path(constants.HF_HUB_CACHE))
+    said = hub_error(source, error)
+    here = "is not on this machine" if missing is None else f"is here only in part ({missing[0]} is missing)"
+    return InvalidRequest(
+        f"the model {source} {here} and cannot be fetched: {said.message}",
+        hint=f"{said.hint}; or copy the model here and name its folder",
+    )

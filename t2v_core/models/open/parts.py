@@ -6,7 +6,6 @@ A folder in diffusers' layout has a `model_index.json`, which names the class of
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,9 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.models.compiling import compile_layers
 from t2v_core.models.loading import UNLOADABLE, pick_dtype, quiet
 from t2v_core.models.lora.files import Lora, put_beside
+from t2v_core.models.open.layout import INDEX, TEXT, TRANSFORMERS, part_names
 from t2v_core.models.open.quantizing import quantize
 
-INDEX = "model_index.json"
-# What holds weights in a part's folder: one file, or a list of several.
-SINGLE = ("diffusion_pytorch_model.safetensors", "model.safetensors")
-TEXT = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
-TRANSFORMERS = ("transformer", "transformer_2")
-# Everything that t2v uses; an index may name more, such as a safety checker.
-USED = (*TEXT, *TRANSFORMERS, "vae", "scheduler")
 LIBRARIES = ("diffusers", "transformers")
 
 
@@ -220,49 +213,3 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype:
     """
     dtype = pick_dtype(precision, device)
     return torch.float32 if precision == "auto" and dtype is torch.float16 else dtype
-
-
-def part_names(index: Mapping[str, Any]) -> list[str]:
-    """Return the parts that a `model_index.json` names, of those that t2v uses."""
-    return [name for name in USED if _is_part(index.get(name))]
-
-
-def missing_files(folder: Path, names: Iterable[str], *, weights: bool = True) -> list[str]:
-    """Return which files of the parts are not in a model's folder, relative to it, in order.
-
-    weights: False asks for configurations only
-    """
-    lacking: list[str] = []
-    for name in names:
-        part = folder / name
-        if name.startswith("tokenizer"):
-            lacking += [] if part.is_dir() and any(part.iterdir()) else [f"{name}/"]
-        elif name == "scheduler":
-            lacking += _absent(part, ["scheduler_config.json"])
-        else:
-            lacking += _absent(part, ["config.json", *(_weight_files(part) if weights else [])])
-    return lacking
-
-
-def _absent(part: Path, files: Iterable[str]) -> list[str]:
-    return [f"{part.name}/{file}" for file in files if not (part / file).is_file()]
-
-
-def _weight_files(part: Path) -> list[str]:
-    """Those that an index of shards lists, else the single one that is there, else the one that could be."""
-    for name in SINGLE:
-        listed = part / f"{name}.index.json"
-        if listed.is_file():
-            return sorted({str(file) for file in _shards(read_table(listed)).values()})
-    there = [name for name in SINGLE if (part / name).is_file()]
-    return there or [SINGLE["text_encoder" in part.name]]
-
-
-def _shards(table: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = table.get("weight_map")
-    return found if isinstance(found, dict) else {}
-
-
-def _is_part(value: object) -> bool:
-    """`["diffusers", "AutoencoderKLWan"]`; a part that this model lacks is `[null, null]`."""
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(word, str) for word in value)

@@ -18,7 +18,8 @@ from t2v_core.models.open.denoiser import OpenDenoiser
 from t2v_core.models.open.encoders import part_identity
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
-from t2v_core.models.open.parts import TRANSFORMERS, Placing, arithmetic
+from t2v_core.models.open.layout import TRANSFORMERS
+from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.presets import NOT_FOR_OPEN, OPEN_TUNING
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import Base

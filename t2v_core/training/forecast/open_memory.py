@@ -16,8 +16,8 @@ from t2v_core.models.loading import quiet
 from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.denoiser import NO_GUIDANCE, EveryTokenIsReal
+from t2v_core.models.open.layout import TRANSFORMERS
 from t2v_core.models.open.memory.footprint import DEPTHS
-from t2v_core.models.open.parts import TRANSFORMERS
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.machines import Machine

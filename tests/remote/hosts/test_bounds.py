@@ -32,6 +32,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "refine": {"input": "a.mp4", "output": "b.mp4", "prompt": "a"},
     "import-latents": {"old_dir": "old"},
     "import-checkpoint": {"old": "old.pt"},
+    "fetch": {"id": "owner/name"},
+    "export": {"folder": "shared"},
+    "publish": {"id": "owner/name", "folder": "shared"},
 }
 
 

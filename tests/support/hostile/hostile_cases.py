@@ -19,6 +19,7 @@ MEANT = {
     "output": "out.mp4", "old": "old.pt", "old_dir": "old", "how_long": "1h", "what": "videos", "name": "closed",
     "path": "in.mp4", "text": "a red circle", "host": "closed", "number": "0.5", "run": "baseline", "to": "out.svg",
     "words": "train", "job": "3f2a",
+    "id": "owner/name", "folder": "shared",
 }  # fmt: skip
 SEVERAL = {"runs": ("baseline", "wider")}
 PLACE = "placed"
@@ -100,8 +101,8 @@ def meant(field: Field) -> str:
 
 
 def reads_workspace(command: Command) -> bool:
-    """The demo makes one of its own; the page looks when it is asked."""
-    return command.verb not in ("", "demo", "web", "verify-resume")
+    """The demo makes one of its own; the page looks when it is asked; two need a hub, which there is none."""
+    return command.verb not in ("", "demo", "web", "verify-resume", "fetch", "publish")
 
 
 def case_of_place(path: str, form: str, command: Command) -> Case:

@@ -18,7 +18,7 @@ from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.live_bytes import CUDA_CONTEXT_BYTES, LiveBytes
 from t2v_core.models.loading import quiet
 from t2v_core.models.open.base import OpenModel
-from t2v_core.models.open.parts import TRANSFORMERS
+from t2v_core.models.open.layout import TRANSFORMERS
 from t2v_core.models.open.quantizing import PACKAGES, quantizable, quantized_bytes
 
 DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
