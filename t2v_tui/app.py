@@ -22,6 +22,7 @@ from t2v_core.errors import EngineError
 from t2v_core.workspace import Workspace
 from t2v_tui import keys, pasted
 from t2v_tui.blinking import Blinking
+from t2v_tui.controllers.command_log import CommandLog
 from t2v_tui.controllers.job_files import JobFiles
 from t2v_tui.controllers.job_notices import JobNotices
 from t2v_tui.controllers.job_requests import JobRequests
@@ -32,7 +33,7 @@ from t2v_tui.controllers.settings_form import SettingsForm
 from t2v_tui.controllers.write_guard import WriteGuard
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
 from t2v_tui.library import trash
-from t2v_tui.messages import EventReceived, Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
+from t2v_tui.messages import CommandRan, EventReceived, Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
 from t2v_tui.palette import Actions
 from t2v_tui.registry import SCREENS, entry_of, load
 from t2v_tui.screens.bases.base import Cockpit
@@ -95,6 +96,7 @@ class CockpitApp(PictureApp):
         self.requests = JobRequests(self, self.live, services, now)
         self.files = JobFiles(workspace, services)
         self._notices = JobNotices(self, self.settings, runs_commands=services is not None)
+        self.commands = CommandLog(workspace.root / ".t2v/tui/commands.jsonl" if services is not None else None)
         self.guard = WriteGuard(self, self.live, workspace.root)
         self.form = SettingsForm(self, workspace, memory.chosen, self.remember, self._models_of_host)
         self._typed_ahead, self._blinking = TypedAhead(self), Blinking(may_blink=self.settings.animation)
@@ -236,6 +238,15 @@ class CockpitApp(PictureApp):
     def _failed_notice(self, message: Failed) -> None:
         self.notify(message.hint or " ", title=message.message, severity="error", timeout=12, markup=False)
 
+    @on(CommandRan)
+    def _note_command(self, message: CommandRan) -> None:
+        if self.guard.is_gone:
+            return
+        try:
+            self.commands.note(message.line, self.now())
+        except (OSError, EngineError) as error:
+            self.post_message(Failed(f"what keys do is not kept: {error}", "see who owns .t2v/tui of the workspace"))
+
     @on(Notice)
     def _told_notice(self, message: Notice) -> None:
         self.notify(message.text, timeout=4, markup=False)
@@ -337,7 +348,7 @@ class CockpitApp(PictureApp):
 
     def action_help(self) -> None:
         """Open the help with the keys of the screen that is up."""
-        from t2v_tui.screens.panels.dialogs import Help
+        from t2v_tui.screens.panels.help import Help
 
         if isinstance(self.screen, Cockpit):
             self.push_screen(Help(self.screen.keys_now()))
@@ -355,6 +366,12 @@ class CockpitApp(PictureApp):
         from t2v_tui.screens.panels.folder import FolderPanel
 
         self.push_screen(FolderPanel(self.services, self.state.host, self.now()))
+
+    def action_commands(self) -> None:
+        """Open the lines that do what keys have done."""
+        from t2v_tui.screens.panels.commands import CommandsPanel
+
+        self.push_screen(CommandsPanel(self.commands.newest_first(), self.workspace.root, self.now()))
 
     def choose_host(self, host: str | None) -> None:
         """Send work there from now on; None changes nothing."""

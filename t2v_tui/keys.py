@@ -15,7 +15,7 @@ NAMES = {
     "question_mark": "?", "slash": "/", "space": "space", "escape": "esc", "enter": "enter", "ctrl+p": "^p",
     "ctrl+q": "^q", "ctrl+g": "^g", "ctrl+d": "^d", "ctrl+u": "^u", "upper_g": "G", "left_square_bracket": "[",
     "right_square_bracket": "]", "plus": "+", "minus": "-", "equals_sign": "=", "shift+right": "S-right",
-    "shift+left": "S-left",
+    "shift+left": "S-left", "at": "@",
 }  # fmt: skip
 
 
@@ -68,6 +68,7 @@ KEYS: tuple[Key, ...] = (
     Key("start", "t", "Train", "start training on the chosen host", "start_training", writes=True),
     Key("host", "h", "Host", "choose which host does the work", "choose_host"),
     Key("folder", "F", "", "the folder there: what each thing is, how large", "folder"),
+    Key("commands", "at", "", "what keys did, as t2v lines to copy", "commands"),
     Key("reconnect", "R", "", "try to reach the host again now", "reconnect"),
     Key("theme", "T", "", "next theme", "next_theme"),
     Key("back", "escape", "", "up one level; never quits", "back"),
@@ -191,6 +192,9 @@ KEYS: tuple[Key, ...] = (
     Key("log.page_up", "pageup", "", "a page up", "page(-1.0)", "log-pane"),
     Key("log.half_down", "ctrl+d", "", "half a page down", "page(0.5)", "log-pane"),
     Key("log.half_up", "ctrl+u", "", "half a page up", "page(-0.5)", "log-pane"),
+    Key("log.wrap", "w", "Wrap", "wrap long lines, or leave them whole", "wrap", "log-pane"),
+    Key("log.right", "right", "", "a quarter of the width to the right, in long lines", "sideways(1)", "log-pane"),
+    Key("log.left", "left", "", "the same to the left", "sideways(-1)", "log-pane"),
     Key("log.mark", "V", "Mark", "mark lines: j and k move the end, Y copies", "mark", "log-pane"),
     Key("log.copy", "Y", "Copy", "copy the marked lines, or those in sight", "copy", "log-pane"),
     Key("log.leave", "escape", "", "leave find, marks, filter", "leave", "log-pane"),

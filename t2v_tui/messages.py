@@ -73,6 +73,13 @@ class Failed(Message):
 
 
 @dataclass
+class CommandRan(Message):
+    """A key did what this `t2v …` line does."""
+
+    line: str
+
+
+@dataclass
 class Notice(Message):
     """Something was done that cannot be seen otherwise."""
 

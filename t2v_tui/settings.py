@@ -11,8 +11,11 @@ from t2v_core.errors import InvalidRequest
 from t2v_core.workspace import Workspace
 
 SECTION = "tui"
-# Those of terminal.py, which nobody needs who only reads settings.
-WAYS = ["auto", "kitty", "sixel", "iterm2", "blocks"]
+# What some settings can be, as terminal.py and text/notifications.py have it, which who only reads settings need not.
+WORDS = {
+    "pictures": ["auto", "kitty", "sixel", "iterm2", "blocks"],
+    "notifications": ["auto", "osc9", "osc777", "off"],
+}
 
 
 class Tui:
@@ -23,6 +26,7 @@ class Tui:
     ascii: bool = False
     pictures: str = "auto"
     bell: bool = True
+    notifications: str = "auto"
     samples_home: bool = True
     drafts: bool = True
     on_job_end: str = ""
@@ -36,6 +40,8 @@ ABOUT = {
     "ascii": "true: draw with ASCII only",
     "pictures": "auto: as the terminal says it can; kitty, sixel, iterm2 or blocks: that way, whatever it says",
     "bell": "true: the terminal's bell when a job ends",
+    "notifications": "auto: the desktop is told when a job ends or raises an alarm and the terminal is not in front, "
+    "the way it understands; osc9 or osc777: that way; off: never",
     "samples_home": "true: the newest samples of a training that is watched on a host come here by themselves",
     "drafts": "true: Generate draws what is typed, with the shipped model in a process of its own",
     "on_job_end": "a command that is run when a job ends, with T2V_JOB, T2V_HOST, T2V_STATE and T2V_REASON set",
@@ -69,9 +75,9 @@ def _check(where: str, name: str, value: object) -> None:
     if type(value) is not wanted:
         kind = "true or false" if wanted is bool else "text in quotes"
         raise InvalidRequest(f"{where} {name} = {value!r}: {kind} is expected", f"it is: {ABOUT[name]}")
-    if name == "pictures" and value not in WAYS:
+    if (words := WORDS.get(name)) and value not in words:
         raise InvalidRequest(
-            f"{where} pictures = {value!r}: one of {', '.join(WAYS)} is expected", _nearest(str(value), WAYS)
+            f"{where} {name} = {value!r}: one of {', '.join(words)} is expected", _nearest(str(value), words)
         )
 
 

@@ -57,6 +57,7 @@ class _Commands(LazyGroup):
         "watch": Entry("jobs.watch:watch", "A job's events as they come, one per line, for scripts and agents."),
         "attach": Entry("jobs.commands:attach", "Watch a job to its end."),
         "logs": Entry("jobs.commands:logs", "Show a job's log."),
+        "ask": Entry("jobs.commands:ask", "Ask a running job to save, pause, resume or begin at once."),
         "stop": Entry("jobs.commands:stop", "Stop a job."),
         "pull": Entry("transfer:pull", "Fetch files from another machine, verified."),
         "push": Entry("transfer:push", "Send code, data or videos to another machine."),

@@ -1,23 +1,24 @@
-"""What is said when a job ends or raises an alarm: a notice, the bell, the window's title, the user's own command."""
+"""What is said when a job ends or raises an alarm: a notice, the bell, the window's title, the desktop, a command."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
 
-from textual.app import App
 from textual.notifications import SeverityLevel
 
 from t2v_core.events import AlarmEvent
 from t2v_tui.messages import Failed
 from t2v_tui.settings import Tui
 from t2v_tui.store.state import JobView, State
+from t2v_tui.terminal import through_tmux
 from t2v_tui.text import notifications
+from t2v_tui.widgets.video.asking import PictureApp
 
 
 class JobNotices:
     """runs_commands: whether the commands of [tui] in t2v.toml are run"""
 
-    def __init__(self, app: App[Any], settings: Tui, *, runs_commands: bool) -> None:
+    def __init__(self, app: PictureApp, settings: Tui, *, runs_commands: bool) -> None:
         self.app, self.settings, self.runs_commands = app, settings, runs_commands
 
     def say_changes(self, before: State, after: State) -> None:
@@ -33,9 +34,8 @@ class JobNotices:
         self.app.notify(text or " ", title=title, severity=severity, timeout=8, markup=False)
         if self.settings.bell:
             self.app.bell()
-        driver = self.app._driver
-        if driver is not None and not driver.is_headless:
-            driver.write(notifications.as_window_title(title))
+        self._write(notifications.as_window_title(title))
+        self._tell_desktop(title, text)
         self._run_command("on_job_end", self.settings.on_job_end, job)
 
     def _say_alarm(self, job: JobView, alarm: AlarmEvent) -> None:
@@ -43,7 +43,22 @@ class JobNotices:
         self.app.notify(text or " ", title=title, severity="warning", timeout=12, markup=False)
         if self.settings.bell:
             self.app.bell()
+        self._tell_desktop(title, text)
         self._run_command("on_alarm", self.settings.on_alarm, job, alarm)
+
+    def _tell_desktop(self, title: str, text: str) -> None:
+        """Have the terminal tell its desktop, unless it has said that it is in front: then the notice is seen."""
+        if self.app.app_focus:
+            return
+        terminal = self.app.terminal
+        way = notifications.way_of_terminal(self.settings.notifications, terminal.name or os.environ.get("TERM", ""))
+        said = notifications.as_notification(way, title, text)
+        self._write(through_tmux(said) if said and os.environ.get("TMUX") else said)
+
+    def _write(self, sequence: str) -> None:
+        driver = self.app._driver
+        if driver is not None and not driver.is_headless and sequence:
+            driver.write(sequence)
 
     def _run_command(self, name: str, command: str, job: JobView, alarm: AlarmEvent | None = None) -> None:
         if not command or not self.runs_commands:

@@ -10,8 +10,9 @@ from textual.app import App
 
 from t2v_core.errors import EngineError
 from t2v_tui.controllers.live_state import LiveState
-from t2v_tui.messages import Failed, Notice
+from t2v_tui.messages import CommandRan, Failed, Notice
 from t2v_tui.store.state import JobKey, JobView
+from t2v_tui.text import command_lines
 from t2v_tui.workers.services import Services
 
 
@@ -67,6 +68,7 @@ class JobRequests:
         except EngineError as error:
             self.app.post_message(Failed(error.message, error.hint))
             return
+        self.app.post_message(CommandRan(command_lines.ask(what, job)))
         self.app.post_message(Notice(said))
 
     def _stop(self, job: JobKey) -> None:
@@ -75,3 +77,5 @@ class JobRequests:
             self.services.stop(job)
         except EngineError as error:
             self.app.post_message(Failed(error.message, error.hint))
+            return
+        self.app.post_message(CommandRan(command_lines.stop(job)))

@@ -10,11 +10,12 @@ from textual.app import App
 
 from remote.steps import Status
 from t2v_tui.controllers.live_state import LiveState
-from t2v_tui.messages import Failed
+from t2v_tui.messages import CommandRan, Failed
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.store.events import LaunchClosed, LaunchLeft, LaunchSaid, LaunchTurned, News
 from t2v_tui.store.reducer import shows_left
 from t2v_tui.store.state import JobKey, LaunchPhase, LaunchView, State
+from t2v_tui.text import command_lines
 from t2v_tui.workers.launch_controller import TAKE_BACK_S, Launcher
 from t2v_tui.workers.launch_worker import Wanted
 from t2v_tui.workers.services import Services
@@ -35,7 +36,7 @@ class Launches:
         wake: Callable[[str], None],
     ) -> None:
         self.app, self.live, self.now, self.wake = app, live, now, wake
-        self._launcher = Launcher(services, live.tell, live.from_thread)
+        self._launcher = Launcher(services, live.tell, live.from_thread, self._note_started)
 
     @property
     def in_sight(self) -> LaunchView | None:
@@ -48,6 +49,15 @@ class Launches:
         self._launcher.begin(wanted, self.live.state, self.now())
         if wanted in self._launcher.waiting and self.in_sight is None:
             self.app.notify(f"{wanted.verb} waits for the start before it", timeout=4)
+
+    def _note_started(self, wanted: Wanted) -> None:
+        """Tell the lines that do the same; the first of two sends the video that is read."""
+        values, root = dict(wanted.values), self.live.state.workspace
+        if wanted.sends is not None:
+            path = str(wanted.sends.relative_to(root)) if wanted.sends.is_relative_to(root) else str(wanted.sends)
+            values["input"] = path
+            self.app.post_message(CommandRan(command_lines.push(path, wanted.host)))
+        self.app.post_message(CommandRan(command_lines.start(wanted.verb, values, wanted.host)))
 
     def agree(self) -> None:
         """Start what costs, after a yes."""

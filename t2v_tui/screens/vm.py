@@ -22,10 +22,11 @@ from t2v_core.errors import EngineError
 from t2v_core.format import ago, span, usd
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.vm_history import Day, days_of
-from t2v_tui.messages import Failed, Notice
+from t2v_tui.messages import CommandRan, Failed, Notice
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import HostKind, HostView, Reach, State, VmView
+from t2v_tui.text import command_lines
 from t2v_tui.text.confirmations import about_starting_vm, about_stopping_vm
 from t2v_tui.text.headline import stops_in, truth
 from t2v_tui.text.unreachable import asked, is_lost, waits
@@ -150,6 +151,7 @@ class VmScreen(Cockpit):
     def action_doctor(self) -> None:
         """Check everything on this machine."""
         self.query_one(CheckList).run(self.cockpit.workspace)
+        self.post_message(CommandRan(command_lines.doctor()))
 
     @work(thread=True, exclusive=True, group="vm", exit_on_error=False)
     def _turn(self, name: str, *, is_up: bool) -> None:
@@ -158,6 +160,7 @@ class VmScreen(Cockpit):
         if provider is None:
             return
         self.cockpit.listening.wake(name)
+        self.post_message(CommandRan(command_lines.vm("start" if is_up else "stop", name)))
         try:
             if is_up:
                 self.cockpit.being_started.add(name)
@@ -190,6 +193,7 @@ class VmScreen(Cockpit):
             self.post_message(Failed(error.message, error.hint))
             return
         self.cockpit.listening.wake(name)
+        self.post_message(CommandRan(command_lines.vm(f"keep {seconds / 3600:g}h" if seconds else "keep 0", name)))
         self.post_message(
             Notice(f"{name} is kept for {span(seconds)}" if seconds else f"{name} may stop when it is idle")
         )

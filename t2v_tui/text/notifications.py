@@ -13,6 +13,10 @@ from t2v_tui.text.job_words import JOB_GLYPHS, job_in_words
 
 # Steps of other work, and children of this app: nobody waits for them.
 QUIET_VERBS = frozenset({"bootstrap", "estimate"})
+# Of a notification: desktops cut them anyway.
+MOST_CHARACTERS = 200
+# Beginnings of the names of terminals that take a title and a text (OSC 777); the others take one text (OSC 9).
+WITH_TITLES = ("foot", "ghostty", "rxvt", "urxvt", "vte")
 
 
 def ended_between(before: State, after: State) -> Iterator[JobView]:
@@ -53,10 +57,34 @@ def notification_of(job: JobView) -> tuple[str, str]:
     return title, "\n".join(filter(None, (job_in_words(row), row.hint if row.state == "failed" else "")))
 
 
+def plain(text: str, characters: int = MOST_CHARACTERS) -> str:
+    """Return it in one line, bounded, with nothing that a terminal would obey: names come from other machines."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if len(line) <= characters else f"{line[: characters - 1]}…"
+
+
 def as_window_title(title: str) -> str:
     """Return what makes a terminal show it in its own frame, where somebody sees it who looks elsewhere."""
-    plain = "".join(letter for letter in title if letter.isprintable())
-    return f"\x1b]2;t2v: {plain}\x07"
+    return f"\x1b]2;t2v: {plain(title)}\x07"
+
+
+def way_of_terminal(wanted: str, name: str) -> str:
+    """Return osc9, osc777 or off. wanted: of [tui]; name: what the terminal calls itself, else its TERM"""
+    if wanted != "auto":
+        return wanted
+    return "osc777" if name.lower().startswith(WITH_TITLES) else "osc9"
+
+
+def as_notification(way: str, title: str, text: str) -> str:
+    """Return what makes a terminal tell its desktop; empty when `way` is off.
+
+    Source: iTerm2's escape codes (OSC 9), urxvt's notify extension (OSC 777).
+    """
+    title, text = plain(title), plain(text)
+    if way == "osc777":
+        return f"\x1b]777;notify;{title.replace(';', ',')};{text}\x1b\\"
+    # A number at its beginning would be one of ConEmu's commands.
+    return f"\x1b]9;t2v: {title}{f' · {text}' if text else ''}\x1b\\" if way == "osc9" else ""
 
 
 def run_hook(command: str, job: JobView, alarm: AlarmEvent | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,11 +28,15 @@ OVER = (LaunchPhase.DONE, LaunchPhase.FAILED, LaunchPhase.CANCELLED)
 
 @dataclass
 class Launcher:
-    """tell: on the screen's side; from_thread: what the threads tell with; waiting: starts that come after this one"""
+    """tell: on the screen's side; from_thread: what the threads tell with; started: called with what begins now
+
+    waiting: starts that come after this one
+    """
 
     services: Services | None
     tell: Tell
     from_thread: Tell
+    started: Callable[[Wanted], None] = lambda _: None
     wanted: Wanted | None = None
     launch: Launch | None = None
     estimating: Estimating | None = None
@@ -89,6 +94,7 @@ class Launcher:
         assert self.wanted is not None
         self.launch = Launch(self.wanted, self.services, self.from_thread)
         self.launch.start()
+        self.started(self.wanted)
 
     def agree(self, state: State) -> None:
         """Start what costs, after a yes."""

@@ -130,7 +130,7 @@ def test_a_training_there_is_followed_stopped_and_resumed(far: Far) -> None:
 # Looking
 
 
-@pytest.mark.parametrize("command", ["jobs", "attach", "logs", "stop"])
+@pytest.mark.parametrize("command", ["jobs", "attach", "logs", "ask", "stop"])
 def test_every_command_explains_itself(command: str, far: Far) -> None:
     shown = far.ran(command, "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -159,6 +159,17 @@ def test_jobs_are_listed_here_there_and_from_memory(far: Far) -> None:
     line = next(line for line in shown.stdout.splitlines() if job in line)
     assert row["state"] in line
     assert "vm (known " in line
+    far.go()
+
+
+def test_a_job_is_asked_and_finds_the_request_in_its_folder(far: Far) -> None:
+    job = begun(far, WAITS, "0")
+    asked_for = far.ran("ask", "pause", job)
+    assert (asked_for.returncode, asked_for.stdout) == (0, ""), asked_for.stderr
+    assert f"{job} on vm was asked to pause" in asked_for.stderr
+    assert (far.there / "jobs" / job / "pause").is_file()
+    assert far.ran("ask", "resume", job).returncode == 0
+    assert not (far.there / "jobs" / job / "pause").exists()
     far.go()
 
 
@@ -217,6 +228,7 @@ def test_what_is_unknown_is_code_2_with_the_nearest_name(far: Far) -> None:
         (("attach", f"{job[:-1]}x", "--host", "vm"), f"did you mean {job}"),
         (("stop", "nobody"), "t2v jobs --all lists them"),
         (("logs", "shapes", "--host", "vm"), "type more of the id"),
+        (("ask", "save", job, "--host", "vm"), "has ended already"),
     ):
         answer = far.ran(*arguments)
         assert (answer.returncode, answer.stdout) == (2, ""), answer.stderr

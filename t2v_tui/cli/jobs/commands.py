@@ -1,4 +1,4 @@
-"""`t2v jobs`, `logs`, `attach`, `stop`: what runs and ran, here and on other machines."""
+"""`t2v jobs`, `logs`, `attach`, `ask`, `stop`: what runs and ran, here and on other machines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +107,48 @@ def attach(
         teller.say(f"job {found.row.job} on {found.host}; Ctrl-C leaves it running", "dim")
         row = found.row if found.seen_t is None else there.row(found.row.job)
         return watch(there, row, teller, as_json=as_json or common.as_json, is_verbose=is_verbose)
+
+
+class Request(StrEnum):
+    """What a job can be asked for."""
+
+    SAVE = "save"
+    PAUSE = "pause"
+    RESUME = "resume"
+    BESIDE = "beside"
+
+
+def ask(
+    ctx: typer.Context,
+    request: Annotated[Request, typer.Argument(metavar="save|pause|resume|beside", show_default=False)],
+    job: JobArgument = None,
+    host: HostOption = None,
+    workspace_: WorkspaceOption = None,
+) -> int:
+    """Ask a job for something, which it does within a step: save a checkpoint, pause, resume, or begin beside others.
+
+    beside is for a job that waits for its turn: it begins at once, if the memory allows it or not.
+
+    \b
+    Examples:
+      t2v ask save
+      t2v ask pause 3f2a
+      t2v ask beside 9c01 --host a100-golden
+
+    Without JOB: the newest that has not ended. Returns once the job was asked, not when it has done so.
+    """
+    common: Common = ctx.obj
+    with HostPool(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
+        found = find_job(job, host, hosts, is_alive_first=True)
+        hosts.jobs(found.host).request(found.row.job, request.value)
+    print(f"{found.row.job} on {found.host} was asked to {DOES[request]}", file=sys.stderr)
+    return 0
+
+
+DOES = {
+    Request.SAVE: "save a checkpoint", Request.PAUSE: "pause", Request.RESUME: "resume",
+    Request.BESIDE: "begin beside what runs there",
+}  # fmt: skip
 
 
 def stop(

@@ -24,11 +24,12 @@ from t2v_tui.library.inventory import There, recall_there, remember_there
 from t2v_tui.library.removing import things
 from t2v_tui.library.trash import bring_back, deleted, put_away
 from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME, CheckpointView, VideoView
-from t2v_tui.messages import EventReceived, Failed, Notice
+from t2v_tui.messages import CommandRan, EventReceived, Failed, Notice
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.screens.bases.previews import PreviewRead, Previews
 from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import LOCAL, Reach
+from t2v_tui.text import command_lines
 from t2v_tui.text.confirmations import Question
 from t2v_tui.text.headline import is_off
 from t2v_tui.text.unreachable import asked, instead_of_empty, is_lost, not_heard, waits
@@ -255,6 +256,7 @@ class LibraryScreen(Cockpit):
         stream = PullStream(self.services, host or self.host, paths, self._tell, self._landed)
         self._pulls.append(stream)
         stream.start()
+        self.post_message(CommandRan(command_lines.pull(things(paths), stream.host)))
         more = len(things(paths)) - 1
         said = f"{paths[0]} and {more} more are" if more else f"{paths[0]} is"
         self.notify(f"{said} on {'their' if more else 'its'} way from {stream.host}", markup=False)
@@ -299,6 +301,7 @@ class LibraryScreen(Cockpit):
             return
         try:
             bring_back(self.cockpit.workspace, last)
+            self.post_message(CommandRan(command_lines.bring_back(last.name)))
             self.post_message(Notice(f"{last.name} is back"))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))

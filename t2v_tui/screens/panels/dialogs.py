@@ -1,4 +1,4 @@
-"""Panels over a screen: a question with Cancel first, a choice, and the keys that work now. All fit 80 × 24."""
+"""Panels over a screen: a question with Cancel first, and a choice. All fit 80 × 24."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from t2v_tui.keys import Key
 from t2v_tui.text.confirmations import Question
 from t2v_tui.widgets.lists import ListTable
 from t2v_tui.widgets.narrowed import Narrowed
 from t2v_tui.widgets.rows import RowList
-
-# Of a line of help at 80 columns, without its key and the bar beside it.
-HELP_WIDTH = 58
 
 
 class Panel(ModalScreen[Any]):
@@ -103,45 +99,3 @@ class Choose(Panel):
     def _take(self, event: RowList.Selected) -> None:
         event.stop()
         self.dismiss(self.query_one(ListTable).chosen)
-
-
-class Help(Panel):
-    """The keys that work now, those of the pane with the focus first."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,f1,q", "dismiss(None)", "close", show=False),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
-    ]
-
-    def __init__(self, groups: Sequence[tuple[str, Sequence[Key]]]) -> None:
-        super().__init__()
-        self.groups = groups
-
-    def compose(self) -> ComposeResult:
-        """Lay out the keys, which scroll."""
-        with Vertical(id="box"):
-            yield Static("Keys", id="title")
-            with VerticalScroll(id="lines"):
-                yield Static(help_text(self.groups), markup=False)
-            yield Static("j k scroll · esc closes · [tui.keys] of t2v.toml", classes="hint", markup=False)
-
-    def action_scroll(self, lines: int) -> None:
-        """Scroll so many lines down, or up when negative."""
-        self.query_one("#lines").scroll_relative(y=lines, animate=False)
-
-
-def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Text:
-    """Return lines `t  start training …  start`: key, sentence, name for [tui.keys], on its own line if need be."""
-    text = Text()
-    for name, keys in groups:
-        if not keys:
-            continue
-        text.append(f"{name or 'everywhere'}\n", "bold")
-        for key in keys:
-            shown = " ".join(one for one in key.all_shown)
-            text.append(f"  {shown:<9} ", "bold cyan").append(key.what)
-            room = HELP_WIDTH - len(key.what)
-            text.append(f"{key.id:>{room}}\n" if len(key.id) + 2 <= room else f"\n{key.id:>{HELP_WIDTH + 12}}\n", "dim")
-        text.append("\n")
-    return text

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.cache import LRUCache
+from textual.geometry import Offset
+from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
+from t2v_tui.widgets.log.wrapping import Part
+
+COPY_LINES = 20_000
 # (begin, end, name of the style) of a part of a line.
 Span = tuple[int, int, str]
 
@@ -69,3 +74,24 @@ class LineStrips:
     def _named(self, name: str) -> Style:
         source = self._widget.screen if name.startswith("screen") else self._widget
         return source.get_component_rich_style(name, partial=True)
+
+
+def chosen_of(selection: Selection, rows: int, text_of: Callable[[int], str]) -> str:
+    """Return what was dragged over, at most 20,000 lines of it."""
+    first = selection.start.y if selection.start is not None else 0
+    last = min(selection.end.y if selection.end is not None else rows - 1, first + COPY_LINES - 1)
+    text = "\n".join(text_of(row) for row in range(first, last + 1))
+    start = None if selection.start is None else Offset(selection.start.x, 0)
+    end = None if selection.end is None else Offset(selection.end.x, selection.end.y - first)
+    return Selection(start, end).extract(text)
+
+
+def wrapped_strips(parts: Sequence[Part], strip_of: Callable[[int], Strip], width: int, base: Style) -> list[Strip]:
+    """Return a strip of `width` cells for each part of a row, cut out of that of its row."""
+    return [
+        strip_of(part.row)
+        .crop_extend(part.begin, part.end, base)
+        .adjust_cell_length(width, base)
+        .apply_offsets(part.begin, part.row)
+        for part in parts
+    ]

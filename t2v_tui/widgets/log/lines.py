@@ -7,31 +7,28 @@ from typing import ClassVar
 
 from textual import on
 from textual.events import Resize
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
-from textual.timer import Timer
 from textual.widget import Widget
 
-from t2v_tui.widgets.log.drawing import LineStrips, Span
+from t2v_tui.widgets.log.drawing import LineStrips, Span, chosen_of, wrapped_strips
 from t2v_tui.widgets.log.index import Fate, LogIndex
+from t2v_tui.widgets.log.looking import Looks
 from t2v_tui.widgets.log.rows import LogRows
 from t2v_tui.widgets.log.scans import HeadCounted, LogScans, ScanEnded, Scanned
 from t2v_tui.widgets.log.search import LineFilter, Needle
 from t2v_tui.widgets.log.text import Level, level_of
-
-COPY_LINES = 20_000
-REPAINTS_A_SECOND = 12
-# A log that was quiet for so many of these looks is looked at only so often.
-QUIET_TICKS, QUIET_S = 24, 0.5
+from t2v_tui.widgets.log.wrapping import Part, in_sight, last_top
 
 
-class LogLines(ScrollView, can_focus=True):
+class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
     """Shows one file, which may grow, be cut or be replaced meanwhile, and follows its end.
 
     What is shown is in `LogRows`, how it looks in `LineStrips`, and `LogScans` reads what takes long.
+    wraps: a long line takes several on the screen; else it is scrolled sideways
     current: line of the hit that was found last; marked: rows, from which to which in the order they were chosen
     """
 
@@ -67,11 +64,11 @@ class LogLines(ScrollView, can_focus=True):
         self.current: int | None = None
         self.marked: tuple[int, int] | None = None
         self.is_following = True
+        self.wraps = False
         self.seen_rows = 0
         self._log, self._strips, self._scans = LogRows(), LineStrips(self), LogScans(self)
         self._is_placing = self._has_changed = False
-        self._quiet = 0
-        self._often: Timer | None = None
+        self._looks: Looks | None = None
 
     @property
     def index(self) -> LogIndex | None:
@@ -104,9 +101,8 @@ class LogLines(ScrollView, can_focus=True):
     # The file
 
     def on_mount(self) -> None:
-        """Open the file, and look at it twelve times a second while lines come."""
-        self._often = self.set_interval(1 / REPAINTS_A_SECOND, self._tick)
-        self.set_interval(QUIET_S, self._tick_when_quiet)
+        """Open the file, and look at it as often as lines come."""
+        self._looks = Looks(self, self._look_at_file)
         self._open()
 
     def on_unmount(self) -> None:
@@ -134,21 +130,9 @@ class LogLines(ScrollView, can_focus=True):
         self.workers.cancel_node(self)
         self._log.close()
 
-    def _tick(self) -> None:
-        self._quiet += 1
-        if self._quiet > QUIET_TICKS and self._often is not None:
-            self._often.pause()
-        self._look_at_file()
-
-    def _tick_when_quiet(self) -> None:
-        if self._quiet > QUIET_TICKS:
-            self._look_at_file()
-
     def _stir(self) -> None:
-        """Look often again: lines came, or where we look is another place."""
-        self._quiet = 0
-        if self._often is not None:
-            self._often.resume()
+        if self._looks is not None:
+            self._looks.stir()
 
     def _look_at_file(self) -> None:
         if self.index is None:
@@ -265,12 +249,28 @@ class LogLines(ScrollView, can_focus=True):
 
     def _set_size(self) -> None:
         """`virtual_size` lays out the whole screen again, which takes 20 ms; a bar does not."""
-        size = Size(self._strips.width, self.rows)
+        size = self._virtual()
         if size.width == self.virtual_size.width:
             self.set_reactive(Widget.virtual_size, size)
             self._scroll_update(size)
         else:
             self.virtual_size = size
+
+    def _virtual(self) -> Size:
+        """What can be scrolled over: wrapped, down to the row from which on the last ones fill the screen."""
+        if not self.wraps:
+            return Size(self._strips.width, self.rows)
+        width, height = self._room
+        return Size(width, last_top(self.rows, self.text_of, width, height) + height)
+
+    @property
+    def _room(self) -> Size:
+        """Where wrapped lines go: `size` has the bar at the right in it, and there is none below them."""
+        return Size(self.scrollable_content_region.width, self.size.height)
+
+    def _parts_in_sight(self) -> list[Part]:
+        """What stands on each line of the screen, wrapped."""
+        return in_sight(self.scroll_offset.y, self.rows, self.text_of, *self._room)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow while the end is in sight, and count what is unseen from when it no longer is."""
@@ -287,10 +287,14 @@ class LogLines(ScrollView, can_focus=True):
         """Stay at the end when it is followed."""
         if self.is_following:
             self._place_rows()
+        elif self.wraps:
+            self._set_size()
 
     def rows_in_sight(self) -> tuple[int, int]:
         """Return the first and last row in sight."""
         top = self.scroll_offset.y
+        if self.wraps and (parts := self._parts_in_sight()):
+            return parts[0].row, parts[-1].row
         return top, max(top, min(self.rows, top + self.size.height) - 1)
 
     def follow(self) -> None:
@@ -303,10 +307,18 @@ class LogLines(ScrollView, can_focus=True):
         """Scroll at once; upwards ends following."""
         self.scroll_to(y=max(0, min(self.max_scroll_y, self.scroll_offset.y + rows)), animate=False)
 
+    def wrap(self, *, wraps: bool) -> None:
+        """Wrap long lines, or leave them whole; the row at the top stays there."""
+        self.wraps, top = wraps, self.scroll_offset.y
+        self.scroll_to(x=0, animate=False)
+        self._place_rows(None if self.is_following else top)
+        self.refresh()
+
     def reveal(self, row: int) -> None:
         """Bring a row into sight, with some rows around it."""
-        top, height = self.scroll_offset.y, self.size.height
-        if not top <= row < top + height:
+        height = self.size.height
+        first, last = self.rows_in_sight()
+        if not first <= row <= last:
             self.is_following = False
             self.scroll_to(y=max(0, min(self.max_scroll_y, row - height // 3)), animate=False)
 
@@ -327,7 +339,13 @@ class LogLines(ScrollView, can_focus=True):
 
         That way takes a third of a flood's time.
         """
-        strips = [self.render_line(y) for y in range(crop.y, crop.bottom)]
+        if self.wraps:
+            base = self._strips.base
+            shown = wrapped_strips(self._parts_in_sight(), self._strip, self.size.width, base)
+            blank = Strip.blank(self.size.width, base)
+            strips = [shown[y] if y < len(shown) else blank for y in range(crop.y, crop.bottom)]
+        else:
+            strips = [self.render_line(y) for y in range(crop.y, crop.bottom)]
         if crop.x == 0 and crop.width == self.size.width:
             return strips
         return [strip.crop(crop.x, crop.right) for strip in strips]
@@ -347,8 +365,8 @@ class LogLines(ScrollView, can_focus=True):
             return kept
         text, width = self.text_of(row), self._strips.width
         strip = self._strips.draw(line, text, self._look(row, line, text), self._parts(row, text), keeps=is_settled)
-        if self._strips.width > width:
-            self.call_later(self._widen)
+        if self._strips.width > width and not self.wraps:
+            self.call_later(self._set_size)
         return strip
 
     def _look(self, row: int, line: int, text: str) -> str:
@@ -364,9 +382,6 @@ class LogLines(ScrollView, can_focus=True):
             return [(chosen[0], len(text) if chosen[1] == -1 else chosen[1], "screen--selection")]
         return [(a, b, "log--found") for a, b in self.needle.spans(text)] if self.needle is not None else []
 
-    def _widen(self) -> None:
-        self.virtual_size = Size(self._strips.width, self.rows)
-
     def notify_style_update(self) -> None:
         """Drop what was drawn in the old style."""
         super().notify_style_update()
@@ -374,12 +389,7 @@ class LogLines(ScrollView, can_focus=True):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Return what was dragged over, at most 20,000 lines of it."""
-        first = selection.start.y if selection.start is not None else 0
-        last = min(selection.end.y if selection.end is not None else self.rows - 1, first + COPY_LINES - 1)
-        text = "\n".join(self.text_of(row) for row in range(first, last + 1))
-        start = None if selection.start is None else Offset(selection.start.x, 0)
-        end = None if selection.end is None else Offset(selection.end.x, selection.end.y - first)
-        return Selection(start, end).extract(text), "\n"
+        return chosen_of(selection, self.rows, self.text_of), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:  # Textual's
         """Draw what the mouse drags over."""

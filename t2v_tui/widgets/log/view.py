@@ -17,8 +17,9 @@ from t2v_core.errors import EngineError
 from t2v_core.format import grouped
 from t2v_tui.keys import bindings_for
 from t2v_tui.widgets.clipboard import copy_text
+from t2v_tui.widgets.log.drawing import COPY_LINES
 from t2v_tui.widgets.log.index import Fate
-from t2v_tui.widgets.log.lines import COPY_LINES, LogLines
+from t2v_tui.widgets.log.lines import LogLines
 from t2v_tui.widgets.log.scans import Found, SearchEnded
 
 # While somebody types, the filter waits for a pause.
@@ -132,7 +133,7 @@ class LogView(Vertical):
         self.set_class(lines.rows == 0 and lines.line_filter is None, "-empty")
         # As they are: what was looked for may hold brackets, which are no markup.
         titles = (
-            f"{self.name_of_log} · {self._how()}",
+            f"{self.name_of_log} · {self._how()}{' · wrapped' if lines.wraps else ''}",
             f"{self._said}  {self._where()}" if self._said else self._where(),
         )
         if titles != self._titles:
@@ -180,8 +181,23 @@ class LogView(Vertical):
             self.lines.move(rows)
 
     def action_page(self, pages: float) -> None:
-        """Move by so many pages, or parts of one."""
-        self.action_move(int(pages * max(1, self.lines.size.height - 1)))
+        """Move by so many pages, or parts of one; a row of the last page stays in sight."""
+        first, last = self.lines.rows_in_sight()
+        page = max(1, last - first if self.lines.wraps else self.lines.size.height - 1)
+        self.action_move(int(pages * page) or (1 if pages > 0 else -1))
+
+    def action_sideways(self, parts: int) -> None:
+        """Move so many quarters of the width to the right, or to the left when negative."""
+        if self.lines.wraps:
+            self.notify("long lines are wrapped: w leaves them whole", timeout=3)
+        else:
+            x = self.lines.scroll_offset.x + parts * max(1, self.lines.size.width // 4)
+            self.lines.scroll_to(x=max(0, min(self.lines.max_scroll_x, x)), animate=False)
+
+    def action_wrap(self) -> None:
+        """Wrap long lines, or leave them whole."""
+        self.lines.wrap(wraps=not self.lines.wraps)
+        self._describe()
 
     # Finding and filtering
 

@@ -18,7 +18,7 @@ from t2v_core.settings import variable_name
 MEANT = {
     "output": "out.mp4", "old": "old.pt", "old_dir": "old", "how_long": "1h", "what": "videos", "name": "closed",
     "path": "in.mp4", "text": "a red circle", "host": "closed", "number": "0.5", "run": "baseline", "to": "out.svg",
-    "words": "train", "job": "3f2a",
+    "words": "train", "job": "3f2a", "request": "save",
     "id": "owner/name", "folder": "shared",
 }  # fmt: skip
 SEVERAL = {"runs": ("baseline", "wider")}

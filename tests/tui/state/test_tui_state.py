@@ -299,7 +299,7 @@ def test_what_ends_is_told_in_words_that_no_terminal_obeys() -> None:
     title, text = notification_of(ended)
     assert title == f"✗ train failed on {VM}"
     assert text.endswith("smaller")
-    assert as_window_title("a\x1b[31mb\x07") == "\x1b]2;t2v: a[31mb\x07"
+    assert as_window_title("a\x1b[31mb\x07") == "\x1b]2;t2v: a [31mb\x07"
 
 
 def test_a_command_of_the_users_hears_what_ended(tmp_path: Path) -> None:

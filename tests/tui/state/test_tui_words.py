@@ -15,7 +15,7 @@ from t2v_core.format import for_so_long
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.keys import KEYS
-from t2v_tui.screens.panels.dialogs import HELP_WIDTH, help_text
+from t2v_tui.screens.panels.help import COLUMN, HELP_WIDTH, _lines, help_text, in_columns
 from t2v_tui.screens.train import RunsList
 from t2v_tui.store.state import State
 from t2v_tui.text.empty_curve import before_curve, title_of
@@ -156,6 +156,41 @@ def test_every_line_of_help_fits_its_box() -> None:
     lines = help_text(groups).plain.splitlines()
     assert max(map(len, lines)) <= HELP_WIDTH + 12
     assert all(any(line.endswith(key.id) for line in lines) for key in KEYS)
+
+
+# Screens with the pane of each that has most keys.
+FULLEST = [
+    ("log-pane", "train", "launch"), ("curve-pane", "train", "launch"), ("log-pane", "log"), ("chart-pane", "compare"),
+    ("player-pane", "lists", "videos", "marks"), ("lists", "checkpoints", "marks"), ("generate", "drawing", "lists"),
+    ("vid2vid", "drawing", "player-pane"), ("lists", "data"), ("lists", "jobs"), ("vm",), ("welcome",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("places", FULLEST)
+@pytest.mark.parametrize("shows_names", [False, True])
+def test_help_in_two_columns_needs_no_scrolling_at_120_by_40(places: tuple[str, ...], *, shows_names: bool) -> None:
+    groups = [[key for key in KEYS if key.where == place] for place in (*places, "")]
+    lines = [_lines("a", keys, shows_names=shows_names) for keys in groups]
+    columns = in_columns(lines)
+    assert max(len(column.plain.splitlines()) for column in columns) <= 32
+    assert max(len(line) for column in columns for line in column.plain.splitlines()) <= COLUMN
+
+
+@on_screen
+async def test_wide_help_is_in_sight_as_a_whole_and_tells_names_too(tmp_path: Path) -> None:
+    app = app_of(live(), "train", tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.screen.query_one("LogLines").focus()
+        await pilot.press("question_mark")
+        lines = app.screen.query_one("#lines")
+        await eventually(pilot, lambda: lines.size.height > 20)
+        assert (lines.max_scroll_y, min(column.size.width >= COLUMN for column in app.screen.query(".column"))) == (
+            0,
+            True,
+        )
+        await pilot.press("n")
+        shown = "".join(str(column.render()) for column in app.screen.query(".column"))
+        assert "log.wrap" in shown
 
 
 def test_what_lasts_is_counted_in_tens_of_seconds_so_that_an_idle_screen_stays_as_it_is() -> None:
