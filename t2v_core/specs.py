@@ -274,6 +274,9 @@ class TrainSpec(Spec):
     )
     held_out_clips: int = Field(64, ge=0, le=10**6, description="clips kept out for the held-out loss")
     samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
+    log_with: Literal["tensorboard", "wandb", "trackio"] = Field(
+        "tensorboard", description="TensorBoard's files are always written; wandb and trackio get the figures as well"
+    )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads (default: one per core)")
     latents_in_memory: AutoYesNo = Field("auto", description="hold the data set in memory")
     compile: AutoYesNo = Field(

@@ -34,6 +34,7 @@ from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import make_optimizer
+from t2v_core.training.other_tracker import TENSORBOARD, OtherTracker, require_tracker
 from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import shard
@@ -70,6 +71,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     _require_whole_model(spec)
     objective = _objective(spec)  # what does not fit together is said before anything is loaded
     _require_whole_matrices(spec)
+    require_tracker(spec)
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:
         job.events.mute()
@@ -108,7 +110,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
         optimizer=wrapped_optimizer,
         ema=ema,
         objective=objective,
-        tracker=Tracker(job.directory / "tensorboard"),
+        tracker=Tracker(job.directory / "tensorboard", _other_tracker(spec, accelerator, job)),
         clock=StepClock(accelerator.device, lambda: _flops(base, store, config)),
         folder=folder,
         job=job.directory.name,
@@ -245,8 +247,17 @@ def _accelerator(spec: TrainSpec) -> Accelerator:
     parallel = DistributedDataParallelKwargs(find_unused_parameters=spec.attention == "frame" or spec.model is not None)
     patience = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(
-        cpu=device.type == "cpu", mixed_precision=MIXED_PRECISION[dtype], kwargs_handlers=[parallel, patience]
+        cpu=device.type == "cpu",
+        mixed_precision=MIXED_PRECISION[dtype],
+        kwargs_handlers=[parallel, patience],
+        log_with=None if spec.log_with == TENSORBOARD else spec.log_with,
     )
+
+
+def _other_tracker(spec: TrainSpec, accelerator: Accelerator, job: Job) -> OtherTracker | None:
+    if spec.log_with == TENSORBOARD or not accelerator.is_main_process:
+        return None
+    return OtherTracker(spec.log_with, accelerator, job)
 
 
 def _open_store(spec: TrainSpec, job: Job) -> LatentStore:

@@ -51,6 +51,7 @@ class Trainer:
         self.job.events.stage("train", run.describe())
         if run.checkpoint is not None and run.step >= run.total_steps:
             return self._nothing_left_to_do(run.checkpoint)
+        run.tracker.begin(run.spec.model_dump(mode="json"))
         try:
             self._all_steps()
         except Stopped as stopped:

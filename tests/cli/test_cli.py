@@ -63,7 +63,7 @@ def test_the_list_of_commands_is_the_help_when_nothing_is_asked(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("evaluate --prompt 3", "error: there is no option --prompt (there is: --prompts)\nhint:  see t2v evalua"),
+        ("evaluate --prompt 3", "error: there is no option --prompt (there is: --negative-prompt, --prompts)\nhint: "),
         ("trian", "error: there is no command 'trian'; did you mean 'train'?\nhint:  see t2v --help\n"),
         ("data shape", "error: there is no command 'shape'; did you mean 'shapes'?\nhint:  see t2v data --help\n"),
         ("generate", "error: PROMPT is missing\nhint:  see t2v generate --help\n"),

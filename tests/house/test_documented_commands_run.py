@@ -13,7 +13,8 @@ from test_documented_commands import COMMANDS
 # Run by .ci/run, or by a test of their own.
 ELSEWHERE = {
     "make check", "make demo", "make docs", "make test", "make tui", "t2v demo",
-    "t2v export shared/style --format comfyui",
+    "t2v export shared/style --format comfyui", "t2v train --log-with trackio",
+    "WANDB_MODE=offline t2v train --log-with wandb",
 }  # fmt: skip
 # With a hub, in tests/core/sharing/.
 WITH_HUB = ("t2v models fetch ", "t2v publish ")
