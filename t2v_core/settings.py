@@ -36,7 +36,18 @@ PREFIX = "T2V_"
 RESERVED_VARIABLES = frozenset(
     PREFIX + name
     for name in (
-        *("WORKSPACE", "WEB_AUTH", "RESIDENT", "JOB", "COMPUTE_ENDPOINT", "GANG", "STARTED_AGAIN", "SKY", "SPEC_JSON"),
+        *(
+            "WORKSPACE",
+            "WEB_AUTH",
+            "RESIDENT",
+            "JOB",
+            "COMPUTE_ENDPOINT",
+            "GANG",
+            "PLACE",
+            "STARTED_AGAIN",
+            "SKY",
+            "SPEC_JSON",
+        ),
         *("HOST", "VERB", "STATE", "REASON", "ALARM", "TEXT", "CLIPS"),
         *(
             "BOOT_ID_FILE",

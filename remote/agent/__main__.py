@@ -40,6 +40,7 @@ from .listing.previewing import preview
 from .resuming import resume_preempted
 from .setup.examining import examine
 from .setup.making_ready import put, standing, unpack_release
+from .setup.meeting import meeting, part, reach
 from .setup.own_folder import adopt_venv
 from .supervisor import supervise
 from .transfer.offers import offer
@@ -56,6 +57,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,
     "remove": remove, "examine": examine, "adopt_venv": adopt_venv, "list": list_folder, "old_data": old_data,
     "old_checkpoints": old_checkpoints, "preview": preview, "models": models,
+    "meeting": meeting, "reach": reach, "part": part,
 }  # fmt: skip
 
 

@@ -78,6 +78,7 @@ class HostJobs:
         env: Mapping[str, str] | None = None,
         release: str | None = None,
         argv: Sequence[str] = (),
+        engine: Sequence[str] = (),
     ) -> RemoteJob:
         """Start a job that goes on without us; its paths are relative to the workspace there.
 
@@ -85,13 +86,15 @@ class HostJobs:
         key:   makes it the same job as an earlier request; made and remembered here when it is left out
         release: of t2v that it needs there; JobNotFound when the host has not got it
         argv:  another program in the engine's place; `~` at its beginning is the home folder there
+        engine: a program that is begun as the engine's Python is, `… -m t2v_core VERB JOBDIR`, and needs no GPU itself
         """
         from t2v_core.specs import asked_values  # 0.05 s that a transfer and a look need not pay
 
         asked = {
             "verb": verb, "spec": asked_values(spec), "after": after, "env": dict(env or {}),
-            "needs_gpu": getattr(spec, "device", "cpu") != "cpu", **({"release": release} if release else {}),
-            **({"argv": list(argv)} if argv else {"python": [self.host.engine_python]}),
+            "needs_gpu": not engine and getattr(spec, "device", "cpu") != "cpu",
+            **({"release": release} if release else {}),
+            **({"argv": list(argv)} if argv else {"python": list(engine) or [self.host.engine_python]}),
         }  # fmt: skip
         if key is not None:
             return self._start(asked, key)

@@ -58,9 +58,13 @@ class Launch:
         self.job: RemoteJob | None = None
 
     def __iter__(self) -> Iterator[StepState]:
+        release = yield from self.ready()
+        yield from self._launched(release)
+
+    def ready(self) -> Generator[StepState, None, Release | None]:
+        """Yield every step but the launch; returns the release that the job will need there."""
         if self.host.name == LOCAL:
-            yield from self._launched(None)
-            return
+            return None
         release = current_release()
         yield from self._reached()
         standing = yield from self._looked(release)
@@ -68,7 +72,7 @@ class Launch:
         yield from self._data(standing)  # before gigabytes are installed for nothing
         yield from self._made_ready(release, standing)
         yield from self._disk(standing)
-        yield from self._launched(release if self.host.is_managed else None)
+        return release if self.host.is_managed else None
 
     def _reached(self) -> Iterator[StepState]:
         if (host := switched(self.host)) is None:

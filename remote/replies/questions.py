@@ -17,6 +17,7 @@ from remote.replies.files import (
 from remote.replies.guard import Guard, GuardStands, NoGuard
 from remote.replies.jobs import JobRows, ResumedJobs, Started, Stopped
 from remote.replies.machine import Examination, Hello, Probe, Sent, Standing
+from remote.replies.meeting import Meeting, Reached
 from remote.replies.question import Question
 from remote.replies.transfer import FileSums, FullOffer, Landed, SameOffer, WantedFiles
 
@@ -34,6 +35,9 @@ ADOPT_VENV = Question("adopt_venv", Done)
 PUT = Question("put", Sent)
 UNPACK_RELEASE = Question("unpack_release", Done)
 USE_RELEASE = Question("use_release", Done)
+MEETING = Question("meeting", Meeting)
+REACH = Question("reach", Reached)
+PART = Question("part", Done)
 
 START = Question("start", Started)
 STATUS = Question("status", JobRows)

@@ -12,13 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from torch.distributed.distributed_c10d import Store
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
-from torch.distributed.elastic.rendezvous import RendezvousParameters
+from torch.distributed.elastic.rendezvous import RendezvousHandler, RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from t2v_core.errors import WorkFailed
+from t2v_core.processes.place import Place
 from t2v_core.processes.rank_log import RankLog
+from t2v_core.processes.several_machines import MetRendezvous
 
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.1
@@ -35,18 +38,18 @@ class Ranks:
     """Processes of one job on this machine, from their start to the end of the last.
 
     argv: what each runs; size: how many; folder: for their pipes
+    met: the place of this machine among several, and the store that they share
     """
 
-    def __init__(self, argv: Sequence[str], size: int, folder: Path) -> None:
+    def __init__(self, argv: Sequence[str], size: int, folder: Path, met: tuple[Place, Store] | None = None) -> None:
         # It says with each start that it cannot take signals in a thread, which is what is wanted.
         logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.ERROR)
         self._log = RankLog(folder)
-        self._handler = get_rendezvous_handler(
-            RendezvousParameters("c10d", f"{LOOPBACK}:0", uuid.uuid4().hex, 1, 1, LOOPBACK, is_host="true")
-        )
+        address = LOOPBACK if met is None else met[0].own_address
+        self._handler: RendezvousHandler = _alone() if met is None else MetRendezvous(*met)
         spec = WorkerSpec(
             role="t2v", local_world_size=size, entrypoint=argv[0], args=tuple(argv[1:]), rdzv_handler=self._handler,
-            max_restarts=0, monitor_interval=POLL_S, local_addr=LOOPBACK,
+            max_restarts=0, monitor_interval=POLL_S, local_addr=address,
         )  # fmt: skip
         self._agent = LocalElasticAgent(spec, self._log)
         self._result: RunResult | None = None
@@ -92,3 +95,9 @@ class Ranks:
             if isinstance(worker.id, int):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(worker.id, number)
+
+
+def _alone() -> RendezvousHandler:
+    return get_rendezvous_handler(
+        RendezvousParameters("c10d", f"{LOOPBACK}:0", uuid.uuid4().hex, 1, 1, LOOPBACK, is_host="true")
+    )

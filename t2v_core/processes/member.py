@@ -16,6 +16,8 @@ from t2v_core.errors import EngineError, Stopped
 
 # In the environment of each of them: the pid of the process that started it, and the folder for their last words.
 GANG = "T2V_GANG"
+# In the environment of a job that several machines share: the place of this one among them, as place.py reads it.
+PLACE = "T2V_PLACE"
 # A run that begins although it has a checkpoint is refused; one that starts again goes on from it. SkyPilot and Slurm
 # start a job again by the same command, and torchrun its processes.
 STARTED_AGAIN = ("T2V_STARTED_AGAIN", "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
@@ -54,6 +56,11 @@ def is_launched() -> bool:
 def is_member() -> bool:
     """Return True in a process that our own door started."""
     return GANG in os.environ and is_launched()
+
+
+def is_on_several_machines() -> bool:
+    """Return True in a process of which others are on other machines."""
+    return is_launched() and os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]) != os.environ["WORLD_SIZE"]
 
 
 def is_of_agent() -> bool:

@@ -39,6 +39,18 @@ class SharedStore(Protocol):
         """Tell whether a key is there."""
         ...
 
+    def put(self, key: str, data: bytes) -> None:
+        """Set a key to bytes."""
+        ...
+
+    def take(self, key: str) -> bytes:
+        """Return the bytes of a key that is there."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Forget a key."""
+        ...
+
 
 class OwnStore:
     """The store of a process that is alone: no port, and no torch to import."""
@@ -46,6 +58,7 @@ class OwnStore:
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
+        self._bytes: dict[str, bytes] = {}
 
     def set(self, key: str, value: str) -> None:
         """Set a key."""
@@ -63,6 +76,20 @@ class OwnStore:
     def has(self, key: str) -> bool:
         """Tell whether a key was set; counters are not among the keys."""
         return key in self._values
+
+    def put(self, key: str, data: bytes) -> None:
+        """Set a key to bytes."""
+        self._bytes[key] = data
+        self._values[key] = ""
+
+    def take(self, key: str) -> bytes:
+        """Return the bytes of a key that is there."""
+        return self._bytes[key]
+
+    def remove(self, key: str) -> None:
+        """Forget a key."""
+        self._values.pop(key, None)
+        self._bytes.pop(key, None)
 
 
 class LaunchedStore:
@@ -99,6 +126,21 @@ class LaunchedStore:
         """Tell whether a key is there. Raises WorkFailed when the store's holder is gone."""
         with _held_by_another():
             return self._store.check([key])
+
+    def put(self, key: str, data: bytes) -> None:
+        """Set a key to bytes. Raises WorkFailed when the store's holder is gone."""
+        with _held_by_another():
+            self._store.set(key, data)  # type: ignore[arg-type]  # its stub knows texts only
+
+    def take(self, key: str) -> bytes:
+        """Return the bytes of a key that is there. Raises WorkFailed when the store's holder is gone."""
+        with _held_by_another():
+            return self._store.get(key)
+
+    def remove(self, key: str) -> None:
+        """Forget a key. Raises WorkFailed when the store's holder is gone."""
+        with _held_by_another():
+            self._store.delete_key(key)
 
 
 @contextmanager

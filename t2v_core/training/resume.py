@@ -52,7 +52,7 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     run, with the differences, or when its data has changed.
     """
     folder = job.workspace.resolve(spec.checkpoints)
-    checkpoint = _latest_undamaged(folder, job)
+    checkpoint = latest_undamaged(folder, job)
     require_usable(checkpoint.path, checkpoint.info)
     run = build(_merged(spec, checkpoint), job, folder, begun_with=checkpoint.info.get("processes"))
     _require_same_data(run, checkpoint)
@@ -63,8 +63,10 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     return run
 
 
-def _latest_undamaged(folder: Path, job: Job) -> Checkpoint:
-    """The newest complete checkpoint whose bytes are what was written, and numbers; else the previous system's newest.
+def latest_undamaged(folder: Path, job: Job) -> Checkpoint:
+    """Return the newest complete checkpoint whose bytes are what was written; else the previous system's newest.
+
+    Its values are numbers as well. Raises InvalidRequest when there is none.
 
     A damaged one stays where it is until the run, which trains the same steps again, gets there.
     """

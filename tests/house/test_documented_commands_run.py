@@ -15,6 +15,7 @@ ELSEWHERE = {
     "make check", "make demo", "make docs", "make test", "make tui", "t2v demo",
     "t2v export shared/style --format comfyui", "t2v train --log-with trackio",
     "WANDB_MODE=offline t2v train --log-with wandb",
+    "t2v train --hosts a,b --processes auto", "t2v train --hosts a,b --min-hosts 1 --detach",
 }  # fmt: skip
 # With a hub, in tests/core/sharing/.
 WITH_HUB = ("t2v models fetch ", "t2v publish ")

@@ -7,6 +7,9 @@ from pathlib import Path
 from ..base.files import read_json
 from .rows import job_directories, state_of, waits_for
 
+# In the environment of a job that several machines share: t2v_core.processes.member has it.
+PLACE = "T2V_PLACE"
+
 
 def to_be_resumed(jobs: Path) -> Path | None:
     """Return the training that preemption ended, unless another was asked for since; what waits for it is no other."""
@@ -21,5 +24,7 @@ def to_be_resumed(jobs: Path) -> Path | None:
 
 
 def is_training(directory: Path) -> bool:
-    """Tell whether a job's request is for a training."""
-    return (read_json(directory / "request.json") or {}).get("verb") == "train"
+    """Tell whether a job's request is for a training that is this machine's alone: who leads several sees to theirs."""
+    request = read_json(directory / "request.json") or {}
+    environment = request.get("env")
+    return request.get("verb") == "train" and not (isinstance(environment, dict) and PLACE in environment)

@@ -17,7 +17,7 @@ from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine import verbs
 
 MADE_HERE = re.compile(r"\d{8}-\d{6}-(?P<verb>[a-z0-9-]+)-[0-9a-f]+")
-ELSEWHERE = ("host_", "detach_", "after_")
+ELSEWHERE = ("host_", "hosts_", "min_hosts_", "detach_", "after_")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _flags(verb: str, words: Sequence[str]) -> dict[str, Any]:
     app.command(verb)(getattr(verbs, verb))
     context = typer.main.get_command(app).make_context(verb, list(words))
     if any(context.params.get(name) for name in ELSEWHERE):
-        raise InvalidRequest("a cluster is no host of t2v.toml", "leave --host, --detach and --after out")
+        raise InvalidRequest("a cluster is no host of t2v.toml", "leave --host, --hosts, --detach and --after out")
     return {name: value for name, value in context.params.items() if name in SPECS[verb].model_fields}
 
 

@@ -117,6 +117,34 @@ _QUIET = inspect.Parameter(
     default=typer.Option(False, "--quiet", help="Write one short line for each step, as when stdout is a pipe."),
 )
 
+_HOSTS = (
+    inspect.Parameter(
+        "hosts_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=str | None,
+        default=typer.Option(
+            None,
+            "--hosts",
+            metavar="A,B",
+            help="Train on several hosts together, with --processes on each; the first one keeps the checkpoints.",
+            show_default=False,
+        ),
+    ),
+    inspect.Parameter(
+        "min_hosts_",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=int | None,
+        default=typer.Option(
+            None,
+            "--min-hosts",
+            metavar="N",
+            min=1,
+            help="With --hosts: when one is lost and does not come back at once, go on with so many (default: all).",
+            show_default=False,
+        ),
+    ),
+)
+
 
 def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
     """Return a function that Typer can read, for one verb.
@@ -129,7 +157,22 @@ def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
         asked_workspace, as_json, is_verbose, host, is_detached, after, named = (given.pop(p.name) for p in _COMMON)
         as_json = as_json or common.as_json
         is_quiet = given.pop(_QUIET.name, False)
+        hosts, fewest = (given.pop(one.name, None) for one in _HOSTS)
         _require_arguments(verb, given, named, ctx.command_path)
+        if hosts is not None or fewest is not None:
+            return _run_on_hosts(
+                given,
+                hosts,
+                fewest,
+                host,
+                after,
+                ctx.obj,
+                asked_workspace=asked_workspace,
+                is_detached=is_detached,
+                as_json=as_json,
+                is_verbose=is_verbose,
+                named=named,
+            )
         host = host or (LOCAL if is_detached or after else None)
         if verb.name == "sheet" and given["prompts"] is not None:
             given["prompts"] = prompts_of(given["prompts"])
@@ -150,7 +193,21 @@ def command(verb: Verb, tell: Tell | None = None) -> Callable[..., int]:
         return run_there(verb.name, flags, host, after=after, is_detached=is_detached, **told)
 
     run.__doc__ = verb.help
-    return with_signature(run, [*parameters(verb.name, verb.positional), *_COMMON, *([_QUIET] if verb.short else [])])
+    beside = [*([_QUIET] if verb.short else []), *(_HOSTS if verb.name == "train" else [])]
+    return with_signature(run, [*parameters(verb.name, verb.positional), *_COMMON, *beside])
+
+
+def _run_on_hosts(
+    given: Mapping[str, Any], hosts: str | None, fewest: int | None, host: str | None, after: str | None,
+    common: Common, *, asked_workspace: Path | None, **told: Any,
+) -> int:  # fmt: skip
+    from t2v_tui.cli.engine.on_hosts import require_alone, run_on_hosts  # what runs here needs no host
+
+    if hosts is None:
+        raise InvalidRequest("--min-hosts goes with --hosts", "--hosts a,b,c --min-hosts 2")
+    require_alone(host, after)
+    workspace = find_workspace(asked_workspace or common.workspace, os.environ)
+    return run_on_hosts(as_meant_there(given), hosts, fewest, workspace=workspace, flag_names={}, **told)
 
 
 def _require_arguments(verb: Verb, given: Mapping[str, Any], named: str | None, command_path: str) -> None:
