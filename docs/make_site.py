@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / ".site"
 # Pages of the root, and what they are called on the site.
 ROOT_PAGES = {"README.md": "index.md", "TERMINAL_COMMANDS.md": "commands.md", "CHANGELOG.md": "changes.md"}
-BESIDES = {".png", ".svg", ".gif", ".css"}
+BESIDES = {".png", ".svg", ".gif", ".css", ".ipynb"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 # An error's sentence is looked for where it is explained, and last among the changes.
 SEARCHED = {"troubleshooting.md": 4, "changes.md": 0.2}
