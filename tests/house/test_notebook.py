@@ -21,7 +21,7 @@ LESS = {"clips": 3, "known": 5, "steps": 3, "passes": 1, "prompts": 2}
 
 def run_cell(source: str, values: dict[str, Any], folder: Path) -> str:
     """Run one cell; returns what its commands said on stdout."""
-    lines = source.splitlines()
+    lines = source.replace("\\\n", "").splitlines()
     commands = [line[1:] for line in lines if line.startswith("!")]
     exec("\n".join("" if line.startswith("!") else line for line in lines), values)  # noqa: S102 - our own notebook
     said = ""
