@@ -16,7 +16,7 @@ import argparse
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -135,12 +135,12 @@ def teach(workspace: Path, taught: Taught) -> tuple[Path, float]:
         run(workspace, "shapes", data=data, clips=max(1, taught.known), test_clips=1, seed=1)
         add_clips(workspace / data, is_alone=not taught.known)
     run(workspace, "preprocess", data=data, **ENCODERS)
-    folder = (
-        f"checkpoints/{taught.known}-{taught.steps}-{taught.rank}-{taught.targets}-{taught.rate:g}-{taught.batch_size}"
-    )
-    asked = {"base": "embedded", "lora": True, "lora_rank": taught.rank, "lora_targets": taught.targets,
-             "learning_rate": taught.rate, "batch_size": taught.batch_size, "max_steps": taught.steps, "epochs": 10**6, "held_out_clips": 0,
-             "checkpoint_every": 10**6, "samples": 0, "lr_schedule": "cosine"}  # fmt: skip
+    folder = "checkpoints/" + "-".join(str(value) for value in astuple(taught))
+    asked = {
+        "base": "embedded", "lora": True, "lora_rank": taught.rank, "lora_targets": taught.targets,
+        "learning_rate": taught.rate, "lr_schedule": "cosine", "batch_size": taught.batch_size,
+        "max_steps": taught.steps, "epochs": 10**6, "held_out_clips": 0, "checkpoint_every": 10**6, "samples": 0,
+    }  # fmt: skip
     trained = result(run(workspace, "train", data=data, checkpoints=folder, **asked))
     return workspace / trained["checkpoint"], (cpu_seconds_of_jobs() - began) / 60
 
