@@ -1,0 +1,42 @@
+"""What can be asked of whole models: which there are, one brought here, one given to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from t2v_core.specs.base import Spec
+
+
+class ModelsSpec(Spec):
+    """List the open models that lie on a machine."""
+
+    folder: Path = Field(Path("models"), description="folder of models, listed beside the hub's cache")
+
+
+class FetchSpec(Spec):
+    """Bring an open model from the hub into its cache."""
+
+    id: str = Field(min_length=1, max_length=200, description="the model's hub id, OWNER/NAME")
+
+
+class ExportSpec(Spec):
+    """Write a trained model as a folder that others can use."""
+
+    folder: Path = Field(description="folder to make")
+    checkpoint: Path | None = Field(None, description="checkpoint to export (default: the latest)")
+    format: Literal["diffusers", "comfyui", "kohya"] = Field(
+        "diffusers", description="of a LoRA: also a file that these programs load"
+    )
+    weights: Literal["ema", "raw"] = Field("ema", description="ema: averaged; raw: of the last step")
+
+
+class PublishSpec(Spec):
+    """Put an exported model on the hub."""
+
+    id: str = Field(min_length=1, max_length=200, description="where on the hub, OWNER/NAME")
+    folder: Path = Field(description="folder that t2v export wrote")
+    public: bool = Field(False, description="a repository that is new can be seen by everybody; else by you alone")
+    yes: bool = Field(False, description="upload; without it, what would be is listed")
