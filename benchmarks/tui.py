@@ -144,7 +144,9 @@ def print_painted(what: str, took: dict[str, list[Painted]]) -> None:
         ordered = sorted(1000 * one for one in seconds)
         said.append(f"{name} p50 {statistics.median(ordered):.1f} ms, p95 {ordered[int(0.95 * len(ordered))]:.1f} ms")
     most = 1000 * statistics.median(one.cpu_s for one in took[slowest])
-    print(f"{what}: {len(every)} keys, {'; '.join(said)}; most CPU: {slowest!r} {most:.1f} ms", flush=True)
+    once, key = max((one.cpu_s, key) for key, some in took.items() for one in some)
+    worst = f"most CPU: {slowest!r} {most:.1f} ms, once {key!r} {1000 * once:.1f} ms"
+    print(f"{what}: {len(every)} keys, {'; '.join(said)}; {worst}", flush=True)
 
 
 @contextmanager

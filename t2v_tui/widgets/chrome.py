@@ -47,7 +47,10 @@ class Block(Static):
 
     def _rows_of(self, content: Content) -> int:
         """How many rows a text takes; none where it gets as many as the style sheet gives. A layout costs 10 ms."""
-        return content.get_height({}, self.size.width) if self.styles.is_auto_height else 0
+        if not self.styles.is_auto_height:
+            return 0
+        least = self.styles.min_height
+        return max(content.get_height({}, self.size.width), int(least.value) if least is not None else 0)
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         """Draw the lines that read differently while `show` changes the text; else as usual."""

@@ -26,16 +26,8 @@ class Pane(Vertical):
         self._titles: tuple[str | None, str | None] = (None, None)
         self._other_rows: tuple[Region, ...] = ()
 
-    def on_descendant_focus(self) -> None:
-        """Draw the border of what has the focus."""
-        self._hold(True)
-
-    def on_descendant_blur(self) -> None:
-        """Draw the usual border, unless the focus went to another part of the pane."""
-        focused = self.screen.focused
-        self._hold(focused is not None and self in focused.ancestors)
-
-    def _hold(self, is_in_hand: bool) -> None:
+    def hold(self, is_in_hand: bool) -> None:
+        """Draw the border of what has the focus, or the usual one."""
         if is_in_hand != self.has_class("-in-hand"):
             self.set_class(is_in_hand, "-in-hand", update=False)
             self.app.stylesheet.update_nodes([self])

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -71,6 +71,7 @@ class RowList(ScrollView, can_focus=True):
         self.heads = heads
         self._hovered = -1
         self._drawn: dict[tuple[str, Style], Strip] = {}
+        self._style: Style | None = None  # of all lines that are drawn in one go
 
     # For children
 
@@ -116,11 +117,19 @@ class RowList(ScrollView, can_focus=True):
     def _rows_high(self) -> int:
         return max(1, self.size.height - self.heads)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return lines, for which the style is found once: that takes as long as to draw one."""
+        self._style = self.rich_style
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._style = None
+
     def render_line(self, y: int) -> Strip:
         """Return a line above the rows, one row, or blank cells below the last."""
         if y < self.heads:
             return self.head_line(y)
-        at, width, style = y + self.scroll_offset.y - self.heads, self.size.width, self.rich_style
+        at, width, style = y + self.scroll_offset.y - self.heads, self.size.width, self._style or self.rich_style
         if at >= len(self.keys):
             return Strip.blank(width, style)
         over = Style.null()

@@ -10,7 +10,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.dom import DOMNode
-from textual.events import DescendantFocus, Mount, ScreenResume
+from textual.events import Mount, ScreenResume
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -20,6 +20,7 @@ from t2v_tui.messages import FollowJob
 from t2v_tui.store.state import JobKey, State
 from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
 from t2v_tui.widgets.launch_panel import LaunchDrawer
+from t2v_tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from t2v_tui.app import CockpitApp
@@ -128,7 +129,13 @@ class Cockpit(Screen[None]):
         self.refresh_all(self.cockpit.state, self.cockpit.now())
         self._show_keys()
 
-    @on(DescendantFocus)
+    def watch_focused(self, before: Widget | None, after: Widget | None) -> None:
+        """Draw the borders of what had the focus and of what has it, and its keys: at once, to be painted in one go."""
+        left, entered = ({one for one in _around(widget) if isinstance(one, Pane)} for widget in (before, after))
+        for pane in left ^ entered:
+            pane.hold(pane in entered)
+        self._show_keys()
+
     def _show_keys(self) -> None:
         if self._is_made:
             self.query_one(Footer).show_keys(self.footer_keys(), is_read_only=self.cockpit.state.is_read_only)
@@ -179,3 +186,8 @@ class Cockpit(Screen[None]):
         """Return (pane, its keys) that work now, the innermost first; the last are those that hold everywhere."""
         names = [*dict.fromkeys([*self.panes(), self.NAME, *self.GROUPS]), ""]
         return [(name, self.cockpit.keys_for(name)) for name in names]
+
+
+def _around(widget: Widget | None) -> list[DOMNode]:
+    """A widget and what it is in, up to the screen; nothing for none, or for one that was taken away."""
+    return list(widget.ancestors_with_self) if widget is not None and widget.is_attached else []

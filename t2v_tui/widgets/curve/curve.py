@@ -10,6 +10,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
@@ -64,7 +65,7 @@ class Curve(Widget, can_focus=True):
         self.zoomed: tuple[float, float] | None = None
         self._known_last = 0.0
         self._strips: list[Strip] | None = None
-        self._strips_in: list[Style] = []
+        self._drawn_as: tuple[Size, list[Style]] = Size(), []
         self._drawn_at = 0.0
         self._due: Timer | None = None
 
@@ -96,17 +97,18 @@ class Curve(Widget, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        """Draw everything in the new size."""
-        self._draw_anew()
+        """Draw everything in the new size; as it was when it was only hidden."""
+        if self._strips is None or self._drawn_as != self._as_now():
+            self._draw_anew()
 
     def notify_style_update(self) -> None:
         """Drop what was drawn in the old colours. With the focus alone they stay: a long run takes 10 ms to draw."""
         super().notify_style_update()
-        if self._strips is not None and self._strips_in != self._styles_now():
+        if self._strips is not None and self._drawn_as != self._as_now():
             self._strips = None
 
-    def _styles_now(self) -> list[Style]:
-        return [self.rich_style, *map(self._ink, range(len(self.INKS)))]
+    def _as_now(self) -> tuple[Size, list[Style]]:
+        return self.size, [self.rich_style, *map(self._ink, range(len(self.INKS)))]
 
     # What is looked at
 
@@ -187,7 +189,7 @@ class Curve(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Return one line; the first that is asked for draws them all."""
         if self._strips is None:
-            self._strips, self._strips_in = self._draw(), self._styles_now()
+            self._strips, self._drawn_as = self._draw(), self._as_now()
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     def _draw(self) -> list[Strip]:
