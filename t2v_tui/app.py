@@ -35,7 +35,7 @@ from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
 from t2v_tui.library import trash
 from t2v_tui.messages import CommandRan, EventReceived, Failed, FollowJob, GoTo, Notice, ShowJob, StartWork, StopWork
 from t2v_tui.palette import Actions
-from t2v_tui.registry import SCREENS, entry_of, load
+from t2v_tui.registry import SCREENS, Entry, entry_of, load
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.settings import Tui
 from t2v_tui.store.events import HostChosen, JobShown, Remembered
@@ -102,7 +102,16 @@ class CockpitApp(PictureApp):
         self._typed_ahead, self._blinking = TypedAhead(self), Blinking(may_blink=self.settings.animation)
         self._first_screen, self._remembered_t = first, time.monotonic()
         for entry in SCREENS:
-            self.add_mode(entry.name, partial(load, entry))
+            self.add_mode(entry.name, partial(self._made, entry))
+
+    def _made(self, entry: Entry) -> Cockpit:
+        """A screen that was not up yet, in the theme of now.
+
+        Textual takes it for one of another theme, and so reads all style sheets again, twice: 50 ms.
+        """
+        screen = load(entry)
+        screen._css_update_count = self._css_update_count
+        return screen
 
     @property
     def state(self) -> State:
