@@ -1,9 +1,10 @@
 """The terminal UI's own widgets on a real pseudo-terminal of 120×40: a log under a flood, a curve, a player.
 
-python benchmarks/tui_widgets.py [log|curve|player] [--seconds 10]
+python benchmarks/tui_widgets.py [log|open|curve|player] [--seconds 10]
 
 log:    10,000 and 100,000 lines a second of 100 characters: does it keep up, key to paint, the longest stall of its
         loop, CPU; and memory with a log of a million lines against an empty one
+open:   a log of 2 GB: until its last line is on the terminal, against a log of one line
 curve:  one redraw of 100,000 points
 player: 64 and 128 pixels from cache: frames a second that reach the terminal, CPU, bytes a frame
 """
@@ -287,6 +288,32 @@ def measure_memory(folder: Path, lines: int = 1_000_000) -> None:
     )
 
 
+def measure_open(folder: Path, size: int = 2_000_000_000) -> None:
+    """Its last line is another than all the others, so that it can be waited for."""
+    end, block = b"the last line\n", LINE % 0 * 100_000
+    short, long = folder / "short", folder / "2-gb"
+    short.write_bytes(end)
+    with long.open("wb") as file:
+        for _ in range(size // len(block)):
+            file.write(block)
+        file.write(end)
+    took: dict[str, list[tuple[float, float]]] = {short.name: [], long.name: []}
+    for _ in range(5):
+        for log in (short, long):
+            began = time.monotonic()
+            with screen("log", str(log), str(folder / "report")) as shown:
+                shown.wait_for(end.strip())
+                took[log.name].append((time.monotonic() - began, shown.cpu_s))
+                shown.end()
+    (wall, cpu), (more_wall, more_cpu) = (
+        [statistics.median(one[at] for one in some) for at in (0, 1)] for some in took.values()
+    )
+    print(
+        f"log of {long.stat().st_size / 1e9:.1f} GB: its end is shown {more_wall - wall:+.2f} s, {more_cpu - cpu:+.2f} "
+        f"CPU s against a log of one line, whose app is up after {wall:.2f} s, {cpu:.2f} CPU s   (medians of 5)"
+    )
+
+
 def measure_curve() -> None:
     chance = random.Random(0)
     steps = range(1, POINTS + 1)
@@ -347,7 +374,7 @@ def main() -> None:
         child(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["log", "curve", "player"])
+    parser.add_argument("what", nargs="?", choices=["log", "open", "curve", "player"])
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -356,6 +383,8 @@ def main() -> None:
             for rate in (10_000, 100_000):
                 measure_flood(folder, rate, arguments.seconds)
             measure_memory(folder)
+        if arguments.what in (None, "open"):
+            measure_open(folder)
         if arguments.what in (None, "curve"):
             measure_curve()
         if arguments.what in (None, "player"):

@@ -105,12 +105,13 @@ class CockpitApp(PictureApp):
             self.add_mode(entry.name, partial(self._made, entry))
 
     def _made(self, entry: Entry) -> Cockpit:
-        """A screen that was not up yet, in the theme of now.
+        """A screen that was not up yet; beside another it comes in the theme that this one has.
 
         Textual takes it for one of another theme, and so reads all style sheets again, twice: 50 ms.
         """
         screen = load(entry)
-        screen._css_update_count = self._css_update_count
+        if isinstance(self.screen, Cockpit):
+            screen._css_update_count = self._css_update_count
         return screen
 
     @property

@@ -191,7 +191,9 @@ class VideosScreen(MarkingScreen, LibraryScreen):
             self.previews.shown = None
             if self.is_sheet:
                 self.previews.want(self._pictures_wanted())
-        self.query_one("#facts", Words).say(facts_of(video) if video is not None else "")
+        facts = self.query_one("#facts", Words)
+        facts.display = video is not None
+        facts.say(facts_of(video) if video is not None else "")
         if video is None:
             self.player.show(None)
         elif video.is_here:

@@ -40,7 +40,8 @@ class Block(Static):
         if before is not None and _same(before, content):
             return
         self._shown = content
-        layout = layout and (before is None or self._rows_of(before) != self._rows_of(content))
+        if before is not None and self.size.width:  # else it is not laid out, and gets its height with the next layout
+            layout = layout and self._rows_of(before) != self._rows_of(content)
         self._other_lines = () if layout or before is None else other_lines(before, content, self.size.width)
         self.update(content, layout=layout)
         self._other_lines = ()

@@ -9,10 +9,12 @@ from rich.text import Text
 from support.screen.in_terminal import eventually, on_screen
 from test_result_flows import Watched
 from textual.app import App, ComposeResult
+from textual.widgets import Static
 
 from t2v_core.workspace import Workspace
 from t2v_tui.theme import LIGHT
 from t2v_tui.widgets.lists import ListTable
+from t2v_tui.widgets.pane import Words
 from t2v_tui.workers.services import Services
 
 ROWS, HEIGHT = 1000, 20
@@ -90,3 +92,28 @@ async def test_a_theme_that_changed_while_a_screen_was_away_is_its_own_too(tmp_p
 def colours_of(app: App[Any]) -> list[tuple[object, ...]]:
     widgets = app.screen.query("*")
     return [(str(one), one.styles.color, one.styles.background, one.rich_style) for one in widgets]
+
+
+class OneText(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Words(id="words")
+        yield Static("below")
+
+
+@on_screen
+async def test_a_text_is_given_its_height_also_when_it_was_said_before_there_was_room() -> None:
+    app = OneText()
+    async with app.run_test(size=(20, 10)) as pilot:
+        words, below = app.query_one(Words), app.query(Static).last()
+        words.display = False
+        await pilot.pause()
+        for text in ("one line", "a text that takes more lines than one", ""):
+            words.say(text)
+        words.say("two\nlines")
+        words.display = True
+        await pilot.pause()
+        assert (words.size.height, below.region.y) == (2, 2)
+        words.say("one, but longer than a line is")
+        words.say("one")
+        await pilot.pause()
+        assert (words.size.height, below.region.y) == (1, 1)
