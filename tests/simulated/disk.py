@@ -23,12 +23,16 @@ class Disk:
     """is_full: whoever wants a block gets none; spare_blocks: those that somebody gave up since
 
     chance: decides what a cut takes and which call of several notices that the disk is full
+    giver:  returns the process that asks
     """
 
-    def __init__(self, memory: Path, now: Callable[[], float], chance: random.Random) -> None:
-        self.memory, self.now, self.chance = str(memory), now, chance
+    def __init__(
+        self, memory: Path, now: Callable[[], float], chance: random.Random, giver: Callable[[], object]
+    ) -> None:
+        self.memory, self.now, self.chance, self.giver = str(memory), now, chance, giver
         self.is_full, self.spare_blocks = False, 0
-        self.names: list[tuple[float, str, Callable[[], object]]] = []
+        self.names: list[tuple[float, str, Callable[[], object], object]] = []
+        self.orphans: set[str] = set()
         self.appended: dict[str, list[tuple[float, int]]] = {}
 
     def want_block(self, path: str) -> None:
@@ -41,7 +45,11 @@ class Disk:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
     def name_changed(self, path: str, undo: Callable[[], object]) -> None:
-        self.names.append((self.now(), path, undo))
+        self.names.append((self.now(), path, undo, self.giver()))
+
+    def was_killed(self, process: object) -> None:
+        """It syncs no more what it has named."""
+        self.orphans |= {path for _, path, _, giver in self.names if giver is process}
 
     def has_replaced(self, source: str, target: str, before: bytes | None) -> None:
         content = Path(target).read_bytes() if Path(target).is_file() else None
@@ -75,22 +83,26 @@ class Disk:
 
     def synced(self, path: str) -> None:
         self.names.clear()
+        self.orphans.clear()
         self.appended.pop(path, None)
 
     def lose_what_was_not_synced(self) -> list[str]:
-        """The power is cut. Returns the lost names that were given just now: whoever gave them meant to sync."""
-        lost = self.names[self.chance.randint(0, len(self.names)) :]
-        for _, _, undo in reversed(lost):
+        """The power is cut. Returns the lost names whose giver meant to sync: given just now, or by one that died."""
+        young = [name for name in self.names if self.now() - name[0] < WRITTEN_BACK_S]
+        lost = young[self.chance.randint(0, len(young)) :]
+        for _, _, undo, _ in reversed(lost):
             undo()
+        orphans = frozenset(self.orphans)
         for path, sizes in self.appended.items():
             late = [size for when, size in sizes if self.now() - when < WRITTEN_BACK_S]
             if late and Path(path).exists():
                 size = Path(path).stat().st_size
                 os.truncate(path, self.chance.randint(min(late[0], size), size))
         self.all_is_written()
-        return [path for when, path, _ in lost if self.now() - when < SYNCED_WITHIN_S]
+        return [path for when, path, *_ in lost if self.now() - when < SYNCED_WITHIN_S or path in orphans]
 
     def all_is_written(self) -> None:
         """The machine goes down in order."""
         self.names.clear()
+        self.orphans.clear()
         self.appended.clear()

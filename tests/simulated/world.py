@@ -60,7 +60,7 @@ class World:
         if guard_by == TIMED:
             self.memory.mkdir()
         self.kernel = Kernel(self.table)
-        self.disk = Disk(self.memory, lambda: self.kernel.now, self.chance)
+        self.disk = Disk(self.memory, lambda: self.kernel.now, self.chance, self.asking)
         self.calls = Calls(self.kernel, self.disk, self.chance)
         self.calls.exec, self.calls.popen, self.calls.has_named = self.exec, self.popen, self.has_named
         self.kernel.on_end, self.kernel.cut = self.has_ended, self.cut
@@ -262,7 +262,13 @@ class World:
             with self.kernel.outside():
                 self.truth.checkpoints[place] = (place / "weights").read_text()
 
+    def asking(self) -> Process | None:
+        """Return the process whose call the machine answers; None while the test itself is at work."""
+        return self.kernel.current.process if self.kernel.current is not None else None
+
     def has_ended(self, process: Process) -> None:
+        if self.is_on and process.ended == signal.SIGKILL:
+            self.disk.was_killed(process)
         for truth in self.truth.jobs.values():
             if truth.engine is process:
                 truth.code = process.ended

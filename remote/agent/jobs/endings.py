@@ -89,8 +89,18 @@ def how_it_ended(
     last = last_word(directory, is_killed=name is not None)
     asked = STOPPED if asked is None and (directory / "stop").exists() else asked
     if asked is None and last.get("kind") != "done" and (word := end_of_machine(directory, code, last)):
-        return exit_as(STOPPED, name, word, START_AGAIN)
-    return end_of_its_own(directory, code, name, last, has_oom, asked)
+        ended: Json | None = exit_as(STOPPED, name, word, START_AGAIN)
+    else:
+        ended = end_of_its_own(directory, code, name, last, has_oom, asked)
+    if ended is not None and code is None:
+        ended["ended"] = moment_of(last, ended["ended"])
+    return ended
+
+
+def moment_of(event: Json, now_t: float) -> float:
+    """Return when an event was written, in Unix seconds; now where it does not say, or says that it is to come."""
+    t = event.get("t")
+    return float(t) if isinstance(t, (int, float)) and not isinstance(t, bool) and 0 < t < now_t else now_t
 
 
 def last_word(directory: Path, *, is_killed: bool) -> Json:

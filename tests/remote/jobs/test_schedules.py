@@ -87,6 +87,18 @@ FOUND = {
             Step("stop", 0, 1, 0),
         ),
     ),
+    "what a killed supervisor wrote and had not synced may be lost with the power": Schedule(
+        26132610,
+        NO_GUARD,
+        (
+            Step("submit", 0, 0, 1),
+            Step("kill soon", 0, 11, 0),
+            Step("submit", 0, 0, 0),
+            Step("repeat", 0, 0, 1),
+            Step("submit", 0, 3, 1),
+            Step("preempt", 6, 7, 2),
+        ),
+    ),
     "a login that ends stops its job also where the disk takes no note of why": Schedule(
         24261386,
         TIMED,

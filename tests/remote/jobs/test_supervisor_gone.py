@@ -18,6 +18,7 @@ from support.hosts.agent_shared import agent_of_module, here_with_agent
 from support.hosts.programs import DEAF, DONE, ERROR, ON_GPU, SILENT, Another, another_agent, go
 
 from remote.agent.base.units import RUN, SYSTEM, USER, unit_argv
+from remote.agent.jobs.endings import how_it_ended
 
 shared, here, another = agent_of_module, here_with_agent, another_agent
 
@@ -70,6 +71,17 @@ def test_what_ended_unseen_is_settled_by_its_events(here: Here) -> None:
     row = here.end_of(job)
     assert (row["state"], row["code"]) == ("succeeded", 0)
     assert (here.directory(job) / "exit.json").exists()
+
+
+@pytest.mark.parametrize("t", [1.7e9, None, "soon", True, -5.0, 1e300])
+def test_what_nobody_saw_end_has_ended_with_its_last_word(tmp_path: Path, t: object) -> None:
+    (tmp_path / "events.jsonl").write_text(json.dumps({"t": t, "kind": "done"}) + "\n")
+    before = time.time()
+    unseen, seen = how_it_ended(tmp_path, None), how_it_ended(tmp_path, 0)
+    assert unseen is not None
+    assert seen is not None
+    assert unseen["ended"] == 1.7e9 if t == 1.7e9 else before <= unseen["ended"] <= time.time()
+    assert before <= seen["ended"] <= time.time()
 
 
 def kill(pid: int) -> None:
