@@ -30,12 +30,12 @@ from t2v_core.models.scorer import ClipScorer, load_clip_scorer
 from t2v_core.processes.process_group import ProcessGroup, joined
 from t2v_core.scores.clip import clip_scales
 from t2v_core.scores.features import FeatureNetwork
+from t2v_core.scores.of_videos import Scores, blindness, distance_scores, movement_scores
 from t2v_core.scores.vbench import VBench, chosen_dimensions, write_layout
 from t2v_core.specs import EvaluateSpec, all_values
 from t2v_core.verbs.shared_videos import SharedVideos
 from t2v_core.verbs.sources.find_source import find_source
 from t2v_core.verbs.sources.model_source import ModelSource
-from t2v_core.verbs.video_scores import Scores, blindness, distance_scores, movement_scores
 from t2v_core.workspace import Dataset
 
 # What a video of any other scene obeys: of six colours, three shapes and six motions.
