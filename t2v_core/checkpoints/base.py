@@ -7,6 +7,7 @@ from pathlib import Path
 
 from t2v_core import embedded
 from t2v_core.checkpoints.checkpoints import EMA, Checkpoint
+from t2v_core.checkpoints.exported import WEIGHTS, ExportedCheckpoint
 from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.disk.files import MANIFEST, read_json, sha256
 from t2v_core.errors import InvalidRequest
@@ -16,6 +17,8 @@ def stamp_of(checkpoint: Checkpoint) -> str:
     """Return what the averaged weights of a checkpoint are, in a hash."""
     if checkpoint.path.is_file():
         return sha256(checkpoint.path)
+    if isinstance(checkpoint, ExportedCheckpoint):
+        return sha256(checkpoint.path / WEIGHTS)
     return str(read_json(checkpoint.path / MANIFEST)["files"][EMA]["sha256"])
 
 

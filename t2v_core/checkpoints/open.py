@@ -6,13 +6,15 @@ from pathlib import Path
 
 from t2v_core import embedded
 from t2v_core.checkpoints.checkpoints import TRAINER, Checkpoint, read_checkpoint
+from t2v_core.checkpoints.exported import is_exported, open_exported
 from t2v_core.checkpoints.old_checkpoints import open_old_checkpoint
 from t2v_core.disk.files import incompleteness
 from t2v_core.errors import InvalidRequest
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open one checkpoint: a folder of ours, a `.pt` of the previous system, or by its name a model that is shipped.
+    """Open one checkpoint: a folder of ours, also one of `t2v export`, a `.pt` of the previous system, or by its name a
+    model that is shipped.
 
     Raises InvalidRequest when it is not complete, or a later t2v wrote it.
     """
@@ -24,6 +26,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         beside = path.with_name(f"{path.name}.pt")
         instead = f"there is {beside.name}, of the previous system" if beside.is_file() else "name a checkpoint folder"
         raise InvalidRequest(f"there is no checkpoint at {path}", hint=f"{instead}, or leave --checkpoint out")
+    if is_exported(path):
+        return open_exported(path)
     reason = incompleteness(path)
     if reason:
         raise InvalidRequest(f"checkpoint {path} is not complete: {reason}", hint="use another checkpoint")

@@ -57,8 +57,11 @@ class TrainerInfo(_Part):
     versions: dict[str, Any] = Field(default_factory=dict)
 
 
-def require_usable(path: Path, info: dict[str, Any]) -> None:
-    """Raise InvalidRequest that names the first field of `trainer.json` that is missing or no such thing."""
+def require_usable(path: Path, info: dict[str, Any], *, said_in: str = "trainer.json") -> None:
+    """Raise InvalidRequest that names the first field of `trainer.json` that is missing or no such thing.
+
+    said_in: the file where it stands
+    """
     try:
         TrainerInfo.model_validate(info)
     except ValidationError as error:
@@ -66,5 +69,5 @@ def require_usable(path: Path, info: dict[str, Any]) -> None:
         where = ".".join(str(part) for part in first["loc"])
         what = f"it has no {where}" if first["type"] == "missing" else f"{where} is none"
         raise InvalidRequest(
-            f"checkpoint {path} is damaged: trainer.json: {what}", hint="use another checkpoint"
+            f"checkpoint {path} is damaged: {said_in}: {what}", hint="use another checkpoint"
         ) from error

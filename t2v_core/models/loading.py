@@ -119,10 +119,15 @@ def hub_reason(error: Exception) -> str:
     return "the hub cannot be reached"
 
 
+def identified_files(folder: Path) -> list[Path]:
+    """Return which files make an encoder what it is, in the order of their names."""
+    return sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".json", ".txt"))
+
+
 def identity(source: str, folder: Path) -> EncoderIdentity:
     """Hash the weights and configuration that were loaded, in the order of their names."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".json", ".txt")):
+    for file in identified_files(folder):
         digest.update(file.name.encode())
         with open_file(file) as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())

@@ -15,6 +15,8 @@ from t2v_core.models.open.mochi import Mochi
 from t2v_core.models.open.parts import Parts, Placing
 from t2v_core.models.open.wan import Wan
 
+# The class of our own models, which t2v export writes.
+OWN = "TextToVideoPipeline"
 # By the class that `model_index.json` names.
 FAMILIES: dict[str, type[OpenModel]] = {kind.pipeline: kind for kind in (Wan, LTX, CogVideoX, Mochi, HunyuanVideo)}
 
@@ -47,6 +49,8 @@ def family_of(folder: Path) -> type[OpenModel]:
         named = str(read_table(folder / INDEX).get("_class_name"))
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"{folder / INDEX} cannot be read: {error}", hint="fetch the model again") from error
+    if named == OWN:
+        raise InvalidRequest(f"{folder} is a model of t2v's own", hint=f"--checkpoint {folder}")
     if named not in FAMILIES:
         known = ", ".join(kind.name for kind in FAMILIES.values())
         raise InvalidRequest(f"{folder} is a {named}, which t2v does not know", hint=f"t2v knows {known}")

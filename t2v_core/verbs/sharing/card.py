@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from t2v_core.checkpoints.checkpoints import Checkpoint
+from t2v_core.checkpoints.exported import CHECKPOINT
 from t2v_core.models.open.licence import Licence
 from t2v_core.specs import TrainSpec
 from t2v_core.verbs.sharing.records import Point, Records
@@ -28,6 +29,7 @@ class Shared:
     name: of the model; base: that it was trained from, as others find it; family: of an open one
     licence: of the base; None where there is none, and whoever trained it chooses
     use: how it is used, as Markdown; samples: the videos' names in the folder, with their prompts
+    info: of a model of ours, what the folder says as a checkpoint
     """
 
     name: str
@@ -38,6 +40,7 @@ class Shared:
     family: str | None
     licence: Licence | None
     samples: Sequence[tuple[str, str]]
+    info: Mapping[str, Any] | None = None
 
     @property
     def is_adapter(self) -> bool:
@@ -60,7 +63,7 @@ def record_of(shared: Shared) -> dict[str, Any]:
         "licence_of_base": licence, "adapter": info.get("adapter"), "settings": settings_of(info),
         "data": data_of(info), "scores": [one["scores"] for one in shared.records.scores],
         "samples": [{"video": video, "prompt": prompt} for video, prompt in shared.samples],
-        "versions": info.get("versions", {}),
+        "versions": info.get("versions", {}), **({} if shared.info is None else {CHECKPOINT: shared.info}),
     }  # fmt: skip
 
 
@@ -85,12 +88,20 @@ def curve_csv(points: Sequence[Point]) -> str:
 
 def settings_of(info: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a training that are not its defaults, without those that say where files lie."""
-    spec = info.get("spec", {})
     defaults = {name: field.default for name, field in TrainSpec.model_fields.items()}
     return {
+        name: value
+        for name, value in public_settings(info).items()
+        if name in defaults and info["spec"][name] != defaults[name]
+    }
+
+
+def public_settings(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of a training without those that say where files lie; of a folder the name alone."""
+    return {
         name: public_name(value) if isinstance(value, str) else value
-        for name, value in spec.items()
-        if name not in PRIVATE and name in defaults and value != defaults[name]
+        for name, value in info.get("spec", {}).items()
+        if name not in PRIVATE
     }
 
 

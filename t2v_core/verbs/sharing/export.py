@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from t2v_core.assemble import load_pipeline, open_or_latest
+from t2v_core.assemble import open_or_latest
 from t2v_core.checkpoints.checkpoints import EMA, MODEL, Checkpoint
 from t2v_core.disk.files import require_space, staged_directory, write_json
 from t2v_core.disk.tensor_file import write_tensors
@@ -26,10 +26,19 @@ from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
 from t2v_core.models.open.layout import RECORD, TRANSFORMERS, needed_files
-from t2v_core.models.open.licence import CARD, Licence, licence_of
+from t2v_core.models.open.licence import CARD, licence_of
 from t2v_core.models.open.parts import Placing
 from t2v_core.specs import ExportSpec
-from t2v_core.verbs.sharing.card import CURVE, Shared, card_of, curve_csv, lora_use, public_name, record_of
+from t2v_core.verbs.sharing.card import (
+    CURVE,
+    Shared,
+    card_of,
+    curve_csv,
+    lora_use,
+    public_name,
+    record_of,
+)
+from t2v_core.verbs.sharing.own_model import use_of_own_model, write_own_model
 from t2v_core.verbs.sharing.records import records_of
 
 LORA, LORA_2 = "pytorch_lora_weights.safetensors", "pytorch_lora_weights_2.safetensors"
@@ -71,8 +80,13 @@ def export(spec: ExportSpec, job: Job) -> Exported:
 def _written(folder: Path, name: str, checkpoint: Checkpoint, spec: ExportSpec, job: Job) -> Shared:
     """Write the weights and samples, and return what the card says."""
     file = checkpoint.path / (EMA if spec.weights == "ema" else MODEL)
-    if checkpoint.open_model is None:
-        base, family, licence, use = _own(folder, name, checkpoint, file, spec)
+    info: dict[str, Any] | None = None
+    if checkpoint.open_model is None and checkpoint.is_adapter:
+        base, family, licence = str(checkpoint.info.get("base", {}).get("checkpoint", "")), None, None
+        use = _own_lora(folder, name, base, file)
+    elif checkpoint.open_model is None:
+        base, family, licence, use = None, None, None, use_of_own_model(name)
+        info = write_own_model(folder, checkpoint, spec.weights)
     else:
         model = open_model(find_open_model(checkpoint.open_model), CPU)
         base, family = checkpoint.open_model, model.name
@@ -85,24 +99,15 @@ def _written(folder: Path, name: str, checkpoint: Checkpoint, spec: ExportSpec, 
         kept.parent.mkdir(exist_ok=True)
         shutil.copyfile(sample.video, kept)
         samples.append((f"samples/{kept.name}", sample.prompt))
-    return Shared(name, checkpoint, records, use, None if base is None else public_name(base), family, licence, samples)
+    return Shared(
+        name, checkpoint, records, use, None if base is None else public_name(base), family, licence, samples, info
+    )
 
 
-def _own(
-    folder: Path, name: str, checkpoint: Checkpoint, file: Path, spec: ExportSpec
-) -> tuple[str | None, None, Licence | None, str]:
-    """A model of ours, with the encoders that it was trained with; or its LoRA."""
-    if checkpoint.is_adapter:
-        _copy_lora(file, folder)
-        base = str(checkpoint.info.get("base", {}).get("checkpoint", ""))
-        return base, None, None, f'```sh\nt2v generate "…" --checkpoint {Path(base).name} --lora {name}/{LORA}\n```'
-    load_pipeline(checkpoint, device="cpu", precision="fp32", weights=spec.weights).save_pretrained(folder)
-    use = [
-        "```python", "from t2v_core.diffusion.pipeline import TextToVideoPipeline", "",
-        f'pipeline = TextToVideoPipeline.from_pretrained("{name}")',
-        'video = pipeline("…", num_inference_steps=20, seed=1).frames[0]', "```",
-    ]  # fmt: skip
-    return None, None, None, "\n".join(use)
+def _own_lora(folder: Path, name: str, base: str, file: Path) -> str:
+    """A LoRA of a model of ours. Returns how it is used."""
+    _copy_lora(file, folder)
+    return f'```sh\nt2v generate "…" --checkpoint {Path(base).name} --lora {name}/{LORA}\n```'
 
 
 def _open(

@@ -75,11 +75,17 @@ def test_what_was_published_comes_back_the_same_and_is_private(
     assert set(came) == {file["name"] for file in ended.done["files"]}
     [checkpoint] = (made / "checkpoints").glob("checkpoint_*")
     trained = load_pipeline(open_checkpoint(checkpoint), device="cpu", precision="fp32")
-    drawn, again = (
+    fetched = load_pipeline(open_checkpoint(back), device="cpu", precision="fp32")
+    drawn, *again = (
         pipeline("a red circle", num_inference_steps=2, seed=5).frames[0]
-        for pipeline in (trained, TextToVideoPipeline.from_pretrained(back))
+        for pipeline in (trained, fetched, TextToVideoPipeline.from_pretrained(back))
     )
-    assert np.array_equal(drawn, again)
+    assert all(np.array_equal(drawn, one) for one in again)
+    [first] = (made / "outputs").glob("*.mp4")
+    asked_again = {"prompt": "a red circle", "steps": 2, "device": "cpu", "seed": 5, "output": "again.mp4"}
+    ended = through_the_door(shared, "generate", **asked_again, checkpoint=str(back))
+    assert (shared / done(ended).done["video"]).read_bytes() == first.read_bytes()
+    assert str(made.parent) not in (back / "t2v.json").read_text()
     assert done(published(hub, shared, tmp_path / "hf", yes=True)).done["uploaded_bytes"] == 0
 
 
@@ -122,3 +128,22 @@ def test_without_a_login_or_an_export_it_says_what_to_do(hub: Hub, shared: Path,
     (shared / "other").mkdir()
     ended = published(hub, shared, tmp_path / "hf", folder="other")
     assert ended.sentence.endswith("is not what t2v export wrote: it has no t2v.json")
+
+
+def test_what_was_exported_is_named_by_the_flag_that_takes_it(made: Path, tmp_path: Path) -> None:
+    ended = through_the_door(tmp_path, "generate", prompt="a red circle", model=str(made / "shared"))
+    assert ended.sentence == f"{made / 'shared'} is a model of t2v's own"
+    assert ended.error["hint"] == f"--checkpoint {made / 'shared'}"
+    for name, text, sentence in (
+        ("lora", '{"family": "Wan"}', "is a LoRA that t2v exported, and no checkpoint"),
+        ("torn", '{"checkpoint": {', "is damaged: t2v.json cannot be read"),
+        ("lacks", '{"checkpoint": {"step": 3}}', "is damaged: t2v.json: it has no fps"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t2v.json").write_text(text)
+        assert sentence in through_the_door(tmp_path, "generate", prompt="a", checkpoint=name).sentence
+
+
+def test_what_was_exported_is_trained_on(made: Path, tmp_path: Path) -> None:
+    further = asked(base=str(made / "shared"), lora=True, max_steps=1, samples=0, lr_schedule="constant")
+    assert done(through_the_door(tmp_path, "train", **further)).done["steps"] == 1
