@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,16 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from support.engine.engine import job_here
+from support.engine.engine import events_of, job_here
 from support.engine.open_models import save_open_model
 from support.engine.small_checkpoint import save_small_checkpoint
 from support.hosts.door import EndedHere, through_the_door
 
+from t2v_core.checkpoints.checkpoints import save_checkpoint
+from t2v_core.checkpoints.open import open_checkpoint
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.models.conditioning import Conditioning
+from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.models.lora.files import read_lora
 from t2v_core.models.lora.other_names import FORMS_OF
 from t2v_core.models.open.base import OpenModel
@@ -41,18 +43,29 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> dict[str, Path]:
-    """Workspaces in which a LoRA of each family was trained for a few steps."""
-    films = tmp_path_factory.mktemp("films")
-    make_set(ShapesSpec(data=Path("data"), clips=4, test_clips=2, frames=9, size=32), job_here(films))
-    found = {}
-    for name, model in folders.items():
-        work = found[name] = tmp_path_factory.mktemp(name)
-        shutil.copytree(films / "data", work / "data")
-        common = {"data": "data", "model": str(model), "device": "cpu"}
-        done(through_the_door(work, "preprocess", **common, frames=FRAMES.get(name, 9), size=32))
-        lora = {"lora": True, "lora_rank": 3, "lora_alpha": 2.0, "held_out_clips": 1, "gradient_accumulation": 1}
-        done(through_the_door(work, "train", **common, **lora, max_steps=4, learning_rate=1e-2, warmup_steps=0))
-    return found
+    """Workspaces with a LoRA of each family: that of Wan was trained there, the others hold random values."""
+    work = tmp_path_factory.mktemp("wan")
+    make_set(ShapesSpec(data=Path("data"), clips=4, test_clips=2, frames=9, size=32), job_here(work))
+    common = {"data": "data", "model": str(folders["wan"]), "device": "cpu"}
+    done(through_the_door(work, "preprocess", **common, frames=9, size=32))
+    lora = {"lora": True, "lora_rank": 3, "lora_alpha": 2.0, "held_out_clips": 1, "gradient_accumulation": 1}
+    done(through_the_door(work, "train", **common, **lora, max_steps=4, learning_rate=1e-2, warmup_steps=0))
+    [checkpoint] = (work / "checkpoints").glob("checkpoint_*")
+    info = open_checkpoint(checkpoint).info
+    others = {name: tmp_path_factory.mktemp(name) for name in NAMES if name != "wan"}
+    for name, place in others.items():
+        save_random_lora(place / "checkpoints/checkpoint_step_4", folders[name], info)
+    return {"wan": work} | others
+
+
+def save_random_lora(path: Path, base: Path, info: dict[str, Any]) -> None:
+    model = open_model(base, CPU)
+    parts = {name: model.parts.use(name) for name in TRANSFORMERS if name in model.parts.names}
+    adapter = Adapter.beside(parts, LoraSettings(3, 2.0, ("attention",)), model.adapter_targets, {"family": model.name})
+    torch.manual_seed(1)
+    tensors = {name: 0.1 * torch.randn(value.shape) for name, value in adapter.parameters().items()}
+    files = {"ema.safetensors": tensors, "model.safetensors": tensors}
+    save_checkpoint(path, files, info | {"base": {"model": str(base)}}, header=adapter.header())
 
 
 def done(ended: EndedHere) -> EndedHere:
@@ -170,7 +183,7 @@ def test_a_folder_that_is_there_is_not_written_into(trained: dict[str, Path]) ->
 def test_all_of_an_open_model_that_was_trained_is_a_folder_that_diffusers_loads(
     folders: dict[str, Path], trained: dict[str, Path]
 ) -> None:
-    work, base = trained["ltx"], folders["ltx"]
+    work, base = trained["wan"], folders["wan"]
     common = {"data": "data", "model": str(base), "device": "cpu", "checkpoints": "whole", "max_steps": 2}
     done(through_the_door(work, "train", **common, held_out_clips=1, gradient_accumulation=1))
     [checkpoint] = (work / "whole").glob("checkpoint_*")
@@ -180,7 +193,7 @@ def test_all_of_an_open_model_that_was_trained_is_a_folder_that_diffusers_loads(
     ours = answer(model)
     assert (answer(open_model(folder, CPU)) - ours).abs().max() == 0
     assert (answer(open_model(base, CPU)) - ours).abs().max() > 0
-    assert diffusers.LTXPipeline.from_pretrained(folder).transformer is not None
+    assert diffusers.WanPipeline.from_pretrained(folder).transformer is not None
 
 
 def test_the_card_says_what_the_run_recorded_and_nothing_of_this_machine(trained: dict[str, Path]) -> None:
@@ -195,8 +208,8 @@ def test_the_card_says_what_the_run_recorded_and_nothing_of_this_machine(trained
     folder = exported(work, "told")
     card, record = (folder / "README.md").read_text(), json.loads((folder / "t2v.json").read_text())
     assert card.startswith("---\nlicense: apache-2.0\n")
-    losses = [event["loss"] for path in sorted((work / "jobs").glob("*train*/events.jsonl"))
-              for event in map(json.loads, path.read_text().splitlines()) if event["kind"] == "step"]  # fmt: skip
+    job = work / "jobs" / open_checkpoint(checkpoint).info["job"]
+    losses = [event["loss"] for event in events_of(job) if event["kind"] == "step"]
     curve = (folder / "training_curve.csv").read_text().splitlines()
     assert [float(line.split(",")[1]) for line in curve[1:]] == pytest.approx(losses, rel=1e-5)
     assert "| clip | 0.25 | videos 8, scorer ViT-B-32 |" in card
