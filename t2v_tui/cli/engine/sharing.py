@@ -49,18 +49,26 @@ export = command(
 )
 
 
-def tell_published(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
-    """Write the address to stdout, once it is there; what would be sent to stderr; or everything as JSON."""
-    if as_json:
-        print(followed.as_json())
-    else:
+class TellPublished:
+    """Writes the address to stdout, once it is there; what would be sent to stderr; or everything as JSON.
+
+    is_done: of what was told last, that nothing is left to be sent
+    """
+
+    is_done = False
+
+    def __call__(self, followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:
+        """Tell it."""
         said = followed.result_as(Published)
-        if said.is_done:
+        self.is_done = said.is_done
+        if as_json:
+            print(followed.as_json())
+        elif said.is_done:
             teller.say(f"done: {size(said.uploaded_bytes)} uploaded", "green")
             print(said.url)
         else:
             teller.say("\n".join(listing(said)))
-    sys.stdout.flush()
+        sys.stdout.flush()
 
 
 def listing(said: Published) -> list[str]:
@@ -77,6 +85,7 @@ def _line(file: ListedFile) -> str:
     return f"  {size(file.size_bytes):>9}  {file.name}{states.get(file.state, '')}"
 
 
+_tell = TellPublished()
 _publish = command(
     Verb(
         "publish",
@@ -91,7 +100,7 @@ _publish = command(
         "The address goes to stdout. t2v models fetch brings it back.",
         ("id", "folder"),
     ),
-    tell_published,
+    _tell,
 )
 
 
@@ -99,13 +108,13 @@ _publish = command(
 def publish(**given: Any) -> int:
     """List, ask, and then upload."""
     code = _publish(**given)
-    if code or given.get("yes") or given.get("detach_") or given.get("json_"):
+    if code or _tell.is_done or given.get("yes") or given.get("detach_") or given.get("json_"):
         return code
-    _require_yes()
+    require_yes()
     return _publish(**given | {"yes": True})
 
 
-def _require_yes() -> None:
+def require_yes() -> None:
     """Raise InvalidRequest unless somebody is here and says yes."""
     if not sys.stdin.isatty():
         raise InvalidRequest("nothing was uploaded: nobody is here to be asked", hint="--yes uploads without asking")
