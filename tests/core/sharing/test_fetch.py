@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.engine.engine import StopsAfter, events_of, job_here
 from support.engine.forked_command import ran
 from support.engine.open_models import save_open_model
 from support.hosts.door import EndedHere, through_the_door
+from support.hosts.far_host import far_host
 from support.hosts.small_disk import fill, mounted
 
 from t2v_core.errors import InvalidRequest, Stopped, WorkFailed
@@ -279,3 +281,30 @@ def test_the_command_shows_them(tmp_path: Path) -> None:
     shown, as_json = (ran(words, tmp_path, dict(os.environ)) for words in (["models"], ["models", "--json"]))
     assert [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("models/mine ")] == ["LTX-Video"]
     assert json.loads(as_json.stdout)["models"][-1]["family"] == "LTX-Video"
+
+
+def test_a_host_fetches_by_itself_and_lists_it(hub: Hub, tmp_path: Path) -> None:
+    """Its login, its cache: nothing of this machine's."""
+    hub.repos[ID].is_gated = True
+    with far_host(tmp_path / "far") as far:
+        python = tmp_path / "python"
+        said = hub.environment(far.there / "hf", token=TOKEN)
+        python.write_text(
+            "\n".join(
+                [
+                    "#!/bin/sh",
+                    *(f"export {name}={value}" for name, value in said.items()),
+                    f'exec {sys.executable} "$@"',
+                ]
+            )
+        )
+        python.chmod(0o755)
+        far.write_settings()
+        settings = far.here.root / "t2v.toml"
+        settings.write_text(settings.read_text().replace(f'python = "{sys.executable}"', f'python = "{python}"'))
+        fetching = far.ran("models", "fetch", ID, "--host", "vm")
+        assert fetching.returncode == 0, fetching.stderr
+        folder = fetching.stdout.strip().removeprefix("vm:")
+        assert folder.startswith(str(far.there / "hf"))
+        listed = json.loads(far.ran("models", "--host", "vm", "--json").stdout)["models"]
+        assert [(one["id"], one["path"], one["missing"]) for one in listed] == [(ID, folder, [])]
