@@ -12,7 +12,7 @@ DARK = Theme(
     success="#7fc97f", warning="#e0b050", error="#ef6f6c",
     dark=True,
     variables={
-        "text-muted": "#8793a0", "block-cursor-background": "#24434a", "block-cursor-foreground": "#e9f7f5",
+        "text-muted": "#8793a0", "block-cursor-background": "#192e33", "block-cursor-foreground": "#e9f7f5",
         "block-cursor-text-style": "none", "block-cursor-blurred-background": "#1f2630",
         "block-cursor-blurred-foreground": "#d7dde4",
         "border": "#3a4653", "border-blurred": "#2a323d", "input-selection-background": "#5fd0c5 30%",
@@ -20,9 +20,14 @@ DARK = Theme(
 )  # fmt: skip
 LIGHT = Theme(
     name="t2v-light",
-    primary="#0b7a75", secondary="#0b7a75", accent="#0b7a75",
+    primary="#08655f", secondary="#08655f", accent="#08655f",
     foreground="#1d2329", background="#fbfbf9", surface="#f1f1ec", panel="#e4e4dd",
-    success="#2f7d32", warning="#9a6a00", error="#b3261e",
+    success="#23642a", warning="#754f00", error="#a5211a",
     dark=False,
-    variables={"text-muted": "#616a73"},
+    variables={
+        "text-muted": "#545d66", "block-cursor-background": "#cfe4e1", "block-cursor-foreground": "#10211f",
+        "block-cursor-text-style": "none", "block-cursor-blurred-background": "#e4e4dd",
+        "block-cursor-blurred-foreground": "#1d2329",
+        "border": "#b9bdb8", "border-blurred": "#d3d6d0", "input-selection-background": "#08655f 25%",
+    },
 )  # fmt: skip

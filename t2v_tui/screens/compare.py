@@ -26,7 +26,7 @@ from t2v_tui.store.state import JobKey, State
 from t2v_tui.text.run_comparison import NAME_CELLS, clipped
 from t2v_tui.text.unreachable import instead_of_empty
 from t2v_tui.widgets.comparison import Comparison
-from t2v_tui.widgets.curve.chart import COLOURS, Look, Plotted, said
+from t2v_tui.widgets.curve.chart import Look, Plotted, colour_of, said
 from t2v_tui.widgets.curve.chart_grid import ChartedRun, ChartGrid
 from t2v_tui.widgets.curve.ticks import short_number
 from t2v_tui.widgets.entry_line import EntryLine
@@ -136,7 +136,9 @@ class CompareScreen(Cockpit):
             ]
             charts.show_runs(runs, list({name: None for key in self.rows for name in self._measured(key).lines}))
         if block.display:
-            marks = [(LETTERS[at], COLOURS[at % len(COLOURS)]) for at in range(len(keys))] if self.marked else []
+            is_dark = self.app.current_theme.dark
+            marked = range(len(keys)) if self.marked else ()
+            marks = [(LETTERS[at], colour_of(at, is_dark=is_dark)) for at in marked]
             runs_compared = [self.rows[key] for key in keys]
             block.show_runs(runs_compared, [run.settings for run in known], self._at_cursor(), marks)
 

@@ -11,7 +11,7 @@ from t2v_tui.store.runs import SORTS, RunRow, fits, in_order
 from t2v_tui.store.state import JobKey
 from t2v_tui.text.run_table import COLUMNS, cell, clipped_end, columns_for
 from t2v_tui.widgets.chrome import Block, Line
-from t2v_tui.widgets.curve.chart import COLOURS
+from t2v_tui.widgets.curve.chart import colour_of
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import stand_back
 from t2v_tui.widgets.pane import Pane
@@ -105,7 +105,7 @@ class RunTable(Pane):
         mark = Cell(" " * MARK_CELLS)
         if row.key in marked:
             number = marked.index(row.key)
-            mark = Cell(f" {LETTERS[number]}  ", f"bold {COLOURS[number % len(COLOURS)]}")
+            mark = Cell(f" {LETTERS[number]}  ", f"bold {colour_of(number, is_dark=self.app.current_theme.dark)}")
         cells = [mark]
         for name, width in self._columns:
             text = clipped_end(cell(row, name), width)

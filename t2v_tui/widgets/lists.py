@@ -19,6 +19,9 @@ from t2v_tui.widgets.rows import RowList
 # What was long ago is told in minutes and hours: rows that say so are made anew this often.
 AGES_EVERY_S = 10.0
 
+# Plain names of colours are the theme's of that meaning: a terminal's own yellow cannot be read on a light ground.
+TONES = {"green": "success", "yellow": "warning", "red": "error", "dim": "text-muted"}
+
 Item = TypeVar("Item")
 
 
@@ -165,7 +168,8 @@ class ListTable(RowList):
         """A text in its column, with a blank cell on either side."""
         console = self.app.console
         if not text.spans:
-            own = console.get_style(text.style, default=Style.null())
+            tone = self.app.theme_variables.get(TONES.get(str(text.style), ""))
+            own = console.get_style(tone or text.style, default=Style.null())
             return (Segment(_fitted(text.plain, width), style + own + over),)
         text = text.copy()
         text.truncate(width, overflow="ellipsis", pad=True)

@@ -242,7 +242,7 @@ class Rows(RowList):
     """Rows of cells that are given whole, each as wide as it is to be."""
 
     DEFAULT_CSS = """
-    Rows .rows--cursor { color: $foreground; background: $accent 25%; text-style: bold; }
+    Rows .rows--cursor { color: $foreground; background: $block-cursor-background; text-style: bold; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:

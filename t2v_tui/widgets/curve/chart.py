@@ -23,8 +23,10 @@ from t2v_tui.text.run_table import figure as in_words
 from t2v_tui.widgets.curve.axes import LABELS, below, inked, labels_left, legend, numbers_below, sentence
 from t2v_tui.widgets.curve.braille import ACROSS, DOWN, Canvas, Window, bridge
 
-# Told apart by every kind of colour vision, on dark and on light; a letter stands at the end of each line too.
-COLOURS = ("#56b4e9", "#e69f00", "#cc79a7", "#00a67d", "#d55e00", "#8e8cf0", "#b8a100", "#8a8a8a")
+# Told apart by every kind of colour vision; a letter stands at the end of each line too. Those on a light ground are
+# darker: letters and names in them are to be read.
+ON_DARK = ("#56b4e9", "#e69f00", "#cc79a7", "#00a67d", "#e5701c", "#8e8cf0", "#b8a100", "#8f8f8f")
+ON_LIGHT = ("#0065a8", "#a35200", "#9c3f73", "#006b50", "#8a3c00", "#4f4bc4", "#6b5e00", "#5c5c5c")
 CURSOR, NO_DOT = "│", "\u2800"
 
 
@@ -75,17 +77,23 @@ def at_place(look: Look) -> str:
     return usd(x)
 
 
+def colour_of(number: int, *, is_dark: bool) -> str:
+    """Return the colour of a run by its number, on a dark or a light ground."""
+    return (ON_DARK if is_dark else ON_LIGHT)[number % len(ON_DARK)]
+
+
 class Chart(Widget, can_focus=True):
     """Draws what `show` was given; nothing while that is the same as before."""
 
     PANE = "chart-pane"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("chart-pane")]
     DEFAULT_CSS = "Chart { width: 1fr; height: 1fr; } Chart .chart--axis { color: $text-muted; } " + " ".join(
-        f"Chart .chart--{number} {{ color: {colour}; }} Chart .chart--band-{number} {{ color: {colour} 40%; }}"
-        for number, colour in enumerate(COLOURS)
+        f"{chart} .chart--{number} {{ color: {colour}; }} {chart} .chart--band-{number} {{ color: {colour} 40%; }}"
+        for chart, colours in (("Chart", ON_DARK), ("Chart:light", ON_LIGHT))
+        for number, colour in enumerate(colours)
     )
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis"} | {
-        f"chart--{kind}{number}" for kind in ("", "band-") for number in range(len(COLOURS))
+        f"chart--{kind}{number}" for kind in ("", "band-") for number in range(len(ON_DARK))
     }
 
     class Pointed(Message):
@@ -266,7 +274,7 @@ class Chart(Widget, can_focus=True):
     def _ink(self, number: int) -> Style:
         """Of the axis, the lines, then their bands. To find a style takes longer than to draw a line."""
         if not self._inks:
-            kinds = ["axis", *(f"{kind}{number}" for kind in ("", "band-") for number in range(len(COLOURS)))]
+            kinds = ["axis", *(f"{kind}{number}" for kind in ("", "band-") for number in range(len(ON_DARK)))]
             self._inks = [self.get_component_rich_style(f"chart--{kind}") for kind in kinds]
         return self._inks[number]
 
@@ -279,11 +287,11 @@ def _free_cell(canvas: Canvas, column: int, row: int) -> tuple[int, int]:
 
 
 def _line(ink: int) -> int:
-    return 1 + ink % len(COLOURS)
+    return 1 + ink % len(ON_DARK)
 
 
 def _band(ink: int) -> int:
-    return 1 + len(COLOURS) + ink % len(COLOURS)
+    return 1 + len(ON_DARK) + ink % len(ON_DARK)
 
 
 def draw_trace(canvas: Canvas, trace: Trace, window: Window, ink: int) -> tuple[int, int] | None:

@@ -44,6 +44,10 @@ class Curve(Widget, can_focus=True):
     Curve .curve--second { color: #e69f00; }
     Curve .curve--third { color: #56b4e9; }
     Curve .curve--fourth { color: #cc79a7; }
+    Curve:light .curve--held-out { color: #a35200; }
+    Curve:light .curve--second { color: #a35200; }
+    Curve:light .curve--third { color: #0065a8; }
+    Curve:light .curve--fourth { color: #9c3f73; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "curve--axis", "curve--loss", "curve--average", "curve--held-out", "curve--second", "curve--third",
@@ -248,7 +252,8 @@ class Curve(Widget, can_focus=True):
         raw, average, held_out = self.tracks[0].parts
         named = [(2, "━ average", average), (3, f"{HELD_OUT} held-out", held_out), (1, "┄ each step", raw)]
         return [
-            Segment(f"{name} {series.ys[-1]:.4f}", self._ink(ink))
+            # Each step's own loss is drawn faint; its name and number are to be read.
+            Segment(f"{name} {series.ys[-1]:.4f}", self._ink(ink if ink != 1 else 0))
             for ink, name, series in named
             if len(series) and (self.shows_raw or ink != 1)
         ]
