@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from t2v_tui.app import CockpitApp
     from t2v_tui.workers.services import Services
 
+MOST_PORT = 65535
 ABOUT = """The terminal UI of t2v: what runs, what it costs, and everything that can be done with it.
 
 With nothing configured it opens on a page that helps you begin. Closing it stops no job; opening it finds them
@@ -40,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--read-only", action="store_true", help="only look: nothing is started, stopped or changed")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     parser.add_argument("--no-animation", action="store_true", help="nothing moves by itself")
+    parser.add_argument("--web", action="store_true", help="in a browser of this machine, at an address it prints")
+    parser.add_argument("--port", metavar="N", type=_port, help="with --web: the port to use (default: a free one)")
     parser.add_argument("--version", action="version", version=f"t2v {__version__}")
     return parser
 
@@ -48,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Open the app; returns the exit code. What goes on afterwards is said on the terminal as it was before."""
     asked = _parser().parse_args(arguments)
     try:
+        if asked.web:
+            from t2v_tui.web.terminal_page import serve  # an extra's
+
+            return serve(_flags(asked), asked.port or 0)
+        if asked.port is not None:
+            raise InvalidRequest("--port is for --web", hint="t2v-tui --web --port 8022")
         _require_terminal(os.environ)
         return run(asked)
     except EngineError as error:
@@ -55,7 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port: 1 … {MOST_PORT}")
+    return int(text)
+
+
 def _require_terminal(environ: Mapping[str, str]) -> None:
+    if environ.get("TEXTUAL_DRIVER"):  # another one draws, as `--web`'s
+        return
     if environ.get("TERM", "dumb") in ("dumb", "") or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidRequest(
             "this is not a terminal that can be drawn on (TERM=dumb, or output that goes elsewhere)",
@@ -76,7 +93,8 @@ def run(asked: argparse.Namespace) -> int:
         app = _open(asked)
         app.run(loop=loop)
     app.remember()
-    for line in farewell(app.state, time.time(), _command(asked), app.being_started):
+    is_seen = not os.environ.get("TEXTUAL_DRIVER")
+    for line in () if not is_seen else farewell(app.state, time.time(), _command(asked), app.being_started):
         print(line)
     sys.stdout.flush()
     os._exit(app.return_code or 0)
@@ -133,6 +151,14 @@ def demo_workspace(asked: Path | None) -> Workspace:
 def _command(asked: argparse.Namespace) -> str:
     flags = [f"--workspace {shlex.quote(str(asked.workspace))}"] if asked.workspace else []
     return " ".join(["t2v-tui", *flags, *(["--demo"] if asked.demo else [])])
+
+
+def _flags(asked: argparse.Namespace) -> list[str]:
+    """Those of the app that each tab opens, from the same folder."""
+    switches = {"--demo": asked.demo, "--read-only": asked.read_only, "--ascii": asked.ascii}
+    switches["--no-animation"] = asked.no_animation
+    workspace = ["--workspace", str(asked.workspace)] if asked.workspace else []
+    return [*workspace, *(flag for flag, is_given in switches.items() if is_given)]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 
@@ -119,3 +120,7 @@ def install() -> None:
     from textual.drivers import linux_driver  # only where there is a terminal
 
     linux_driver.XTermParser = PasteParser  # type: ignore[attr-defined]
+    if os.environ.get("TEXTUAL_DRIVER"):
+        from textual.drivers import web_driver
+
+        web_driver.XTermParser = PasteParser  # type: ignore[attr-defined]
