@@ -42,7 +42,7 @@ from t2v_tui.store.events import HostChosen, JobShown, Remembered
 from t2v_tui.store.reducer import reduce
 from t2v_tui.store.session import SessionMemory, remember
 from t2v_tui.store.state import HostKind, Reach, State
-from t2v_tui.theme import DARK, LIGHT
+from t2v_tui.theme import DARK, LIGHT, without_colour
 from t2v_tui.typed_ahead import TypedAhead
 from t2v_tui.widgets.video.asking import PictureApp
 from t2v_tui.workers.crash_report import kept_in
@@ -121,8 +121,8 @@ class CockpitApp(PictureApp):
 
     async def on_mount(self) -> None:
         """Set theme and keys, show the first screen, and begin to listen."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
+        for theme in (DARK, LIGHT):
+            self.register_theme(without_colour(theme) if self.no_color else theme)
         self.theme = self.settings.theme if self.settings.theme in self.available_themes else DARK.name
         if not self.settings.animation:
             self.animation_level = "none"

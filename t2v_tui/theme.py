@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.theme import Theme
 
 # Green, yellow and red say how something is, and only that. What can be pressed, or is at work, is the accent.
@@ -31,3 +33,8 @@ LIGHT = Theme(
         "border": "#b9bdb8", "border-blurred": "#d3d6d0", "input-selection-background": "#08655f 25%",
     },
 )  # fmt: skip
+
+
+def without_colour(theme: Theme) -> Theme:
+    """Return the theme for NO_COLOR: the row with the cursor is reversed, since two greys are hardly told apart."""
+    return replace(theme, variables=theme.variables | {"block-cursor-text-style": "reverse"})

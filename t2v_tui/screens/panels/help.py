@@ -77,7 +77,7 @@ class Help(Panel):
 
 def _lines(name: str, keys: Sequence[Key], *, shows_names: bool) -> list[Content]:
     """The lines of one group: its title, and a line for each key, or two where the sentence is long."""
-    lines = [Content.styled(name or "everywhere", "bold")]
+    lines = [Content.styled(name.removesuffix("-pane") or "everywhere", "bold")]
     for key in keys:
         what = [key.id] if shows_names else textwrap.wrap(key.what, COLUMN - KEY_CELLS - 2) or [""]
         lines.append(Content.assemble((f" {' '.join(key.all_shown):<{KEY_CELLS}} ", KEY_STYLE), what[0]))
@@ -106,7 +106,7 @@ def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Content:
     for name, keys in groups:
         if not keys:
             continue
-        parts.append((f"{name or 'everywhere'}\n", "bold"))
+        parts.append((f"{name.removesuffix('-pane') or 'everywhere'}\n", "bold"))
         for key in keys:
             room = HELP_WIDTH - len(key.what)
             id_ = f"{key.id:>{room}}\n" if len(key.id) + 2 <= room else f"\n{key.id:>{HELP_WIDTH + 12}}\n"

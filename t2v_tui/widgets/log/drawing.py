@@ -33,9 +33,12 @@ class LineStrips:
 
     @property
     def base(self) -> Style:
-        """Return the style of plain text; asking for it afresh takes as long as drawing a line."""
+        """Return the style of plain text as it is drawn; asking for it afresh takes as long as drawing a line."""
         if self._plain is None:
-            self._plain = self._widget.rich_style
+            blank = Strip([Segment(" ", self._widget.rich_style)])
+            for line_filter in self._widget.get_line_filters():  # as NO_COLOR's: what fills a line passes none later
+                blank = blank.apply_filter(line_filter, self._widget.background_colors[1])
+            self._plain = next(iter(blank)).style or self._widget.rich_style
         return self._plain
 
     def kept(self, line: int) -> Strip | None:

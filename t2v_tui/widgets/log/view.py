@@ -39,7 +39,7 @@ class LogView(Vertical):
     """
 
     DEFAULT_CSS = """
-    LogView { border: round $panel-lighten-2; border-title-color: $text-muted; border-subtitle-color: $text-muted; }
+    LogView { border: round $foreground 20%; border-title-color: $text-muted; border-subtitle-color: $text-muted; }
     LogView:focus-within { border: round $accent; border-title-color: $foreground; }
     LogView > .log--empty { width: 1fr; height: 1fr; content-align: center middle; color: $text-muted; display: none; }
     LogView.-empty > .log--empty { display: block; }

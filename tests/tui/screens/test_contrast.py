@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from support.screen.in_terminal import eventually, on_screen
-from support.screen.tui_states import NOW, live
+from support.screen.tui_states import NOW, RUN, live
 from textual.color import Color
+from textual.strip import Strip
 from textual.theme import Theme
 
 from t2v_core.workspace import Workspace
@@ -84,3 +85,35 @@ async def test_every_text_of_every_screen_can_be_read_as_it_is_drawn(tmp_path: P
             drawn |= {pair: f"{entry.name}: {text.strip()}" for pair, text in texts_drawn(app).items()}
     low = {text: contrast(*map(Color.parse, pair)) for pair, text in drawn.items()}
     assert {text: round(ratio, 2) for text, ratio in low.items() if ratio < LEAST} == {}
+
+
+@on_screen
+async def test_without_colour_all_is_grey_and_the_cursor_is_told_by_more_than_a_shade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = CockpitApp(Workspace(tmp_path), services=None, state=live(), now=lambda: NOW, first="train")
+    journal = app.files.journal_of(RUN)
+    journal.parent.mkdir(parents=True)
+    journal.write_text("03:00:20 WARN the data loader waits\n")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await eventually(pilot, lambda: "data loader" in "".join(strip.text for strip in drawn_by(app)))
+        shades = {
+            shade.get_truecolor()
+            for strip in drawn_by(app)
+            for segment in strip
+            for shade in (segment.style.color, segment.style.bgcolor if segment.style else None)
+            if shade is not None
+        }
+        assert [shade for shade in shades if len({shade.red, shade.green, shade.blue}) > 1] == []
+        await app.switch_mode("jobs")
+        await eventually(pilot, lambda: any(is_reversed(strip, "running") for strip in drawn_by(app)))
+
+
+def drawn_by(app: CockpitApp) -> list[Strip]:
+    """The screen as a terminal is sent it."""
+    return app.screen._compositor.render_strips()
+
+
+def is_reversed(strip: Strip, text: str) -> bool:
+    return any(text in part.text and part.style is not None and bool(part.style.reverse) for part in strip)
