@@ -8,19 +8,30 @@ from typing import Any
 from rich.text import Text
 from support.screen.in_terminal import eventually, on_screen
 from test_result_flows import Watched
+from textual import on
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
 from t2v_core.workspace import Workspace
+from t2v_tui.screens.generate import GenerateScreen
 from t2v_tui.theme import LIGHT
 from t2v_tui.widgets.lists import ListTable
-from t2v_tui.widgets.pane import Words
+from t2v_tui.widgets.pane import Pane, Words
+from t2v_tui.widgets.rows import RowList
 from t2v_tui.workers.services import Services
 
 ROWS, HEIGHT = 1000, 20
 
 
 class OneList(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str | None] = []
+
+    @on(RowList.Selected)
+    def note(self, event: RowList.Selected) -> None:
+        self.opened.append(event.rows.chosen)
+
     def compose(self) -> ComposeResult:
         yield ListTable((("row", 8), ("age", None)))
 
@@ -117,3 +128,39 @@ async def test_a_text_is_given_its_height_also_when_it_was_said_before_there_was
         words.say("one")
         await pilot.pause()
         assert (words.size.height, below.region.y) == (1, 1)
+
+
+@on_screen
+async def test_the_mouse_moves_the_cursor_and_opens_the_row_where_it_is_already() -> None:
+    app = OneList()
+    async with app.run_test(size=(40, HEIGHT)) as pilot:
+        app.show("1 s")
+        await pilot.press("G")
+        table = app.query_one(ListTable)
+        await pilot.hover(ListTable, offset=(3, 2))
+        under, other = (next(iter(table.render_line(y))).style for y in (2, 1))
+        await pilot.click(ListTable, offset=(3, 2))
+        assert table.chosen == str(ROWS - HEIGHT + 2)
+        assert under != other
+        await pilot.click(ListTable, offset=(3, 0))
+        assert table.chosen == str(ROWS - HEIGHT + 2)
+        assert not app.opened
+        await pilot.click(ListTable, offset=(3, 2))
+        assert app.opened == [str(ROWS - HEIGHT + 2)]
+
+
+@on_screen
+async def test_the_pane_with_the_focus_has_the_border_of_it_and_no_other(tmp_path: Path) -> None:
+    app = Watched(Workspace(tmp_path), services=None, first="generate")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await eventually(pilot, lambda: isinstance(app.screen, GenerateScreen) and app.screen.prompt.has_focus)
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        colours = set()
+        for entry, box in ((screen.prompt, "prompt-box"), (screen.queue, "queue-box"), (screen.prompt, "prompt-box")):
+            screen.set_focus(entry)
+            assert [pane.id for pane in screen.query(Pane) if pane.has_class("-in-hand")] == [box]
+            colours.add(tuple(screen.query_one(one).styles.border_top[1] for one in (f"#{box}", "#settings")))
+        assert len(colours) == 1
+        (held, usual), *_ = colours
+        assert held != usual
