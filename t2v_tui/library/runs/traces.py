@@ -58,11 +58,20 @@ def xs_of(line: Line, run: Measured, axis: Axis, sessions: Sequence[Session] = (
     return array("d", (sum(one.usd(run.began_t, t) for one in paid) for t in line.times))
 
 
-def trace_of(line: Line, xs: Sequence[float], window: tuple[float, float] | None, dots: int, decay: float) -> Trace:
+def trace_of(
+    line: Line,
+    xs: Sequence[float],
+    window: tuple[float, float] | None,
+    dots: int,
+    decay: float,
+    *,
+    with_band: bool = True,
+) -> Trace:
     """Return what of a line lies in the window, in at most so many points.
 
-    window: from x to x; None: all of it
-    decay:  of each point in the average; 0 leaves them as they are
+    window:    from x to x; None: all of it
+    decay:     of each point in the average; 0 leaves them as they are
+    with_band: find lows and highs, which takes as long as the rest; else they are the means
     """
     decay = _decay_for(line, decay)
     first, end = (0, len(xs)) if window is None else (bisect_left(xs, window[0]), bisect_right(xs, window[1]))
@@ -72,10 +81,17 @@ def trace_of(line: Line, xs: Sequence[float], window: tuple[float, float] | None
     every = max(1, math.ceil(rows / max(2, dots)))
     before = _rows_before(line, first, decay)
     coarse_first = first - (first - before) // every * every
-    parts = _coarse(line, xs, coarse_first, end, every)
-    trace = _smoothed(parts, decay)
     hidden = (first - coarse_first) // every
-    return Trace(trace.xs[hidden:], trace.ys[hidden:], trace.lows[hidden:], trace.highs[hidden:])
+    counts = _joined(line.counts, sum, coarse_first, end, every)
+    sums = _joined(line.sums, sum, coarse_first, end, every)
+    places, ys = _smoothed(_places(xs, coarse_first, end, every), sums, counts, decay)
+    lows = highs = ys
+    if with_band:
+        lows, highs = (
+            [value for value, count in zip(_joined(of, join, coarse_first, end, every), counts, strict=True) if count]
+            for of, join in ((line.lows, min), (line.highs, max))
+        )
+    return Trace(places[hidden:], ys[hidden:], lows[hidden:], highs[hidden:])
 
 
 def value_at(trace: Trace, x: float | None) -> float | None:
@@ -106,34 +122,32 @@ def _rows_before(line: Line, first: int, decay: float) -> int:
     return max(0, first - math.ceil(points / width))
 
 
-Parts = tuple[Iterable[float], Iterable[float], Iterable[float], Iterable[float], Iterable[float]]
-
-
-def _coarse(line: Line, xs: Sequence[float], first: int, end: int, every: int) -> Parts:
-    """(x, low, high, sum, count) of each `every` rows from `first` on; the last may be of fewer."""
+def _joined(
+    values: Sequence[float], join: Callable[[Sequence[float]], float], first: int, end: int, every: int
+) -> Sequence[float]:
+    """One of each `every` rows from `first` on; the last may be of fewer."""
     if every == 1:
-        return xs[first:end], line.lows[first:end], line.highs[first:end], line.sums[first:end], line.counts[first:end]
+        return values[first:end]
+    return [join(values[at : at + every]) for at in range(first, end, every)]
 
-    begins = range(first, end, every)
 
-    def joined(values: Sequence[float], join: Callable[[Sequence[float]], float]) -> list[float]:
-        return [join(values[at : at + every]) for at in begins]
-
+def _places(xs: Sequence[float], first: int, end: int, every: int) -> Sequence[float]:
+    """The last x of each `every` rows."""
     places = [*xs[first + every - 1 : end : every]]
-    if (end - first) % every:
-        places.append(xs[end - 1])
-    return places, joined(line.lows, min), joined(line.highs, max), joined(line.sums, sum), joined(line.counts, sum)
+    return [*places, xs[end - 1]] if (end - first) % every else places
 
 
-def _smoothed(parts: Parts, decay: float) -> Trace:
-    """Rows that hold a point, with their average without the bias of its beginning.
+def _smoothed(
+    places: Sequence[float], sums: Sequence[float], counts: Sequence[float], decay: float
+) -> tuple[list[float], list[float]]:
+    """Places and means of rows that hold a point, averaged without the bias of the beginning.
 
     Source: Kingma and Ba 2015 (Adam), section 3, with a row of n points as n points of its mean.
     """
-    xs, ys, lows, highs = [], [], [], []
+    xs, ys = [], []
     mean = norm = 0.0
     known_count, kept = -1.0, 0.0
-    for x, low, high, total, count in zip(*parts, strict=True):
+    for x, total, count in zip(places, sums, counts, strict=True):
         if not count:
             continue
         value = total / count
@@ -145,9 +159,7 @@ def _smoothed(parts: Parts, decay: float) -> Trace:
             value = mean / norm
         xs.append(x)
         ys.append(value)
-        lows.append(low)
-        highs.append(high)
-    return Trace(xs, ys, lows, highs)
+    return xs, ys
 
 
 def roomy(low: float, high: float) -> tuple[float, float]:

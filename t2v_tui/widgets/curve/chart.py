@@ -246,13 +246,15 @@ class Chart(Widget, can_focus=True):
     def _traces_now(self) -> list[Trace]:
         """Of each line; what was made of the same arrays in the same way is not made again."""
         look, dots, kept = self.look, self._columns * ACROSS, self._traces
-        self._traces = {}
+        is_alone = len(self.plotted) == 1
+        self._traces, shown = {}, []
         for one in self.plotted:
-            how = (id(one.line), id(one.xs), look.zoomed, dots, look.decay)
-            self._traces[how] = kept.get(how) or (
-                one, trace_of(one.line, one.xs, look.zoomed, dots, look.decay)
+            how = (id(one.line), id(one.xs), look.zoomed, dots, look.decay, is_alone)
+            self._traces[how] = made = kept.get(how) or (
+                one, trace_of(one.line, one.xs, look.zoomed, dots, look.decay, with_band=is_alone)
             )  # fmt: skip
-        return [self._traces[id(one.line), id(one.xs), look.zoomed, dots, look.decay][1] for one in self.plotted]
+            shown.append(made[1])
+        return shown
 
     def values(self) -> list[float | None]:
         """Return each line's value under the cursor, else its newest."""
