@@ -34,7 +34,7 @@ StrictModes no
 MaxSessions 10
 MaxStartups 100
 PrintMotd no
-SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off" T2V_GUARD_EVERY_S={guard_every_s}
+SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off" T2V_GUARD_EVERY_S={guard_every_s}{path}
 Subsystem sftp internal-sftp
 """
 
@@ -46,6 +46,7 @@ class Sshd:
     folder: keys, configuration and the server's log
     inside: what to put before its command, as for another network namespace; address: where it listens in there
     guard_every_s: how often a guard that is started over it looks
+    programs: a folder that comes first on the PATH there
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Sshd:
     address: str = "127.0.0.1"
     inside: Sequence[str] = ()
     guard_every_s: float = 60.0
+    programs: Path | None = None
     _program: str = field(default="", init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -89,7 +91,7 @@ class Sshd:
         self.port = self.port or free_port()
         text = CONFIG.format(
             port=self.port, address=self.address, folder=self.folder, host_key=self.host_key, home=self.home,
-            guard_every_s=self.guard_every_s,
+            guard_every_s=self.guard_every_s, path=f" PATH={self.programs}:{os.defpath}" if self.programs else "",
         )  # fmt: skip
         (self.folder / "sshd_config").write_text(text)
         with (self.folder / "sshd.log").open("ab") as log:

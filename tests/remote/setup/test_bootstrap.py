@@ -2,7 +2,8 @@
 
 Real throughout: OpenSSH's server, the wheel as pip builds it, a virtual environment, pip's install out of a folder.
 What stands in: the checkout that is brought asks for one small package instead of torch and its company, so that
-nothing is fetched; the engine that runs there at the end gets those from this machine's environment.
+nothing is fetched; `python -m venv` copies a pip that is there; the engine that runs there at the end gets its
+packages from this machine's environment.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from bench.chaos import ChaosProxy
 from bench.sshd import Sshd
 from support.hosts.agent_here import agent, wait_until
 from support.hosts.bare_host import Bare
-from support.hosts.small_release import ROOT, SMALL_BYTES, only_packages_of, small_checkout, write_package
+from support.hosts.laid_pip import hold, host_python
+from support.hosts.small_release import ROOT, SMALL_BYTES, built_once, only_packages_of, small_checkout, write_package
 from support.house.needs import needs
 
 from remote.errors import HostUnreachable, NotReady
@@ -52,7 +54,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def release(checkout: Path) -> Release:
-    return current_release(checkout)
+    return built_once(checkout)
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What comes first on the PATH of the host."""
+    return host_python(tmp_path_factory.mktemp("host") / "python")
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +70,9 @@ def small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bare(tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bare]:
+def bare(tmp_path: Path, checkout: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bare]:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    sshd = Sshd(tmp_path / "sshd")
+    sshd = Sshd(tmp_path / "sshd", programs=programs)
     write_package(tmp_path / "packages")
     only_packages_of(tmp_path / "packages", sshd.home)
     (tmp_path / "here").mkdir()
@@ -167,8 +175,9 @@ def test_t2v_killed_after_each_step_converges(bare: Bare, release: Release) -> N
 
 
 @pytest.mark.slow
-def test_an_install_killed_in_each_of_its_stages_converges(bare: Bare, release: Release) -> None:
+def test_an_install_killed_in_each_of_its_stages_converges(bare: Bare, release: Release, programs: Path) -> None:
     """The job on the host is killed while it makes the venv, then while pip runs; then we are, before the last step."""
+    held = hold(programs.parent)
     for stage in ("venv", "dependencies"):
         steps = bootstrap(bare.host(), bare.here, release=release)
         assert any((state.name, state.status) == (stage, Status.DOING) for state in steps)
@@ -177,6 +186,7 @@ def test_an_install_killed_in_each_of_its_stages_converges(bare: Bare, release: 
         assert (stopped.state, stopped.left) != ("succeeded", ())
         with pytest.raises(NotReady, match=f"{stage} on vm: "):
             list(steps)
+        held.unlink(missing_ok=True)
         assert bare.standing(release)["installed"] == {}
 
     steps = bootstrap(bare.host(), bare.here, release=release)
@@ -188,14 +198,25 @@ def test_an_install_killed_in_each_of_its_stages_converges(bare: Bare, release: 
     assert_ready(bare, release)
 
 
-def test_an_install_goes_on_while_its_starter_is_gone_and_the_next_one_joins_it(bare: Bare, release: Release) -> None:
-    host = bare.host()
+def test_an_install_goes_on_while_its_starter_is_gone_and_the_next_one_joins_it(
+    bare: Bare, release: Release, programs: Path
+) -> None:
+    held, host = hold(programs.parent), bare.host()
     steps = bootstrap(host, bare.here, release=release)
     assert any(state.name == "venv" for state in steps)
     steps.close()
     host.close()
 
-    told, _ = steps_of(bare, release)
+    told: list[StepState] = []
+
+    def tell(state: StepState) -> None:
+        told.append(state)
+        if (state.name, state.status) == ("venv", Status.DOING):  # it follows the job of the first
+            held.unlink(missing_ok=True)
+
+    host = bare.host()
+    ensure_ready(host, bare.here, release=release, tell=tell)
+    host.close()
 
     with HostJobs(bare.host(), bare.here) as jobs:
         assert [row.state for row in jobs.rows()] == ["succeeded"]

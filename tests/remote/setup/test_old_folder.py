@@ -19,8 +19,9 @@ import pytest
 from bench.sshd import Sshd
 from support.engine.old_folder import CLIPS, EPOCHS, OWN_PACKAGE, fingerprint, make_old_folder, make_venv
 from support.hosts.agent_here import wait_until
+from support.hosts.laid_pip import host_python
 from support.hosts.small_disk import mounted
-from support.hosts.small_release import only_packages_of, small_checkout, write_package
+from support.hosts.small_release import built_once, only_packages_of, small_checkout, write_package
 
 from remote.agent.setup.own_folder import obstacle
 from remote.errors import NotReady
@@ -29,7 +30,7 @@ from remote.hosts.settings import HostSettings
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.setup.bootstrap import ensure_ready, look_beforehand
-from remote.setup.release import Release, current_release
+from remote.setup.release import Release
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Workspace
 
@@ -41,7 +42,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def release(checkout: Path) -> Release:
-    return current_release(checkout)
+    return built_once(checkout)
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What comes first on the PATH of the host."""
+    return host_python(tmp_path_factory.mktemp("host") / "python")
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +104,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def machine(tmp_path: Path, checkout: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    sshd = Sshd(tmp_path / "sshd")
+    sshd = Sshd(tmp_path / "sshd", programs=programs)
     write_package(tmp_path / "packages")
     only_packages_of(tmp_path / "packages", sshd.home)
     (tmp_path / "here").mkdir()

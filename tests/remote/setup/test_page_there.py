@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.hosts.laid_pip import make_venv_with_pip
 from support.hosts.small_release import ROOT, only_packages_of, write_package
 
 from remote.setup.page_on_host import NEEDED
@@ -53,7 +53,7 @@ def there(tmp_path: Path) -> There:
     (release / "requirements-web.txt").write_text("small-thing\n")
     (release / "constraints.txt").write_text("small-thing==1.0\n")
     only_packages_of(tmp_path / "packages", tmp_path)
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / ".t2v/venv"], check=True)
+    make_venv_with_pip(tmp_path / ".t2v/venv")
     return There(tmp_path)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+
+from support.hosts.laid_pip import make_venv_with_pip, make_venv_without
 
 SCRIPTS = (
     "models.py", "models_unet3d_film.py", "preprocess.py", "train.py", "inference.py", "app.py",
@@ -26,7 +26,7 @@ LONG_AGO_T = 1_700_000_000
 
 
 def make_old_folder(root: Path, *, with_pip: bool = False) -> Path:
-    """Make it below `root`, which is made too. with_pip: its venv has pip, which takes 3 s"""
+    """Make it below `root`, which is made too. with_pip: its venv has pip"""
     root.mkdir(parents=True, exist_ok=True)
     for name in SCRIPTS:
         (root / name).write_text(f'"""{name} of the previous system."""\nimport torch\n')
@@ -45,9 +45,7 @@ def make_old_folder(root: Path, *, with_pip: bool = False) -> Path:
 
 
 def make_venv(folder: Path, *, with_pip: bool) -> None:
-    options = [] if with_pip else ["--without-pip"]
-    subprocess.run([sys.executable, "-m", "venv", *options, str(folder)], check=True, timeout=120)
-    [site] = folder.glob("lib/python*/site-packages")
+    site = make_venv_with_pip(folder) if with_pip else make_venv_without(folder)
     (site / OWN_PACKAGE).mkdir()
     (site / OWN_PACKAGE / "__init__.py").write_text("answer = 'mine'\n")
     info = site / f"{OWN_PACKAGE}-0.1.dist-info"

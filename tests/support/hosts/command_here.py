@@ -14,6 +14,7 @@ from bench.guest_agent import lose_power
 from bench.sshd import Sshd, free_port
 
 from remote.hosts.known_hosts import KnownHosts
+from support.engine.warm_python import warm_python
 from t2v_core.workspace import Workspace
 
 NAME = "home"
@@ -53,7 +54,7 @@ class CommandHere:
         section = [
             f"[host.{NAME}]", 'provider = "command"', *commands, f"port = {self.sshd.port}",
             f'user = "{self.sshd.user}"', f'identity = "{self.sshd.client_key}"', f'workdir = "{self.there}"',
-            f'python = "{sys.executable}"', *lines,
+            f'python = "{warm_python()}"', *lines,
         ]  # fmt: skip
         (self.here.root / "t2v.toml").write_text("\n".join(section) + "\n")
 

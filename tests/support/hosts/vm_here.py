@@ -19,6 +19,7 @@ from bench.sshd import Sshd
 from remote.gce.host import GceHost
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
+from support.engine.warm_python import warm_python
 from support.hosts.gce_here import NAME, Gce, gce_here
 from t2v_core.workspace import Workspace
 
@@ -44,7 +45,7 @@ class VmHere:
     @property
     def settings(self) -> HostSettings:
         self.sshd.port = self.sshd.port or free_port_of(self.sshd)
-        return HostSettings(provider="gcloud", port=self.sshd.port, workdir=str(self.there), python=sys.executable)
+        return HostSettings(provider="gcloud", port=self.sshd.port, workdir=str(self.there), python=warm_python())
 
     @property
     def known_hosts(self) -> KnownHosts:
@@ -55,7 +56,7 @@ class VmHere:
 
     def write_settings(self, *lines: str) -> None:
         self.gce.write_settings(
-            self.here.root, f"port = {self.settings.port}", f'workdir = "{self.there}"', f'python = "{sys.executable}"',
+            self.here.root, f"port = {self.settings.port}", f'workdir = "{self.there}"', f'python = "{warm_python()}"',
             *lines,
         )  # fmt: skip
 

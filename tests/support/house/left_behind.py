@@ -11,9 +11,9 @@ from pathlib import Path
 from support.house.under_load import slowed
 
 PATIENCE_S = float(os.environ.get("T2V_TEST_PATIENCE_S", "20"))
-# Made once a test process, and gone with it: the small data set, and what torch makes; and what a t2v that a test
-# kills, and a torchrun, leave for the system's own cleaning.
-KEPT = ("t2v-training-set-", "torchinductor_", "torchelastic_", "t2v-release-", "t2v-ranks-")
+# Made once a test process, and gone with it: the small data set, a warm Python, and what torch makes; and what a t2v
+# that a test kills, and a torchrun, leave for the system's own cleaning.
+KEPT = ("t2v-training-set-", "torchinductor_", "torchelastic_", "t2v-release-", "t2v-ranks-", "t2v-warm-")
 
 
 def processes_of(base: Path) -> dict[int, str]:
