@@ -53,7 +53,7 @@ class ForkedCommand:
         *, as_everybody: bool = False, site: Path | None = None,
     ) -> None:  # fmt: skip
         self.words = words
-        self._process = FORKS.Process(target=_be_t2v, args=(words, folder, variables, streams, as_everybody, site))
+        self._process = FORKS.Process(target=be_t2v, args=(words, folder, variables, streams, as_everybody, site))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -88,9 +88,9 @@ def ran(
         return subprocess.CompletedProcess(words, code, *(Path(stream).read_text() for stream in streams))
 
 
-def _be_t2v(
-    words: Sequence[str], folder: Path, variables: Mapping[str, str], streams: tuple[str, str], as_everybody: bool,
-    site: Path | None,
+def be_t2v(
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], streams: tuple[str, str],
+    as_everybody: bool = False, site: Path | None = None,
 ) -> None:  # fmt: skip
     """Be `t2v WORDS…` in that folder, as far as anybody outside can tell."""
     os.setsid()
@@ -113,9 +113,8 @@ def _be_t2v(
 
 
 def _take_streams(stdout: str, stderr: str) -> None:
-    for number, path, flags in (
-        (0, os.devnull, os.O_RDONLY), (1, stdout, os.O_WRONLY | os.O_CREAT), (2, stderr, os.O_WRONLY | os.O_CREAT)
-    ):  # fmt: skip
+    written = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, stdout, written), (2, stderr, written)):
         if number == 2 and stderr == stdout:
             os.dup2(1, number)
             continue

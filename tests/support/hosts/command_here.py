@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ class CommandHere:
     def t2v(self, *words: str) -> subprocess.Popen[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK_"))}
         return subprocess.Popen(
-            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
+            [warm_python(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
             env=kept | {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / ".config")},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -102,7 +102,7 @@ class Far:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_"))}
         kept |= {"XDG_CONFIG_HOME": str(self.config), "HOME": str(self.config)}
         return subprocess.Popen(
-            [sys.executable, "-m", "t2v_tui.cli.main", *arguments], cwd=self.here.root, env=kept,
+            [warm_python(), "-m", "t2v_tui.cli.main", *arguments], cwd=self.here.root, env=kept,
             stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class VmHere:
         """The command line, with the variables of the bench and these."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK_"))}
         return subprocess.Popen(
-            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
+            [warm_python(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
             env=kept | self.gce.environment | {"XDG_CONFIG_HOME": str(self.gce.home / ".config")} | environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
