@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..base.asked import path_in, take
@@ -112,6 +111,8 @@ def describe_all(paths: list[str]) -> list[Json]:
     readers = max(1, min(MOST_READERS, os.cpu_count() or 1, len(paths) // FILES_A_READER))
     size = -(-len(paths) // readers) or 1
     parts = [paths[begin : begin + size] for begin in range(0, len(paths), size)]
+    from concurrent.futures import ThreadPoolExecutor  # with logging and more: each agent's start would wait for it
+
     with ThreadPoolExecutor(readers) as pool:
         return [row for part in pool.map(describe, parts) for row in part]
 

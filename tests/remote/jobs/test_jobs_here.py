@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.engine.warm_python import warm_python
 from support.hosts.agent_here import DEADLINE_S, is_alive, wait_until
 from support.hosts.memory_group import memory_group
 
@@ -85,7 +86,8 @@ def exit_of(job: JobHandle) -> dict[str, object]:
     return written
 
 
-def test_the_real_door_answers_a_wrong_spec_with_code_2(job: JobHandle) -> None:
+def test_the_real_door_answers_a_wrong_spec_with_code_2(job: JobHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", warm_python())
     (job.directory / "spec.json").write_text('{"input": "no.mp4", "outptu": "o.mp4"}')
     with run_here(job) as run:
         run.start()

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.engine.warm_python import warm_python
 from support.house.needs import needs
 
 DEADLINE_S = 180.0
@@ -104,4 +104,4 @@ def tmux() -> Sequence[str]:
 
 
 def t2v_tui(*options: str) -> list[str]:
-    return [sys.executable, "-m", "t2v_tui.main", *options]
+    return [warm_python(), "-m", "t2v_tui.main", *options]
