@@ -35,7 +35,7 @@ from remote.agent.jobs.stopping import end_job
 from . import engine
 from .calls import Calls, answering
 from .disk import Disk
-from .kernel import Kernel, Process, Task
+from .kernel import QUEUE_POLL_S, Kernel, Process, Task
 from .truth import JobTruth, Question, Truth
 
 DEADLINES_S = {"status": 15.0, "start": 45.0, "request": 15.0, "resume_preempted": 45.0, "keep": 30.0, "guard": 30.0,
@@ -43,8 +43,6 @@ DEADLINES_S = {"status": 15.0, "start": 45.0, "request": 15.0, "resume_preempted
 STOP_MORE_S = 120.0
 GOING_DOWN_S, NOTICE_S = 25.0, 30.0
 IDLE_STOP_MIN, MAX_RUN_H = 5.0, 0.25
-# A queue that is looked at five times less often has the same races, and was a quarter of the time that schedules take.
-QUEUE_POLL_S = 1.0
 NO_GUARD, WATCHED, TIMED = "no guard", "a process looks", "a timer looks"
 LIVE = ("queued", "starting", "running")
 ENVIRONMENT = {"T2V_JOB": "-"}
