@@ -59,20 +59,25 @@ class Terminal:
 
     def wait_for(self, *patterns: str, timeout_s: float = DEADLINE_S) -> str:
         """The screen as soon as all of them are somewhere on it."""
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         while not all(re.search(pattern, screen := self.text()) for pattern in patterns):
-            assert time.monotonic() < deadline, f"not all of {patterns} on:\n{screen}"
-            time.sleep(0.05)
+            assert time.monotonic() < began + timeout_s, f"not all of {patterns} on:\n{screen}"
+            wait_a_little(began)
         return screen
 
     def wait_until_gone(self, pattern: str) -> None:
         self.wait_until(lambda: not re.search(pattern, self.text()))
 
     def wait_until(self, is_so: Callable[[], bool], timeout_s: float = DEADLINE_S) -> None:
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         while not is_so():
-            assert time.monotonic() < deadline, self.text()
-            time.sleep(0.05)
+            assert time.monotonic() < began + timeout_s, self.text()
+            wait_a_little(began)
+
+
+def wait_a_little(began: float) -> None:
+    """A look begins a tmux of its own: who has waited for long looks less often, four times a second at least."""
+    time.sleep(0.05 + min(0.2, 0.1 * (time.monotonic() - began)))
 
 
 @contextmanager
