@@ -21,11 +21,15 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
 
 from support.engine.forked_command import FORKS, be_t2v
 
 READ_AT_IMPORT = ("HF_", "CUDA_", "PYTORCH_", "TORCH_", "RANK", "WORLD_SIZE", "LOCAL_", "LD_", "FAKETIME")
+# Before any test sets others: what a test's own host ends by a variable of its is no parent of forks.
+VARIABLES = dict(os.environ)
 T2V, ENGINE = "t2v_tui.cli.main", "t2v_core"
 # It is there in 15 ms. Left to an interpreter of its own: whoever reads an input or has a terminal, and whose variables
 # would be read otherwise when libraries are imported.
@@ -87,6 +91,8 @@ def warm_python() -> str:
         )
     )  # fmt: skip
     program.chmod(0o755)
+    with mock.patch.dict(os.environ, VARIABLES, clear=True):
+        forkserver.ensure_running()
     return str(program)
 
 
