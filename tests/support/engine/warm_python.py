@@ -93,6 +93,9 @@ def warm_python() -> str:
     program.chmod(0o755)
     with mock.patch.dict(os.environ, VARIABLES, clear=True):
         forkserver.ensure_running()
+    begun = FORKS.Process(target=os.getpid)
+    begun.start()
+    begun.join()  # by now all is imported, so that no test's deadline has to hold for that
     return str(program)
 
 
