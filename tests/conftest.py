@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
@@ -12,6 +14,9 @@ from pathlib import Path
 import pytest
 from support.house.left_behind import KEPT, outlived
 from support.house.needs import left_out
+from support.warm import python
+
+SLOWEST = Path(__file__).with_name("slowest.txt")  # by seconds beside others, the longest first
 
 
 def own_space(config: pytest.Config) -> Path:
@@ -31,6 +36,24 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = str(folder)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(own_space(config) / "hypothesis")
     tempfile.tempdir = None
+    python.install(own_space(config) / "python")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none of them is left running alone at the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(item.path for item in items)
+    slowest = [config.rootpath / line for line in SLOWEST.read_text().splitlines()]
+    ranks = {path: rank for rank, path in enumerate([*slowest, *sorted(sizes, key=lambda path: -sizes[path])][::-1])}
+    items.sort(key=lambda item: -ranks[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """A million objects of libraries and tests stay to the end: nobody need look among them for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

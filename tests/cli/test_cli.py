@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.warm.python import warm
 
 from t2v_core.errors import InvalidRequest
 from t2v_core.events import DoneEvent, ProgressEvent
@@ -37,7 +38,7 @@ COMMANDS = {
 
 def t2v(*arguments: str, cwd: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith("T2V_")}
-    argv = [sys.executable, "-m", "t2v_tui.cli.main", *arguments]
+    argv = [warm(), "-m", "t2v_tui.cli.main", *arguments]
     return subprocess.run(
         argv, cwd=cwd, env=kept | environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )

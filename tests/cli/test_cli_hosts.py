@@ -6,16 +6,16 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.sshd import Sshd, free_port
+from support.warm.python import warm
 
 from remote.hosts.known_hosts import KnownHosts, fingerprint
 
-T2V = [sys.executable, "-m", "t2v_tui.cli.main"]
+T2V = [warm(), "-m", "t2v_tui.cli.main"]
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.engine.forked_command import ran
 from support.engine.small_checkpoint import save_small_checkpoint
+from support.warm.python import warm
 from test_cli import _read
 
 from t2v_core.data.shapes.shapes import Scene, render
@@ -85,7 +85,7 @@ def test_a_terminal_gets_the_bar_and_with_quiet_the_lines(workspace: Path) -> No
 
 def on_a_terminal(workspace: Path, *arguments: str) -> str:
     ours, theirs = pty.openpty()
-    argv = [sys.executable, "-m", "t2v_tui.cli.main", *arguments]
+    argv = [warm(), "-m", "t2v_tui.cli.main", *arguments]
     with subprocess.Popen(argv, cwd=workspace, stdout=theirs, stderr=theirs, env=environment() | {"TERM": "xterm"}):
         os.close(theirs)
         written = b""

@@ -6,20 +6,20 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.hosts.agent_here import WAITS, Here, agent
 from support.hosts.far_host import far_host
 from support.screen.tui_states import NOW, RUN, UNREACHABLE, VM, live, stopped
+from support.warm.python import warm
 
 from t2v_tui.cli.jobs.status import as_values, in_lines
 
 
 def status(workspace: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "t2v_tui.cli.main", "--workspace", str(workspace), "status", *arguments],
+        [warm(), "-m", "t2v_tui.cli.main", "--workspace", str(workspace), "status", *arguments],
         env=os.environ | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240,
         check=False,
     )  # fmt: skip

@@ -35,9 +35,10 @@ def pytest_on(folder: Path, text: str, **environment: str) -> subprocess.Complet
     (folder / "space").mkdir()
     (folder / "test_it.py").write_text(text)
     env = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'setup'}", "TMPDIR": str(folder / "space")}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir",
-         str(folder), "-p", "no:cacheprovider", str(folder / "test_it.py")],
+        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "pytest_timeout", "-q", "-c",
+         str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider", str(folder / "test_it.py")],
         cwd=folder, env=env | environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

@@ -18,7 +18,6 @@ from support.screen.browser import TIMEOUT_S, Served, environment, served
 
 from remote.hosts.settings import LOCAL
 from t2v_core.workspace import Workspace
-from t2v_tui.web.page import Page
 from t2v_tui.web.png import png_of_preview
 from t2v_tui.web.work import Work
 from t2v_tui.workers.services import Services
@@ -186,6 +185,8 @@ def test_checkpoints_of_the_previous_system_are_offered(tmp_path: Path) -> None:
     services = Services(Workspace(tmp_path))
     work = Work(services, LOCAL, idle_s=1.0)
     try:
+        from t2v_tui.web.page import Page  # gradio takes 3 s of a core, in each process that collects this file
+
         page = Page(work, device="cpu", most_upload_bytes=1)
         assert page.checkpoints()[1:-2] == [name]
     finally:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from support.engine.small_checkpoint import save_small_checkpoint
 from support.engine.tiny_models import save_clip, save_vae
 from support.engine.training_set import asked, differing
 from support.engine.warm_engine import run_warm
+from support.warm.python import warm
 
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.specs import PreprocessSpec, ShapesSpec
@@ -31,14 +33,15 @@ def wait_for(child: subprocess.Popen[bytes], directory: Path, is_it: Callable[[d
         time.sleep(0.02)
 
 
-def ranks_of(child: subprocess.Popen[bytes]) -> dict[int, int]:
-    """Pids of the processes that a door has started, by rank."""
+def ranks_of(directory: Path) -> dict[int, int]:
+    """Pids of the processes that the door of that job has started, by rank."""
     found = {}
-    for task in Path(f"/proc/{child.pid}/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            ranks = [item[5:] for item in environment if item.startswith(b"RANK=")]
-            found |= {int(rank): int(pid) for rank in ranks}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone meanwhile
+            if os.fsencode(directory) in (process / "cmdline").read_bytes().split(b"\0"):
+                environment = (process / "environ").read_bytes().split(b"\0")
+                ranks = [item[5:] for item in environment if item.startswith(b"RANK=")]
+                found |= {int(rank): int(process.name) for rank in ranks}
     return found
 
 
@@ -59,9 +62,9 @@ def is_step(number: int) -> Callable[[dict[str, Any]], bool]:
 
 def test_a_killed_rank_ends_all_and_they_start_again_from_the_last_checkpoint(tmp_path: Path) -> None:
     """What they learn is what those learn that nobody kills."""
-    child, directory = start(tmp_path, "train", **spec_of(epochs=3, max_restarts=1))
+    child, directory = start(tmp_path, "train", python=warm(), **spec_of(epochs=3, max_restarts=1))
     wait_for(child, directory, lambda event: event["kind"] == "checkpoint")
-    ranks = ranks_of(child)
+    ranks = ranks_of(directory)
     assert sorted(ranks) == [0, 1]
     os.kill(ranks[1], signal.SIGKILL)
     end = ended(child, directory)
@@ -86,9 +89,9 @@ def differing_much(one: Path, other: Path) -> list[str]:
 
 
 def test_without_a_restart_the_death_of_one_is_the_end_of_the_job(tmp_path: Path) -> None:
-    child, directory = start(tmp_path, "train", **spec_of(epochs=50))
+    child, directory = start(tmp_path, "train", python=warm(), **spec_of(epochs=50))
     wait_for(child, directory, is_step(2))
-    os.kill(ranks_of(child)[1], signal.SIGKILL)
+    os.kill(ranks_of(directory)[1], signal.SIGKILL)
     killed_at = time.monotonic()
     end = ended(child, directory)
     assert time.monotonic() - killed_at < 60
@@ -100,7 +103,7 @@ def test_without_a_restart_the_death_of_one_is_the_end_of_the_job(tmp_path: Path
 
 @pytest.mark.parametrize("how", ["file", "sigterm"])
 def test_a_stop_is_answered_by_all_at_one_step_with_one_checkpoint(tmp_path: Path, how: str) -> None:
-    child, directory = start(tmp_path, "train", **spec_of(epochs=50))
+    child, directory = start(tmp_path, "train", python=warm(), **spec_of(epochs=50))
     wait_for(child, directory, is_step(2))
     if how == "file":
         (directory / "stop").touch()
@@ -118,9 +121,9 @@ def test_a_stop_is_answered_by_all_at_one_step_with_one_checkpoint(tmp_path: Pat
 
 
 def test_when_the_door_is_killed_its_ranks_are(tmp_path: Path) -> None:
-    child, directory = start(tmp_path, "train", **spec_of(epochs=50))
+    child, directory = start(tmp_path, "train", python=warm(), **spec_of(epochs=50))
     wait_for(child, directory, is_step(1))
-    ranks = ranks_of(child)
+    ranks = ranks_of(directory)
     child.kill()
     child.wait(TIMEOUT_S)
     deadline = time.monotonic() + 20

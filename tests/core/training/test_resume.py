@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from support.engine.engine import events_of, job_here
 from support.engine.engine import start as start_at_the_door
 from support.engine.training_set import STEPS_AN_EPOCH, asked, contents, data_set, differing
 from support.engine.warm_engine import Child, begin, run_warm
+from support.warm.python import warm
 
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.errors import InvalidRequest, Stopped
@@ -83,7 +83,7 @@ def test_a_killed_run_resumes_bit_for_bit_with_the_command_that_people_type(whol
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("T2V_")}
     resumed = subprocess.run(
-        [sys.executable, "-m", "t2v_tui.cli.main", "train", "--resume"],
+        [warm(), "-m", "t2v_tui.cli.main", "train", "--resume"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

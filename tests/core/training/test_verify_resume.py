@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support.engine import sabotaged_resume
 from support.engine.engine import events_of
+from support.engine.forked_command import FORKS
 from support.hosts.door import through_the_door
 
 from t2v_core.events.results import KilledRun, ResumeVerified
@@ -62,16 +61,11 @@ def test_two_processes_resume_exactly_with_deterministic_algorithms(tmp_path: Pa
 def test_a_resume_that_loses_something_is_found_out(sabotage: str, sentence: str, tmp_path: Path) -> None:
     directory = create_job_directory(Workspace(tmp_path), "verify-resume")
     (directory / "spec.json").write_text('{"device": "cpu", "steps": 8}')
-    program = (
-        "import sys, t2v_core.resume_check.children as children\n"
-        "children.PRELOAD.append('support.engine.sabotaged_resume')\n"
-        "from t2v_core.run_job import main\n"
-        f"sys.exit(main(['verify-resume', {str(directory)!r}]))"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "SABOTAGE": sabotage}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=280, check=False)
+    process = FORKS.Process(target=sabotaged_resume.verify, args=(directory, sabotage))
+    process.start()
+    process.join(280)
     (error,) = [event for event in events_of(directory) if event["kind"] == "error"]
-    assert (done.returncode, error["exit_code"]) == (1, 1)
+    assert (process.exitcode, error["exit_code"]) == (1, 1)
     assert error["message"].startswith(sentence)
     assert str(directory / "trial") in error["hint"]
     assert (directory / "trial/whole").is_dir()

@@ -6,13 +6,13 @@ import io
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.warm.python import warm
 
 from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints.open import open_checkpoint
@@ -43,7 +43,7 @@ def asked(*lines: dict[str, Any]) -> bytes:
 
 def test_a_draft_is_the_video_that_the_shipped_fast_model_draws_in_four_passes() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "t2v_core.verbs.drafts"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [warm(), "-m", "t2v_core.verbs.drafts"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as child:  # fmt: skip
         assert child.stdin is not None

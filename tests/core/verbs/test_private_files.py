@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from support.hosts.agent_here import Here, agent
 from support.hosts.far_host import Far, far_host
 from support.hosts.transfers import pulled, pushed
+from support.warm.python import warm
 
 from remote.agent.base.files import write_whole
 from remote.agent.base.private import open_to_others
@@ -96,7 +96,7 @@ def test_a_whole_job_here_shows_others_its_results_alone(tmp_path: Path) -> None
     home.mkdir()
     for words in (["init", str(root)], ["data", "shapes", "--clips", "2", "--test-clips", "1"], ["status"]):
         subprocess.run(
-            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=root if root.exists() else tmp_path, umask=0,
+            [warm(), "-m", "t2v_tui.cli.main", *words], cwd=root if root.exists() else tmp_path, umask=0,
             env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}, check=True,
             capture_output=True, timeout=240,
         )  # fmt: skip

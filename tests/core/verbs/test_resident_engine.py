@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.engine.engine import TIMEOUT_S, events_of
+from support.warm.python import warm
 
 from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints.open import open_checkpoint
@@ -50,7 +50,7 @@ class Bench:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "T2V_RESIDENT": resident}
         with (directory / "log").open("wb") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "t2v_core", verb, str(directory)], stdout=log, stderr=log, env=environment
+                [warm(), "-m", "t2v_core", verb, str(directory)], stdout=log, stderr=log, env=environment
             )
         self.begun.append(Begun(child, directory))
         return self.begun[-1]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.warm.python import warm
 from t2v_core.events import EventWriter, read_events
 from t2v_core.job import Job
 from t2v_core.specs import Spec
@@ -48,20 +49,22 @@ class Ended:
         return "\n".join(event["message"] for event in self.of("warning"))
 
 
-def start(workspace: Path, verb: str, **spec: Any) -> tuple[subprocess.Popen[bytes], Path]:
+def start(
+    workspace: Path, verb: str, *, python: str = sys.executable, **spec: Any
+) -> tuple[subprocess.Popen[bytes], Path]:
     """Begin `python -m t2v_core VERB JOBDIR` in a workspace; returns the child and its job directory."""
     directory = create_job_directory(Workspace(workspace), verb)
     (directory / "spec.json").write_text(json.dumps(spec))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     with (directory / "log").open("wb") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "t2v_core", verb, str(directory)], stdout=log, stderr=log, env=environment
+            [python, "-m", "t2v_core", verb, str(directory)], stdout=log, stderr=log, env=environment
         )
     return child, directory
 
 
 def run(workspace: Path, verb: str, **spec: Any) -> Ended:
-    child, directory = start(workspace, verb, **spec)
+    child, directory = start(workspace, verb, python=warm(), **spec)
     code = child.wait(TIMEOUT_S)
     return Ended(code, events_of(directory))
 

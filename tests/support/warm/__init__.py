@@ -1,0 +1,1 @@
+"""Processes of t2v that need not import it first."""
