@@ -12,6 +12,7 @@ import pytest
 from bench.hub import TOKEN, Hub, asked_here
 from support.engine.training_set import asked
 from support.hosts.door import EndedHere, through_the_door
+from support.hosts.small_disk import mounted
 
 from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints.open import open_checkpoint
@@ -147,3 +148,10 @@ def test_what_was_exported_is_named_by_the_flag_that_takes_it(made: Path, tmp_pa
 def test_what_was_exported_is_trained_on(made: Path, tmp_path: Path) -> None:
     further = asked(base=str(made / "shared"), lora=True, max_steps=1, samples=0, lr_schedule="constant")
     assert done(through_the_door(tmp_path, "train", **further)).done["steps"] == 1
+
+
+def test_a_disk_that_fills_leaves_nothing_of_an_export(made: Path, tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "200k") as small:
+        ended = through_the_door(made, "export", folder=str(small / "shared"))
+        assert (ended.code, list(small.iterdir())) == (1, [])
+    assert ended.error["message"].startswith(f"the disk is full: {small / 'shared'} was not written")
