@@ -58,13 +58,13 @@ def test_two_hosts_learn_what_two_processes_of_one_learn(hosts: Hosts) -> None:
     assert not (hosts.far["b"].there / "checkpoints").exists()
 
 
-def test_a_host_that_is_lost_costs_one_interval_at_most(hosts: Hosts) -> None:
+def test_after_a_host_is_lost_both_go_on_from_the_last_checkpoint(hosts: Hosts) -> None:
     """Whichever host it is, and whether its network answers for it; benchmarks/lost_hosts.py tries 20 moments."""
     rng = random.Random(SEED)
     trials = [one_trial(hosts, rng, number) for number in range(2)]
     assert {trial.victim for trial in trials} == {"a", "b"}, f"seed {SEED} tries only one of them"
     for trial in trials:
-        assert trial.lost_steps <= 11
+        assert trial.begun >= trial.kept
         assert trial.stopped_s < 60
         assert not list(hosts.far["b"].there.glob("jobs/*/checkpoints"))
     assert apart(trials[0].final, trials[1].final) <= 1e-5

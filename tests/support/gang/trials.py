@@ -32,6 +32,7 @@ class Trial:
     """victim, way: which host was lost, and how; at_step: that the job had told of then
 
     stopped_s: until nothing of the job ran on the other host; lost_steps: that were done again
+    kept, begun: the step of the newest checkpoint that the job had told of, and the one that it went on from
     """
 
     victim: str
@@ -39,7 +40,8 @@ class Trial:
     at_step: int
     stopped_s: float
     lost_steps: int
-    code: int
+    kept: int
+    begun: int
     final: Path
 
 
@@ -69,6 +71,7 @@ def one_trial(hosts: Hosts, rng: random.Random, number: int = 0) -> Trial:
     assert command.poll() is None, hosts.said()
     time.sleep(delay_s)
     at_step = steps_told(led)
+    kept = max((event["step"] for event in told(led) if event["kind"] == "checkpoint"), default=0)
     hosts.far[victim].lose_power(at_once=way == "plug")
     stopped_s = _until_stopped(hosts, "b" if victim == "a" else "a")
     hosts.far[victim].boot()
@@ -77,7 +80,7 @@ def one_trial(hosts: Hosts, rng: random.Random, number: int = 0) -> Trial:
     begun = [int(found[1]) for event in told(led) if (found := re.search(r"steps (\d+) →", event.get("detail", "")))]
     assert len(begun) >= 2, hosts.said()
     final = hosts.far["a"].there / checkpoints / f"checkpoint_epoch_{EPOCHS}"
-    return Trial(victim, way, at_step, stopped_s, at_step - begun[-1], code, final)
+    return Trial(victim, way, at_step, stopped_s, at_step - begun[-1], kept, begun[-1], final)
 
 
 def _until_stopped(hosts: Hosts, other: str) -> float:

@@ -209,14 +209,14 @@ class Hosts:
 def two_hosts(folder: Path, *, lost_s: float = 3.0) -> Iterator[Hosts]:
     """Hosts `a` and `b`, up, in t2v.toml here; all ends with the context. Left out where it may not be made."""
     if os.geteuid() != 0:
-        leave_out("ip")
+        leave_out("root")
     for name in ("here", "config/t2v"):
         (folder / name).mkdir(parents=True)
     bridge = f"t2vb{os.getpid() % 10**6}"
     try:
         _run("ip", "link", "add", bridge, "type", "bridge")
     except (OSError, subprocess.CalledProcessError):
-        leave_out("ip")
+        leave_out("root")
     hosts = Hosts(Workspace(folder / "here"), {})
     try:
         _run("ip", "address", "add", f"{NET}.1/24", "dev", bridge)
