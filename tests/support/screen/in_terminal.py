@@ -51,7 +51,7 @@ def on_screen(test: Callable[Parameters, Coroutine[Any, Any, None]]) -> Callable
 
 
 async def eventually(pilot: Pilot[Any], is_so: Callable[[], bool]) -> None:
-    """Let the screen go on until it is so, and has drawn that.
+    """Let the screen go on until it is so.
 
     A pause asks every widget, which takes longer than 20 ms of a core where there are many: one in eight looks has it,
     and tells of an app that broke.
@@ -61,5 +61,3 @@ async def eventually(pilot: Pilot[Any], is_so: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline, "nothing happened in time"
         looks += 1
         await (asyncio.sleep(0.02) if looks % LOOKS_A_PAUSE else pilot.pause(0.02))
-    if looks:
-        await pilot.pause(0)
