@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from remote.agent.jobs.endings import LOGIN_ENDED, RESTARTED, UNIT_STOPPED
 from remote.errors import JobNotFound
 from remote.gang.ready import ReadyHost
+from remote.hosts.settings import LOCAL
 from remote.jobs.follow import Follower, LinkState, Said
 from remote.jobs.spool import Spool
 from remote.replies.job_row import JobRow
@@ -131,4 +132,6 @@ def submit(host: ReadyHost, place: Place, spec: TrainSpec, *, is_again: bool, wo
     """Start a host's part. Asking again for the same start is the same job."""
     env = {PLACE: place.to_variable(), **({STARTED_AGAIN[0]: "1"} if is_again else {})}
     job = host.jobs.submit("train", spec, key=f"{place.run}-{host.name}", env=env, release=host.release)
+    if host.name != LOCAL:
+        Spool.of(workspace, host.name, job.job).mark_part_of(place.run.partition(".")[0])
     return Member(host, job.job, workspace)

@@ -25,6 +25,8 @@ from t2v_core.disk.typed_json import UnixTime, read_as
 from t2v_core.workspace import Workspace
 
 LOG, EVENTS = "log", "events.jsonl"
+# Its file says which job of this machine the host's job is a part of.
+PART_OF = "part-of"
 JOB_ID = re.compile(r"[\w-][\w.-]*")
 CHUNK_BYTES = 256 * 1024
 # Two threads of one process would stage `row.json` under one name.
@@ -113,6 +115,16 @@ class Spool:
         with KEEPING:
             write_json(self.directory / "row.json", {"seen_t": round(time.time(), 3), "row": row.to_json()})
 
+    def mark_part_of(self, job: str) -> None:
+        """Remember that it is a part of a job of this machine, which is listed in its place."""
+        make_folder(self.directory)
+        (self.directory / PART_OF).write_text(job)
+
+    @property
+    def is_part(self) -> bool:
+        """Tell whether it is a part of another job."""
+        return (self.directory / PART_OF).exists()
+
     @property
     def is_whole(self) -> bool:
         """Tell whether the job has ended and every byte of it is here."""
@@ -124,10 +136,14 @@ class Spool:
         )
 
 
-def known_rows(workspace: Workspace, host: str) -> list[KnownRow]:
-    """Return every job of a host that was ever followed or listed from this workspace, as it stood last."""
-    folders = sorted((_root(workspace) / _folder_name(host)).glob("*"))
-    return [known for folder in folders if (known := Spool(folder).known()) is not None]
+def known_rows(workspace: Workspace, host: str, *, with_parts: bool = True) -> list[KnownRow]:
+    """Return every job of a host that was ever followed or listed from this workspace, as it stood last.
+
+    with_parts: also those that are parts of a job of this machine
+    """
+    spools = [Spool(folder) for folder in sorted((_root(workspace) / _folder_name(host)).glob("*"))]
+    wanted = [spool for spool in spools if with_parts or not spool.is_part]
+    return [known for spool in wanted if (known := spool.known()) is not None]
 
 
 def known_hosts(workspace: Workspace) -> list[str]:

@@ -45,9 +45,13 @@ class KnownJobs:
             self.unreachable[name] = error
             return self.remembered(name)
 
-    def remembered(self, name: str) -> list[Listed]:
-        """Return the jobs of a host as it said when it was asked last, without a connection."""
-        return [Listed(name, known.row, known.seen_t) for known in known_rows(self.hosts.workspace, name)]
+    def remembered(self, name: str, *, with_parts: bool = True) -> list[Listed]:
+        """Return the jobs of a host as it said when it was asked last, without a connection.
+
+        with_parts: also those that are parts of a job of this machine
+        """
+        known = known_rows(self.hosts.workspace, name, with_parts=with_parts)
+        return [Listed(name, one.row, one.seen_t) for one in known]
 
     def all_asked(self, names: Sequence[str]) -> list[Listed]:
         """Ask several hosts at once, each by itself. Raises InvalidRequest for a name that t2v.toml does not know."""
@@ -58,9 +62,9 @@ class KnownJobs:
             return [listed for rows in pool.map(self.asked, names) for listed in rows]
 
     def at_hand(self) -> list[Listed]:
-        """Return this machine's jobs, and what is remembered of the other hosts'."""
+        """Return this machine's jobs, and what is remembered of the other hosts', parts of this machine's left out."""
         others = [name for name in self.hosts.names if name != LOCAL]
-        return self.asked(LOCAL) + [listed for name in others for listed in self.remembered(name)]
+        return self.asked(LOCAL) + [listed for name in others for listed in self.remembered(name, with_parts=False)]
 
 
 def find_job(asked: str | None, host: str | None, hosts: HostPool, *, is_alive_first: bool = False) -> Listed:

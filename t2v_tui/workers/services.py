@@ -69,7 +69,7 @@ class Services(HostPool):
         return tuple(
             JobView(JobKey(host, known.row.job), known.row, known.seen_t)
             for host in known_hosts(self.workspace)
-            for known in known_rows(self.workspace, host)
+            for known in known_rows(self.workspace, host, with_parts=False)
         )
 
     def spec(self, verb: str, values: Mapping[str, Any]) -> Spec:

@@ -91,6 +91,13 @@ def test_a_stop_is_answered_by_both_with_one_checkpoint(hosts: Hosts) -> None:
     assert "[b] " in log
     assert hosts.t2v(["logs", job]).wait(60) == 0
     assert hosts.said()[0] == log
+    part = hosts.far["b"].jobs_there()[-1].parent.name
+    assert hosts.t2v(["jobs"]).wait(60) == 0
+    assert (job in hosts.said()[0], part in hosts.said()[0]) == (True, False)
+    assert hosts.t2v(["jobs", "--host", "b"]).wait(60) == 0
+    assert part in hosts.said()[0]
+    assert hosts.t2v(["logs", part, "--host", "b"]).wait(60) == 0
+    assert hosts.said()[0].encode() == (hosts.far["b"].there / "jobs" / part / "log").read_bytes()
 
 
 def test_what_cannot_be_is_one_sentence_before_anything_starts(hosts: Hosts) -> None:
