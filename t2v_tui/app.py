@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,7 +27,7 @@ from t2v_tui.controllers.job_notices import JobNotices
 from t2v_tui.controllers.job_requests import JobRequests
 from t2v_tui.controllers.launches import Launches
 from t2v_tui.controllers.listening import Listening
-from t2v_tui.controllers.live_state import LiveState, RunReady
+from t2v_tui.controllers.live_state import LiveState, RunReady, first_state
 from t2v_tui.controllers.settings_form import SettingsForm
 from t2v_tui.controllers.write_guard import WriteGuard
 from t2v_tui.keys import Key, bindings_for, keys_for, with_keymap
@@ -38,8 +37,7 @@ from t2v_tui.palette import Actions
 from t2v_tui.registry import SCREENS, Entry, entry_of, load
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.settings import Tui
-from t2v_tui.store.events import HostChosen, JobShown, Remembered
-from t2v_tui.store.reducer import reduce
+from t2v_tui.store.events import HostChosen, JobShown
 from t2v_tui.store.session import SessionMemory, remember
 from t2v_tui.store.state import HostKind, Reach, State
 from t2v_tui.theme import DARK, LIGHT, without_colour
@@ -398,12 +396,3 @@ class CockpitApp(PictureApp):
     def action_reconnect(self) -> None:
         """Ask the chosen host again now."""
         self.listening.wake(self.state.host)
-
-
-def first_state(workspace: Workspace, services: Services | None, given: State | None, memory: SessionMemory) -> State:
-    """Return what is shown first: the given state with what the last session saw."""
-    state = reduce(given or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
-    if services is not None and not state.hosts:
-        here = services.here()  # the others come with t2v.toml, and the chosen one may be among them
-        state = replace(state, hosts={here.name: here})
-    return state

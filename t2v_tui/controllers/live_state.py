@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textual.app import App
 from textual.message import Message
 
+from t2v_core.workspace import Workspace
 from t2v_tui.messages import EventReceived
-from t2v_tui.store.events import MachineReceived, News
+from t2v_tui.store.events import MachineReceived, News, Remembered
 from t2v_tui.store.reducer import reduce
+from t2v_tui.store.session import SessionMemory
 from t2v_tui.store.state import State
+from t2v_tui.workers.services import Services
 from t2v_tui.workers.streams import RunFollow
 
 # Drawn at most this often, however many events arrive; and this often though none does, while nothing is counted in
@@ -95,3 +98,12 @@ class LiveState:
             return False
         self._changed(before)
         return True
+
+
+def first_state(workspace: Workspace, services: Services | None, given: State | None, memory: SessionMemory) -> State:
+    """Return what is shown first: the given state with what the last session saw."""
+    state = reduce(given or State(workspace.root), Remembered(memory.hosts, (), memory.host, memory.shown))
+    if services is not None and not state.hosts:
+        here = services.here()  # the others come with t2v.toml, and the chosen one may be among them
+        state = replace(state, hosts={here.name: here})
+    return state
