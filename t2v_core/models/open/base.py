@@ -51,9 +51,6 @@ class OpenModel(ABC):
     survives_fp16: ClassVar[bool] = False
     # What a VAE that works in tiles makes of them, in times of the video: rows without the edges, and the whole.
     copies_of_tiles: ClassVar[int] = 2
-    # Frames of latents whose decoding is simulated where there are more. Most VAEs take one, two or three at a time,
-    # the first of them otherwise; six frames are as many steps of each.
-    simulated_frames: ClassVar[tuple[int, int]] = (5, 11)
     # The layers that an adapter lies beside unless others are asked for.
     adapter_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     # Of the makers of most families; a repository's own card goes before it.

@@ -19,7 +19,6 @@ class Wan(OpenModel):
     name, pipeline = "Wan", "WanPipeline"
     text_length = 512
     copies_of_tiles = 3  # clamped in the end
-    simulated_frames = (3, 4)  # one at a time, the first two otherwise
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)

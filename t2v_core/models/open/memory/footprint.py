@@ -22,6 +22,9 @@ from t2v_core.models.open.layout import TRANSFORMERS
 from t2v_core.models.open.quantizing import PACKAGES, quantizable, quantized_bytes
 
 DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
+# Frames of latents that are simulated where there are more. VAEs take one, two or three at a time, the first of them
+# otherwise; six frames are as many steps of each.
+FEW_FRAMES = (5, 11)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def _sampling(model: OpenModel, shape: tuple[int, int, int, int]) -> int:
 def _decoding(model: OpenModel, shape: tuple[int, int, int, int]) -> tuple[int, int]:
     """What the VAE holds for the whole picture; and in tiles: one at work beside all of them, then put together."""
     frames, _, rows, columns = shape
-    few, more = model.simulated_frames
+    few, more = FEW_FRAMES
     whole = _decode(model, min(frames, more), rows, columns)
     if frames > more:
         by_frame = (whole - _decode(model, few, rows, columns)) / (more - few)
