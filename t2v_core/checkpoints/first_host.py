@@ -16,6 +16,7 @@ from pathlib import Path
 
 from t2v_core.checkpoints.checkpoints import Checkpoint, list_checkpoints
 from t2v_core.disk.files import MANIFEST, require_space, sha256
+from t2v_core.format import counted, size
 from t2v_core.job import Job
 from t2v_core.processes.process_group import ProcessGroup, joined
 from t2v_core.processes.sent_files import SentFile, files_below, receive, send
@@ -59,8 +60,8 @@ def _offer(group: ProcessGroup, folder: Path, checkpoint: Checkpoint | None) -> 
     machines = int(os.environ["GROUP_WORLD_SIZE"])
     wishes = [group.published(f"wish/{machine}") for machine in range(1, machines)]
     if takers := sum(wishes):
-        size = sum(one.size_bytes for one in files)
-        group.job.events.stage("checkpoint", f"{path.name}, {size / 1e6:.1f} MB, goes to {takers} other host(s)")
+        whole = size(sum(one.size_bytes for one in files))
+        group.job.events.stage("checkpoint", f"{path.name}, {whole}, goes to {counted(takers, 'other host')}")
         send(group, folder, files, takers)
     return True
 

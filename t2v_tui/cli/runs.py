@@ -40,6 +40,7 @@ RunsArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Write it to stdout as JSON.")]
 # More than a terminal is wide, and a chart wider than any screen has dots.
 DOTS = 4000
+LISTED = "t2v runs lists those in jobs/ and on hosts; names are kept in .t2v/"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _find(workspace: Workspace, asked: str, labels: dict[JobKey, Label]) -> JobK
     unread = next(filter(None, (why_unreadable(workspace, key) for key in labels)), "")
     raise JobNotFound(
         f"there is no training '{asked}'" + (f" among those whose names can be read ({unread})" if unread else ""),
-        f"did you mean {' or '.join(near)}?" if near else "t2v runs lists those in jobs/ and on hosts",
+        f"did you mean {' or '.join(near)}?" if near else LISTED,
     )
 
 

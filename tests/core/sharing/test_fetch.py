@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Iterator
 from multiprocessing.context import ForkProcess
@@ -301,7 +302,7 @@ def test_a_host_fetches_by_itself_and_lists_it(hub: Hub, tmp_path: Path) -> None
         python.chmod(0o755)
         far.write_settings()
         settings = far.here.root / "t2v.toml"
-        settings.write_text(settings.read_text().replace(f'python = "{sys.executable}"', f'python = "{python}"'))
+        settings.write_text(re.sub(r'^python = ".*"$', f'python = "{python}"', settings.read_text(), flags=re.M))
         fetching = far.ran("models", "fetch", ID, "--host", "vm")
         assert fetching.returncode == 0, fetching.stderr
         folder = fetching.stdout.strip().removeprefix("vm:")

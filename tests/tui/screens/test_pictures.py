@@ -60,16 +60,28 @@ def test_kitty_is_sent_each_frame_once_and_then_only_its_number(video: Path) -> 
         # 24 lines of 20 pixels and 80 columns of 10 have room for a square of 480 pixels.
         assert (placed["U"], placed["c"], placed["r"]) == ("1", "48", "24")
         one.type(b"p")
-        one.wait_until(lambda: len(selected(one)) >= 3 * FRAMES)
+        one.wait_until(lambda: was_played(one))
         one.type(b"p")
         frames = one.frames()
     assert len(frames) == FRAMES
     assert {keys["i"] for keys, _ in frames} == {placed["i"]}
     assert [keys["a"] for keys, _ in frames] == ["t"] + ["f"] * (FRAMES - 1)
     assert set(selected(one)) == set(range(1, FRAMES + 1))
-    brightness = [np.frombuffer(rgb, np.uint8).reshape(128, 128, 3)[64, 32, 0] for _, rgb in frames]
-    assert sorted(brightness) == brightness
-    assert brightness[-1] > 240
+    assert max(brightness_of(one)) > 240
+
+
+def brightness_of(one: PixelTerminal) -> list[int]:
+    """Of its frames, in the order in which they were sent: a machine that is late passes some over at first."""
+    return [int(np.frombuffer(rgb, np.uint8).reshape(128, 128, 3)[64, 32, 0]) for _, rgb in one.frames()]
+
+
+def was_played(one: PixelTerminal) -> bool:
+    """Whether it was told all frames one after the other, in their order, at least once; and a while has passed."""
+    sent, numbers = brightness_of(one), selected(one)
+    if len(sent) < FRAMES or len(numbers) < 3 * FRAMES:
+        return False
+    shown = [sent[number - 1] for number in numbers]
+    return any(shown[at : at + FRAMES] == sorted(sent) for at in range(len(shown) - FRAMES + 1))
 
 
 def test_the_characters_that_stand_for_a_picture_name_it_and_their_place(video: Path) -> None:

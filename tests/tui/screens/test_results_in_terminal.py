@@ -33,7 +33,6 @@ def test_generate_play_and_refine_with_the_model_that_is_shipped(tmp_path: Path)
         shown.wait_for("what the video shows", "shipped")
         shown.type("a red circle moving left")
         shown.press("Enter")
-        shown.wait_for("drawing")
         shown.wait_for("✓ a-red-circle")
         made = work / "outputs" / "a-red-circle-moving-left-0.mp4"
         assert json.loads(made.with_suffix(".json").read_text())["checkpoint"]["preset"] == "tiny"
