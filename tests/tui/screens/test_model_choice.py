@@ -109,7 +109,7 @@ async def test_a_training_goes_on_from_a_model_or_a_checkpoint_that_is_offered(t
             assert WAN in dict(panel.query_one("#in-model", Choice).choices)
             bases = dict(panel.query_one("#in-base", Choice).choices)
             assert bases["checkpoints/checkpoint_epoch_15"] == "epoch 15 · 121 kB"
-            assert panel.values == {}
+            await eventually(pilot, lambda: panel.values == {})
             panel.query_one("#in-model", Choice).choose(WAN)
             panel.query_one("#in-lora", Choice).choose("True")
             await pilot.press("ctrl+t")
