@@ -27,7 +27,7 @@ sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from bench.sshd import Sshd
 from bench.wan import wan
-from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
+from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
 
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings

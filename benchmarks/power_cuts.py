@@ -19,8 +19,8 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
-from support.hosts.machine_here import machine_here
-from support.hosts.power_trials import POWER_CUT, REBOOT, Trial, Trials
+from support.machines.machine_here import machine_here
+from support.machines.power_trials import POWER_CUT, REBOOT, Trial, Trials
 
 WORKS = ("train", "preprocess", "pull", "bootstrap")
 

@@ -1,7 +1,7 @@
 """How much temporary space the tests use at most, on a disk of 1 GB, and what they leave there. As root, who may mount.
 
 python benchmarks/temporary_space.py                            all tests
-python benchmarks/temporary_space.py tests/core/training/test_checkpoints.py   or pytest's own arguments
+python benchmarks/temporary_space.py tests/core/checkpoints/test_checkpoints.py   or pytest's own arguments
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
-from bench.compute_emulator import ComputeEmulator
-from bench.compute_state import Instance
-from bench.guest_agent import SshdGuest
+from bench.cloud.compute_emulator import ComputeEmulator
+from bench.cloud.compute_state import Instance
+from bench.cloud.guest_agent import SshdGuest
 from bench.sshd import Sshd
 from bench.wan import Wan, raw_tcp, wan
 from support.hosts.transfers import write_checkpoint

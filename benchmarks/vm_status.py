@@ -19,8 +19,8 @@ from pathlib import Path
 # The bench that the tests use as well, in place of this folder, in which `remote` is a file.
 sys.path[:1] = [str(Path(__file__).parents[1] / name) for name in (".", "tests", "setup")]
 
-from bench.compute_emulator import ComputeEmulator
-from bench.compute_state import Instance
+from bench.cloud.compute_emulator import ComputeEmulator
+from bench.cloud.compute_state import Instance
 
 from remote.gce.client import ComputeClient
 from remote.gce.vm import Vm

@@ -45,7 +45,7 @@ VERBS = {
     "add-noise": "t2v_core.verbs.vid2vid:add_noise",
     "refine": "t2v_core.verbs.vid2vid:refine",
     "evaluate": "t2v_core.verbs.evaluate:evaluate",
-    "estimate": "t2v_core.verbs.estimate:estimate",
+    "estimate": "t2v_core.verbs.estimates.estimate:estimate",
     "verify-resume": "t2v_core.verbs.verify_resume:verify_resume",
     "doctor": "t2v_core.verbs.doctor:doctor",
     "serve": "t2v_core.verbs.resident:serve",

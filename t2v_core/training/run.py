@@ -34,7 +34,7 @@ from t2v_core.training.ema import EMA
 from t2v_core.training.optimizer import optimizer_tensors
 from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.sharding import gathered, is_sharded
-from t2v_core.training.tracker import Tracker
+from t2v_core.training.trackers.tracker import Tracker
 from t2v_core.training.trained import trained
 from t2v_core.version import __version__
 

@@ -34,11 +34,11 @@ from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.optimizer import make_optimizer
-from t2v_core.training.other_tracker import TENSORBOARD, OtherTracker, require_tracker
 from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import shard
-from t2v_core.training.tracker import Tracker
+from t2v_core.training.trackers.other_tracker import TENSORBOARD, OtherTracker, require_tracker
+from t2v_core.training.trackers.tracker import Tracker
 from t2v_core.training.trained import trained
 from t2v_core.workspace import Dataset
 

@@ -51,7 +51,7 @@ class _Commands(LazyGroup):
         "report": Entry("report:report", "One HTML file about a training, or several side by side."),
         "export": Entry("engine.sharing:export", "Write a trained model as a folder that others can use."),
         "publish": Entry("engine.sharing:publish", "Put an exported model on the hub, private at first."),
-        "web": Entry("engine.web:web", "Open a page for a browser: generate, refine and look at videos."),
+        "web": Entry("web.web:web", "Open a page for a browser: generate, refine and look at videos."),
         "status": Entry("jobs.status:status", "What is running, what it costs, when it stops."),
         "jobs": Entry("jobs.commands:jobs", "What is running and what ran, here and on other machines."),
         "watch": Entry("jobs.watch:watch", "A job's events as they come, one per line, for scripts and agents."),

@@ -38,7 +38,7 @@ def parameters(verb: str, positional: tuple[str, ...]) -> list[inspect.Parameter
 def _parameter(verb: str, name: str, field: FieldInfo, *, is_positional: bool) -> inspect.Parameter:
     default: Any
     if is_positional:
-        annotation: Any = str | None  # a required one may stand in named settings: see `t2v_tui.cli.engine.verbs`
+        annotation: Any = str | None  # a required one may stand in named settings: see engine/verb_command.py
         default = typer.Argument(
             None,
             metavar=name.upper(),

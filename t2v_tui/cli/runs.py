@@ -28,8 +28,8 @@ from t2v_tui.library.runs.settings import asked_here, differing, with_defaults
 from t2v_tui.library.runs.traces import Axis, trace_of, xs_of
 from t2v_tui.store.runs import SORTS, RunRow, fits, in_order
 from t2v_tui.store.state import JobKey
-from t2v_tui.text.run_comparison import comparison, table_lines
-from t2v_tui.text.run_table import COLUMNS, cell
+from t2v_tui.text.runs.run_comparison import comparison, table_lines
+from t2v_tui.text.runs.run_table import COLUMNS, cell
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Its name, its id, or any part of it that is unique.", show_default=False)

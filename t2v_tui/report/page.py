@@ -20,8 +20,8 @@ from t2v_tui.report.samples import Samples
 from t2v_tui.report.scores import ScoreRow, score_rows
 from t2v_tui.report.style import STYLE
 from t2v_tui.store.state import LOCAL
-from t2v_tui.text.run_comparison import comparison
-from t2v_tui.text.run_table import setting
+from t2v_tui.text.runs.run_comparison import comparison
+from t2v_tui.text.runs.run_table import setting
 from t2v_tui.widgets.curve.chart_file import Curve, as_svg, drawing
 
 MARK = "<!-- made by t2v report -->"

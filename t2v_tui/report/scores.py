@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from t2v_tui.text.run_table import figure
+from t2v_tui.text.runs.run_table import figure
 
 # Of a score, those that stand beside it as its bounds and not for themselves.
 BOUNDS = {"clip_generated": ("clip_shuffled_floor", "clip_real_ceiling")}

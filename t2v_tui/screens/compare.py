@@ -23,7 +23,7 @@ from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.screens.run_table import LETTERS, RunTable
 from t2v_tui.store.runs import RunRow
 from t2v_tui.store.state import JobKey, State
-from t2v_tui.text.run_comparison import NAME_CELLS, clipped
+from t2v_tui.text.runs.run_comparison import NAME_CELLS, clipped
 from t2v_tui.text.unreachable import instead_of_empty
 from t2v_tui.widgets.comparison import Comparison
 from t2v_tui.widgets.curve.chart import Look, Plotted, colour_of, said

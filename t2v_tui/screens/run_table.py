@@ -9,7 +9,7 @@ from textual.content import Content
 
 from t2v_tui.store.runs import SORTS, RunRow, fits, in_order
 from t2v_tui.store.state import JobKey
-from t2v_tui.text.run_table import COLUMNS, cell, clipped_end, columns_for
+from t2v_tui.text.runs.run_table import COLUMNS, cell, clipped_end, columns_for
 from t2v_tui.widgets.chrome import Block, Line
 from t2v_tui.widgets.curve.chart import colour_of
 from t2v_tui.widgets.entry_line import EntryLine

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from t2v_tui.library.runs.settings import differing
 from t2v_tui.store.runs import RunRow
-from t2v_tui.text.run_comparison import NAME_CELLS, Row, clipped, columns_in, comparison
+from t2v_tui.text.runs.run_comparison import NAME_CELLS, Row, clipped, columns_in, comparison
 from t2v_tui.widgets.chrome import Block
 
 

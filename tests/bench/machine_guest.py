@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.guest_agent import keys_named
+from bench.cloud.guest_agent import keys_named
+from bench.cloud.metadata_server import MetadataServer
 from bench.machine import Machine, run
-from bench.metadata_server import MetadataServer
 
 if TYPE_CHECKING:
-    from bench.compute_state import Instance
+    from bench.cloud.compute_state import Instance
 
 
 @dataclass

@@ -29,7 +29,7 @@ def loaded_by(program: str) -> set[str]:
     "module",
     [
         "t2v_tui.cli.main", "t2v_tui.cli.engine.verbs", "t2v_tui.cli.engine.demo", "t2v_tui.cli.init",
-        "remote.jobs.foreground", "t2v_tui.cli.engine.web", "t2v_tui.web.gate", "t2v_tui.web.html",
+        "remote.jobs.foreground", "t2v_tui.cli.web.web", "t2v_tui.web.gate", "t2v_tui.web.html",
         "t2v_tui.web.uploads", "t2v_core.verbs.resident", "t2v_core", "t2v_core.specs",
         "t2v_core.events", "t2v_core.disk.files", "t2v_core.workspace", "t2v_core.settings", "t2v_core.job",
     ],

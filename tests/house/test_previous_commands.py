@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from support.engine.engine import events_of, job_here
 from support.engine.forked_command import ForkedCommand, ran
-from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
 from support.engine.tiny_models import save_clip, save_vae
+from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
 
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.video.decode import read_all_frames

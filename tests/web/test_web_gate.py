@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
 from support.engine.results_world import add_video
+from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
 from support.screen.browser import TIMEOUT_S, Served, environment, served
 
 from remote.hosts.settings import LOCAL

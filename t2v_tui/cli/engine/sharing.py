@@ -11,7 +11,7 @@ from t2v_core.events.models_listed import ListedFile, Published
 from t2v_core.format import counted, size
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.run import Followed
-from t2v_tui.cli.engine.verbs import Verb, command
+from t2v_tui.cli.engine.verb_command import Verb, command
 from t2v_tui.cli.narrate import Narrator
 
 fetch = command(

@@ -19,7 +19,7 @@ from t2v_core.format import grouped, usd
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.runs.thinned import Line
 from t2v_tui.library.runs.traces import Axis, Trace, extent, roomy, trace_of, value_at
-from t2v_tui.text.run_table import figure as in_words
+from t2v_tui.text.runs.run_table import figure as in_words
 from t2v_tui.widgets.curve.axes import LABELS, below, inked, labels_left, legend, numbers_below, sentence
 from t2v_tui.widgets.curve.braille import ACROSS, DOWN, Canvas, Window, bridge
 

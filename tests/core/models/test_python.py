@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
 from support.engine.small_checkpoint import save_small_checkpoint
 from support.hosts.door import through_the_door
+from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
 
 from t2v_core import Video, VideoGenerator, find_latest_checkpoint
 from t2v_core.data.video.decode import read_all_frames

@@ -19,7 +19,7 @@ from support.engine.forked_command import ran
 from support.engine.open_models import save_open_model
 from support.hosts.door import EndedHere, through_the_door
 from support.hosts.far_host import far_host
-from support.hosts.small_disk import fill, mounted
+from support.machines.small_disk import fill, mounted
 
 from t2v_core.errors import InvalidRequest, Stopped, WorkFailed
 from t2v_core.events.models_listed import ModelsListed

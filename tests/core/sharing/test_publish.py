@@ -12,7 +12,7 @@ import pytest
 from bench.hub import TOKEN, Hub, asked_here
 from support.engine.training_set import asked
 from support.hosts.door import EndedHere, through_the_door
-from support.hosts.small_disk import mounted
+from support.machines.small_disk import mounted
 
 from t2v_core.assemble import load_pipeline
 from t2v_core.checkpoints.open import open_checkpoint

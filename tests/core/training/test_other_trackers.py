@@ -16,7 +16,7 @@ from support.engine.engine import job_here
 from support.engine.training_set import asked, data_set
 from support.hosts.door import EndedHere, through_the_door
 
-from t2v_core.training.other_tracker import OtherTracker
+from t2v_core.training.trackers.other_tracker import OtherTracker
 
 
 def trained(workspace: Path, name: str) -> EndedHere:
@@ -82,7 +82,7 @@ def test_without_a_login_wandb_begins_no_run_and_no_step_is_taken(tmp_path: Path
 def test_one_that_is_not_installed_is_said_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("t2v_core.training.other_tracker.find_spec", lambda _name: None)
+    monkeypatch.setattr("t2v_core.training.trackers.other_tracker.find_spec", lambda _name: None)
     ended = trained(tmp_path, name)
     assert ended.sentence == f"--log-with {name} needs {name}, which is not installed here"
     assert ended.error["hint"].startswith(f"pip install {name} into t2v's environment")

@@ -18,7 +18,7 @@ from support.engine.engine import job_here
 from support.engine.forked_command import ran
 from support.engine.training_set import asked, contents, data_set
 from support.engine.warm_engine import run_warm
-from support.hosts.small_disk import mounted
+from support.machines.small_disk import mounted
 
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.specs import ShapesSpec

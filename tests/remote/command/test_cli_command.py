@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.hosts.agent_here import wait_until
-from support.hosts.command_here import COMMANDS, NAME, CommandHere, command_here
+from support.machines.command_here import COMMANDS, NAME, CommandHere, command_here
 
 SHAPES = ("data", "shapes", "--host", NAME, "--clips", "2", "--test-clips", "1", "--data", "data/few")
 

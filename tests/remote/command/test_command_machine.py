@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.hosts.agent_here import wait_until
-from support.hosts.command_here import write_script
+from support.machines.command_here import write_script
 
 from remote.command import machine as module
 from remote.command import run

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.hosts.command_here import NAME, CommandHere, command_here
+from support.machines.command_here import NAME, CommandHere, command_here
 from support.screen.tmux_here import t2v_tui, terminal
 
 from remote.power.state import Power

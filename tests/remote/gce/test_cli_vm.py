@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from bench.compute_state import Instance
+from bench.cloud.compute_state import Instance
 from support.hosts.agent_here import WAITS, wait_until
-from support.hosts.gce_here import NAME
-from support.hosts.vm_here import ALIAS, VmHere, vm_as_new, vm_of_module
+from support.machines.gce_here import NAME
+from support.machines.vm_here import ALIAS, VmHere, vm_as_new, vm_of_module
 
 from remote.jobs.client import HostJobs
 from t2v_core.specs import ShapesSpec

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.hosts.gce_here import NAME, Gce, gce_here
-from support.hosts.vm_here import vm_here
+from support.machines.gce_here import NAME, Gce, gce_here
+from support.machines.vm_here import vm_here
 
 from remote.cost.ledger import Session
 from remote.cost.meter import forecast_run, meter

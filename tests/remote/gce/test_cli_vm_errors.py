@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from support.hosts.gce_here import NAME, gcloud
-from support.hosts.vm_here import VmHere, vm_as_new, vm_of_module
+from support.machines.gce_here import NAME, gcloud
+from support.machines.vm_here import VmHere, vm_as_new, vm_of_module
 
 # Nothing of it is asked: who asks has no login, and that is found out before.
 GOOGLE = {"T2V_COMPUTE_ENDPOINT": "", "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "false"}

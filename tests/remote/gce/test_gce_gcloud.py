@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.guest_agent import SshdGuest
+from bench.cloud.guest_agent import SshdGuest
 from bench.sshd import Sshd
-from support.hosts.gce_here import NAME, Gce, gce_here, gcloud
+from support.machines.gce_here import NAME, Gce, gce_here, gcloud
 
 from remote.errors import CloudUnreachable, LoginExpired
 from remote.gce.client import HELPER, ComputeClient

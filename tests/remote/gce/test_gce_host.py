@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from bench.compute_state import Instance
-from bench.guest_agent import OsLogin, SshdGuest
+from bench.cloud.compute_state import Instance
+from bench.cloud.guest_agent import OsLogin, SshdGuest
 from bench.sshd import Sshd, make_key
 from support.hosts.agent_here import wait_until
-from support.hosts.gce_here import NAME, Gce, gce_here, gcloud
+from support.machines.gce_here import NAME, Gce, gce_here, gcloud
 
 from remote.errors import AuthFailed, CloudError, HostKeyChanged, HostKeyUnknown, HostOff, HostUnreachable, LoginExpired
 from remote.gce.host import GceHost, iap_tunnel

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from bench.guest_agent import lose_power
+from bench.cloud.guest_agent import lose_power
 from bench.sshd import Sshd
 from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
 from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from bench.sshd import Sshd
-from support.hosts.small_disk import mounted
 from support.house.needs import PROGRAMS, needs
+from support.machines.small_disk import mounted
 
 from remote.errors import AgentNotRun, HostUnreachable
 from remote.hosts import agent_upload as loader

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.engine.warm_python import warm_python
 from support.hosts.agent_here import DEADLINE_S, is_alive, wait_until
-from support.hosts.memory_group import memory_group
+from support.machines.memory_group import memory_group
 
 from remote.jobs.foreground import JobHandle, Run, create, run_here
 from t2v_core.specs import make_spec

@@ -10,8 +10,8 @@ from typing import TypeVar
 import pytest
 from support.hosts.agent_here import wait_until
 from support.hosts.far_host import Far, far_host
-from support.hosts.gce_here import NAME
-from support.hosts.vm_here import ALIAS, VmHere, vm_of_module
+from support.machines.gce_here import NAME
+from support.machines.vm_here import ALIAS, VmHere, vm_of_module
 
 from remote.errors import HostKeyUnknown, NotReady, QuotaExceeded, RemoteError
 from remote.gce import vm as gce

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.metadata_server import MetadataServer
+from bench.cloud.metadata_server import MetadataServer
 from support.engine.training_set import asked
 from support.engine.warm_python import warm_python
 from support.hosts.agent_here import Here, agent, wait_until

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from support.hosts.agent_here import WAITS, Here, is_alive, wait_until
 from support.hosts.agent_shared import agent_of_module, here_with_agent
-from support.hosts.memory_group import memory_group
 from support.hosts.programs import (
     DEAF,
     DONE,
@@ -30,6 +29,7 @@ from support.hosts.programs import (
     another_agent,
     go,
 )
+from support.machines.memory_group import memory_group
 
 from remote.errors import JobNotFound, LinkLost, Refused
 

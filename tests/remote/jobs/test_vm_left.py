@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import pytest
 from support.hosts.agent_here import wait_until
-from support.hosts.gce_here import NAME, ZONE
-from support.hosts.vm_here import VmHere, comes_up_slowly, vm_as_new, vm_of_module
+from support.machines.gce_here import NAME, ZONE
+from support.machines.vm_here import VmHere, comes_up_slowly, vm_as_new, vm_of_module
 
 from remote.errors import CloudUnreachable, StartLeft
 from remote.gce import client as gce_client

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.hosts.agent_here import Here, agent, wait_until
-from support.hosts.memory_group import memory_group
+from support.machines.memory_group import memory_group
 
 from remote.agent.jobs.alarms import Watchman, seconds_without_step
 from remote.agent.jobs.endings import how_it_ended

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from bench.machine import PRODUCT_FILE, Machine, descendants, run
 from support.engine.training_set import data_set
-from support.hosts.machine_here import MachineHere, machine_here
+from support.machines.machine_here import MachineHere, machine_here
 
 # Three boots and an install, which took five minutes beside other work on two cores.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

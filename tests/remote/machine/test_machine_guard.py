@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from bench.chaos import ChaosProxy, Rules
 from support.hosts.agent_here import WAITS
-from support.hosts.machine_here import WORKDIR, MachineHere, machine_here, needs_a_machine
+from support.machines.machine_here import WORKDIR, MachineHere, machine_here, needs_a_machine
 
 from remote.guard import GuardState, guard_status
 from remote.hosts.host import agent_on

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.hosts.agent_here import wait_until
-from support.hosts.machine_here import MachineHere, machine_here
+from support.machines.machine_here import MachineHere, machine_here
 
 from remote.jobs.client import HostJobs
 from remote.jobs.follow import Follower, LogChunk

@@ -9,8 +9,8 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from support.hosts.machine_here import machine_here
-from support.hosts.power_trials import POWER_CUT, REBOOT, Trials
+from support.machines.machine_here import machine_here
+from support.machines.power_trials import POWER_CUT, REBOOT, Trials
 
 SEED = random.SystemRandom().randrange(10_000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.engine.training_set import data_set
-from support.hosts.machine_vm import ALIAS, MachineVm, machine_vm
+from support.machines.machine_vm import ALIAS, MachineVm, machine_vm
 
 from remote.hosts.known_hosts import KnownHosts
 

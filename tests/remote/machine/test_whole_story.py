@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from support.engine.engine import job_here
-from support.hosts.gce_here import NAME
-from support.hosts.machine_vm import ALIAS, USER, MachineVm, machine_vm
 from support.hosts.small_release import only_packages_of, small_checkout, write_engine
 from support.house.needs import needs
+from support.machines.gce_here import NAME
+from support.machines.machine_vm import ALIAS, USER, MachineVm, machine_vm
 from support.screen.tmux_here import t2v_tui, terminal
 
 from remote.hosts.known_hosts import KnownHosts

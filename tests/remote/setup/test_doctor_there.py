@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.engine.warm_python import warm_python
 from support.hosts.far_host import NOWHERE, Far, far_host
-from support.hosts.vm_here import VmHere, vm_here
+from support.machines.vm_here import VmHere, vm_here
 
 from remote.hosts.host import LocalHost, agent_on
 from remote.hosts.settings import HostSettings

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.engine.old_folder import EPOCHS, fingerprint, make_old_folder
 from support.hosts.agent_here import agent
 from support.hosts.far_host import far_host
+from support.previous.old_folder import EPOCHS, fingerprint, make_old_folder
 from support.screen.in_terminal import eventually, on_screen
 
 from remote.agent.listing.listing import LIST_LIMIT, list_folder, old_data

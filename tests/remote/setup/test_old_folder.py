@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 from bench.sshd import Sshd
-from support.engine.old_folder import CLIPS, EPOCHS, OWN_PACKAGE, fingerprint, make_old_folder, make_venv
 from support.hosts.agent_here import wait_until
 from support.hosts.laid_pip import host_python
-from support.hosts.small_disk import mounted
 from support.hosts.small_release import built_once, only_packages_of, small_checkout, write_package
+from support.machines.small_disk import mounted
+from support.previous.old_folder import CLIPS, EPOCHS, OWN_PACKAGE, fingerprint, make_old_folder, make_venv
 
 from remote.agent.setup.own_folder import obstacle
 from remote.errors import NotReady

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.engine.old_folder import fingerprint, make_old_folder
-from support.engine.old_system import old_adamw, old_model, save_old_checkpoint, train_a_little
 from support.engine.results_world import NOW, add_checkpoint, state_of
 from support.engine.tiny_models import save_clip, save_vae
 from support.hosts.far_host import Far
 from support.hosts.transfers import cleared_far, landed, pulled, server_of_module, write_checkpoint
+from support.previous.old_folder import fingerprint, make_old_folder
+from support.previous.old_system import old_adamw, old_model, save_old_checkpoint, train_a_little
 from support.screen.in_terminal import eventually, on_screen
 
 from remote.agent.listing.old_listing import listed

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from support.hosts.far_host import Far
-from support.hosts.small_disk import mounted
 from support.hosts.transfers import (
     KIB,
     SMALL,
@@ -24,6 +23,7 @@ from support.hosts.transfers import (
     server_of_module,
 )
 from support.house.needs import needs
+from support.machines.small_disk import mounted
 
 from remote.errors import AgentError, DiskFull
 from remote.hosts.ssh import SSHHost

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from support.hosts.agent_here import wait_until
 from support.hosts.far_host import Far
-from support.hosts.small_disk import mounted
 from support.hosts.transfers import (
     GREETING_BYTES,
     KIB,
@@ -30,6 +29,7 @@ from support.hosts.transfers import (
     write_checkpoint,
     write_videos,
 )
+from support.machines.small_disk import mounted
 
 from remote.agent.transfer.parts import PART, Part, merged
 from remote.errors import Corrupt, DiskFull, SourceChanged

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.guest_agent import SshdGuest, lose_power
+from bench.cloud.guest_agent import SshdGuest, lose_power
+from bench.cloud.storage_emulator import StorageEmulator
 from bench.sshd import Sshd
-from bench.storage_emulator import StorageEmulator
 from support.hosts.far_host import Far
-from support.hosts.gce_here import NAME, Gce, gce_here, gcloud
 from support.hosts.transfers import (
     KIB,
     cleared_far,
@@ -25,6 +24,7 @@ from support.hosts.transfers import (
     write_videos,
 )
 from support.house.needs import needs
+from support.machines.gce_here import NAME, Gce, gce_here, gcloud
 
 from remote.errors import Corrupt, HostUnreachable, NotReady, TransferFailed
 from remote.gce.host import GceHost

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.guest_agent import lose_power
+from bench.cloud.guest_agent import lose_power
 from bench.sshd import Sshd
 
 from remote.hosts.known_hosts import KnownHosts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from bench.gcloud_env import gcloud_env
+from bench.cloud.gcloud_env import gcloud_env
 
 from support.engine.forked_command import ForkedCommand
 from support.hostile.hostile_files import MARK, put, take_away

@@ -88,9 +88,9 @@ def make_world(root: Path, home: Path) -> None:
 
     from support.engine.ended_jobs import name_two_runs
     from support.engine.engine import job_here
-    from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
     from support.engine.small_checkpoint import save_small_checkpoint
     from support.engine.tiny_models import save_clip, save_vae
+    from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
     from t2v_core.data.shapes.shapes_set import make_set
     from t2v_core.specs import ShapesSpec
     from t2v_tui.library.trash import put_away

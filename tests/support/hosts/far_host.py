@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bench.chaos import ChaosProxy
-from bench.guest_agent import lose_power
+from bench.cloud.guest_agent import lose_power
 from bench.sshd import Sshd
 
 from remote.hosts.known_hosts import KnownHosts

@@ -23,7 +23,7 @@ from support.engine.engine import Ended, events_of
 from support.engine.engine import start as start_at_the_door
 from support.engine.training_set import STEPS_AN_EPOCH, asked, data_set, differing
 from support.engine.warm_engine import Child, begin, run_warm
-from support.hosts.small_disk import mounted
+from support.machines.small_disk import mounted
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 
 # A schedule that does not know how long the run is: however often it is cut, the steps are the same.

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench.guest_agent import lose_power
+from bench.cloud.guest_agent import lose_power
 
 from support.engine.ended_jobs import name_two_runs
 from support.engine.forked_command import ForkedCommand
-from support.engine.old_folder import make_old_folder
-from support.engine.old_system import old_adamw, old_model, save_old_checkpoint
 from support.engine.open_models import save_open_model
 from support.engine.tiny_models import save_clip, save_vae
 from support.engine.warm_engine import run_warm
-from support.hosts.gce_here import NAME
-from support.hosts.vm_here import VmHere, vm_here
 from support.house.left_behind import processes_of
+from support.machines.gce_here import NAME
+from support.machines.vm_here import VmHere, vm_here
+from support.previous.old_folder import make_old_folder
+from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
 from support.screen.tmux_here import t2v_tui, terminal
 from t2v_core.data.video.decode import read_all_frames
 from t2v_core.data.video.frames import write_video

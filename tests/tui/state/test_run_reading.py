@@ -23,8 +23,8 @@ from t2v_tui.library.runs.thinned import Line, Thinned
 from t2v_tui.library.runs.traces import Axis, trace_of, value_at, xs_of
 from t2v_tui.store.runs import SORTS, RunRow, fits, in_order
 from t2v_tui.store.state import JobKey
-from t2v_tui.text.run_comparison import comparison, table_lines
-from t2v_tui.text.run_table import columns_for
+from t2v_tui.text.runs.run_comparison import comparison, table_lines
+from t2v_tui.text.runs.run_table import columns_for
 from t2v_tui.widgets.curve.series import Averaged
 from t2v_tui.workers.run_reading import RunsReading
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from support.hosts.gce_here import NAME
-from support.hosts.vm_here import VmHere, comes_up_slowly, vm_of_module
+from support.machines.gce_here import NAME
+from support.machines.vm_here import VmHere, comes_up_slowly, vm_of_module
 from support.screen.tmux_here import Terminal, t2v_tui, terminal
 from support.screen.tui_states import NOW, VM, asking, live, stopped
 

@@ -1,0 +1,1 @@
+"""`t2v estimate`: what work will take, said before it takes it."""

@@ -1,0 +1,35 @@
+"""`t2v estimate`: will it fit, how long, how much?
+
+Each kind of estimate is imported when it is asked for: what a training is made of takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from t2v_core.events.estimated import Estimated
+from t2v_core.events.open_estimated import OpenEstimated
+from t2v_core.job import Job
+from t2v_core.specs import EstimateSpec
+from t2v_core.training.base.sense import require_sense
+
+
+def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
+    """Reckon what `t2v train` with these settings takes, and say whether it is there.
+
+    Of an open model it is one video, or with --lora the training of an adapter.
+
+    Raises InvalidRequest for settings that contradict each other, and as each kind of estimate.
+    """
+    if spec.model is None:
+        from t2v_core.verbs.estimates.estimate_training import estimate_training
+
+        if spec.distill is None:  # which is refused there in its own words
+            require_sense(spec)
+        return estimate_training(spec, job)
+    require_sense(spec)
+    if spec.lora:
+        from t2v_core.verbs.open.estimate_training import estimate_open_training
+
+        return estimate_open_training(spec, job)
+    from t2v_core.verbs.open.estimate import estimate_open
+
+    return estimate_open(spec, job)

@@ -1,0 +1,1 @@
+"""Google's clouds on loopback: Compute Engine, its VMs from inside, and Cloud Storage."""
