@@ -45,12 +45,16 @@ def work_of(verb: str, workspace: Path) -> Callable[[Path], object]:
         if main([verb, str(directory)]):
             raise SystemExit((directory / "events.jsonl").read_text())
 
+    def decoded(film: Path) -> list[object]:
+        with decode_ahead([Clip("a", film, ["a"])], frames=16, size=(256, 256), ahead=8) as clips:
+            return list(clips)
+
     output = str(workspace / f"{verb.replace(' ', '-')}.mp4")
     refining = {"prompt": "a red circle", "checkpoint": "embedded", "steps": 1, "strength": 1, "device": "cpu"}
     return {
         "add-noise": lambda film: through_the_door(input=str(film), output=output, strength=0),
         "refine": lambda film: through_the_door(input=str(film), output=output, **refining),
-        "preprocess": lambda film: list(decode_ahead([Clip("a", film, ["a"])], frames=16, size=256, ahead=8)),
+        "preprocess": decoded,
         "data check": check_clip,
     }[verb]
 

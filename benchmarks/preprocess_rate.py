@@ -62,10 +62,9 @@ def main() -> None:
 
 def measure(spec: PreprocessSpec, root: Path, rounds: int) -> tuple[list[float], list[dict[str, float]]]:
     """Seconds of the VAE alone, and of each part of preprocessing, in turns."""
-    ready = decode_ahead(
-        read_annotations(Dataset(root / "data"), "train"), frames=spec.frames, size=spec.size or 256, ahead=4
-    )
-    frames = torch.cat([result.frames for _, result in ready if isinstance(result, ReadyClip)])
+    clips, side = read_annotations(Dataset(root / "data"), "train"), spec.size or 256
+    with decode_ahead(clips, frames=spec.frames, size=(side, side), ahead=4) as ready:
+        frames = torch.cat([result.frames for _, result in ready if isinstance(result, ReadyClip)])
     vae = load_vae(spec.vae)
     encode(vae, frames, spec)  # the first pass sets kernels up
     alone, whole = [], []

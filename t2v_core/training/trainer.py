@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +18,7 @@ from t2v_core.errors import Stopped, WorkFailed
 from t2v_core.events.results import Trained
 from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning, null_prompt
+from t2v_core.processes.in_order import in_order
 from t2v_core.training.callbacks.callback import Callback
 from t2v_core.training.loss import prediction_error
 from t2v_core.training.pace.own_work import OwnWork
@@ -67,13 +68,14 @@ class Trainer:
         )
 
     def _all_steps(self) -> None:
-        for micro_batches in self._batches():
-            for callback in self.callbacks:
-                callback.on_step_start(self)
-            self._step(micro_batches)
-            self.run.step += 1
-            for callback in self.callbacks:
-                callback.on_step_end(self)
+        with self._batches() as batches:
+            for micro_batches in self._waited_for(batches):
+                for callback in self.callbacks:
+                    callback.on_step_start(self)
+                self._step(micro_batches)
+                self.run.step += 1
+                for callback in self.callbacks:
+                    callback.on_step_end(self)
         for callback in self.callbacks:
             callback.on_end(self)
 
@@ -105,7 +107,7 @@ class Trainer:
             checkpoint=str(checkpoint.path), steps=self.run.step, held_out_loss=checkpoint.held_out_loss
         )  # fmt: skip
 
-    def _batches(self) -> Iterator[list[Batch]]:
+    def _batches(self) -> AbstractContextManager[Iterator[list[Batch]]]:
         """The forward passes of each remaining step; the next step's are read while this one computes."""
         run = self.run
 
@@ -113,15 +115,14 @@ class Trainer:
             epoch = run.plan.epoch_of(step)
             return [load_batch(run.store, run.plan.rows(step, number), self.spec.seed, epoch) for number in run.passes]
 
-        with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(read, run.step)
-            for step in range(run.step, run.total_steps):
-                waiting_since = time.perf_counter()
-                batches = ahead.result()
-                run.clock.waited(time.perf_counter() - waiting_since)
-                if step + 1 < run.total_steps:
-                    ahead = reader.submit(read, step + 1)
-                yield batches
+        return in_order(read, range(run.step, run.total_steps), threads=1, ahead=1, name="batches")
+
+    def _waited_for(self, batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+        for _ in range(self.run.step, self.run.total_steps):
+            waiting_since = time.perf_counter()
+            of_step = next(batches)
+            self.run.clock.waited(time.perf_counter() - waiting_since)
+            yield of_step
 
     def _step(self, micro_batches: list[Batch]) -> None:
         """One optimiser step. The loss stays on the device until all its forward passes are done."""

@@ -85,12 +85,13 @@ class ClipEncoder:
             processes=work.group.local_size,
         )
         try:
-            for clip, result in ahead:
-                work.group.check_stop()
-                self._take_in(clip, result, begun[0], work)
-                work.advance(1)
-                if begun[0].is_whole:
-                    _land(begun.popleft(), work)
+            with ahead as decoded:
+                for clip, result in decoded:
+                    work.group.check_stop()
+                    self._take_in(clip, result, begun[0], work)
+                    work.advance(1)
+                    if begun[0].is_whole:
+                        _land(begun.popleft(), work)
         except EngineError:
             if begun:
                 with suppress(EngineError):  # a disk that is full takes no more

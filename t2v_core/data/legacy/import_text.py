@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -106,8 +105,8 @@ def _compare(part: Annotations, dataset: Dataset, old: Dataset, job: Job) -> Non
     )  # fmt: skip
     job.events.stage(f"old text {part.split}", "compared with the captions")
     differing, compared = [], 0
-    with closing(padded):
-        for index, (name, text) in enumerate(zip(store.video_ids, padded, strict=True)):
+    with padded as texts:
+        for index, (name, text) in enumerate(zip(store.video_ids, texts, strict=True)):
             job.check_stop()
             job.events.progress(index + 1, len(store), "clips")
             if text is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ def readers() -> int:
     return min(MOST_READERS, max(FEWEST_READERS, cores()))
 
 
+@contextmanager
 def read_shards(
     shards: Iterable[Sequence[File]],
     shape: tuple[int, ...],
@@ -77,26 +78,32 @@ def read_shards(
     told: Callable[[int], object],
     *,
     threads: int | None = None,
-) -> Generator[ReadShard]:
-    """Read the files of each shard, the next shard's while one is taken in; all in the order given.
+) -> Iterator[Iterator[ReadShard]]:
+    """Give the files of each shard, read; the next shard's while one is taken in; all in the order given.
 
     shape: of one file's values, which are float32
     dtype: of the rows, one of DTYPES
     told: called with the number of files that have been read since; what it raises ends the reading
     threads: how many; by themselves, `readers()`. They change nothing of what is read
-    What waits ready is at most two groups a thread, in whole shards. Closing the iterator ends the work.
+    What waits ready is at most two groups a thread, in whole shards. Its end ends the work.
     """
     threads = threads or readers()
     work = partial(_read_group, shape=shape, dtype=dtype)
     groups = _groups(shards, shape, dtype)
+    with in_order(work, groups, threads=threads, ahead=2 * threads, name="old-files") as done:
+        yield _joined(done, told)
+
+
+def _joined(
+    done: Iterable[tuple[_Group, list[OldRow | BadTensorFile]]], told: Callable[[int], object]
+) -> Iterator[ReadShard]:
     found: list[OldRow | BadTensorFile] = []
-    with closing(in_order(work, groups, threads=threads, ahead=2 * threads, name="old-files")) as done:
-        for group, read in done:
-            found += read
-            told(len(read))
-            if group.shard is not None:
-                yield ReadShard(group.shard, found)
-                found = []
+    for group, read in done:
+        found += read
+        told(len(read))
+        if group.shard is not None:
+            yield ReadShard(group.shard, found)
+            found = []
 
 
 def _groups(shards: Iterable[Sequence[File]], shape: tuple[int, ...], dtype: str) -> Iterator[_Group]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -60,7 +59,7 @@ class OldShards:
         files = ([(name, self.clips[name].path) for name in shard.video_ids] for shard in planned)
         with (
             ShardWriter() as writer,
-            closing(read_shards(files, self.shape, self.dtype, self._tell)) as shards,
+            read_shards(files, self.shape, self.dtype, self._tell) as shards,
         ):
             for shard, read in zip(planned, shards, strict=True):
                 if usable := self._usable(shard, read):
@@ -77,7 +76,7 @@ class OldShards:
         if not paths:
             return
         self.job.events.stage("checksums", f"of {len(paths)} shards that an earlier run made")
-        with closing(in_order(sha256, paths, threads=cores(), ahead=2 * cores(), name="checksums")) as checksums:
+        with in_order(sha256, paths, threads=cores(), ahead=2 * cores(), name="checksums") as checksums:
             for done, (path, checksum) in enumerate(zip(paths, checksums, strict=True), 1):
                 self.job.check_stop()
                 self.job.events.progress(done, len(paths), "shards")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -38,12 +39,12 @@ def decode_ahead(
     ahead: int,
     stride: int | None = None,
     processes: int = 1,
-) -> Iterator[tuple[Clip, ReadyClip | UnreadableClip]]:
-    """Yield each clip in the order given with its frames, or why it cannot be read; about `ahead` clips wait ready.
+) -> AbstractContextManager[Iterator[tuple[Clip, ReadyClip | UnreadableClip]]]:
+    """Give each clip in the order given with its frames, or why it cannot be read; about `ahead` clips wait ready.
 
     size: (height, width) in pixels; stride: frames between the picked ones; None spreads them evenly
     processes: how many of this machine do the same
-    Closing the iterator ends the background work.
+    Its end ends the background work.
     """
     threads = min(MAX_THREADS, max(1, cores() // processes))
     ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size[0] * size[1] * 3)))

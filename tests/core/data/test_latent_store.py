@@ -80,7 +80,8 @@ def test_latents_come_back_as_the_vae_gave_them(done: Path) -> None:
     store = open_store(done)
     clips = read_annotations(Dataset(done / "data"), "train")
     vae = load_vae(str(done / "vae"))
-    ready = [result for _, result in decode_ahead(clips, frames=4, size=(32, 32), ahead=4)]
+    with decode_ahead(clips, frames=4, size=(32, 32), ahead=4) as decoded:
+        ready = [result for _, result in decoded]
 
     # in the batches of preprocessing, since other batches may round otherwise
     expected = torch.cat([vae.encode(torch.cat([r.frames for r in ready[i : i + 4]])) for i in range(0, CLIPS, 4)])

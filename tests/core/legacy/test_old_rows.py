@@ -128,11 +128,10 @@ def test_shards_are_begun_only_a_few_files_ahead(tmp_path: Path) -> None:
             begun.append(number)
             yield [("a", tmp_path / "none.pt")] * GROUP_FILES
 
-    reading = read_shards(shards(), SHAPE, "fp16", lambda _count: None, threads=3)
-    for number in range(20):
-        next(reading)
-        assert len(begun) <= number + 1 + 2 * 3 + 1
-    reading.close()
+    with read_shards(shards(), SHAPE, "fp16", lambda _count: None, threads=3) as reading:
+        for number in range(20):
+            next(reading)
+            assert len(begun) <= number + 1 + 2 * 3 + 1
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("old-files")]
 
 
@@ -166,14 +165,15 @@ def test_results_come_in_order_and_an_error_at_its_place() -> None:
             turn.set()
         return 60 // (number - 5)
 
-    results = in_order(work, range(8), threads=3, ahead=3)
-    assert [next(results) for _ in range(5)] == [60 // (number - 5) for number in range(5)]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
+    with in_order(work, range(8), threads=3, ahead=3) as results:
+        assert [next(results) for _ in range(5)] == [60 // (number - 5) for number in range(5)]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
 
 
 def test_a_file_that_is_longer_than_its_values_is_read_all_the_same(tmp_path: Path) -> None:
     wide = torch.randn((64, *SHAPE))
     torch.save(wide[7], tmp_path / "part.pt")  # torch saves all 64
-    [read] = read_shards([[("a", tmp_path / "part.pt")]], SHAPE, "fp32", lambda _count: None, threads=1)
+    with read_shards([[("a", tmp_path / "part.pt")]], SHAPE, "fp32", lambda _count: None, threads=1) as shards:
+        [read] = shards
     assert torch.equal(read.rows[0], wide[7])

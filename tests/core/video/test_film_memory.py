@@ -78,7 +78,8 @@ def refine(root: Path, name: str) -> None:
 
 def preprocess(root: Path, name: str) -> None:
     clips = [Clip(name, film(root, name), ["a"])]
-    (((_, ready),)) = decode_ahead(clips, frames=16, size=(64, 64), ahead=1)
+    with decode_ahead(clips, frames=16, size=(64, 64), ahead=1) as decoded:
+        ((_, ready),) = decoded
     assert isinstance(ready, ReadyClip)
 
 
@@ -167,7 +168,8 @@ status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in
 limit = int(status["VmSize"].split()[0]) * 1024 + 48 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
-    print(list(decode_ahead([Clip("a", Path(sys.argv[1]), ["a"])], frames=16, size=(512, 512), ahead=1)))
+    with decode_ahead([Clip("a", Path(sys.argv[1]), ["a"])], frames=16, size=(512, 512), ahead=1) as decoded:
+        print(list(decoded))
 except NotEnoughMemory as error:
     print("not enough:", error.message)
 """
