@@ -29,7 +29,7 @@ POLL_S = 0.2
 # Parts whose host is heard end within a minute of another one's end; then they are ended by force. One that failed by
 # itself may have done so before the others knew of it.
 END_GRACE_S, FAILED_GRACE_S = 60.0, 15.0
-# How long a host that is lost may take to come back before those that are left go on without it.
+# How long a host may not be heard, or its start may fail, before those that are left go on without it.
 RETURN_GRACE_S = 20.0
 RETRY_S = 5.0
 # A job that loses hosts again and again and gets nowhere is ended.
@@ -64,6 +64,7 @@ class Leader:
         self._has_checkpoint = False
         self._passed_on: set[str] = set()
         self._before: list[Member] = []
+        self._lost_at = 0.0  # monotonic time since which a host is missing
 
     def run(self) -> DoneEvent:
         """Lead it to its end."""
@@ -88,6 +89,7 @@ class Leader:
                 return self._start_on(self._hosts_again())
             except RemoteError as error:  # one was lost once more, before it began
                 self._told(f"not started yet: {error.message}")
+                self._lost_at = time.monotonic()
                 self._pause(RETRY_S)
 
     def _start_on(self, hosts: Sequence[ReadyHost]) -> list[Member]:
@@ -132,7 +134,7 @@ class Leader:
 
     def _hosts_again(self) -> list[ReadyHost]:
         """Wait until all are back, or as many as are enough, the first among them: the checkpoints lie there."""
-        names, began, backoff, told = self.request.hosts, time.monotonic(), Backoff(), ""
+        names, backoff, told = self.request.hosts, Backoff(), ""
         while True:
             self.job.check_stop()
             found = self._looked_at(names)
@@ -140,7 +142,7 @@ class Leader:
             if len(ready) == len(names):
                 return ready
             has_first = bool(ready) and ready[0].name == names[0]
-            is_late = time.monotonic() - began > RETURN_GRACE_S
+            is_late = time.monotonic() - self._lost_at > RETURN_GRACE_S
             if has_first and is_late and len(ready) >= self.request.fewest:
                 self.job.events.warning(f"training goes on with {', '.join(one.name for one in ready)} alone")
                 return ready
@@ -252,6 +254,7 @@ class Leader:
             if self._deaths > self.spec.max_restarts:
                 raise _failure(died[0])
         self._fruitless = 0 if self._has_checkpoint else self._fruitless + 1
+        self._lost_at = min([time.monotonic(), *(member.down_since for member in members if member.down_since)])
         lost = [member.name for member in members if member.is_lost]
         what = f"{' and '.join(lost)} was lost" if lost else _why(died or members)
         if self._fruitless >= FRUITLESS:

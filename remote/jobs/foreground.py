@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from remote.agent.base.elsewhere import this_machine
 from remote.agent.base.processes import boot_id, oom_kills, ran_out_of_memory, signal_name
 from remote.agent.jobs.alarms import Watchman
 from remote.agent.jobs.endings import INTERRUPTED, STOPPED, how_it_ended
@@ -117,8 +118,8 @@ class Run:
                 raise CannotStart(f"cannot start {self.argv[0]}: {error.strerror}") from error
         for number in self._asked:
             self._deliver(number)
-        state = {"pid": self._process.pid, "boot_id": boot_id(), "started": time.time(), "argv": list(self.argv)}
-        write_json(self.job.directory / "state.json", state)
+        state = {"pid": self._process.pid, "boot_id": boot_id(), "machine": this_machine(), "started": time.time()}
+        write_json(self.job.directory / "state.json", {**state, "argv": list(self.argv)})
 
     def batches(self) -> Iterator[list[Event]]:
         """Yield the new events about twenty times a second, often none, until the child's end, when `exit` is known."""

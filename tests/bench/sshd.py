@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ StrictModes no
 MaxSessions 10
 MaxStartups 100
 PrintMotd no
-SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off" T2V_GUARD_EVERY_S={guard_every_s}{path}
+SetEnv HOME={home} "T2V_POWER_OFF=touch {folder}/powered-off" T2V_GUARD_EVERY_S={guard_every_s}{more}
 Subsystem sftp internal-sftp
 """
 
@@ -46,7 +46,7 @@ class Sshd:
     folder: keys, configuration and the server's log
     inside: what to put before its command, as for another network namespace; address: where it listens in there
     guard_every_s: how often a guard that is started over it looks
-    programs: a folder that comes first on the PATH there
+    programs: a folder that comes first on the PATH there; variables: more of what a login there has
     """
 
     folder: Path
@@ -56,6 +56,7 @@ class Sshd:
     inside: Sequence[str] = ()
     guard_every_s: float = 60.0
     programs: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
     _program: str = field(default="", init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -89,9 +90,11 @@ class Sshd:
     def start(self) -> None:
         """Listen, on the same port as before when it was started before."""
         self.port = self.port or free_port()
+        path = {"PATH": f"{self.programs}:{os.defpath}"} if self.programs else {}
+        more = "".join(f" {name}={value}" for name, value in {**path, **self.variables}.items())
         text = CONFIG.format(
             port=self.port, address=self.address, folder=self.folder, host_key=self.host_key, home=self.home,
-            guard_every_s=self.guard_every_s, path=f" PATH={self.programs}:{os.defpath}" if self.programs else "",
+            guard_every_s=self.guard_every_s, more=more,
         )  # fmt: skip
         (self.folder / "sshd_config").write_text(text)
         with (self.folder / "sshd.log").open("ab") as log:

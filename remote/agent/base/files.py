@@ -23,7 +23,7 @@ NUMBER, ANY = (int, float), (str, int, float, bool, list, dict, type(None))
 FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "state.json": {
         "pid": (int,), "supervisor": (int,), "started": NUMBER, "boot_id": (str, type(None)),
-        "start_ticks": (int, type(None)), "argv": (list,),
+        "start_ticks": (int, type(None)), "argv": (list,), "machine": (dict,),
     },
     "exit.json": {
         "code": (int, type(None)), "signal": (str, type(None)), "reason": (str,), "hint": (str,),
@@ -31,7 +31,7 @@ FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "request.json": {
         "key": (str,), "verb": (str,), "argv": (list,), "python": (list,), "env": (dict,), "needs_gpu": (bool,),
-        "after": (str, type(None)), "is_engine": (bool,), "by": (dict,), "queued_t": NUMBER,
+        "after": (str, type(None)), "is_engine": (bool,), "by": (dict,), "queued_t": NUMBER, "machine": (dict,),
     },
 }  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT)

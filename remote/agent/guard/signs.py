@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..base.elsewhere import is_elsewhere
 from ..base.files import Problem
 from ..base.machine import NO_NVIDIA_SMI, gpu_sample
 from ..base.processes import NOBODY, named_job, process
@@ -41,7 +42,7 @@ def job_signs(workspaces: Iterable[Path]) -> list[str]:
         with suppress(FileNotFoundError, NotADirectoryError):
             (root / "jobs").stat()  # what is there and cannot be looked at is an error, and no end of its jobs
             for directory in job_directories(root / "jobs"):
-                word = tended(directory)
+                word = None if is_elsewhere(directory) else tended(directory)
                 if word is not None:
                     named = MADE_HERE.fullmatch(directory.name)
                     kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..base.asked import take, workspace
 from ..base.bounded import FAILURES, within
 from ..base.cloud import product
+from ..base.elsewhere import is_elsewhere
 from ..base.files import Json, Problem, write_json
 from ..base.private import make_folder
 from ..base.processes import boot_id
@@ -160,7 +161,7 @@ def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:
     """
     for root in workspaces:
         for directory in job_directories(root / "jobs"):
-            is_open = not (directory / "exit.json").exists()
+            is_open = not (directory / "exit.json").exists() and not is_elsewhere(directory)
             if is_open and state_of_live(directory) == "running" and not (directory / "stop").exists():
                 ask_to_stop(directory)
 

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..base.elsewhere import is_elsewhere, is_heard_of
 from ..base.files import LOCK_TIMEOUT_S, Json, Problem, exclusive, read_json
 from ..base.processes import JOB_VARIABLE, NOBODY, boot_id, is_supervised, job_processes
 from ..base.units import PROCESS, again, begins_unit, way
@@ -33,9 +34,15 @@ def tend(directory: Path) -> None:
 def see_to(directory: Path) -> None:
     """See to it that a job that has not ended has a supervisor, also when its first one was killed.
 
+    One of another machine that sees this folder is that machine's to look after.
+
     Raises Problem, OSError.
     """
     if (directory / "exit.json").exists() or is_supervised(directory):
+        return
+    if is_elsewhere(directory):
+        if not is_heard_of(directory):
+            settle(directory)
         return
     state = read_json(directory / "state.json")
     if state is None or (state.get("boot_id") == boot_id() and job_processes(directory)):

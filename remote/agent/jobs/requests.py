@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ..base.asked import arguments_in, expanded, job_directory, take, workspace
+from ..base.elsewhere import this_machine
 from ..base.files import ENVIRONMENT, Json, Problem, exclusive, read_json, sync_folder, write_json, write_whole
 from ..base.keys import JOB_ID, place_of_key
 from ..base.private import make_private, require_shut
@@ -94,7 +95,7 @@ def start_request(parameters: Json, jobs: Path) -> Json:
     needs_gpu, key = take(parameters, "needs_gpu", bool, False), take(parameters, "key", str, None)
     by = asker(parameters)
     environment = with_release(environment, jobs.parent, take(parameters, "release", str, None))
-    wanted = {"key": key, "verb": verb, "argv": argv, "python": python, "env": environment}
+    wanted = {"key": key, "verb": verb, "argv": argv, "python": python, "env": environment, "machine": this_machine()}
     return {**wanted, "needs_gpu": needs_gpu, "after": after, "is_engine": not argv, "by": by._asdict()}
 
 

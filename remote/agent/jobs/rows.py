@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ..base.elsewhere import is_elsewhere, is_heard_of, silence_in_words
 from ..base.files import Json, read_json
 from ..base.keys import JOB_ID, place_of_key, resumption_key
 from ..base.processes import boot_id, has_own_supervisor, is_supervised, main_process
@@ -50,11 +51,15 @@ def state_of(directory: Path) -> tuple[str, Json]:
 def state_of_live(directory: Path) -> str | None:
     """Return the state of a job without `exit.json`; None when nothing of it is alive."""
     state, request = read_json(directory / "state.json"), read_json(directory / "request.json")
+    is_theirs = is_elsewhere(directory)
+    if is_theirs and not is_heard_of(directory):
+        return None
     if state is None and request is not None:
         return "queued"
     if state is None:  # a job of the foreground, on its way
         return "starting" if time.time() - directory.stat().st_mtime < DETACH_TIMEOUT_S else None
-    if main_process(state) is None and (not has_own_supervisor(directory, state) or awaits_room(directory)):
+    has_ended = main_process(state) is None and (not has_own_supervisor(directory, state) or awaits_room(directory))
+    if has_ended and not is_theirs:
         return None
     is_engine = (request or {}).get("is_engine", True)
     return "starting" if is_engine and not size_of(directory, "events.jsonl") else "running"
@@ -64,7 +69,9 @@ def lost(directory: Path) -> Json:
     """Return the exit of a job when nothing of it is alive and nothing says how it ended."""
     state = read_json(directory / "state.json")
     reason = "its processes are gone, and nothing says how they ended" if state else "it was never started"
-    if state and state.get("boot_id") != boot_id():
+    if is_elsewhere(directory):
+        reason = silence_in_words(directory)
+    elif state and state.get("boot_id") != boot_id():
         reason = RESTARTED
     return {"code": None, "signal": None, "reason": reason, "hint": START_AGAIN, "ended": None}
 
@@ -220,6 +227,8 @@ def earlier_gpu_jobs(directory: Path, *, waiting: bool) -> list[Path]:
         if not JOB_ID.fullmatch(other.name) or other == directory or (other / "exit.json").exists():
             continue
         request = read_json(other / "request.json")
+        if is_elsewhere(other):  # it has GPUs of its own, and may be waiting for this very job
+            continue
         if request and request.get("needs_gpu") and (queued_t(other), other.name) < (mine, directory.name):
             if waits_for(other, directory):  # asked for before it, as before every training that goes on with another
                 continue

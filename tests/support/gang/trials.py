@@ -12,7 +12,7 @@ from typing import Any
 
 from support.engine.engine import events_of
 from support.engine.training_set import data_set
-from support.gang.two_hosts import Hosts
+from support.gang.bridged_hosts import Hosts
 from support.hosts.agent_here import wait_until
 
 EPOCHS, INTERVAL = 3, 11

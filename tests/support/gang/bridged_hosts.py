@@ -1,4 +1,4 @@
-"""Two hosts with a real sshd each, in network namespaces on one bridge. They lose power or network, and come back.
+"""Hosts with a real sshd each, in network namespaces on one bridge. They lose power or network, and come back.
 
 It takes root.
 """
@@ -36,19 +36,24 @@ def _run(*argv: str) -> str:
 
 @dataclass
 class FarHost:
-    """One of them. there: its workspace; lost_s: after which an engine there takes another host for lost"""
+    """One of them, which takes itself for a machine of its own.
+
+    there: its workspace; shared: the one that it sees in its place, as over NFS
+    lost_s: after which an engine there takes another host for lost
+    """
 
     name: str
     number: int
     folder: Path
     lost_s: float
+    shared: Path | None = field(default=None, init=False)
     sshd: Sshd = field(init=False)
     _warm: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         self.there.mkdir()
-        self.sshd = Sshd(self.folder / "sshd", address=self.address, inside=self.inside)
+        self.sshd = Sshd(self.folder / "sshd", address=self.address, inside=self.inside, variables=self._identity())
         self.python.write_text(
             f"#!/bin/sh\nexport T2V_TEST_PYTHON='{self.python}'\n"
             f"exec {sys.executable} -S -E {WARM} '{self._socket}' \"$@\"\n"
@@ -57,7 +62,7 @@ class FarHost:
 
     @property
     def there(self) -> Path:
-        return self.folder / "there"
+        return self.shared or self.folder / "there"
 
     @property
     def python(self) -> Path:
@@ -82,6 +87,11 @@ class FarHost:
     @property
     def address(self) -> str:
         return f"{NET}.{self.number + 2}"
+
+    def _identity(self) -> dict[str, str]:
+        for name in ("machine_id", "boot_id"):
+            (self.folder / name).write_text(f"{name} of {self.name}\n")
+        return {f"T2V_{name.upper()}_FILE": str(self.folder / name) for name in ("machine_id", "boot_id")}
 
     def connect(self, bridge: str) -> None:
         _run("ip", "netns", "add", self.namespace)
@@ -206,8 +216,11 @@ class Hosts:
 
 
 @contextmanager
-def two_hosts(folder: Path, *, lost_s: float = 3.0) -> Iterator[Hosts]:
-    """Hosts `a` and `b`, up, in t2v.toml here; all ends with the context. Left out where it may not be made."""
+def bridged_hosts(folder: Path, names: str, *, lost_s: float = 3.0) -> Iterator[Hosts]:
+    """Hosts of these names, a letter each, up, in t2v.toml here; all ends with the context.
+
+    Left out where it may not be made.
+    """
     if os.geteuid() != 0:
         leave_out("root")
     for name in ("here", "config/t2v"):
@@ -221,7 +234,7 @@ def two_hosts(folder: Path, *, lost_s: float = 3.0) -> Iterator[Hosts]:
     try:
         _run("ip", "address", "add", f"{NET}.1/24", "dev", bridge)
         _run("ip", "link", "set", bridge, "up")
-        for number, name in enumerate("ab"):
+        for number, name in enumerate(names):
             hosts.far[name] = one = FarHost(name, number, folder / name, lost_s)
             one.connect(bridge)
             one.start()
