@@ -14,7 +14,7 @@ from remote.errors import NotReady, RemoteError
 from remote.hosts.host import Host
 from remote.hosts.settings import LOCAL
 from remote.jobs.client import HostJobs, RemoteJob
-from remote.launch.preflight import HostStatus, inspect_host
+from remote.launch.preflight import HostStatus, inspect_host, reads_elsewhere
 from remote.power.host import switched
 from remote.power.start import guarded, ssh_up, vm_up
 from remote.setup.old_data import command, old_data_words
@@ -108,7 +108,7 @@ class Launch:
         if data is None or (standing.missing and self.after is not None):
             return
         if not standing.missing:
-            yield StepState("data", Status.OK, str(data))
+            yield StepState("data", Status.OK, str(reads_elsewhere(self.spec) or data))
             return
         what = " and ".join(standing.missing)
         sentence = f"{self.host.name} has no {what} in {data}"

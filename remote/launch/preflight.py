@@ -66,7 +66,7 @@ def inspect_host(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, beg
         installed = pool.submit(asker.installed)
         folders = {
             name: pool.submit(asker.has_whole if is_ours else asker.has, Path(data), name)
-            for name, is_ours in NEEDS.get(verb, {}).items()
+            for name, is_ours in ({} if reads_elsewhere(spec) else NEEDS.get(verb, {})).items()
         }
         named = {name: pool.submit(asker.is_there, name) for name in named_files(spec)}
         logout = pool.submit(asker.logout, begins)
@@ -81,6 +81,11 @@ def inspect_host(jobs: HostJobs, verb: str, spec: Spec, release: Release, *, beg
             absent=tuple(name for name, found in named.items() if not found.result()),
             old=old_data(jobs, data) if missing and verb == "train" else OldFolders(),
         )
+
+
+def reads_elsewhere(spec: Spec) -> str:
+    """Return the address that a verb reads its data from, whatever is in the data set's folder; "" for none."""
+    return getattr(spec, "latents", None) or ""
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,15 @@ class TrainSpec(Spec):
         "(7 M, convolutions over time), unet3d-tiny (1 M)",
     )
     data: Path = Field(DATA, description="data set, preprocessed")
+    latents: str | None = Field(
+        None,
+        description="address of a folder with the data set's latents/ and text_embeddings/ (gs://bucket/folder, s3://, "
+        "https:// and others of fsspec), read in place of --data",
+    )
+    latents_cache: Path = Field(Path(".t2v/latents-cache"), description="folder here through which --latents is read")
+    latents_cache_gb: float = Field(
+        50.0, gt=0, le=1_000_000, description="that this folder takes at most; what was used last stays"
+    )
     checkpoints: Path = Field(Path("checkpoints"), description="folder of the checkpoints")
     resume: bool = Field(False, description="go on from the latest complete checkpoint")
     epochs: int = Field(100, ge=1, le=10**6, description="times through the data")

@@ -8,7 +8,7 @@ from typing import Any
 
 from t2v_core.assemble import OWN_FAMILY
 from t2v_core.checkpoints.checkpoints import list_checkpoints
-from t2v_core.data.store.footprint import facts_of_store, folder_bytes
+from t2v_core.data.store.footprint import folder_bytes
 from t2v_core.events import StageEvent
 from t2v_core.events.estimated import DataFacts
 from t2v_core.events.fields import Json
@@ -18,12 +18,13 @@ from t2v_core.machine import cores, total_memory_bytes
 from t2v_core.models.denoisers.by_name import denoiser_config
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
+from t2v_core.training.data import facts_of
 from t2v_core.training.forecast.forecast import Disk, disk_of, largest_batch, memory_of
 from t2v_core.training.forecast.machines import Machine, this_machine
 from t2v_core.training.forecast.memory import StepMemory, parameter_count
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.setup import model_config
-from t2v_core.workspace import Dataset, Workspace
+from t2v_core.workspace import Workspace
 
 
 def tell_before_training(run: TrainingRun, job: Job) -> None:
@@ -65,7 +66,7 @@ Found = tuple[StepMemory, Machine, Disk, list[str]]
 
 def _of_own(run: TrainingRun, job: Job) -> Found:
     spec = run.spec.model_copy(update={"processes": run.accelerator.num_processes})
-    facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
+    facts = facts_of(run.store, spec, job.workspace)
     config = config_for(spec, facts) if run.base is None else denoiser_config(run.base.model)
     parameters = parameter_count(config, lora_settings(spec))
     # A run holds weights and averages; an adapter's averages are of it alone.
@@ -79,7 +80,7 @@ def _of_open(run: TrainingRun, job: Job) -> Found:
     from t2v_core.training.forecast.open_memory import open_advice, open_memory_of, trained_parameters
 
     spec, model = run.spec, run.plain_model.model
-    facts = facts_of_store(run.store, Dataset(job.workspace.resolve(spec.data)))
+    facts = facts_of(run.store, spec, job.workspace)
     machine = this_machine(spec)
     memory = open_memory_of(spec, model, facts, machine)
     disk = disk_for(spec, trained_parameters(model, lora_settings(spec)), facts, job.workspace)

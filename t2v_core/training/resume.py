@@ -54,13 +54,19 @@ def restore(spec: TrainSpec, job: Job) -> TrainingRun:
     folder = job.workspace.resolve(spec.checkpoints)
     checkpoint = latest_undamaged(folder, job)
     require_usable(checkpoint.path, checkpoint.info)
-    run = build(_merged(spec, checkpoint), job, folder, begun_with=checkpoint.info.get("processes"))
+    begun = {"begun_with": checkpoint.info.get("processes"), "at_once": _at_once(checkpoint)}
+    run = build(_merged(spec, checkpoint), job, folder, **begun)
     _require_same_data(run, checkpoint)
     _require_same_teacher(run, checkpoint)
     _require_same_base(run, checkpoint)
     load_into(run, checkpoint)
     _warn_of_another_schedule(run, checkpoint, job)
     return run
+
+
+def _at_once(checkpoint: Checkpoint) -> int:
+    said = checkpoint.info.get("shards_at_once", 0)
+    return said if isinstance(said, int) else 0
 
 
 def latest_undamaged(folder: Path, job: Job) -> Checkpoint:
@@ -158,7 +164,8 @@ def _require_same_data(run: TrainingRun, checkpoint: Checkpoint) -> None:
     ]
     if changed:
         raise InvalidRequest(
-            f"{' and '.join(changed)} of {run.spec.data} changed since {checkpoint.path.name} was saved",
+            f"{' and '.join(changed)} of {run.spec.latents or run.spec.data} changed since {checkpoint.path.name} "
+            "was saved",
             hint="preprocess with the earlier settings, or start a new run with --checkpoints OTHER-FOLDER",
         )
 

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from t2v_core.checkpoints.checkpoints import EMA as EMA_FILE
 from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER, Checkpoint, remove_superseded
+from t2v_core.data.bucket.ahead import Ahead
 from t2v_core.data.store.batches import BatchPlan
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.diffusion.objectives import Objective
@@ -48,6 +49,7 @@ class TrainingRun:
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
     held_out_loss, score: of the weights as they are now; None where it has not been measured
     teacher: of a distillation; base: what the run goes on from; adapter: what is trained beside it
+    ahead: fetches what is read next, where the data is not here
     """
 
     spec: TrainSpec
@@ -70,6 +72,7 @@ class TrainingRun:
     teacher: Teacher | None = None
     base: Base | None = None
     adapter: Adapter | None = None
+    ahead: Ahead | None = None
     saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
@@ -205,6 +208,7 @@ class TrainingRun:
             "epoch": self.step // self.plan.steps_per_epoch,
             "steps_per_epoch": self.plan.steps_per_epoch,
             "processes": self.plan.world_size,
+            **({"shards_at_once": self.plan.at_once} if self.plan.at_once else {}),
             "held_out_loss": self.held_out_loss,
             **({"score": self.score} if self.score else {}),
             "fps": self.fps,

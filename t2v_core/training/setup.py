@@ -20,7 +20,6 @@ from t2v_core.diffusion.samplers import FlowMapSampler
 from t2v_core.disk.files import require_writable, sweep_staging
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
-from t2v_core.memory import free_memory_bytes
 from t2v_core.models.compiling import compile_layers, pays_to_compile
 from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoisers.by_name import denoiser_class, denoiser_config, make_denoiser
@@ -30,6 +29,7 @@ from t2v_core.presets import PRESET_MODELS
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import Base
 from t2v_core.training.base.own import own_base
+from t2v_core.training.data import ahead_for, in_reading_order, open_store
 from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
@@ -40,10 +40,7 @@ from t2v_core.training.sharding import shard
 from t2v_core.training.trackers.other_tracker import TENSORBOARD, OtherTracker, require_tracker
 from t2v_core.training.trackers.tracker import Tracker
 from t2v_core.training.trained import trained
-from t2v_core.workspace import Dataset
 
-# Latents up to this share of the free memory are held in it.
-MEMORY_SHARE = 0.5
 # The others wait in a collective while the first one makes samples; NCCL would end them after ten minutes. Where one
 # has died, whoever started them ends the rest.
 PATIENCE = timedelta(hours=4)
@@ -62,10 +59,13 @@ def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
     return build(spec, job, folder)
 
 
-def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = None) -> TrainingRun:
+def build(
+    spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = None, at_once: int | None = None
+) -> TrainingRun:
     """Build everything at step 0; checkpoints go to `folder`.
 
     begun_with: processes that the run had at its start, which say how many forward passes make a step
+    at_once: shards that it shuffled together then; 0 for all
     """
     _set_arithmetic(spec)
     _require_whole_model(spec)
@@ -75,7 +75,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:
         job.events.mute()
-    store = _open_store(spec, job)
+    store = open_store(spec, job.workspace)
     if accelerator.is_main_process:
         require_writable(folder)  # now, not after an epoch
         sweep_staging(folder)
@@ -83,6 +83,7 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
     plan = BatchPlan(
         training, spec.batch_size, spec.gradient_accumulation, begun_with or accelerator.num_processes, spec.seed
     )
+    plan = in_reading_order(plan, store, at_once, job)
     _require_enough_passes(plan, accelerator.num_processes, is_sharded=spec.shard)
     teacher = Teacher.of(spec, store, job)
     if teacher is not None:
@@ -117,7 +118,10 @@ def build(spec: TrainSpec, job: Job, folder: Path, *, begun_with: int | None = N
         teacher=teacher,
         base=base,
         adapter=adapter,
+        ahead=ahead_for(plan, store, job),
     )
+    if run.ahead is not None:
+        store.keep([0, *held_out])
     _compile(run, job)
     return run
 
@@ -258,15 +262,6 @@ def _other_tracker(spec: TrainSpec, accelerator: Accelerator, job: Job) -> Other
     if spec.log_with == TENSORBOARD or not accelerator.is_main_process:
         return None
     return OtherTracker(spec.log_with, accelerator, job)
-
-
-def _open_store(spec: TrainSpec, job: Job) -> LatentStore:
-    dataset = Dataset(job.workspace.resolve(spec.data))
-    store = LatentStore.open(dataset, "train")
-    fits = store.size_bytes < MEMORY_SHARE * free_memory_bytes()
-    if spec.latents_in_memory == "yes" or (spec.latents_in_memory == "auto" and fits):
-        store = LatentStore.open(dataset, "train", in_memory=True)
-    return store
 
 
 def model_config(

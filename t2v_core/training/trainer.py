@@ -113,6 +113,8 @@ class Trainer:
 
         def read(step: int) -> list[Batch]:
             epoch = run.plan.epoch_of(step)
+            if run.ahead is not None:
+                run.ahead.at(step)
             return [load_batch(run.store, run.plan.rows(step, number), self.spec.seed, epoch) for number in run.passes]
 
         return in_order(read, range(run.step, run.total_steps), threads=1, ahead=1, name="batches")

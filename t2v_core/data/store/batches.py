@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -40,6 +40,8 @@ class BatchPlan:
     clips: rows of the store to train on
     batch_size: clips a forward pass; accumulation, world_size: forward passes a step of each process that the run was
         begun with, and how many those were. Another number may go on with it: their product stays.
+    groups: of the clips, by their place in `clips`, that lie in the same shard; at_once: shards that are shuffled
+        together, where not all can be had at once; 0 shuffles all clips
     A step whose clips run out begins the order again, so small sets still fill a batch; what is left over at the end of
     an epoch waits for another epoch's order.
     """
@@ -49,6 +51,8 @@ class BatchPlan:
     accumulation: int
     world_size: int
     seed: int
+    groups: tuple[tuple[int, ...], ...] = ()
+    at_once: int = 0
 
     @property
     def clips_per_step(self) -> int:
@@ -76,9 +80,56 @@ class BatchPlan:
     def rows(self, step: int, number: int) -> list[int]:
         """Return the rows of the store for one forward pass of a step, by its number in it."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = _order(len(self.clips), self.seed, epoch)
+        order = self._order(epoch)
         begin = place * self.clips_per_step + number * self.batch_size
         return [self.clips[order[i % len(order)]] for i in range(begin, begin + self.batch_size)]
+
+    def groups_soon(self, step: int) -> list[int]:
+        """Return the numbers of the groups that a step draws from and, after them, of those that come next.
+
+        Where all are shuffled together that is all of them, by when they are first needed.
+        """
+        epoch, place = divmod(step, self.steps_per_epoch)
+        done = place * self.clips_per_step
+        if not self.at_once:
+            order, group_of = self._order(epoch), {at: k for k, group in enumerate(self.groups) for at in group}
+            return list(dict.fromkeys(group_of[at] for at in order[done:] + order[:done]))
+        runs = _runs_of_shards(len(self.groups), self.at_once, self.seed, epoch)
+        current = 0
+        while current + 1 < len(runs) and done >= (count := sum(len(self.groups[one]) for one in runs[current])):
+            done, current = done - count, current + 1
+        soon = [one for run in runs[current : current + 2] for one in run]
+        if current + 1 == len(runs):
+            soon += _runs_of_shards(len(self.groups), self.at_once, self.seed, epoch + 1)[0]
+        return list(dict.fromkeys(soon))
+
+    def _order(self, epoch: int) -> list[int]:
+        if not self.at_once:
+            return _order(len(self.clips), self.seed, epoch)
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = _order_by_shards(self.groups, self.at_once, self.seed, epoch)
+        return self._orders[epoch]
+
+    @cached_property
+    def _orders(self) -> dict[int, list[int]]:
+        return {}
+
+
+def _runs_of_shards(count: int, at_once: int, seed: int, epoch: int) -> list[list[int]]:
+    """The shards of an epoch, shuffled, so many at a time."""
+    drawn: list[int] = torch.randperm(count, generator=generator_for(seed, "shards", epoch)).tolist()
+    return [drawn[begin : begin + at_once] for begin in range(0, count, at_once)]
+
+
+def _order_by_shards(groups: Sequence[Sequence[int]], at_once: int, seed: int, epoch: int) -> list[int]:
+    """Of an epoch's clips, where shards are read once: those of some shards, shuffled, then those of the next."""
+    order: list[int] = []
+    for number, run in enumerate(_runs_of_shards(len(groups), at_once, seed, epoch)):
+        clips = [at for shard in run for at in groups[shard]]
+        drawn = torch.randperm(len(clips), generator=generator_for(seed, "order", epoch, number)).tolist()
+        order += [clips[at] for at in drawn]
+    return order
 
 
 @lru_cache(maxsize=2)

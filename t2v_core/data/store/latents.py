@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from t2v_core.data.annotations.msrvtt import Split
+from t2v_core.data.store.folder import FolderHere, ReadableShard, ShardFolder
 from t2v_core.data.store.shard_set import Entry
-from t2v_core.data.store.shards import Shard, TornShard
-from t2v_core.disk.files import MANIFEST, Incomplete, complete_manifest
+from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.formats import SHARD_FORMAT, is_later, made_later
 from t2v_core.disk.tensor_file import bytes_of
-from t2v_core.errors import InvalidRequest
 from t2v_core.models.text import TextEmbedding
 from t2v_core.workspace import Dataset
 
 NULL_PROMPT_FILE = "null_prompt.safetensors"
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class LatentStore:
     manifest, text_manifest: how they were made, without the clips; see `t2v_core.verbs.preprocess`
     """
 
-    def __init__(self, latents: Path, text: Path, *, in_memory: bool = False) -> None:
+    def __init__(self, latents: ShardFolder, text: ShardFolder, *, in_memory: bool = False) -> None:
         self.manifest, rows, self._latent_shards = _open_shards(latents)
         self.text_manifest, text_rows, self._text_shards = _open_shards(text)
         by_id = {row.video_id: row for row in text_rows}
@@ -59,11 +59,13 @@ class LatentStore:
         self._text_rows = [by_id[row.video_id] for row in self._rows]
         self.video_ids: list[str] = [row.video_id for row in self._rows]
         if not self._rows:
-            raise _not_preprocessed(latents, "no clip has both latents and captions")
+            raise latents.not_preprocessed("no clip has both latents and captions")
         first = self._latent_shards[self._rows[0].shard]
         self.shape: tuple[int, ...] = first.shape("latents")[1:]
         self._dtype = first.dtype("latents")
-        self._offsets = {name: shard.read("offsets") for name, shard in self._text_shards.items()}
+        self._offsets: dict[str, Tensor] = {}
+        self._kept_rows: frozenset[int] = frozenset()
+        self._kept: dict[Hashable, Any] = {}
         self._memory = self._read(range(len(self))) if in_memory else None
         self.null_prompt = _null_prompt(text)
 
@@ -73,7 +75,8 @@ class LatentStore:
 
         in_memory: hold all latents, in the dtype they are stored in; otherwise rows are read as they are asked for
         """
-        return cls(dataset.latents / split, dataset.text_embeddings / split, in_memory=in_memory)
+        folders = FolderHere(dataset.latents / split), FolderHere(dataset.text_embeddings / split)
+        return cls(*folders, in_memory=in_memory)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -83,24 +86,42 @@ class LatentStore:
         """Return what `in_memory` takes."""
         return len(self) * prod(self.shape) * self._dtype.itemsize
 
+    def keep(self, rows: Collection[int]) -> None:
+        """Keep what is read of these clips in memory, as of those that are asked for again and again."""
+        self._kept_rows = frozenset(rows)
+
+    def shards_of(self, index: int) -> tuple[str, str]:
+        """Return the names of the shards that a clip's latents and its captions lie in."""
+        return self._rows[index].shard, self._text_rows[index].shard
+
+    def by_shard(self, rows: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """Return the places in `rows` of the clips whose latents lie in the same shard, by the shards' names."""
+        found: dict[str, list[int]] = {}
+        for at, row in enumerate(rows):
+            found.setdefault(self._rows[row].shard, []).append(at)
+        return tuple(tuple(found[name]) for name in sorted(found))
+
     def clip(self, index: int) -> Entry:
         """Return what is known of one clip: indices, source_fps, effective_fps, total_frames, …
 
         It is read from its shard.
         """
         row = self._rows[index]
-        entry: Entry = self._latent_shards[row.shard].metadata["rows"][row.row]
-        return entry
+        return self._once(index, "clip", lambda: self._latent_shards[row.shard].metadata["rows"][row.row])
 
     def latents(self, indices: Sequence[int]) -> Tensor:
         """Return (n, frames, channels, height, width) float32, normalised as `manifest["statistics"]` says."""
-        rows = self._memory[list(indices)] if self._memory is not None else self._read(indices)
-        return rows.float()
+        if self._memory is not None:
+            return self._memory[list(indices)].float()
+        if self._kept_rows.issuperset(indices):
+            return torch.cat([self._once(index, "latents", partial(self._read, [index])) for index in indices]).float()
+        return self._read(indices).float()
 
     def texts(self, index: int) -> list[str]:
         """Return the captions of one clip, as written; read from its shard."""
         row = self._text_rows[index]
-        return list(self._text_shards[row.shard].metadata["rows"][row.row]["captions"])
+        rows = self._once(index, "texts", lambda: self._text_shards[row.shard].metadata["rows"][row.row]["captions"])
+        return list(rows)
 
     def caption_count(self, index: int) -> int:
         """Return how many captions a clip has."""
@@ -108,9 +129,11 @@ class LatentStore:
 
     def caption(self, index: int, which: int) -> TextEmbedding:
         """Return one caption of a clip, encoded: float32, unpadded."""
-        row = self._text_rows[index]
+        return self._once(index, which, lambda: self._caption(self._text_rows[index], which))
+
+    def _caption(self, row: _Row, which: int) -> TextEmbedding:
         shard, number = self._text_shards[row.shard], row.first + which
-        begin, end = self._offsets[row.shard][number : number + 2].tolist()
+        begin, end = self._offsets_of(row.shard)[number : number + 2].tolist()
         tokens, pooled = shard.read("tokens", begin, end), shard.read("pooled", number, number + 1)[0]
         return TextEmbedding(tokens.float(), pooled.float(), is_truncated=which in row.truncated)
 
@@ -118,7 +141,22 @@ class LatentStore:
         """Return the captions of one clip, encoded: float32, unpadded, in the order of `texts`."""
         row = self._text_rows[index]
         cut = [position in row.truncated for position in range(row.captions)]
-        return _embeddings(self._text_shards[row.shard], self._offsets[row.shard], row.first, cut)
+        return _embeddings(self._text_shards[row.shard], self._offsets_of(row.shard), row.first, cut)
+
+    def _offsets_of(self, shard: str) -> Tensor:
+        """Where each caption of a shard of text begins."""
+        if shard not in self._offsets:
+            self._offsets[shard] = self._text_shards[shard].read("offsets")
+        return self._offsets[shard]
+
+    def _once(self, index: int, what: Hashable, read: Callable[[], R]) -> R:
+        """What `read` returns; of a clip that is kept it is read once."""
+        if index not in self._kept_rows:
+            return read()
+        if (index, what) not in self._kept:
+            self._kept[index, what] = read()
+        kept: R = self._kept[index, what]
+        return kept
 
     def _read(self, indices: Sequence[int]) -> Tensor:
         rows = torch.empty(len(indices), *self.shape, dtype=self._dtype)
@@ -130,7 +168,7 @@ class LatentStore:
         return rows
 
 
-def _embeddings(shard: Shard, offsets: Tensor, first: int, truncated: Sequence[bool]) -> list[TextEmbedding]:
+def _embeddings(shard: ReadableShard, offsets: Tensor, first: int, truncated: Sequence[bool]) -> list[TextEmbedding]:
     """As many captions from `first` on as `truncated` has; they lie side by side, so one read brings them all."""
     bounds: list[int] = offsets[first : first + len(truncated) + 1].tolist()
     tokens = shard.read("tokens", bounds[0], bounds[-1]).float()
@@ -140,31 +178,28 @@ def _embeddings(shard: Shard, offsets: Tensor, first: int, truncated: Sequence[b
     return [TextEmbedding(part, whole, is_truncated=cut) for part, whole, cut in parts]
 
 
-def _null_prompt(text: Path) -> TextEmbedding:
-    shard = _open_shard(text / NULL_PROMPT_FILE)
+def _null_prompt(text: ShardFolder) -> TextEmbedding:
+    shard = text.shard(NULL_PROMPT_FILE)
     return _embeddings(shard, shard.read("offsets"), 0, [False])[0]
 
 
-def _open_shards(directory: Path) -> tuple[dict[str, Any], list[_Row], dict[str, Shard]]:
+def _open_shards(folder: ShardFolder) -> tuple[dict[str, Any], list[_Row], dict[str, ReadableShard]]:
     """A complete folder's manifest, its clips and its shards by name. Raises InvalidRequest for an incomplete one."""
-    try:
-        manifest = complete_manifest(directory, object_hook=_slim)
-    except Incomplete as why:
-        raise _not_preprocessed(directory, str(why)) from None
-    rows = _require_readable(directory, manifest)
+    manifest = folder.manifest(_slim)
+    rows = _require_readable(folder, manifest)
     names = {row.shard for row in rows}
     keeps_open = len(names) <= _spare_descriptors()
-    return manifest, rows, {name: _open_shard(directory / name, keeps_open=keeps_open) for name in names}
+    return manifest, rows, {name: folder.shard(name, keeps_open=keeps_open) for name in names}
 
 
-def _require_readable(directory: Path, manifest: dict[str, Any]) -> list[_Row]:
+def _require_readable(folder: ShardFolder, manifest: dict[str, Any]) -> list[_Row]:
     """The clips that a manifest lists. Raises InvalidRequest for one of a later t2v, or that is none of a store."""
     settings, rows = manifest.get("settings", {}), manifest.pop("clips", None)
     version = settings.get("version") if isinstance(settings, dict) else None
     if is_later(version, SHARD_FORMAT):
-        raise made_later(f"what is preprocessed in {directory}", version, SHARD_FORMAT)
+        raise made_later(f"what is preprocessed in {folder}", version, SHARD_FORMAT)
     if not isinstance(rows, list) or not isinstance(settings, dict) or not all(isinstance(row, _Row) for row in rows):
-        raise _not_preprocessed(directory, f"{MANIFEST} lists no clips")
+        raise folder.not_preprocessed(f"{MANIFEST} lists no clips")
     return rows
 
 
@@ -186,14 +221,3 @@ def _spare_descriptors() -> int:
     """Files that one folder may hold open: two folders' worth leaves half of what the process may have at all."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1_000_000 if soft == resource.RLIM_INFINITY else soft // 4
-
-
-def _open_shard(path: Path, *, keeps_open: bool = True) -> Shard:
-    try:
-        return Shard(path, keeps_open=keeps_open)
-    except TornShard as error:
-        raise _not_preprocessed(path.parent, str(error)) from error
-
-
-def _not_preprocessed(directory: Path, why: str) -> InvalidRequest:
-    return InvalidRequest(f"{directory} is not preprocessed yet: {why}", hint="t2v preprocess")

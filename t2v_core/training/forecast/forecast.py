@@ -55,7 +55,8 @@ def divided(memory: StepMemory, processes: int) -> StepMemory:
 
 def _held_latents(spec: TrainSpec, facts: DataFacts, machine: Machine) -> int:
     """On the CPU the data set shares the memory with the run."""
-    if machine.device != "cpu" or spec.latents_in_memory == "no":
+    is_far = spec.latents is not None and spec.latents_in_memory == "auto"
+    if machine.device != "cpu" or spec.latents_in_memory == "no" or is_far:
         return 0
     fits = facts.latents_bytes < IN_MEMORY_SHARE * machine.memory_bytes
     return facts.latents_bytes if fits or spec.latents_in_memory == "yes" else 0

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from t2v_core.data.store.footprint import data_facts
 from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import (
     DataFacts,
@@ -24,6 +23,7 @@ from t2v_core.job import Job
 from t2v_core.specs import EstimateSpec, TrainSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.base.own import base_checkpoint, suited_to_own
+from t2v_core.training.data import facts_asked
 from t2v_core.training.forecast.flops import flops_per_clip
 from t2v_core.training.forecast.forecast import Pace, duration_of, largest_batch, memory_of, pace_of_table
 from t2v_core.training.forecast.gpus import ASSUMED_MFU, find_gpu
@@ -31,7 +31,6 @@ from t2v_core.training.forecast.machines import Machine, other_machine, this_mac
 from t2v_core.training.forecast.memory import StepMemory, parameter_count
 from t2v_core.training.preflight import config_for, disk_advice, disk_for, memory_advice
 from t2v_core.training.probe import STEPS, WARM_UP, matrix_product_rate, probe
-from t2v_core.workspace import Dataset
 
 # Of this machine's fastest matrix product, what a training step reaches; 0.45 to 0.7 were measured on CPUs.
 CPU_SHARE = 0.5
@@ -50,7 +49,7 @@ def estimate_training(spec: EstimateSpec, job: Job) -> Estimated:
         )
     spec = spec if spec.base is None else suited_to_own(spec, job)
     machine = this_machine(spec) if spec.gpu is None else other_machine(find_gpu(spec.gpu), spec)
-    facts = data_facts(Dataset(job.workspace.resolve(spec.data)), frames=spec.frames, size=spec.size)
+    facts = facts_asked(spec, job.workspace)
     config = config_for(spec, facts) if spec.base is None else base_checkpoint(spec, job).info["model"]
     job.events.stage("estimate", f"{spec.preset} on {machine.name}; {facts.source}")
     memory = memory_of(spec, config, facts, machine)

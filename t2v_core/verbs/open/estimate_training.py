@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from math import prod
 
-from t2v_core.data.store.footprint import data_facts
 from t2v_core.events.estimated import (
     DataFacts,
     DiskPart,
@@ -22,13 +21,14 @@ from t2v_core.models.open.denoiser import flops_of
 from t2v_core.specs import EstimateSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.base.open import suited_to_open
+from t2v_core.training.data import facts_asked
 from t2v_core.training.forecast.forecast import LARGEST_BATCH, duration_of, pace_of_table
 from t2v_core.training.forecast.gpus import ASSUMED_MFU
 from t2v_core.training.forecast.machines import Machine
 from t2v_core.training.forecast.open_memory import open_advice, open_memory_of, trained_parameters
 from t2v_core.training.preflight import disk_advice, disk_for
 from t2v_core.verbs.open.estimate import found_for, shape_asked
-from t2v_core.workspace import Dataset
+from t2v_core.workspace import Workspace
 
 
 def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
@@ -39,7 +39,7 @@ def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
     model, machine = found_for(spec)
     spec = suited_to_open(spec, model, job.events.warning)
     machine = replace(machine, dtype=model.dtype)
-    facts = _facts(spec, model, Dataset(job.workspace.resolve(spec.data)))
+    facts = _facts(spec, model, job.workspace)
     job.events.stage("estimate", f"a LoRA of {spec.model} on {machine.name}; {facts.source}")
     memory = open_memory_of(spec, model, facts, machine)
     parameters = trained_parameters(model, lora_settings(spec))
@@ -62,9 +62,9 @@ def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
     )
 
 
-def _facts(spec: EstimateSpec, model: OpenModel, dataset: Dataset) -> DataFacts:
+def _facts(spec: EstimateSpec, model: OpenModel, workspace: Workspace) -> DataFacts:
     """The data set as it was made for the model, else as it would be."""
-    facts = data_facts(dataset, frames=spec.frames, size=spec.size)
+    facts = facts_asked(spec, workspace)
     shape = model.latent_shape(*shape_asked(spec, model))
     if facts.is_preprocessed and (facts.shape[1], facts.text_dim) == (shape[1], model.text_width):
         return facts
