@@ -3,12 +3,13 @@
     pip install mfusepy; python benchmarks/lying_mount.py [--count 20] [--seed N]
 
 A real FUSE mount before a folder that stands for a bucket. Whoever writes sees it done at once, and fsync says so; what
-was written arrives in the bucket later, up to one checkpoint's interval, files in any order: by halves, in their full
-size before their bytes, or at once. What was removed is gone there at once, and a folder that was renamed is copied
-file by file. The training is killed (SIGKILL) at a random moment, and two times of three the mount's own process with
-it, as when a machine is taken away: what had not arrived is lost, and the next mount shows what had. Ends with the
-assertion that noticed when the training does not go on, goes on from an earlier checkpoint than the last but one that
-it had told of, or from one that is not, byte for byte, what was written. Takes whoever may use /dev/fuse.
+was written arrives in the bucket later, up to half of the time between two checkpoints, files in any order: by halves,
+in their full size before their bytes, or at once. What was removed is gone there at once, and a folder that was renamed
+is copied file by file. The training is killed (SIGKILL) at a random moment, most often while a checkpoint is on its
+way, and two times of three the mount's own process with it, as when a machine is taken away: what had not arrived is
+lost, and the next mount shows what had. Ends with the assertion that noticed when the training does not go on, goes on
+from an earlier checkpoint than the last but one that it had told of, or from one that is not, byte for byte, what was
+written. Takes whoever may use /dev/fuse.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def trial(root: Path, dice: random.Random, late_s: float) -> str:
     with mounted(machine):
         child = begin(root, "train", **asked(**RUN))
         child.wait_for(lambda event: event["kind"] == "checkpoint" and event["step"] >= 2 * INTERVAL_STEPS)
-        time.sleep(dice.random() * 2 * late_s)
+        time.sleep(dice.random() * 1.5 * late_s)
         child.signal(signal.SIGKILL)
         events = child.end().events
         is_machine = dice.random() < 2 / 3
@@ -293,12 +294,12 @@ def main() -> None:
     asked = parser.parse_args()
     dice = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as folder:
-        late_s = interval_s(Path(folder) / "timed")
-        print(f"seed {asked.seed}, {asked.count} kills, a checkpoint every {late_s:.2f} s", flush=True)
+        between_s = interval_s(Path(folder) / "timed")
+        print(f"seed {asked.seed}, {asked.count} kills, a checkpoint every {between_s:.2f} s", flush=True)
         for number in range(asked.count):
             root = Path(folder) / str(number)
             root.mkdir()
-            print(f"{number + 1}: {trial(root, dice, late_s)}", flush=True)
+            print(f"{number + 1}: {trial(root, dice, between_s / 2)}", flush=True)
             shutil.rmtree(root)
     print(f"{asked.count} of {asked.count} went on from a whole checkpoint, one interval back at most")
 

@@ -52,6 +52,7 @@ RESERVED_VARIABLES = frozenset(
         *(
             "BOOT_ID_FILE",
             "GUARD_EVERY_S",
+            "MACHINE_ID_FILE",
             "METADATA_HOST",
             "POWER_OFF",
             "PROC",

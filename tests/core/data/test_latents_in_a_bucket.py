@@ -95,7 +95,8 @@ def test_with_room_for_all_a_training_is_that_of_the_folder(server: RangeServer,
 def test_with_room_for_some_each_shard_comes_once_an_epoch(server: RangeServer, data: Path, tmp_path: Path) -> None:
     cache, limit_gb, seen = tmp_path / "small/.t2v/latents-cache", largest_gb(data, 4.5), list[int]()
     server.seen = lambda: seen.append(bytes_in(cache))
-    small = {"latents": server.url, "latents_cache_gb": limit_gb}
+    steady = {"lr_schedule": "constant", "warmup_steps": 0}
+    small = {"latents": server.url, "latents_cache_gb": limit_gb, **steady}
     whole = train(tmp_path / "small", Path("nowhere"), **small)
     assert max(*seen, bytes_in(cache)) <= limit_gb * 1e9
     shards = [name for name, begin in server.asked if name.startswith("latents/train/shard-") and begin == 0]
