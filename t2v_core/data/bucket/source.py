@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,7 +98,7 @@ class Source:
 
         starts = range(begin, size_bytes, PIECE_BYTES)
         try:
-            with to.open("ab") as file, closing(in_order(piece, starts, threads=THREADS, ahead=THREADS)) as pieces:
+            with to.open("ab") as file, in_order(piece, starts, threads=THREADS, ahead=THREADS) as pieces:
                 for data in pieces:
                     file.write(data)
         except FileNotFoundError:
