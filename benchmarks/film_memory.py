@@ -36,6 +36,7 @@ def work_of(verb: str, workspace: Path) -> Callable[[Path], object]:
     from t2v_core.data.annotations.msrvtt import Clip
     from t2v_core.data.check.check_clip import check_clip
     from t2v_core.data.store.ahead import decode_ahead
+    from t2v_core.data.store.buckets import Bucket
     from t2v_core.run_job import main
     from t2v_core.workspace import Workspace, create_job_directory
 
@@ -45,8 +46,10 @@ def work_of(verb: str, workspace: Path) -> Callable[[Path], object]:
         if main([verb, str(directory)]):
             raise SystemExit((directory / "events.jsonl").read_text())
 
+    usual = Bucket(16, 256, 256)
+
     def decoded(film: Path) -> list[object]:
-        with decode_ahead([Clip("a", film, ["a"])], frames=16, size=(256, 256), ahead=8) as clips:
+        with decode_ahead([(Clip("a", film, ["a"]), usual)], largest=usual, ahead=8) as clips:
             return list(clips)
 
     output = str(workspace / f"{verb.replace(' ', '-')}.mp4")

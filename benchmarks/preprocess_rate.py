@@ -22,6 +22,7 @@ from full_size import save_clip_text, save_data_set, save_sd_vae
 
 from t2v_core.data.annotations.msrvtt import read_annotations
 from t2v_core.data.store.ahead import ReadyClip, decode_ahead
+from t2v_core.data.store.buckets import Bucket
 from t2v_core.events import EventWriter, StageEvent, read_events
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder, load_vae
@@ -62,8 +63,9 @@ def main() -> None:
 
 def measure(spec: PreprocessSpec, root: Path, rounds: int) -> tuple[list[float], list[dict[str, float]]]:
     """Seconds of the VAE alone, and of each part of preprocessing, in turns."""
-    clips, side = read_annotations(Dataset(root / "data"), "train"), spec.size or 256
-    with decode_ahead(clips, frames=spec.frames, size=(side, side), ahead=4) as ready:
+    bucket = Bucket(spec.frames, spec.size or 256, spec.size or 256)
+    clips = [(clip, bucket) for clip in read_annotations(Dataset(root / "data"), "train")]
+    with decode_ahead(clips, largest=bucket, ahead=4) as ready:
         frames = torch.cat([result.frames for _, result in ready if isinstance(result, ReadyClip)])
     vae = load_vae(spec.vae)
     encode(vae, frames, spec)  # the first pass sets kernels up

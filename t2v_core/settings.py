@@ -70,6 +70,10 @@ OTHER_SECTIONS = frozenset({"host", "tui"})
 # Verbs that also read other verbs' sections, the last of which that has a setting decides; their own goes before these.
 ALSO_READS: dict[str, tuple[str, ...]] = {"estimate": ("preprocess", "train"), "sheet": ("generate",)}
 
+# What says the same in another way: a flag displaces what the file or a variable says of these.
+SIZES = frozenset({"frames", "size", "height", "width"})
+RIVALS: dict[str, frozenset[str]] = {"buckets": SIZES} | dict.fromkeys(SIZES, frozenset({"buckets"}))
+
 ENCODERS = frozenset({"vae", "text_encoder"})
 
 FIELDS = frozenset(name for spec in SPECS.values() for name in spec.model_fields)
@@ -103,6 +107,7 @@ def values_for(
     given = _from_file(verb, workspace.settings_file) | _from_environment(verb, environ)
     if named is not None:
         given |= _from_named(verb, named, workspace.settings_file)
+    given = {name: entry for name, entry in given.items() if not RIVALS.get(name, frozenset()) & flags.keys()}
     given |= {name: _Given(value, names.get(name, flag_name(name))) for name, value in flags.items()}
     _check(verb, given)
     return {name: entry.value for name, entry in given.items()}

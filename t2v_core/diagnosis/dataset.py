@@ -10,6 +10,7 @@ from typing import Any
 
 from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
+from t2v_core.data.store.buckets import shares_in_words
 from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.diagnosis.values import not_finite
 from t2v_core.disk.files import MANIFEST, incompleteness
@@ -91,13 +92,18 @@ def _preprocessed(
     lost = set(Quarantine(dataset.quarantine).entries)
     train = next((part for part in splits if part.split == "train"), splits[0])
     to_come = [clip.video_id for clip in train.clips if clip.video_id not in made | lost]
-    told = f"{len(made):,} training clips, {'×'.join(map(str, manifest.get('shape', [])))} each"
+    told = f"{len(made):,} training clips, {_shapes(manifest)}"
     if changed := _changed(manifest, spec):
         yield odd("latents", f"{told}; the settings ask for {changed} instead", preprocess)
     elif to_come and spec.limit is None:
         yield odd("latents", f"{told}; {counted(len(to_come), 'clip')} to come", preprocess)
     else:
         yield good("latents", told)
+
+
+def _shapes(manifest: dict[str, Any]) -> str:
+    shares = manifest.get("buckets")
+    return shares_in_words(shares) if shares else "×".join(map(str, manifest.get("shape", []))) + " each"
 
 
 def _broken_values(folder: Path, *, whole: bool) -> str | None:

@@ -26,10 +26,20 @@ class MachinePart(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShapeShare(Result):
+    """How many clips have latents of a shape."""
+
+    shape: tuple[int, int, int, int]
+    clips: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataFacts(Result):
     """A data set, preprocessed or not.
 
-    clips: to train on, held-out ones included; shape: (frames, channels, height, width) of one clip's latents
+    clips: to train on, held-out ones included
+    shape: (frames, channels, height, width) of one clip's latents, the largest; shares: where there are several, how
+    many clips have which
     null_length: tokens of the empty prompt
     latents_bytes, text_bytes: on disk, all splits; what they are if preprocessed, what they will be if not
     source: in words
@@ -44,6 +54,7 @@ class DataFacts(Result):
     text_bytes: int
     is_preprocessed: bool
     source: str
+    shares: tuple[ShapeShare, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

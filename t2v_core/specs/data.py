@@ -59,6 +59,11 @@ class PreprocessSpec(Spec):
     )
     height: int | None = Field(None, ge=16, le=4096, description="for an open model, in pixels")
     width: int | None = Field(None, ge=16, le=4096, description="for an open model, in pixels")
+    buckets: str | None = Field(
+        None,
+        description="open model: sizes and lengths, WIDTHxHEIGHTxFRAMES with commas between them, or auto; each clip "
+        "takes the nearest aspect ratio, then the longest that it fills",
+    )
     vae_tiling: Literal["yes", "no"] = Field(
         "no", description="open model: encode piece by piece, which takes less memory"
     )

@@ -9,6 +9,8 @@ from t2v_core.data.bucket.store import BucketStore, ahead_of, at_once_for
 from t2v_core.data.store.batches import BatchPlan
 from t2v_core.data.store.footprint import data_facts, facts_of_store
 from t2v_core.data.store.latents import LatentStore
+from t2v_core.data.store.mixed_plan import MixedPlan
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import DataFacts
 from t2v_core.format import size
 from t2v_core.job import Job
@@ -39,9 +41,9 @@ def in_reading_order(plan: BatchPlan, store: LatentStore, begun_with: int | None
 
     begun_with: how many those were when the run began, which stays; None for one that begins
     """
-    at_once = begun_with
+    at_once, whole_bytes = begun_with, store.size_bytes
     if isinstance(store, BucketStore):
-        fitting = at_once_for(store, plan.clips)
+        whole_bytes, fitting = store.size_to_read_bytes, at_once_for(store, plan.clips)
         at_once = fitting if begun_with is None else begun_with
         if fitting and not 0 < at_once <= fitting:
             job.events.warning(
@@ -49,6 +51,11 @@ def in_reading_order(plan: BatchPlan, store: LatentStore, begun_with: int | None
                 f"{2 * fitting} of them: shards come again and again",
                 hint=f"--latents-cache-gb {store.size_to_read_bytes / 1e9:.3g} holds all",
             )
+    if at_once and isinstance(plan, MixedPlan):
+        raise InvalidRequest(
+            "clips of several sizes and lengths are shuffled all together, and the cache does not hold them",
+            hint=f"--latents-cache-gb {1.01 * whole_bytes / 1e9:.3g}, or train from the data set's folder (--data)",
+        )
     return replace(plan, at_once=at_once, groups=store.by_shard(plan.clips)) if at_once else plan
 
 

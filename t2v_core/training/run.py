@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -83,8 +84,12 @@ class TrainingRun:
 
     @property
     def passes(self) -> range:
-        """Return the numbers of this process's forward passes within each step."""
-        return self.plan.passes(self.accelerator.process_index, self.accelerator.num_processes)
+        """Return the numbers of this process's forward passes within the step that comes next."""
+        return self.passes_of(self.step)
+
+    def passes_of(self, step: int) -> range:
+        """Return the numbers of this process's forward passes within a step."""
+        return self.plan.passes(self.accelerator.process_index, self.accelerator.num_processes, step)
 
     def gradients_shared(self, *, only_if: bool) -> AbstractContextManager[None]:
         """Have a backward pass inside share its gradients with the other processes, or keep them for a later one."""
@@ -93,6 +98,11 @@ class TrainingRun:
             model.set_requires_gradient_sync(only_if)
             return nullcontext()
         return nullcontext() if only_if else self.accelerator.no_sync(self.model)
+
+    def objective_at(self, shape: Sequence[int]) -> Objective:
+        """Return what is learned from clips of a shape, (frames, channels, height, width) of their latents."""
+        at = None if self.base is None else self.base.objective_at
+        return self.objective if at is None else at(tuple(shape))
 
     @property
     def is_at_epoch_end(self) -> bool:
@@ -115,10 +125,17 @@ class TrainingRun:
     def describe(self) -> str:
         """Return one line for people: what is trained, on what, for how long."""
         return (
-            f"{self._what()}, {self.spec.objective}, {self.plain_model.over_time}, {len(self.plan.clips)} clips, "
+            f"{self._what()}, {self.spec.objective}, {self.plain_model.over_time}, {self._clips()}, "
             f"steps {self.step} → {self.total_steps} ({self.plan.steps_per_epoch} an epoch), "
             f"{self.accelerator.device}, {self.accelerator.mixed_precision}{self._division()}"
         )
+
+    def _clips(self) -> str:
+        buckets, told = len(self.store.shapes), f"{len(self.plan.clips)} clips"
+        if buckets == 1:
+            return told
+        samples = f"; samples are {self.store.manifest['bucket']}" if self.spec.samples else ""
+        return f"{told} in {buckets} buckets{samples}"
 
     def _division(self) -> str:
         """What several processes make of a step; empty for one."""

@@ -15,6 +15,7 @@ from t2v_core.assemble import OWN_FAMILY
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 from t2v_core.data.store.batches import BatchPlan, split_held_out
 from t2v_core.data.store.latents import LatentStore
+from t2v_core.data.store.mixed_plan import plan_for
 from t2v_core.diffusion.objectives import FlowMapObjective, Objective, make_objective
 from t2v_core.diffusion.samplers import FlowMapSampler
 from t2v_core.disk.files import require_writable, sweep_staging
@@ -76,13 +77,14 @@ def build(
     if not accelerator.is_main_process:
         job.events.mute()
     store = open_store(spec, job.workspace)
+    _require_one_shape(spec, store)
     if accelerator.is_main_process:
         require_writable(folder)  # now, not after an epoch
         sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
-    plan = BatchPlan(
-        training, spec.batch_size, spec.gradient_accumulation, begun_with or accelerator.num_processes, spec.seed
-    )
+    begun_with = begun_with or accelerator.num_processes
+    buckets = store.by_shape(training)
+    plan = plan_for(buckets, spec.batch_size, spec.gradient_accumulation, begun_with, spec.seed)
     plan = in_reading_order(plan, store, at_once, job)
     _require_enough_passes(plan, accelerator.num_processes, is_sharded=spec.shard)
     teacher = Teacher.of(spec, store, job)
@@ -132,6 +134,15 @@ def _require_whole_model(spec: TrainSpec) -> None:
         raise InvalidRequest(
             "--keep-best-by score draws with the whole model, of which --shard leaves no process more than a part",
             hint="--keep-best-by held_out_loss, or --no-shard",
+        )
+
+
+def _require_one_shape(spec: TrainSpec, store: LatentStore) -> None:
+    """Raise InvalidRequest for clips of several sizes and lengths, and a model that takes one."""
+    if len(store.shapes) > 1 and spec.model is None:
+        raise InvalidRequest(
+            f"the data set has clips of {len(store.shapes)} sizes and lengths, and t2v's own models take one",
+            hint="train the open model that it was made for (--model), or preprocess another set without --buckets",
         )
 
 
@@ -204,8 +215,9 @@ def _flops(base: Base | None, store: LatentStore, config: dict[str, Any]) -> flo
         return flops_per_clip(config)
     from t2v_core.models.open.denoiser import OpenDenoiser, flops_of
 
-    assert isinstance(base.model, OpenDenoiser)
-    return flops_of(base.model.model, store.shape)
+    model = base.model
+    assert isinstance(model, OpenDenoiser)
+    return sum(count * flops_of(model.model, shape) for shape, count in store.shapes.items()) / len(store)
 
 
 def _model(

@@ -115,7 +115,8 @@ class Trainer:
             epoch = run.plan.epoch_of(step)
             if run.ahead is not None:
                 run.ahead.at(step)
-            return [load_batch(run.store, run.plan.rows(step, number), self.spec.seed, epoch) for number in run.passes]
+            numbers = run.passes_of(step)
+            return [load_batch(run.store, run.plan.rows(step, number), self.spec.seed, epoch) for number in numbers]
 
         return in_order(read, range(run.step, run.total_steps), threads=1, ahead=1, name="batches")
 
@@ -133,15 +134,17 @@ class Trainer:
             group["lr"] = run.learning_rate(run.step)
         losses = []
         self.own_work.begin()
+        # Of one pass of `batch_size` clips; passes may have fewer, and every clip weighs the same.
+        passes = run.plan.clips_in(run.step) / self.spec.batch_size
         # Gradients are averaged over the processes, which may have passes of different number.
-        share = run.plan.passes_per_step / self.accelerator.num_processes
+        share = passes / self.accelerator.num_processes
         for number, batch in zip(run.passes, micro_batches, strict=True):
             with run.gradients_shared(only_if=number == run.passes[-1]):
-                loss = self._loss(batch, number)
+                loss = self._loss(batch, number) * (run.plan.counted(run.step, number) / self.spec.batch_size)
                 self.own_work.end()
                 self.accelerator.backward(loss / share)
             losses.append(loss.detach())
-        self.loss = float(self.accelerator.reduce(torch.stack(losses).sum(), "sum")) / run.plan.passes_per_step
+        self.loss = float(self.accelerator.reduce(torch.stack(losses).sum(), "sum")) / passes
         norm = self.accelerator.clip_grad_norm_(run.model.parameters(), self.spec.max_grad_norm)
         self.grad_norm = float(whole(norm))
         self._require_finite()
@@ -161,10 +164,11 @@ class Trainer:
         generator = generator_for(self.spec.seed, "noise", self.run.step, number, 0)
         count = len(batch.latents)
         noise = torch.randn(batch.latents.shape, generator=generator)
-        timesteps = self.run.objective.draw_timesteps(count, generator)
+        objective = self.run.objective_at(batch.latents.shape[1:])
+        timesteps = objective.draw_timesteps(count, generator)
         dropped = torch.rand(count, generator=generator) < self.spec.caption_dropout
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
-        weights = self.run.objective.weights(timesteps)
+        weights = objective.weights(timesteps)
         self._seed_dropout(number)
         return prediction_error(
             self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights, self.spec.contrast

@@ -19,7 +19,7 @@ from t2v_core.workspace import Dataset
 if TYPE_CHECKING:
     from t2v_core.data.encode.encode_splits import Encoders
 
-OPEN_ONLY = ("height", "width", "vae_tiling")
+OPEN_ONLY = ("height", "width", "buckets", "vae_tiling")
 ENCODERS = ("vae", "text_encoder")
 
 

@@ -29,12 +29,17 @@ WORLD_FILE = "shapes.json"
 
 @dataclass(frozen=True)
 class Prepared:
-    """One split of what preprocessing made. clips: None when that would take long to say"""
+    """One split of what preprocessing made.
+
+    clips: None when that would take long to say
+    buckets: how many clips are in which, where the set has several, such as ("832x480x81", 12)
+    """
 
     split: str
     clips: int | None
     shards: int
     size_bytes: int
+    buckets: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,19 +140,20 @@ def _prepared(folder: str, trusted_s: float) -> tuple[Prepared, ...]:
         }
         shards = sum(one.startswith("shard") for one in sizes)
         manifest = f"{folder}/{name}/{MANIFEST}"
-        clips = once("prepared", manifest, files[MANIFEST], partial(_clips_of, Path(manifest)))
-        parts.append(Prepared(name, clips, shards, sum(sizes.values())))
+        clips, buckets = once("prepared", manifest, files[MANIFEST], partial(_clips_of, Path(manifest)))
+        parts.append(Prepared(name, clips, shards, sum(sizes.values()), buckets))
     return tuple(sorted(parts, key=lambda part: part.split != "train"))
 
 
-def _clips_of(manifest: Path) -> int | None:
+def _clips_of(manifest: Path) -> tuple[int | None, tuple[tuple[str, int], ...]]:
     try:
         if manifest.stat().st_size > SMALL_BYTES:
-            return None
+            return None, ()
         said: Mapping[str, Any] = read_table(manifest)
-        return len(said["clips"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        buckets = tuple((str(name), int(count)) for name, count in said.get("buckets", {}).items())
+        return len(said["clips"]), buckets
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, ()
 
 
 def _set_aside(file: Path) -> tuple[SetAside, ...]:

@@ -272,11 +272,23 @@ def facts_of(one: DataSetView) -> Content:
     total = sum(part.size_bytes for part in (*one.latents, *one.text))
     first = " · ".join(
         filter(
-            None, (f"captions: {captions}" if captions else "no captions", f"{size(total)} prepared" if total else "")
+            None,
+            (
+                f"captions: {captions}" if captions else "no captions",
+                f"{size(total)} prepared" if total else "",
+                _in_buckets(one.latents),
+            ),
         )
     )
     needs = (f"● {one.needs}", "$text-warning") if one.needs else ("✓ training can read it", "$text-success")
     return Content.assemble((f"{first}\n", "$text-muted"), needs)
+
+
+def _in_buckets(parts: tuple[Prepared, ...]) -> str:
+    """`in buckets: 832×480×81 12, 480×832×81 3`, of the training clips; empty for a set of one size and length."""
+    shares = next((part.buckets for part in parts if part.split == "train"), ())
+    told = ", ".join(f"{name.replace('x', '×')} {grouped(count)}" for name, count in shares if count)
+    return f"in buckets: {told}" if told else ""
 
 
 def work_in_words(job: JobView, run: RunView | None, now_t: float, *, letters: bool = False) -> Content:

@@ -24,7 +24,7 @@ WITH_HUB = ("t2v models fetch ", "t2v publish ")
 # Nothing in a test listens beyond this machine.
 STANDS_FOR = {
     "NAME": "a100-golden", "OLD_DIR": "data/msr-vtt", "DIR": "imported", "…": "a dog", "0.0.0.0": "127.0.0.1",
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "models/wan",
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "models/wan", "832x480x81,480x832x81,832x480x41": "32x32x9,48x32x5",
 }  # fmt: skip
 # A sentence speaks of these by their names: what is missing is said, and nothing is done.
 BARE = {

@@ -12,6 +12,7 @@ import torch
 from t2v_core.data.annotations.msrvtt import Annotations, Clip
 from t2v_core.data.store.ahead import ReadyClip, decode_ahead
 from t2v_core.data.store.begun_shard import BegunShard
+from t2v_core.data.store.buckets import Bucket, read_buckets
 from t2v_core.data.store.shared_shards import SharedShards
 from t2v_core.data.video.decode import UnreadableClip
 from t2v_core.data.video.frame_rule import frame_rule
@@ -37,15 +38,22 @@ def clip_size(spec: PreprocessSpec, vae: VideoAutoencoder | OpenVae) -> tuple[in
     return spec.height or spec.size or rows, spec.width or spec.size or columns
 
 
+def clip_buckets(spec: PreprocessSpec, vae: VideoAutoencoder | OpenVae) -> dict[str, Bucket]:
+    """Return the buckets that clips go into, by name; one without a name where all have one size and length."""
+    if spec.buckets is None:
+        return {"": Bucket(spec.frames, *clip_size(spec, vae))}
+    return {bucket.name: bucket for bucket in read_buckets(spec.buckets)}
+
+
 def latent_settings(spec: PreprocessSpec, vae: VideoAutoencoder | OpenVae) -> dict[str, Any]:
     """Return everything that changes a latent's value; another value of any of them means encoding again."""
     height, width = clip_size(spec, vae)
+    side = height if height == width else f"{width}×{height}"
     return {
         "vae": vae.identity.sha256,
         "posterior": "mode",
-        "frames": spec.frames,
+        **({"frames": spec.frames, "size": side} if spec.buckets is None else {"buckets": spec.buckets}),
         "frame_rule": frame_rule(spec.stride),
-        "size": height if height == width else f"{width}×{height}",
         "resize": RESIZE_RULE,
         "dtype": spec.dtype,
         "precision": spec.precision,
@@ -67,8 +75,7 @@ class ClipEncoder:
         self.name = f"latents {part.split}"
         self.clips = {clip.video_id: clip for clip in part.clips}
         self.directory = dataset.latents / part.split
-        self.size = clip_size(spec, vae)
-        self.batch_clips = max(1, spec.batch_frames // spec.frames)
+        self.buckets = clip_buckets(spec, vae)
 
     def encode(self, work: SharedShards) -> None:
         """Make the shards that fall to this process.
@@ -78,10 +85,9 @@ class ClipEncoder:
         begun: deque[BegunShard] = deque()
         ahead = decode_ahead(
             self._remaining_clips(work, begun),
-            frames=self.spec.frames,
+            largest=max(self.buckets.values(), key=lambda one: one.frames * one.height * one.width),
             stride=self.spec.stride,
-            size=self.size,
-            ahead=2 * self.batch_clips,
+            ahead=2 * max(map(self._batch_clips, self.buckets.values())),
             processes=work.group.local_size,
         )
         try:
@@ -98,7 +104,10 @@ class ClipEncoder:
                     begun[0].keep()
             raise
 
-    def _remaining_clips(self, work: SharedShards, begun: deque[BegunShard]) -> Iterator[Clip]:
+    def _batch_clips(self, bucket: Bucket) -> int:
+        return max(1, self.spec.batch_frames // bucket.frames)
+
+    def _remaining_clips(self, work: SharedShards, begun: deque[BegunShard]) -> Iterator[tuple[Clip, Bucket]]:
         """Clips to decode; the next shard is taken as soon as the decoder has got so far."""
         for planned in work.take():
             shard = BegunShard(self.directory, work.plan.settings, planned, self.clips)
@@ -107,7 +116,7 @@ class ClipEncoder:
                 _land(shard, work)
             else:
                 begun.append(shard)
-                yield from shard.remaining
+                yield from ((clip, self.buckets[shard.bucket]) for clip in shard.remaining)
 
     def _take_in(self, clip: Clip, result: ReadyClip | UnreadableClip, shard: BegunShard, work: SharedShards) -> None:
         shard.decoded()
@@ -115,7 +124,8 @@ class ClipEncoder:
             shard.waiting.append(result)
         else:
             work.report({"video_id": clip.video_id, "reason": result.reason, "detail": result.detail})
-        if shard.waiting and (len(shard.waiting) == self.batch_clips or shard.is_whole):
+        most = self._batch_clips(self.buckets[shard.bucket])
+        if shard.waiting and (len(shard.waiting) == most or shard.is_whole):
             self._encode_batch(shard, work)
 
     def _encode_batch(self, shard: BegunShard, work: SharedShards) -> None:
@@ -123,7 +133,7 @@ class ClipEncoder:
         try:
             latents = self.vae.encode_clips(frames, clips=len(shard.waiting), batch_frames=self.spec.batch_frames)
         except torch.OutOfMemoryError as error:
-            height, width = self.size
+            height, width = self.buckets[shard.bucket].size
             fewer = f"--batch-frames {max(1, self.spec.batch_frames // 2)}"
             raise WorkFailed(
                 f"{self.spec.batch_frames} frames of {width} × {height} do not fit into the GPU's memory",

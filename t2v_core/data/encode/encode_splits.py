@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from t2v_core.data.annotations.msrvtt import Annotations
 from t2v_core.data.encode.encode_captions import CaptionEncoder
-from t2v_core.data.encode.encode_clips import ClipEncoder, clip_size
+from t2v_core.data.encode.encode_clips import ClipEncoder, clip_buckets
 from t2v_core.data.encode.latent_set import LatentSet
 from t2v_core.data.encode.text_set import TextSet
 from t2v_core.data.quarantine import Quarantine
@@ -45,7 +45,8 @@ def encode_splits(
     be used; Stopped.
     """
     vae, text_encoder = encoders
-    vae.clip_shape(spec.frames, clip_size(spec, vae))
+    for bucket in clip_buckets(spec, vae).values():
+        vae.clip_shape(bucket.frames, bucket.size)
     dataset = Dataset(job.workspace.resolve(spec.data))
     quarantine = Quarantine(dataset.quarantine)
     latents: list[LatentSet] = []

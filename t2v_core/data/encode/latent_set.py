@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from math import prod
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from t2v_core.data.annotations.msrvtt import Annotations
-from t2v_core.data.encode.encode_clips import DTYPES, clip_size, latent_settings
+from t2v_core.data.annotations.msrvtt import Annotations, Clip
+from t2v_core.data.encode.bucketing import into_buckets
+from t2v_core.data.encode.encode_clips import DTYPES, clip_buckets, latent_settings
 from t2v_core.data.quarantine import Quarantine, settings_of
 from t2v_core.data.store.ahead import is_same_source
+from t2v_core.data.store.buckets import shares_in_words
 from t2v_core.data.store.shard_plan import PlannedShard, SplitPlan
 from t2v_core.data.store.shard_set import ShardSet, report_changes
 from t2v_core.data.store.shared_shards import Report
+from t2v_core.data.video.container import UnreadableClip
 from t2v_core.disk.files import MANIFEST, require_space
 from t2v_core.errors import WorkFailed
+from t2v_core.format import counted
 from t2v_core.job import Job
 from t2v_core.models.encoders import VideoAutoencoder
 from t2v_core.specs import PreprocessSpec
@@ -46,7 +51,8 @@ class LatentSet:
         self.shards = ShardSet(dataset.latents / part.split, latent_settings(spec, vae))
         self.lost = LostClips(part.split, len(self.clips), spec.max_lost)
         self._planned: list[PlannedShard] = []
-        self._shape = vae.clip_shape(spec.frames, clip_size(spec, vae))
+        self._buckets = clip_buckets(spec, vae)
+        self._shapes = {name: vae.clip_shape(one.frames, one.size) for name, one in self._buckets.items()}
 
     def plan(self) -> SplitPlan:
         """Plan the shards of the clips that have no latents yet, once rows of changed files are forgotten.
@@ -61,11 +67,43 @@ class LatentSet:
         missing = {name for name in self.clips.keys() - stored if not self._is_known_bad(name)}
         for name in sorted(self.clips.keys() - stored - missing):
             self.lost.note(name, self.quarantine.entries[name].reason)
-        require_space(self.shards.directory, len(missing) * self._clip_bytes(), f"latents of {len(missing)} clips")
-        self._planned = self.shards.plan(list(self.clips), missing, self.spec.shard_clips)
+        buckets = {name: self.shards.places[name].entry.get("bucket", "") for name in stored}
+        buckets |= self._placed([clip for name, clip in self.clips.items() if name in missing])
+        missing &= buckets.keys()
+        size_bytes = sum(self._clip_bytes(buckets[name]) for name in missing)
+        require_space(self.shards.directory, size_bytes, f"latents of {len(missing)} clips")
+        self._report_buckets(buckets)
+        self._planned = self.shards.plan(list(self.clips), missing, self.spec.shard_clips, buckets)
         total = len(self.clips)
         done = total - len(missing)
         return SplitPlan(self._planned, self.shards.settings, ready=len(stored), done=done, total=total)
+
+    def _placed(self, clips: list[Clip]) -> dict[str, str]:
+        """The bucket of each clip, by id; what fills none or cannot be read is set aside."""
+        if "" in self._buckets or not clips:
+            return dict.fromkeys((clip.video_id for clip in clips), "")
+        found: dict[str, str] = {}
+        self.job.events.stage(f"sizes {self.split}", f"{counted(len(clips), 'clip')} to look at")
+        with into_buckets(clips, list(self._buckets.values()), self.spec.stride) as placed:
+            for done, (clip, where) in enumerate(placed, 1):
+                self.job.check_stop()
+                if isinstance(where, UnreadableClip):
+                    self.set_aside({"video_id": clip.video_id, "reason": where.reason, "detail": where.detail})
+                else:
+                    found[clip.video_id] = where
+                self.job.events.progress(done, len(clips), "clips")
+        return found
+
+    def _report_buckets(self, buckets: dict[str, str]) -> None:
+        if "" not in self._buckets:
+            short = self.lost.count("too-short")
+            told = shares_in_words(self._shares(buckets.values()))
+            self.job.events.stage(f"buckets {self.split}", told + f"; {counted(short, 'clip')} too short" * (short > 0))
+
+    def _shares(self, names: Iterable[str]) -> dict[str, int]:
+        """How many clips are in each bucket, the empty ones too."""
+        counts = Counter(names)
+        return {name: counts[name] for name in self._buckets}
 
     def _is_known_bad(self, video_id: str) -> bool:
         return self.quarantine.holds(self.clips[video_id], self.shards.fingerprint)
@@ -95,17 +133,20 @@ class LatentSet:
         else:
             (self.shards.directory / MANIFEST).unlink(missing_ok=True)
 
-    def _clip_bytes(self) -> int:
-        return int(prod(self._shape) * DTYPES[self.spec.dtype].itemsize * 1.02)
+    def _clip_bytes(self, bucket: str) -> int:
+        return int(prod(self._shapes[bucket]) * DTYPES[self.spec.dtype].itemsize * 1.02)
 
     def _about(self, stored: list[str]) -> dict[str, Any]:
+        shares = self._shares(self.shards.places[name].entry.get("bucket", "") for name in stored)
+        usual = max(shares, key=lambda name: (shares[name], prod(self._shapes[name])))
         return {
             "format": "t2v-latents",
             "split": self.split,
             "encoder": self.vae.identity.as_dict(),
             "statistics": self.vae.statistics(),
             "is_scaled": True,
-            "shape": list(self._shape),
+            "shape": list(self._shapes[usual]),  # that most clips have
+            **({} if "" in shares else {"bucket": usual, "buckets": shares}),
             "stride": self.spec.stride,
             "fps": median(self.shards.places[name].entry["effective_fps"] for name in stored),
         }
@@ -125,6 +166,10 @@ class LostClips:
     def __init__(self, split: str, total: int, max_share: float) -> None:
         self.split, self.total, self.max_share = split, total, max_share
         self._reasons: dict[str, str] = {}
+
+    def count(self, reason: str) -> int:
+        """Return how many are lost for that reason."""
+        return sum(one == reason for one in self._reasons.values())
 
     def note(self, video_id: str, reason: str) -> None:
         """Count a clip as lost. Raises TooManyLost as soon as it is certain."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from t2v_core.data.annotations.msrvtt import Clip
 from t2v_core.data.quarantine import file_state
+from t2v_core.data.store.buckets import Bucket
 from t2v_core.data.store.shard_set import Entry
 from t2v_core.data.video.decode import UnreadableClip, read_frames
 from t2v_core.data.video.resize import shrink_to
@@ -32,25 +33,26 @@ class ReadyClip:
 
 
 def decode_ahead(
-    clips: Iterable[Clip],
+    clips: Iterable[tuple[Clip, Bucket]],
     *,
-    frames: int,
-    size: tuple[int, int],
+    largest: Bucket,
     ahead: int,
     stride: int | None = None,
     processes: int = 1,
 ) -> AbstractContextManager[Iterator[tuple[Clip, ReadyClip | UnreadableClip]]]:
     """Give each clip in the order given with its frames, or why it cannot be read; about `ahead` clips wait ready.
 
-    size: (height, width) in pixels; stride: frames between the picked ones; None spreads them evenly
+    clips: each with the size and number of its frames; largest: of these
+    stride: frames between the picked ones; None spreads them evenly
     processes: how many of this machine do the same
     Its end ends the background work.
     """
     threads = min(MAX_THREADS, max(1, cores() // processes))
-    ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (frames * size[0] * size[1] * 3)))
+    ahead = max(1, min(ahead + threads, MAX_BYTES_AHEAD // (largest.frames * largest.height * largest.width * 3)))
 
-    def prepared(clip: Clip) -> tuple[Clip, ReadyClip | UnreadableClip]:
-        return clip, _prepare(clip, frames, stride, size)
+    def prepared(wanted: tuple[Clip, Bucket]) -> tuple[Clip, ReadyClip | UnreadableClip]:
+        clip, bucket = wanted
+        return clip, _prepare(clip, bucket.frames, stride, bucket.size)
 
     return in_order(prepared, clips, threads=threads, ahead=ahead, name="decode")
 

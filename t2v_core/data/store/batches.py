@@ -64,9 +64,14 @@ class BatchPlan:
         """Return the forward passes that all processes together make in one step."""
         return self.accumulation * self.world_size
 
-    def passes(self, rank: int, processes: int) -> range:
+    def passes(self, rank: int, processes: int, step: int = 0) -> range:
         """Return the numbers of the forward passes of a step that one of so many processes makes."""
         return range(rank, self.passes_per_step, processes)
+
+    @property
+    def usual_clips_per_step(self) -> float:
+        """Return the clips of a step, as a mean over an epoch."""
+        return self.clips_per_step
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,6 +81,14 @@ class BatchPlan:
     def epoch_of(self, step: int) -> int:
         """Return the epoch that a step belongs to; both are counted from 0."""
         return step // self.steps_per_epoch
+
+    def clips_in(self, step: int) -> int:
+        """Return the clips that count in a step."""
+        return self.clips_per_step
+
+    def counted(self, step: int, number: int) -> int:
+        """Return how many clips of a forward pass count."""
+        return self.batch_size
 
     def rows(self, step: int, number: int) -> list[int]:
         """Return the rows of the store for one forward pass of a step, by its number in it."""

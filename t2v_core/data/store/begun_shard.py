@@ -22,6 +22,7 @@ BEGUN = "begun-"
 class BegunShard:
     """Rows of one planned shard, until they are all there.
 
+    bucket: that its clips are in, empty where the set has one size and length
     remaining: clips that have no row yet, in order, those found unusable included
     waiting: decoded clips that are to go through the VAE together
     """
@@ -31,6 +32,7 @@ class BegunShard:
     ) -> None:
         self._path, self._begun = directory / planned.name, directory / f"{BEGUN}{planned.name}"
         self._settings = settings
+        self.bucket = planned.bucket
         self._rows: list[Tensor] = []
         self._entries: list[Entry] = []
         self._take_up({name: clips[name] for name in planned.video_ids})
@@ -61,13 +63,13 @@ class BegunShard:
             return
         for row, entry in zip(shard.read("latents"), shard.metadata["rows"], strict=True):
             clip = clips.get(entry["video_id"])
-            if clip is not None and is_same_source(clip, entry):
+            if clip is not None and entry.get("bucket", "") == self.bucket and is_same_source(clip, entry):
                 self.add(row, entry)
 
     def add(self, row: Tensor, entry: Entry) -> None:
         """Take in one clip's latents, (frames, channels, height, width), and its manifest entry."""
         self._rows.append(row)
-        self._entries.append(entry)
+        self._entries.append(entry | ({"bucket": self.bucket} if self.bucket else {}))
 
     def keep(self) -> None:
         """Put by what is there, for the run that goes on with it."""

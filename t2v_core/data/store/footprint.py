@@ -8,7 +8,7 @@ from pathlib import Path
 from t2v_core.data.annotations.msrvtt import join_annotations
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.errors import InvalidRequest
-from t2v_core.events.estimated import DataFacts
+from t2v_core.events.estimated import DataFacts, ShapeShare
 from t2v_core.workspace import Dataset
 
 # MSR-VTT as most train on it: train_9k and test_1k, with twenty captions a training clip.
@@ -32,18 +32,25 @@ def data_facts(dataset: Dataset, *, frames: int, size: int) -> DataFacts:
 
 def facts_of_store(store: LatentStore, dataset: Dataset) -> DataFacts:
     """Return the facts of what preprocessing made."""
-    frames, channels, height, width = store.shape
+    shares = tuple(ShapeShare(shape=_four(shape), clips=count) for shape, count in sorted(store.shapes.items()))
+    several = f" in {len(shares)} buckets" if len(shares) > 1 else ""
     return DataFacts(
         clips=len(store),
-        shape=(frames, channels, height, width),
+        shape=max((share.shape for share in shares), key=prod),
         text_dim=store.null_prompt.tokens.shape[1],
         pooled_dim=store.null_prompt.pooled.numel(),
         null_length=len(store.null_prompt.tokens),
         latents_bytes=folder_bytes(dataset.latents),
         text_bytes=folder_bytes(dataset.text_embeddings),
         is_preprocessed=True,
-        source=f"{len(store):,} preprocessed clips of {dataset.root}",
+        source=f"{len(store):,} preprocessed clips of {dataset.root}{several}",
+        shares=shares if several else (),
     )
+
+
+def _four(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    frames, channels, height, width = shape
+    return frames, channels, height, width
 
 
 def _expected(dataset: Dataset, frames: int, size: int) -> DataFacts:

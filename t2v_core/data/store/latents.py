@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -23,6 +24,7 @@ from t2v_core.disk.tensor_file import bytes_of
 from t2v_core.models.text import TextEmbedding
 from t2v_core.workspace import Dataset
 
+Shape = tuple[int, ...]
 NULL_PROMPT_FILE = "null_prompt.safetensors"
 R = TypeVar("R")
 
@@ -31,6 +33,7 @@ R = TypeVar("R")
 class _Row:
     """What is kept of a manifest's clip: 100,000 whole entries, with all their captions, would take a gigabyte.
 
+    bucket: that its latents are in, empty where all have one shape
     first, captions, truncated: of text, the clip's captions among the shard's, and which of them were cut off
     """
 
@@ -40,13 +43,15 @@ class _Row:
     first: int
     captions: int
     truncated: tuple[int, ...]
+    bucket: str
 
 
 class LatentStore:
     """Random access to a preprocessed split; positions go from 0 to `len(store) - 1`.
 
     video_ids: those that have both latents and captions, in the order of the annotation file
-    shape: (frames, channels, height, width) of one clip's latents
+    shape: (frames, channels, height, width) of one clip's latents; in a set of several buckets, of most clips'
+    shapes: how many clips have which, the same for all of a bucket
     null_prompt: the encoding of ""
     manifest, text_manifest: how they were made, without the clips; see `t2v_core.verbs.preprocess`
     """
@@ -60,13 +65,16 @@ class LatentStore:
         self.video_ids: list[str] = [row.video_id for row in self._rows]
         if not self._rows:
             raise latents.not_preprocessed("no clip has both latents and captions")
-        first = self._latent_shards[self._rows[0].shard]
-        self.shape: tuple[int, ...] = first.shape("latents")[1:]
-        self._dtype = first.dtype("latents")
+        firsts = {row.bucket: row.shard for row in reversed(self._rows)}
+        # Of one shard of each bucket: a shard may lie far away.
+        self._shapes = {bucket: self._latent_shards[shard].shape("latents")[1:] for bucket, shard in firsts.items()}
+        self.shapes = Counter(map(self.shape_of, range(len(self))))
+        self.shape: Shape = self._usual_shape()
+        self._dtype = self._latent_shards[self._rows[0].shard].dtype("latents")
         self._offsets: dict[str, Tensor] = {}
         self._kept_rows: frozenset[int] = frozenset()
         self._kept: dict[Hashable, Any] = {}
-        self._memory = self._read(range(len(self))) if in_memory else None
+        self._memory = self._read_all() if in_memory else None
         self.null_prompt = _null_prompt(text)
 
     @classmethod
@@ -84,7 +92,24 @@ class LatentStore:
     @property
     def size_bytes(self) -> int:
         """Return what `in_memory` takes."""
-        return len(self) * prod(self.shape) * self._dtype.itemsize
+        return sum(count * prod(shape) for shape, count in self.shapes.items()) * self._dtype.itemsize
+
+    def shape_of(self, index: int) -> Shape:
+        """Return (frames, channels, height, width) of one clip's latents."""
+        return self._shapes[self._rows[index].bucket]
+
+    def _usual_shape(self) -> Shape:
+        said = self.manifest.get("shape")
+        if isinstance(said, list) and tuple(said) in self.shapes:
+            return tuple(said)
+        return max(self.shapes, key=lambda shape: (self.shapes[shape], prod(shape)))
+
+    def by_shape(self, indices: Iterable[int]) -> list[list[int]]:
+        """Return clips as one list for each shape that they have, in an order that is always the same."""
+        found: dict[Shape, list[int]] = {}
+        for index in indices:
+            found.setdefault(self.shape_of(index), []).append(index)
+        return [found[shape] for shape in sorted(found)]
 
     def keep(self, rows: Collection[int]) -> None:
         """Keep what is read of these clips in memory, as of those that are asked for again and again."""
@@ -110,9 +135,12 @@ class LatentStore:
         return self._once(index, "clip", lambda: self._latent_shards[row.shard].metadata["rows"][row.row])
 
     def latents(self, indices: Sequence[int]) -> Tensor:
-        """Return (n, frames, channels, height, width) float32, normalised as `manifest["statistics"]` says."""
+        """Return (n, frames, channels, height, width) float32, normalised as `manifest["statistics"]` says.
+
+        indices: of clips that have one shape
+        """
         if self._memory is not None:
-            return self._memory[list(indices)].float()
+            return torch.stack([self._memory[index] for index in indices]).float()
         if self._kept_rows.issuperset(indices):
             return torch.cat([self._once(index, "latents", partial(self._read, [index])) for index in indices]).float()
         return self._read(indices).float()
@@ -158,9 +186,18 @@ class LatentStore:
         kept: R = self._kept[index, what]
         return kept
 
+    def _read_all(self) -> list[Tensor]:
+        """Every clip's latents, each a view of all those of its shape."""
+        whole: list[Tensor] = [torch.empty(0)] * len(self)
+        for indices in self.by_shape(range(len(self))):
+            for index, row in zip(indices, self._read(indices), strict=True):
+                whole[index] = row
+        return whole
+
     def _read(self, indices: Sequence[int]) -> Tensor:
-        rows = torch.empty(len(indices), *self.shape, dtype=self._dtype)
-        buffer, size = bytes_of(rows), prod(self.shape) * self._dtype.itemsize
+        shape = self.shape_of(indices[0]) if indices else self.shape
+        rows = torch.empty(len(indices), *shape, dtype=self._dtype)
+        buffer, size = bytes_of(rows), prod(shape) * self._dtype.itemsize
         for position, index in enumerate(indices):
             row = self._rows[index]
             part = buffer[position * size : (position + 1) * size]
@@ -214,6 +251,7 @@ def _slim(value: dict[str, Any]) -> Any:
         value.get("first", 0),
         len(value.get("captions", ())),
         tuple(value.get("truncated", ())),
+        intern(value.get("bucket", "")),
     )
 
 

@@ -6,7 +6,7 @@ run whose shard stands already (a new file, a longer list) go into shards after 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 class PlannedShard:
     """A shard that is to be made. Clips that turn out to be unusable leave no gap and are not replaced.
 
-    name: of its file
+    name: of its file; bucket: that its clips are in, empty where the set has one size and length
     """
 
     name: str
     video_ids: list[str]
+    bucket: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,24 +47,37 @@ class SplitPlan:
 
 
 def plan_shards(
-    video_ids: Sequence[str], missing: Collection[str], standing: Collection[int], shard_clips: int
+    video_ids: Sequence[str],
+    missing: Collection[str],
+    standing: Collection[int],
+    shard_clips: int,
+    buckets: Mapping[str, str] | None = None,
 ) -> list[PlannedShard]:
-    """Plan the shards for the clips of the list that are `missing`.
+    """Plan the shards for the clips of the list that are `missing`, each of one bucket.
 
-    standing: numbers of the shards that are there
+    standing: numbers of the shards that are there; buckets: of clips, by id, where there are several
     """
-    runs = _runs(video_ids, shard_clips)
-    wanted = [[name for name in run if name in missing] for run in runs]
-    late = [name for number, names in enumerate(wanted) if number in standing for name in names]
-    planned = [(number, names) for number, names in enumerate(wanted) if names and number not in standing]
+    runs = _runs_by_bucket(video_ids, shard_clips, buckets or {})
+    wanted = [(bucket, [name for name in run if name in missing]) for bucket, run in runs]
+    late = [name for number, (_, names) in enumerate(wanted) if number in standing for name in names]
+    planned = [(number, *run) for number, run in enumerate(wanted) if run[1] and number not in standing]
     free = (number for number in count(len(runs)) if number not in standing)
-    planned += zip(free, _runs(late, shard_clips), strict=False)
-    return [PlannedShard(shard_name(number), names) for number, names in planned]
+    late_runs = _runs_by_bucket(late, shard_clips, buckets or {})
+    planned += [(number, *run) for number, run in zip(free, late_runs, strict=False)]
+    return [PlannedShard(shard_name(number), names, bucket) for number, bucket, names in planned]
 
 
 def shard_name(number: int) -> str:
     """Return the file name of a shard, such as shard-00007.safetensors."""
     return f"shard-{number:05}.safetensors"
+
+
+def _runs_by_bucket(video_ids: Sequence[str], length: int, buckets: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """Runs of the list, those of a bucket side by side."""
+    groups: dict[str, list[str]] = {}
+    for name in video_ids:
+        groups.setdefault(buckets.get(name, ""), []).append(name)
+    return [(bucket, run) for bucket in sorted(groups) for run in _runs(groups[bucket], length)]
 
 
 def _runs(video_ids: Sequence[str], length: int) -> list[list[str]]:

@@ -94,10 +94,16 @@ class ShardSet:
             del self.places[name]
         return stale
 
-    def plan(self, video_ids: Sequence[str], missing: Collection[str], shard_clips: int) -> list[PlannedShard]:
-        """Plan the shards that are to be made; whoever makes them, `adopt` brings them in."""
+    def plan(
+        self,
+        video_ids: Sequence[str],
+        missing: Collection[str],
+        shard_clips: int,
+        buckets: Mapping[str, str] | None = None,
+    ) -> list[PlannedShard]:
+        """Plan the shards that are to be made; whoever makes them, `adopt` brings them in. buckets: of clips, by id"""
         standing = {int(path.stem.removeprefix("shard-")) for path in self.directory.glob("shard-*.safetensors")}
-        planned = plan_shards(video_ids, missing, standing, shard_clips)
+        planned = plan_shards(video_ids, missing, standing, shard_clips, buckets)
         if {shard.name for shard in planned} & read_manifest(self.directory).get("files", {}).keys():
             (self.directory / MANIFEST).unlink()  # its checksums are those of lost shards
         return planned

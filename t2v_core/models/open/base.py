@@ -127,19 +127,27 @@ class OpenModel(ABC):
         """Raise InvalidRequest for frames or sides that the family cannot take, with the nearest that it can."""
         step = self.ratios[0]
         if (frames - 1) % step:
-            below, above = self.frames_around(frames)
             raise InvalidRequest(
                 f"{frames} frames were asked for, and {self.name} makes 1, {step + 1}, {2 * step + 1}, …: "
                 f"{step} times any number, and 1",
-                hint=f"use --frames {above if above - frames <= frames - below else below}",
+                hint=f"use --frames {self.frames_near(frames)}",
             )
         for flag, side in (("--height", height), ("--width", width)):
             if side % self.side_step:
-                nearest = max(self.side_step, round(side / self.side_step) * self.side_step)
+                nearest = self.side_near(side)
                 raise InvalidRequest(
                     f"{flag} is {side}, and {self.name} takes sides that are a multiple of {self.side_step}",
                     hint=f"use {flag} {nearest}",
                 )
+
+    def side_near(self, side: float) -> int:
+        """Return the height or width nearest to one that the family takes."""
+        return max(self.side_step, round(side / self.side_step) * self.side_step)
+
+    def frames_near(self, frames: int) -> int:
+        """Return the number of frames nearest to one that the family takes; of two the larger."""
+        below, above = self.frames_around(frames)
+        return above if above - frames <= frames - below else below
 
     def frames_around(self, frames: int) -> tuple[int, int]:
         """Return the largest number of frames that the family takes up to `frames`, and the smallest from there."""

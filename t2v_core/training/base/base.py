@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from t2v_core.diffusion.objectives import Objective
@@ -17,6 +17,7 @@ class Base:
 
     family: of the model, which an adapter's file says; where: how to find it again, `checkpoint` or `model`
     stamp: what its weights are, for a run that goes on
+    objective_at: what is learned from clips of a shape, where that depends on it
     """
 
     model: Denoiser
@@ -24,6 +25,7 @@ class Base:
     family: str
     where: Mapping[str, str]
     stamp: str
+    objective_at: Callable[[tuple[int, ...]], Objective] | None = None
 
     @property
     def said(self) -> dict[str, str]:

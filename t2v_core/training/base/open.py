@@ -52,24 +52,28 @@ def open_base(spec: TrainSpec, store: LatentStore, device: torch.device, dtype: 
     folder = find_open_model(spec.model)
     model = open_model(folder, Placing(device, dtype if spec.lora else torch.float32))
     _require_its_data(spec.model, model, store)
-    objective = objective_of(model, (store.shape[0], store.shape[1], store.shape[2], store.shape[3]), spec)
+    by_shape = {shape: objective_of(model, shape, spec) for shape in store.shapes}
     model.fps = float(store.manifest["fps"])
     denoiser = OpenDenoiser(model, store.null_prompt).train()
     if not spec.lora:
         denoiser.requires_grad_(True)
     stamp = part_identity(model, spec.model, TRANSFORMERS).sha256
-    return Base(denoiser, objective, model.name, {"model": spec.model}, stamp)
+    return Base(
+        denoiser, by_shape[store.shape], model.name, {"model": spec.model}, stamp, objective_at=by_shape.__getitem__
+    )
 
 
-def objective_of(model: OpenModel, shape: tuple[int, int, int, int], spec: TrainSpec) -> Objective:
+def objective_of(model: OpenModel, shape: tuple[int, ...], spec: TrainSpec) -> Objective:
     """Return what the family is trained for: v on its own schedule, or flow with its sampling's shift.
 
     shape: of a clip's latents
     """
+    frames, channels, rows, columns = shape
     own = sampler_for(model.parts.use("scheduler"), "auto")
     if isinstance(own, DDIMSampler):
         return DDPMObjective(own)
-    return FlowObjective(FlowEulerSampler(), spec.timestep_logit_mean, shift=model.shift(shape))
+    shift = model.shift((frames, channels, rows, columns))
+    return FlowObjective(FlowEulerSampler(), spec.timestep_logit_mean, shift=shift)
 
 
 def objective_name(model: OpenModel) -> str:

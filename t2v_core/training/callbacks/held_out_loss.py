@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -61,16 +61,26 @@ class HeldOutLoss(Callback):
 
     def _mean_error(self, trainer: Trainer) -> float:
         run, spec = trainer.run, trainer.spec
-        size, total, quantiles = spec.batch_size, 0.0, run.objective.quantile_timesteps(QUANTILES)
+        size, total = spec.batch_size, 0.0
         model = run.plain_model  # the wrapped one would wait for the other processes
         with run.ema.swapped_in(model), at_rest(model):
-            for begin in range(0, len(run.held_out), size):
+            for begin, rows in _batches(run.store.by_shape(run.held_out), size):
                 trainer.check_stop_alone()
-                batch = load_batch(run.store, run.held_out[begin : begin + size], spec.seed, 0)
+                batch = load_batch(run.store, rows, spec.seed, 0)
+                quantiles = run.objective_at(batch.latents.shape[1:]).quantile_timesteps(QUANTILES)
                 for number, timestep in enumerate(quantiles):
                     generator = generator_for(spec.seed, "held-out", begin, number)
                     noise = torch.randn(batch.latents.shape, generator=generator)
                     at = timestep.expand(len(batch.latents))
                     error = trainer.error(model, batch.latents, noise, at, run.fit(batch.prompts))
                     total += float(error) * len(batch.latents)
-        return total / (len(run.held_out) * len(quantiles))
+        return total / (len(run.held_out) * QUANTILES)
+
+
+def _batches(buckets: Iterable[list[int]], size: int) -> Iterator[tuple[int, list[int]]]:
+    """Batches of clips of one shape, each with how many came before it."""
+    before = 0
+    for rows in buckets:
+        for begin in range(0, len(rows), size):
+            yield before + begin, rows[begin : begin + size]
+        before += len(rows)

@@ -30,7 +30,7 @@ class StepReport(Callback):
             loss=round(trainer.loss, 6),
             learning_rate=run.learning_rate(taken),
             grad_norm=round(trainer.grad_norm, 4),
-            **run.clock.rates(run.plan.clips_per_step),
+            **run.clock.rates(run.plan.usual_clips_per_step),
             **slowest,
         )
         if trainer.accelerator.is_main_process:

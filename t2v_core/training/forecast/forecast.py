@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from t2v_core.data.store.batches import BatchPlan, split_held_out
+from t2v_core.data.store.batches import split_held_out
+from t2v_core.data.store.mixed_plan import plan_for
 from t2v_core.events.estimated import DataFacts
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
@@ -152,9 +154,16 @@ class Duration:
 def duration_of(spec: TrainSpec, facts: DataFacts, pace: Pace) -> Duration:
     """Reckon how long a run takes at that pace of each of its processes."""
     training, held_out = split_held_out([str(number) for number in range(facts.clips)], spec.held_out_clips)
-    plan = BatchPlan(training, spec.batch_size, spec.gradient_accumulation, processes_of(spec), spec.seed)
+    buckets = _in_buckets(training, [share.clips for share in facts.shares])
+    plan = plan_for(buckets, spec.batch_size, spec.gradient_accumulation, processes_of(spec), spec.seed)
     steps = spec.epochs * plan.steps_per_epoch
     steps = steps if spec.max_steps is None else min(steps, spec.max_steps)
     losses_s = len(held_out) * HELD_OUT_TIMESTEPS * FORWARD_SHARE * pace.step_s / pace.clips
     epoch_s = plan.steps_per_epoch * pace.step_s + losses_s
     return Duration(plan.steps_per_epoch, steps, epoch_s, epoch_s * steps / plan.steps_per_epoch)
+
+
+def _in_buckets(rows: Sequence[int], shares: Sequence[int]) -> list[list[int]]:
+    """Rows as if the clips of a bucket lay side by side: which of them are held out is known when there are any."""
+    bounds = pairwise(accumulate(shares, initial=0))
+    return [[row for row in rows if begin <= row < end] for begin, end in bounds] if shares else [list(rows)]

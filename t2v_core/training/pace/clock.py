@@ -47,7 +47,7 @@ class StepClock:
         """Return the seconds that the last step waited for its data, and those that it computed."""
         return self._waits[-1], self._steps[-1]
 
-    def rates(self, clips_per_step: int) -> Rates:
+    def rates(self, clips_per_step: float) -> Rates:
         """Return samples_per_s, and data_wait as a share of the time; mfu where it can be known."""
         waited, stepped = sum(self._waits), sum(self._steps)
         rate = clips_per_step * len(self._steps) / (waited + stepped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from t2v_core.data.store.buckets import names_of
 from t2v_core.errors import InvalidRequest
 from t2v_core.job import Job
 from t2v_core.models.loading import pick_device
@@ -12,6 +13,7 @@ from t2v_core.models.open.licence import licence_of
 from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.processes.process_group import ProcessGroup
 from t2v_core.specs import PreprocessSpec
+from t2v_core.verbs.open.buckets import buckets_asked
 from t2v_core.verbs.open.named_licence import name_licence
 
 
@@ -30,7 +32,9 @@ def open_encoders(
     model = open_model(folder, placing)
     if group.is_first:
         name_licence(licence_of(folder, model.licence), asked, job)
-    if "frames" not in spec.model_fields_set:
+    if spec.buckets is not None:
+        spec = spec.model_copy(update={"buckets": names_of(buckets_asked(spec, model))})
+    elif "frames" not in spec.model_fields_set:
         spec = spec.model_copy(update={"frames": model.usual.frames})
     if spec.size is not None and (spec.height is not None or spec.width is not None):
         raise InvalidRequest("--size is both height and width, and one of them is named", hint="leave --size out")

@@ -13,6 +13,7 @@ from t2v_core.events.estimated import (
     MachinePart,
     MemoryPart,
     ModelPart,
+    ShapeShare,
     TimePart,
 )
 from t2v_core.job import Job
@@ -44,7 +45,7 @@ def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
     memory = open_memory_of(spec, model, facts, machine)
     parameters = trained_parameters(model, lora_settings(spec))
     disk = disk_for(spec, parameters, facts, job.workspace)
-    flops = flops_of(model, facts.shape)
+    flops = sum(share.clips * flops_of(model, share.shape) for share in _shares(facts)) / max(1, facts.clips)
     time = None
     if machine.gpu is not None:
         pace = pace_of_table(spec, flops, machine.gpu, machine.arithmetic, ASSUMED_MFU)
@@ -78,8 +79,13 @@ def _facts(spec: EstimateSpec, model: OpenModel, workspace: Workspace) -> DataFa
         latents_bytes=latents,
         text_bytes=text,
         is_preprocessed=False,
+        shares=(),
         source=facts.source.removesuffix(", not preprocessed yet") + ", not preprocessed for this model yet",
     )
+
+
+def _shares(facts: DataFacts) -> tuple[ShapeShare, ...]:
+    return facts.shares or (ShapeShare(shape=facts.shape, clips=max(1, facts.clips)),)
 
 
 def _largest_batch(spec: EstimateSpec, model: OpenModel, facts: DataFacts, machine: Machine) -> int:

@@ -80,7 +80,7 @@ def estimate_lines(result: Estimated) -> list[str]:
     shape = " × ".join(str(side) for side in data.shape)
     head = [
         f"{model.preset}, {model.parameters / 1e6:.1f} M parameters, {model.arithmetic}",
-        f"for {data.source}; latents {shape}",
+        f"for {data.source}; latents {shape}{', the largest' if data.shares else ''}",
     ]
     sections = [*_memory(result), *_disk(result), *_time(result)]
     advice = [f"to make it fit: {changes}" for changes in result.advice]

@@ -22,6 +22,7 @@ from support.engine.tiny_models import save_clip, save_vae
 from t2v_core.data.annotations.msrvtt import read_annotations
 from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.data.store.ahead import decode_ahead
+from t2v_core.data.store.buckets import Bucket
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.data.store.shards import Shard, TornShard, write_shard
 from t2v_core.errors import InvalidRequest, Stopped, WorkFailed
@@ -80,7 +81,8 @@ def test_latents_come_back_as_the_vae_gave_them(done: Path) -> None:
     store = open_store(done)
     clips = read_annotations(Dataset(done / "data"), "train")
     vae = load_vae(str(done / "vae"))
-    with decode_ahead(clips, frames=4, size=(32, 32), ahead=4) as decoded:
+    small = Bucket(4, 32, 32)
+    with decode_ahead([(clip, small) for clip in clips], largest=small, ahead=4) as decoded:
         ready = [result for _, result in decoded]
 
     # in the batches of preprocessing, since other batches may round otherwise

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,3 +130,14 @@ def test_encoders_said_for_every_verb_are_those_of_the_data_and_not_of_a_checkpo
     assert asked["preprocess"] == {"vae": "embedded", "text_encoder": "embedded"}
     assert asked["generate"] == {}
     assert asked["refine"] == {"vae": "elsewhere"}
+
+
+def test_a_flag_displaces_what_says_the_same_in_another_way(tmp_path: Path) -> None:
+    (tmp_path / "t2v.toml").write_text('[preprocess]\nframes = 9\nwidth = 64\nbuckets = "64x32x9"\nstride = 2\n')
+    said = {"T2V_HEIGHT": "32"}
+
+    def asked(**flags: str) -> dict[str, Any]:
+        return values_for("preprocess", Workspace(tmp_path), said, flags)
+
+    assert asked(buckets="32x32x5") == {"buckets": "32x32x5", "stride": 2}
+    assert asked(frames="5") == {"frames": "5", "width": 64, "stride": 2, "height": "32"}

@@ -21,6 +21,7 @@ from support.hosts.door import through_the_door
 from t2v_core.data.annotations.msrvtt import Clip
 from t2v_core.data.check.check_clip import check_clip
 from t2v_core.data.store.ahead import ReadyClip, decode_ahead
+from t2v_core.data.store.buckets import Bucket
 from t2v_core.data.video.decode import open_film, read_all_frames, read_frames
 from t2v_core.data.video.frames import require_memory, write_video
 from t2v_core.data.video.resize import resize_and_crop, shrink_to
@@ -77,8 +78,9 @@ def refine(root: Path, name: str) -> None:
 
 
 def preprocess(root: Path, name: str) -> None:
-    clips = [Clip(name, film(root, name), ["a"])]
-    with decode_ahead(clips, frames=16, size=(64, 64), ahead=1) as decoded:
+    small = Bucket(16, 64, 64)
+    clips = [(Clip(name, film(root, name), ["a"]), small)]
+    with decode_ahead(clips, largest=small, ahead=1) as decoded:
         ((_, ready),) = decoded
     assert isinstance(ready, ReadyClip)
 
@@ -162,13 +164,15 @@ PREPARE = """
 import resource, sys
 from pathlib import Path
 from t2v_core.data.store.ahead import decode_ahead
+from t2v_core.data.store.buckets import Bucket
 from t2v_core.data.annotations.msrvtt import Clip
 from t2v_core.errors import NotEnoughMemory
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 limit = int(status["VmSize"].split()[0]) * 1024 + 48 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
-    with decode_ahead([Clip("a", Path(sys.argv[1]), ["a"])], frames=16, size=(512, 512), ahead=1) as decoded:
+    wanted = Bucket(16, 512, 512)
+    with decode_ahead([(Clip("a", Path(sys.argv[1]), ["a"]), wanted)], largest=wanted, ahead=1) as decoded:
         print(list(decoded))
 except NotEnoughMemory as error:
     print("not enough:", error.message)
