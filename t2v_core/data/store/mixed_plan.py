@@ -75,7 +75,7 @@ def plan_for(
     if len(buckets) <= 1:
         return BatchPlan(list(chain(*buckets)), batch_size, accumulation, world_size, seed)
     together = tuple(map(tuple, buckets))
-    return MixedPlan(list(chain(*buckets)), batch_size, accumulation, world_size, seed, together)
+    return MixedPlan(list(chain(*buckets)), batch_size, accumulation, world_size, seed, buckets=together)
 
 
 @lru_cache(maxsize=2)
