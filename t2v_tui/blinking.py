@@ -10,8 +10,8 @@ import time
 from textual.widget import Widget
 from textual.widgets import Input
 
-# GTK's entries stop after as long.
-WRITING_S = 10.0
+# GTK's entries stop after 10 s; half of that keeps a screen that was just opened as idle as any other.
+WRITING_S = 5.0
 
 
 class Blinking:

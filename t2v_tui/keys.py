@@ -15,7 +15,7 @@ NAMES = {
     "question_mark": "?", "slash": "/", "space": "space", "escape": "esc", "enter": "enter", "ctrl+p": "^p",
     "ctrl+q": "^q", "ctrl+g": "^g", "ctrl+d": "^d", "ctrl+u": "^u", "upper_g": "G", "left_square_bracket": "[",
     "right_square_bracket": "]", "plus": "+", "minus": "-", "equals_sign": "=", "shift+right": "S-right",
-    "shift+left": "S-left", "at": "@",
+    "shift+left": "S-left", "at": "@", "full_stop": ".", "comma": ",",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`t2v trash`: what was deleted here from the terminal UI, and the way back."""
+"""`t2v trash`: results of this workspace into its trash, what lies there, and the way back."""
 
 from __future__ import annotations
 
@@ -6,29 +6,41 @@ import json
 import os
 import sys
 import time
-from pathlib import PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
 
+from t2v_core.data.video.beside import find_settings
 from t2v_core.errors import InvalidRequest
 from t2v_core.format import ago, size
-from t2v_core.workspace import Workspace
+from t2v_core.workspace import Workspace, expanded
 from t2v_tui.cli.main import Common
 from t2v_tui.find_workspace import find_workspace
-from t2v_tui.library.trash import KEPT_S, Deleted, bring_back, deleted, empty
+from t2v_tui.library.trash import KEPT_S, Deleted, bring_back, deleted, empty, put_away
 
 
 def trash(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="With --back: which one. [default: the newest]")] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH...]",
+            help="Checkpoints and videos to put into the trash; with --back: the one to bring back. "
+            "[default with --back: the newest]",
+        ),
+    ] = None,
     is_back: Annotated[bool, typer.Option("--back", help="Bring it back to where it was.")] = False,
     is_emptied: Annotated[bool, typer.Option("--empty", help="Delete all of it now, and free its space.")] = False,
 ) -> int:
-    """List checkpoints and videos deleted here within 24 hours; after that they are removed for good.
+    """Delete checkpoints and videos of this machine so that they can be brought back for 24 hours; list what was.
+
+    After that they are removed for good.
 
     \b
     t2v trash                              what is in it
+    t2v trash outputs/dog.mp4              put that one into it
     t2v trash --back                       undo the last delete
     t2v trash checkpoint_epoch_5 --back    bring that one back
     """
@@ -36,12 +48,21 @@ def trash(
     workspace, now_t = find_workspace(common.workspace, os.environ), time.time()
     if is_back and is_emptied:
         raise InvalidRequest("--back and --empty cannot be combined", "give one of them")
+    if is_emptied and paths:
+        raise InvalidRequest("--empty deletes all of it, and takes no path", "leave one of them out")
     if is_emptied:
         print(f"{size(empty(workspace, before_t=now_t))} freed", file=sys.stderr)
         return 0
     empty(workspace, before_t=now_t - KEPT_S)
+    if paths and not is_back:
+        gone = put_away(workspace, [one for path in paths for one in _with_settings(workspace, path)], now_t)
+        print("\n".join(gone.paths))
+        print("t2v trash --back brings it back within 24 hours", file=sys.stderr)
+        return 0
     if is_back:
-        one = _chosen(workspace, name)
+        if paths and paths[1:]:
+            raise InvalidRequest("--back brings back one at a time", "name one of them")
+        one = _chosen(workspace, paths[0] if paths else None)
         bring_back(workspace, one)
         for path in one.paths:
             print(path)
@@ -55,6 +76,17 @@ def trash(
     for one in rows:
         print(f"{one.name}\t{size(one.size_bytes)}\tdeleted {ago(now_t - one.t)} ago")
     return 0
+
+
+def _with_settings(workspace: Workspace, path: str) -> Iterator[str]:
+    """A result as it lies in the workspace, and of a video the .json beside it. Raises InvalidRequest."""
+    within, typed = workspace.root / path, expanded(Path(path)).absolute()
+    place = within if within.exists() else typed
+    if not place.is_relative_to(workspace.root):
+        raise InvalidRequest(f"{path} is not in the workspace {workspace.root}", "only its results have a trash")
+    yield str(place.relative_to(workspace.root))
+    if place.is_file() and (beside := find_settings(place)) is not None:
+        yield str(beside.relative_to(workspace.root))
 
 
 def _chosen(workspace: Workspace, name: str | None) -> Deleted:

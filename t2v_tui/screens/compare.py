@@ -18,11 +18,12 @@ from t2v_tui.keys import bindings_for
 from t2v_tui.library.runs.labels import Label, keep_label, label_of
 from t2v_tui.library.runs.measured import Measured
 from t2v_tui.library.runs.traces import trace_of
-from t2v_tui.messages import Failed, GoTo, Notice, ShowJob
+from t2v_tui.messages import CommandRan, Failed, GoTo, Notice, ShowJob
 from t2v_tui.screens.bases.base import Cockpit
 from t2v_tui.screens.run_table import LETTERS, RunTable
 from t2v_tui.store.runs import RunRow
 from t2v_tui.store.state import JobKey, State
+from t2v_tui.text import command_lines
 from t2v_tui.text.runs.run_comparison import NAME_CELLS, clipped
 from t2v_tui.text.unreachable import instead_of_empty
 from t2v_tui.widgets.comparison import Comparison
@@ -333,6 +334,7 @@ class CompareScreen(Cockpit):
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))
             return
+        self.post_message(CommandRan(command_lines.label(what, job.job, kept.name if what == "name" else kept.note)))
         self.post_message(RunsRead({job: replace(self.known.get(job, NOTHING_KNOWN), label=kept)}))
         if self._reading is not None:
             self._reading.look_again()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
+from textual.message import Message
 
+from t2v_core.errors import EngineError
 from t2v_core.format import ago, duration
 from t2v_tui.keys import bindings_for
+from t2v_tui.library.asked import asked_in_words
 from t2v_tui.messages import Failed, GoTo, ShowJob, StopWork
 from t2v_tui.screens.bases.listing_screen import ListingScreen
 from t2v_tui.store.order import Order
@@ -20,10 +23,14 @@ from t2v_tui.store.state import HostKind, JobKey, JobView, Reach, State
 from t2v_tui.text.headline import truth
 from t2v_tui.text.job_words import JOB_GLYPHS, alarm_in_words, job_in_words
 from t2v_tui.text.unreachable import instead_of_empty, not_heard
-from t2v_tui.widgets.chrome import STYLES, Block, Line
+from t2v_tui.widgets.chrome import STYLES, Block
 from t2v_tui.widgets.entry_line import EntryLine
 from t2v_tui.widgets.lists import ListTable, MadeOf
+from t2v_tui.widgets.pane import Pane
 from t2v_tui.widgets.rows import RowList
+
+if TYPE_CHECKING:
+    from t2v_tui.workers.services import Services
 
 COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
 COLOURS = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
@@ -57,7 +64,17 @@ class JobsTable(ListTable):
     PANE = "jobs-list"
 
 
+class AskedRead(Message):
+    """What jobs were asked for, in words."""
+
+    def __init__(self, asked: Mapping[JobKey, str]) -> None:
+        super().__init__()
+        self.asked = asked
+
+
 class JobsScreen(ListingScreen):
+    """asked: what jobs were asked for, in words, of those that it was read of; empty while it is read"""
+
     NAME = "jobs"
     ITEMS = "jobs"
     ORDERS = ORDERS
@@ -69,13 +86,15 @@ class JobsScreen(ListingScreen):
         self._about: JobKey | None = None
         self._count = 0  # of the rows that are listed
         self._made_of = MadeOf()
+        self.asked: dict[JobKey, str] = {}
+        self._asks_hosts: set[JobKey] = set()  # whose hosts were asked already
 
     def body(self) -> ComposeResult:
         """Lay out the list of jobs over what is known of the chosen one."""
-        yield Line(id="listing")
-        yield JobsTable(COLUMNS, id="jobs")
-        yield Block(id="no-jobs", classes="empty")
-        yield EntryLine(id="entry-line")
+        with Pane(id="jobs-box"):
+            yield JobsTable(COLUMNS, id="jobs")
+            yield Block(id="no-jobs", classes="empty")
+            yield EntryLine(id="entry-line")
         yield Block(id="about", classes="pane")
 
     def on_mount(self) -> None:
@@ -89,19 +108,62 @@ class JobsScreen(ListingScreen):
         ages = int(now_t) if state.alive else 0  # of what runs in seconds
         is_older = self._made_of.is_older(now_t)
         if self._made_of.is_new(state.jobs, heard, ages, self.app.theme, self.listing_changes) or is_older:
-            ordered = {_row_of(job.key): job for job in self.listed(state.jobs.values(), said_of)}
+            ordered = {_row_of(job.key): job for job in self.listed(state.jobs.values(), self._said_of)}
             self._count = len(ordered)
-            table.show_items(ordered, lambda job: _job_row(job, state, now_t, self._colour(job)))
+            table.show_items(
+                ordered, lambda job: _job_row(job, state, now_t, self._colour(job), self.asked.get(job.key, ""))
+            )
         table.stand_back(is_hidden=not self._count)
         nothing = self.query_one("#no-jobs", Block)
         nothing.display = not self._count
         none_fits = self.none_fits(len(state.jobs)) if state.jobs else ""
         silence = instead_of_empty(list(state.hosts.values()), "its jobs", now_t)
         nothing.show(Content(none_fits or silence or EMPTY))
-        line = self.query_one("#listing", Line)
-        line.display = self.is_rearranged
-        line.show(Content.styled(self.in_words("jobs", self._count, len(state.jobs)), "$text-muted"))
+        self.query_one(Pane).entitle(self.in_words("jobs", self._count, len(state.jobs)) if state.jobs else "jobs")
         self._show_about(state, now_t)
+        self._find_asked(state)
+
+    def _said_of(self, job: JobView) -> dict[str, str]:
+        return said_of(job, self.asked.get(job.key, ""))
+
+    def _find_asked(self, state: State) -> None:
+        """Of all jobs what lies here; of those in sight what their hosts say, where these are heard."""
+        services, table = self.cockpit.services, self.table
+        if services is None:
+            return
+        unread = [key for key in state.jobs if key not in self.asked]
+        in_sight = [_key_of(table.keys[row]) for row in table.in_sight]
+        far = [
+            key for key in in_sight if not self.asked.get(key) and _is_heard(key, state) and key not in self._asks_hosts
+        ]
+        if unread or far:
+            self.asked.update(dict.fromkeys(unread, ""))
+            self._asks_hosts.update(far)
+            self._read_asked(services, unread, far, {key: job.row.verb for key, job in state.jobs.items()})
+
+    @work(thread=True, group="asked", exit_on_error=False)
+    def _read_asked(
+        self, services: Services, here: Sequence[JobKey], far: Sequence[JobKey], verbs: Mapping[JobKey, str]
+    ) -> None:
+        from t2v_tui.workers.asked_for import kept_spec_of, spec_of  # which reads hosts: nobody draws with it
+
+        found = {key: asked_in_words(verbs[key], kept_spec_of(services, key)) for key in here}
+        self.post_message(AskedRead(found))
+        more = {}
+        for key in far:
+            if not found.get(key):
+                try:
+                    more[key] = asked_in_words(verbs.get(key, ""), spec_of(services, key))
+                except EngineError:  # it is not heard any more, which the headline says
+                    break
+        self.post_message(AskedRead(more))
+
+    @on(AskedRead)
+    def _take_asked(self, message: AskedRead) -> None:
+        if news := {key: words for key, words in message.asked.items() if self.asked.get(key) != words}:
+            self.asked |= news
+            self.listing_changes += 1
+            self.redraw()
 
     @property
     def table(self) -> JobsTable:
@@ -118,7 +180,7 @@ class JobsScreen(ListingScreen):
             if self._about != job.key:
                 self._about = job.key
                 about.border_title = Content(job.key.job)
-            about.show(about_job(job, state, now_t, about.size.width - 2))
+            about.show(about_job(job, state, now_t, about.size.width - 2, asked=self.asked.get(job.key, "")))
 
     def _chosen(self, state: State) -> JobView | None:
         row = self.table.chosen
@@ -127,6 +189,7 @@ class JobsScreen(ListingScreen):
     @on(RowList.Highlighted)
     def _highlighted(self) -> None:
         self._show_about(self.cockpit.state, self.cockpit.now())
+        self._find_asked(self.cockpit.state)
 
     @on(RowList.Selected)
     def _open(self, event: RowList.Selected) -> None:
@@ -157,10 +220,18 @@ class JobsScreen(ListingScreen):
         self.post_message(Failed(f"there is no job to {what}", "t starts a training, 4 makes a video"))
 
 
-def said_of(job: JobView) -> dict[str, str]:
+def said_of(job: JobView, asked: str = "") -> dict[str, str]:
     """Return what a filter looks in, by the names that it may ask for."""
     row = job.row
-    return {"state": row.word, "verb": row.verb, "host": job.key.host, "job": row.job, "why": job_in_words(row)}
+    return {
+        "state": row.word, "verb": row.verb, "host": job.key.host, "job": row.job, "why": job_in_words(row),
+        "asked": asked,
+    }  # fmt: skip
+
+
+def _is_heard(key: JobKey, state: State) -> bool:
+    host = state.hosts.get(key.host)
+    return host is not None and host.kind is not HostKind.LOCAL and host.link.reach is Reach.UP
 
 
 def _row_of(key: JobKey) -> str:
@@ -172,7 +243,7 @@ def _key_of(row: str) -> JobKey:
     return JobKey(host, job)
 
 
-def _job_row(job: JobView, state: State, now_t: float, colour: str) -> tuple[Text, ...]:
+def _job_row(job: JobView, state: State, now_t: float, colour: str, asked: str) -> tuple[Text, ...]:
     row = job.row
     moment = row.ended_t or row.started_t or row.queued_t
     host = state.hosts.get(job.key.host)
@@ -182,14 +253,14 @@ def _job_row(job: JobView, state: State, now_t: float, colour: str) -> tuple[Tex
     return (
         Text(f"{JOB_GLYPHS.get(row.word, ' ')} {row.word}", colour or style),
         Text(f"{ago(now_t - moment):>7}" if moment else "", style), Text(row.verb, style), Text(where, style),
-        Text(job_in_words(row), style, no_wrap=True, overflow="ellipsis"),
+        Text(" · ".join(filter(None, (job_in_words(row), asked))), style, no_wrap=True, overflow="ellipsis"),
     )  # fmt: skip
 
 
-def about_job(job: JobView, state: State, now_t: float, cells: int) -> Content:
-    """Return how it stands, in a few lines; for one that has ended, why and what to do."""
+def about_job(job: JobView, state: State, now_t: float, cells: int, *, asked: str = "") -> Content:
+    """Return what was asked for and how it stands, in a few lines; for one that has ended, why and what to do."""
     row = job.row
-    lines: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = [(f"{asked}\n", "")] if asked else []
     times = []
     if row.queued_t:
         times.append(f"requested {ago(now_t - row.queued_t)} ago")

@@ -80,7 +80,7 @@ class VmScreen(Cockpit):
 
     def on_mount(self) -> None:
         """Title the panes; nothing is checked before it is asked for."""
-        self.query_one("#standing").border_title = "machine"
+        self.query_one("#standing").border_title = "host"
         self.query_one("#money").border_title = "cost"
         self.query_one("#checks").border_title = "doctor"
         self.query_one(CheckList).say("c checks everything on this machine: Python, packages, settings, disk, data.")

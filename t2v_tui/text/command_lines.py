@@ -86,6 +86,11 @@ def vm(what: str, host: str) -> str:
     return _line("vm", what, *_on(host))
 
 
+def put_away(paths: Iterable[str]) -> str:
+    """Return the line that puts results of the workspace into its trash."""
+    return _line("trash", *map(word, paths))
+
+
 def bring_back(name: str) -> str:
     """Return the line that brings something back from the trash."""
     return _line("trash", word(name), "--back")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from remote.jobs.metrics import MachineSample
     from remote.replies.machine import GpuSample
 
-BAR = 16
+NAME, BAR = 5, 16
 MIB = 2**20
 # What is older than this is said to be old.
 FRESH_S = 10.0
@@ -71,7 +71,8 @@ def text_of(host: HostView, now_t: float) -> Content:
     if not host.machine.gpus:
         lines += _bar("cpu", host.machine.cpu_percent / 100, f"{host.machine.cpu_percent:>4.0f} %")
     lines += _memory(host.machine)
-    lines.append((f"disk {size(host.machine.disk_free_bytes):>{BAR}} free\n", ""))
+    lines.append((f"{'disk':<{NAME + BAR}}", "$text-muted"))
+    lines.append((f" {size(host.machine.disk_free_bytes):>8} free\n", ""))
     if not host.machine.gpus:
         lines.append((f"no GPU: the engine takes the CPU\n{host.machine.why_no_gpu}", "$text-muted"))
     return Content.assemble(*lines)
@@ -104,8 +105,9 @@ def _share(value: float | None, whole: float | None) -> float:
 
 def _bar(name: str, share: float, said: str) -> list[tuple[str, str]]:
     full = max(0, min(BAR, round(share * BAR)))
-    rest = ("░" * (BAR - full), "$panel-lighten-2")
-    return [(f"{name:<5}", "$text-muted"), ("█" * full, "$accent"), rest, (f" {said}\n", "")]
+    # Lines, not blocks: bars that lie below each other would be one.
+    rest = ("─" * (BAR - full), "$panel-lighten-2")
+    return [(f"{name:<{NAME}}", "$text-muted"), ("━" * full, "$accent"), rest, (f" {said}\n", "")]
 
 
 def in_one_line(host: HostView, now_t: float) -> str:

@@ -146,7 +146,7 @@ class ListTable(RowList):
         return before != self._widest
 
     def _widths(self) -> Iterator[int]:
-        left = self.size.width
+        left = self.room
         for at, (_, width) in enumerate(self._columns):
             is_last = at == len(self._columns) - 1
             cells = width if width is not None else max(0, left - 1) if is_last else self._widest[at]

@@ -72,6 +72,7 @@ class RowList(ScrollView, can_focus=True):
         self._hovered = -1
         self._drawn: dict[tuple[str, Style], Strip] = {}
         self._style: Style | None = None  # of all lines that are drawn in one go
+        self._drawn_in = 0
 
     # For children
 
@@ -114,12 +115,20 @@ class RowList(ScrollView, can_focus=True):
         return range(top, min(len(self.keys), top + self._rows_high))
 
     @property
+    def room(self) -> int:
+        """Return how many cells a row has: `size` has the bar at the right in it."""
+        return self.scrollable_content_region.width
+
+    @property
     def _rows_high(self) -> int:
         return max(1, self.size.height - self.heads)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return lines, for which the style is found once: that takes as long as to draw one."""
         self._style = self.rich_style
+        if self._drawn_in != self.room:
+            self._drawn_in = self.room
+            self._drawn.clear()
         try:
             return super().render_lines(crop)
         finally:

@@ -19,6 +19,8 @@ from t2v_core.specs import SPECS, make_spec
 from t2v_tui.widgets.entries import Choice
 
 YES_OR_NO = (("False", "no"), ("True", "yes"))
+# Their values are long: where the terminal is not, what they mean stands below only, as of every entry in hand.
+ROOMY = ("model", "base")
 # Names that are wider than their column.
 SHORT_NAMES = {"gradient_accumulation": "grad accumulation"}
 
@@ -38,6 +40,8 @@ class SpecForm(VerticalScroll, can_focus=False):
     SpecForm Input, SpecForm Choice { width: 14; }
     SpecForm #in-model, SpecForm #in-base { width: 28; }
     .-vast SpecForm Input, .-vast SpecForm Choice { width: 28; }
+    SpecForm .-roomy .about { display: none; }
+    .-vast SpecForm .-roomy .about { display: block; }
     SpecForm .about { width: 1fr; height: 1; color: $text-muted; padding-left: 2; }
     SpecForm .about { text-wrap: nowrap; text-overflow: ellipsis; }
     SpecForm .-invalid { color: $text-error; }
@@ -69,7 +73,7 @@ class SpecForm(VerticalScroll, can_focus=False):
         """Lay out a row for each setting: its name, its entry, and what it means."""
         for name in self.names:
             field = self.fields[name]
-            with Horizontal(classes="row"):
+            with Horizontal(classes="row -roomy" if name in ROOMY else "row"):
                 yield Static(SHORT_NAMES.get(name, name.replace("_", " ")), classes="name", markup=False)
                 yield self._entry(name, field)
                 yield Static(field.description or "", classes="about", markup=False)

@@ -33,5 +33,11 @@ def spec_of(services: Services, job: JobKey) -> Mapping[str, Any]:
     return said
 
 
+def kept_spec_of(services: Services, job: JobKey) -> Mapping[str, Any]:
+    """Return a job's spec if it lies on this machine, whoever asked for it; else nothing. Its host is not asked."""
+    folder = services.folder_of(job.host)
+    return read_json(folder / "jobs" / job.job / "spec.json" if folder else _kept(services.workspace, job)) or {}
+
+
 def _kept(workspace: Workspace, job: JobKey) -> Path:
     return workspace.root / ".t2v" / "tui" / "asked" / quote(job.host, safe="") / f"{quote(job.job, safe='')}.json"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from t2v_core.errors import EngineError
 from t2v_core.events import Event
 from t2v_tui.store.events import LinkReceived, MachineReceived, News, RowsReceived, RunEnded, RunPiece, VmReceived
 from t2v_tui.store.run_fold import Fold
-from t2v_tui.store.state import GuardView, JobKey, LinkView, Reach, VmView
+from t2v_tui.store.state import LOCAL, GuardView, JobKey, LinkView, Reach, VmView
 from t2v_tui.text.event_log import Journal, journal_of
 from t2v_tui.workers.services import Services
 
@@ -69,6 +69,23 @@ class HostPoll(Stream):
         """is_off: by its provider's word there is nobody who could answer"""
         super().__init__(f"poll {host}", tell)
         self.host, self.services, self.is_off = host, services, is_off
+        self._parts: dict[str, bool] = {}  # of its jobs: are they parts of a job of this machine
+
+    def _without_parts(self, rows: Sequence[JobRow]) -> tuple[JobRow, ...]:
+        """Return the jobs but the parts of a job of this machine, which is listed in their place."""
+        if self.host == LOCAL:
+            return tuple(rows)
+        from remote.jobs.spool import Spool  # which the first paint does without
+
+        listed = []
+        for row in rows:
+            is_part = self._parts.get(row.job)
+            if is_part is None:
+                is_part = Spool.of(self.services.workspace, self.host, row.job).is_part
+                if is_part or row.has_ended:  # whoever starts one marks it just after
+                    self._parts[row.job] = is_part
+            listed += [] if is_part else [row]
+        return tuple(listed)
 
     def run(self) -> None:
         """Ask until it is closed: each second while a job is alive, else every 4 s; less often after a lost link."""
@@ -95,7 +112,7 @@ class HostPoll(Stream):
                 continue
             attempt, now_t = 0, time.time()
             self.tell(LinkReceived(self.host, LinkView(Reach.UP, now_t, now_t, answer.latency_s)))
-            self.tell(RowsReceived(self.host, answer.rows, now_t))
+            self.tell(RowsReceived(self.host, self._without_parts(answer.rows), now_t))
             self.pause(BUSY_S if any(not row.has_ended for row in answer.rows) else IDLE_S)
 
 

@@ -11,9 +11,11 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.dom import DOMNode
 from textual.events import Mount, ScreenResume
+from textual.notifications import Notification
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets._toast import Toast, ToastHolder
 
 from t2v_tui.keys import EVERYWHERE, Key, is_writing
 from t2v_tui.messages import FollowJob
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from t2v_tui.app import CockpitApp
 
 
-# By then a new screen has read what it shows. That stays, and so is left out of the collections of garbage: with it one
-# takes 0.1 s and more, in the middle of what a key draws.
+# By then a new screen has read what it shows.
 SETTLED_S = 3.0
 MAXIMIZED = "-maximized-view"  # Textual's, of the screen
 
@@ -53,7 +54,19 @@ class Cockpit(Screen[None]):
     def _note_made(self) -> None:
         """From here on all widgets are there, down to the last."""
         self._is_made = True
-        self.set_timer(SETTLED_S, gc.freeze)
+        self.set_timer(SETTLED_S, self._settle)
+
+    def _settle(self) -> None:
+        """Do ahead what would take its time in the middle of what a key draws, once nobody waits for the screen.
+
+        What was read stays, and so is left out of the collections of garbage: with it one takes 0.1 s and more.
+        The first notice of a session reads its style sheets, which takes 15 ms.
+        """
+        gc.freeze()
+        toast = Toast(Notification(""))
+        for widget in (toast, ToastHolder(toast)):
+            widget._post_register(self.app)
+        _ = self.app.stylesheet.rules_map  # parsed now
 
     def compose(self) -> ComposeResult:
         """Lay out headline, tabs, the body and the footer."""

@@ -285,6 +285,7 @@ class LibraryScreen(Cockpit):
             one = put_away(self.cockpit.workspace, paths, time.time())
             more = len(things(one.paths)) - 1
             said = f"{one.name} and {more} more are" if more else f"{one.name} is"
+            self.post_message(CommandRan(command_lines.put_away(things(one.paths))))
             self.post_message(Notice(f"{said} in the trash; Z brings {'them' if more else 'it'} back within 24 h"))
         except EngineError as error:
             self.post_message(Failed(error.message, error.hint))

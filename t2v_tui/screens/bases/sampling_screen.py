@@ -117,7 +117,8 @@ class SamplingScreen(LibraryScreen):
         self.listed.show_items(rows, lambda job: self._cells(job, state))
         alive = sum(not job.row.has_ended for job in jobs)
         box = self.query_one("#queue-box", Pane)
-        parts = ["queue", f"{alive} at work or waiting" if alive else "", self.listed.in_words]
+        at_work = f"{alive} at work or waiting" if alive else ""
+        parts = ["queue", at_work if jobs else "nothing yet", self.listed.in_words]
         box.entitle(" · ".join(filter(None, parts)), self._about_host(state, now_t) or None)
         self._show_result(state, now_t)
 

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from t2v_tui.keys import Key
+from t2v_tui.registry import entry_of
 from t2v_tui.screens.panels.dialogs import Panel
 
 # Of a line of help at 80 columns, without its key and the bar beside it.
@@ -75,9 +76,15 @@ class Help(Panel):
         self._fill()
 
 
+def _title(name: str) -> str:
+    """A screen by its tab, a pane by its name."""
+    entry = entry_of(name)
+    return entry.title if entry is not None else name.removesuffix("-pane") or "everywhere"
+
+
 def _lines(name: str, keys: Sequence[Key], *, shows_names: bool) -> list[Content]:
     """The lines of one group: its title, and a line for each key, or two where the sentence is long."""
-    lines = [Content.styled(name.removesuffix("-pane") or "everywhere", "bold")]
+    lines = [Content.styled(_title(name), "bold")]
     for key in keys:
         what = [key.id] if shows_names else textwrap.wrap(key.what, COLUMN - KEY_CELLS - 2) or [""]
         lines.append(Content.assemble((f" {' '.join(key.all_shown):<{KEY_CELLS}} ", KEY_STYLE), what[0]))
@@ -106,7 +113,7 @@ def help_text(groups: Sequence[tuple[str, Sequence[Key]]]) -> Content:
     for name, keys in groups:
         if not keys:
             continue
-        parts.append((f"{name.removesuffix('-pane') or 'everywhere'}\n", "bold"))
+        parts.append((f"{_title(name)}\n", "bold"))
         for key in keys:
             room = HELP_WIDTH - len(key.what)
             id_ = f"{key.id:>{room}}\n" if len(key.id) + 2 <= room else f"\n{key.id:>{HELP_WIDTH + 12}}\n"

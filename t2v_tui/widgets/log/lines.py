@@ -68,6 +68,7 @@ class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
         self.seen_rows = 0
         self._log, self._strips, self._scans = LogRows(), LineStrips(self), LogScans(self)
         self._is_placing = self._has_changed = False
+        self._placed_in = Size()
         self._looks: Looks | None = None
 
     @property
@@ -204,7 +205,7 @@ class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
         if self.current is not None:
             begin = self.current if backward else self.current + 1
         else:
-            last = min(self.rows - 1, self.scroll_offset.y + self.size.height - 1)
+            last = min(self.rows - 1, self.scroll_offset.y + self._room.height - 1)
             begin = self.line_of(last) + 1 if backward else self.line_of(self.scroll_offset.y)
         self._scans.find(self.index, self.needle, self.index.offset_of(begin), backward=backward)
 
@@ -265,8 +266,8 @@ class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _room(self) -> Size:
-        """Where wrapped lines go: `size` has the bar at the right in it, and there is none below them."""
-        return Size(self.scrollable_content_region.width, self.size.height)
+        """Where lines go: `size` has the bars at the right and below in it."""
+        return self.scrollable_content_region.size
 
     def _parts_in_sight(self) -> list[Part]:
         """What stands on each line of the screen, wrapped."""
@@ -283,9 +284,10 @@ class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
             self.seen_rows = self.rows
         self._note_change()
 
-    def on_resize(self, _: Resize) -> None:
-        """Stay at the end when it is followed."""
-        if self.is_following:
+    def on_resize(self, event: Resize) -> None:
+        """Stay at the end when it is followed; what was only hidden is painted already."""
+        before, self._placed_in = self._placed_in, event.size
+        if self.is_following and event.size != before:
             self._place_rows()
         elif self.wraps:
             self._set_size()
@@ -295,7 +297,7 @@ class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
         top = self.scroll_offset.y
         if self.wraps and (parts := self._parts_in_sight()):
             return parts[0].row, parts[-1].row
-        return top, max(top, min(self.rows, top + self.size.height) - 1)
+        return top, max(top, min(self.rows, top + self._room.height) - 1)
 
     def follow(self) -> None:
         """Go to the end and stay there; marks go."""
@@ -316,7 +318,7 @@ class LogLines(ScrollView, can_focus=True, inherit_bindings=False):
 
     def reveal(self, row: int) -> None:
         """Bring a row into sight, with some rows around it."""
-        height = self.size.height
+        height = self._room.height
         first, last = self.rows_in_sight()
         if not first <= row <= last:
             self.is_following = False

@@ -73,7 +73,7 @@ class Sheet(ScrollView, can_focus=True):
         self._films: dict[Card, Film | None] = {}
         self._given: Mapping[str, Film] = {}
         self._is_decoding = False
-        self._decoded_room = Size()
+        self._decoded_room = self._laid_out_in = Size()
         self._painted: frozenset[int] = frozenset()  # numbers of the cards whose pictures lie over blank characters
 
     @property
@@ -151,7 +151,14 @@ class Sheet(ScrollView, can_focus=True):
         self._decode_next()
 
     def on_resize(self, _: Resize) -> None:
-        """Lay out the cards anew; when they have another width, pictures are decoded again."""
+        """Lay out the cards anew; when they have another width, pictures are decoded again.
+
+        A sheet that was hidden and comes back as large was painted before it is told so.
+        """
+        if self.size == self._laid_out_in:
+            self._decode_next()
+            return
+        self._laid_out_in = self.size
         if self.room != self._decoded_room:
             self._decoded_room = self.room
             self._films.clear()

@@ -80,7 +80,12 @@ def test_a_refinement_whose_name_was_left_to_the_engine_gets_one() -> None:
         (command_lines.push("outputs/a.mp4", "vm"), ["push"], {"what": ["outputs/a.mp4"], "host": "vm"}),
         (command_lines.vm("keep 2h", "vm"), ["vm", "keep"], {"how_long": "2h", "host": "vm"}),
         (command_lines.vm("stop", "vm"), ["vm", "stop"], {"host": "vm"}),
-        (command_lines.bring_back("checkpoints/a"), ["trash"], {"name": "checkpoints/a", "is_back": True}),
+        (command_lines.bring_back("checkpoints/a"), ["trash"], {"paths": ["checkpoints/a"], "is_back": True}),
+        (
+            command_lines.put_away(["outputs/a b.mp4", "outputs/c.mp4"]),
+            ["trash"],
+            {"paths": ["outputs/a b.mp4", "outputs/c.mp4"]},
+        ),
         (command_lines.label("note", "3f2a", "no better"), ["runs", "note"], {"run": "3f2a", "text": "no better"}),
         (command_lines.doctor(), ["doctor"], {}),
     ],

@@ -16,7 +16,7 @@ def said_of(machine: MachineSample) -> str:
 
 
 def test_one_gpu_needs_no_number_and_several_have_the_driver_s() -> None:
-    assert said_of(MACHINE).startswith("gpu  █")
+    assert said_of(MACHINE).startswith("gpu  ━")
     several = said_of(replace(MACHINE, gpus=(GPU, replace(GPU, index=1))))
     assert [line[:5] for line in several.splitlines() if line.startswith("gpu")] == ["gpu0 ", "gpu1 "]
 

@@ -95,6 +95,12 @@ def test_from_a_shell_it_is_listed_brought_back_and_emptied(tmp_path: Path, caps
     assert incompleteness(workspace.checkpoints / "checkpoint_epoch_5") is None
     assert main([*here, "trash", "checkpoint_epoch_5", "--back"]) == 2
     assert "there is: checkpoint_epoch_10" in capsys.readouterr().err
+    assert main([*here, "trash", "checkpoints/checkpoint_epoch_5"]) == 0
+    assert capsys.readouterr().out == "checkpoints/checkpoint_epoch_5\n"
+    assert not (workspace.checkpoints / "checkpoint_epoch_5").exists()
+    for wrong in (["/etc/hostname"], ["jobs/../t2v.toml"], ["outputs"], ["checkpoints/none"], ["a", "b", "--back"]):
+        assert main([*here, "trash", *wrong]) == 2
+    assert main([*here, "trash", "checkpoint_epoch_5", "--back"]) == 0
     assert main([*here, "trash", "--empty"]) == 0
     assert "121 kB freed" in capsys.readouterr().err
     assert empty(Workspace(tmp_path), before_t=now_t + 1) == 0

@@ -224,7 +224,7 @@ async def test_jobs_are_narrowed_by_state_and_verb(tmp_path: Path) -> None:
         assert isinstance(screen, JobsScreen)
         await pilot.press("slash", *"verb:train -failed", "enter")
         await eventually(pilot, lambda: len(screen.table.keys) == 1)
-        assert "jobs · 1 of 3" in str(screen.query_one("#listing").render())
+        assert "jobs · 1 of 3" in str(screen.query_one("#jobs-box").border_title)
         await pilot.press("escape", "o", "o", "o")
         await eventually(pilot, lambda: screen.order == "verb" and len(screen.table.keys) == 3)
         assert "generate" in str(screen.table.cells_at(0)[2])
