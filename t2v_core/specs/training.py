@@ -178,6 +178,9 @@ class EstimateSpec(TrainSpec):
         description="open model, hub id or local folder: estimate one video of it, or with --lora its training, from "
         "its configuration",
     )
+    checkpoint: Path | None = Field(
+        None, description="checkpoint folder, latest or embedded: estimate the memory of one video of it"
+    )
     height: int | None = Field(None, ge=16, le=4096, description="for an open model's videos, in pixels")
     width: int | None = Field(None, ge=16, le=4096, description="for an open model's videos, in pixels")
     gpu: str | None = Field(None, description="estimate for this GPU, such as L4 or A100-80GB (default: this machine)")

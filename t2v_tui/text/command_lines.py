@@ -73,7 +73,8 @@ def pull(paths: Iterable[str], host: str) -> str:
 
 def ask(what: str, job: JobKey) -> str:
     """Return the line that asks a job for something. what: save, pause, resume, beside"""
-    return _line("ask", what, word(job.job), *_on(job.host, always=True))
+    sure = ["--anyway"] if what == "beside" else []  # whoever pressed the key has seen the estimate
+    return _line("ask", what, word(job.job), *_on(job.host, always=True), *sure)
 
 
 def stop(job: JobKey) -> str:

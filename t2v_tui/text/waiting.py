@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from t2v_core.format import counted, duration, moment_ahead, size
-from t2v_tui.store.state import LOCAL, JobKey, JobView, State
+from t2v_tui.store.state import JobKey, JobView, State
 from t2v_tui.text.job_words import progress_of
 
+if TYPE_CHECKING:
+    from remote.jobs.metrics import MachineSample
+
 MIB = 2**20
+# Of what is free: allocators round up, and others may take some.
+SHARE = 0.92
 # What a verb's job is called.
 NOUNS = {
     "train": "training", "generate": "video", "refine": "refinement", "sheet": "sheet of videos",
@@ -70,27 +76,42 @@ class Beside:
     words: str
 
 
-def beside(job: JobView, state: State, *, is_open_model: bool) -> Beside:
-    """Reckon from what the GPU holds now whether a video can be drawn beside it.
+@dataclass(frozen=True)
+class Free:
+    """Bytes of a machine's first GPU, or of its memory where the processor computes.
 
-    A training draws samples of its own, so what it holds is at least what its model takes to draw one: where as much is
-    free again, one more fits. Of an open model that says nothing.
+    gpu: what the driver calls it; None where there is none
     """
-    host = state.hosts.get(job.key.host)
-    gpus = host.machine.gpus if host is not None and host.machine is not None else ()
-    known = [
-        (gpu.memory_used_mib * MIB, gpu.memory_total_mib * MIB)
-        for gpu in gpus[:1]
-        if gpu.memory_used_mib is not None and gpu.memory_total_mib is not None
-    ]
-    if not known:
-        where = "this machine" if job.key.host == LOCAL else job.key.host
-        return Beside(None, f"no GPU memory of {where} is known: both would share what there is, and be slower")
-    used, total = map(int, known[0])
-    free = total - used
-    there = f"{size(free)} of {size(total)} are free"
-    if is_open_model:
-        return Beside(None, f"{there}; what an open model takes says t2v estimate --model")
-    if free >= used:
-        return Beside(True, f"{there}, and the training, which draws samples too, holds {size(used)}")
-    return Beside(False, f"only {there}, less than the {size(used)} that the training holds, which draws samples too")
+
+    free: int
+    total: int
+    gpu: str | None
+
+
+def free_of(machine: MachineSample | None) -> Free | None:
+    """Return what is free where a model computes; None when the machine does not say."""
+    if machine is None:
+        return None
+    for gpu in machine.gpus[:1]:
+        if gpu.memory_used_mib is None or gpu.memory_total_mib is None:
+            return None
+        total = int(gpu.memory_total_mib * MIB)
+        return Free(total - int(gpu.memory_used_mib * MIB), total, gpu.name or "GPU")
+    free, total_bytes = machine.memory_available_bytes, machine.memory_total_bytes
+    return None if free is None or total_bytes is None else Free(free, total_bytes, None)
+
+
+def beside(room: Free | None, least: int | None, why_unknown: str = "") -> Beside:
+    """Decide by the estimate whether a video can be drawn beside what its machine does.
+
+    least: bytes that it takes, as the engine there reckons; None while that is not known, or for `why_unknown`
+    """
+    if room is None:
+        return Beside(None, "what memory is free there is not known: both would share what there is, and be slower")
+    there = f"{size(room.free)} of the {'GPU' if room.gpu else 'machine'}'s {size(room.total)} are free"
+    if least is None:
+        return Beside(None, f"{there}; {why_unknown or 'what it takes is not known'}")
+    needs = f"it takes {size(least)}"
+    if least <= room.free * SHARE:
+        return Beside(True, f"{needs}, and {there}")
+    return Beside(False, f"{needs}, and only {there}")

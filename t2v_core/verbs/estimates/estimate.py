@@ -5,6 +5,7 @@ Each kind of estimate is imported when it is asked for: what a training is made 
 
 from __future__ import annotations
 
+from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import Estimated
 from t2v_core.events.open_estimated import OpenEstimated
 from t2v_core.job import Job
@@ -15,10 +16,16 @@ from t2v_core.training.base.sense import require_sense
 def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
     """Reckon what `t2v train` with these settings takes, and say whether it is there.
 
-    Of an open model it is one video, or with --lora the training of an adapter.
+    Of an open model it is one video, or with --lora the training of an adapter; of a checkpoint one video.
 
     Raises InvalidRequest for settings that contradict each other, and as each kind of estimate.
     """
+    if spec.checkpoint is not None:
+        if spec.model is not None:
+            raise InvalidRequest("--checkpoint and --model are two models", "name the one whose video is meant")
+        from t2v_core.verbs.estimate_video import estimate_video
+
+        return estimate_video(spec, job)
     if spec.model is None:
         from t2v_core.verbs.estimates.estimate_training import estimate_training
 

@@ -53,12 +53,13 @@ def estimate_open(spec: EstimateSpec, job: Job) -> OpenEstimated:
         tiled_bytes=need.tiled,
         ways=ways,
         machine=MachinePart(name=machine.name, memory_bytes=machine.memory_bytes, is_here=machine.is_here),
-        here=_card(ways, machine.memory_bytes),
-        cards=tuple(_card(ways, size) for size in CARDS_BYTES),
+        here=card_of(ways, machine.memory_bytes),
+        cards=tuple(card_of(ways, size) for size in CARDS_BYTES),
     )
 
 
-def _card(ways: tuple[Way, ...], memory_bytes: int) -> Card:
+def card_of(ways: tuple[Way, ...], memory_bytes: int) -> Card:
+    """Return what a card of so much memory can do: the first way that fits."""
     fitting = (way for way in ways if way.peak_bytes <= memory_bytes * SHARE)
     return Card(memory_bytes=memory_bytes, way=next(fitting, None))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from t2v_core.events.estimated import Estimated
 from t2v_core.events.open_estimated import Card, OpenEstimated, Way
@@ -38,17 +39,19 @@ def _lines(followed: Followed) -> list[str]:
 def open_lines(result: OpenEstimated) -> list[str]:
     """Return the estimate of an open model's video for people."""
     shape = f"{result.frames} frames of {result.width}×{result.height}"
+    of_whom = ", ".join(filter(None, (result.family, result.licence, result.arithmetic)))
     parts = [
         _row(part.name, f"{_column(part.weights_bytes)}  {part.parameters / 1e6:.1f} M parameters")
         for part in result.parts
     ]
     work = {
-        "sampling": result.sampling_bytes, "decoding": result.decoding_bytes, "decoding in tiles": result.tiled_bytes,
+        "sampling": result.sampling_bytes, "decoding": result.decoding_bytes,
+        **({"decoding in tiles": result.tiled_bytes} if result.ways[1:] else {}),
     }  # fmt: skip
     machine = result.machine
     room = f"{size(machine.memory_bytes)} {'free on' if machine.is_here else 'on an empty'} {machine.name}"
     return [
-        f"{result.model}: {result.family}, {result.licence}, {result.arithmetic}",
+        f"{result.model}: {of_whom}",
         f"one video, {shape}",
         "",
         "weights",
@@ -56,10 +59,10 @@ def open_lines(result: OpenEstimated) -> list[str]:
         "at work, beside them",
         *(_row(name, _column(count)) for name, count in work.items()),
         "at the fullest moment",
-        *(_row(flags_of(way), _column(way.peak_bytes)) for way in result.ways),
+        *(_row(flags_of(way) if result.ways[1:] else "", _column(way.peak_bytes)) for way in result.ways),
         "",
-        f"{room}: {verdict_of(result.here)}",
-        *(f"a card of {size(card.memory_bytes)}: {verdict_of(card)}" for card in result.cards),
+        f"{room}: {verdict_of(result.here, result.ways)}",
+        *(f"a card of {size(card.memory_bytes)}: {verdict_of(card, result.ways)}" for card in result.cards),
     ]
 
 
@@ -69,9 +72,10 @@ def flags_of(way: Way) -> str:
     return f"--offload {way.offload}" + (" --vae-tiling yes" if way.vae_tiling else "") + quantized
 
 
-def verdict_of(card: Card) -> str:
-    """Return whether a video can be made there, and how."""
-    return "DOES NOT FIT" if card.way is None else f"fits with {flags_of(card.way)}"
+def verdict_of(card: Card, ways: Sequence[Way]) -> str:
+    """Return whether a video can be made there, and how where there are several ways."""
+    how = f" with {flags_of(card.way)}" if card.way is not None and ways[1:] else ""
+    return "DOES NOT FIT" if card.way is None else f"fits{how}"
 
 
 def estimate_lines(result: Estimated) -> list[str]:

@@ -18,7 +18,9 @@ from remote.jobs.client import STOP_GRACE_S, HostJobs
 from remote.jobs.follow import Follower, LinkState, LogChunk, fetch_log
 from remote.jobs.host_pool import HostPool
 from remote.jobs.spool import LOG, Spool
+from remote.replies.job_row import JobRow
 from remote.replies.jobs import Stopped
+from t2v_core.errors import InvalidRequest
 from t2v_core.format import date_time
 from t2v_tui.cli.engine.on_host import LinkWords, how_to_come_back, watch
 from t2v_tui.cli.jobs.table import as_json_rows, table
@@ -122,12 +124,16 @@ def ask(
     ctx: typer.Context,
     request: Annotated[Request, typer.Argument(metavar="save|pause|resume|beside", show_default=False)],
     job: JobArgument = None,
+    is_sure: Annotated[
+        bool, typer.Option("--anyway", help="beside: also where the memory is not enough, or nobody can tell.")
+    ] = False,
     host: HostOption = None,
     workspace_: WorkspaceOption = None,
 ) -> int:
     """Ask a job for something, which it does within a step: save a checkpoint, pause, resume, or begin beside others.
 
-    beside is for a job that waits for its turn: it begins at once, if the memory allows it or not.
+    beside is for a video that waits for its turn: it begins at once, if an estimate there says that the memory is
+    enough for it.
 
     \b
     Examples:
@@ -140,9 +146,27 @@ def ask(
     common: Common = ctx.obj
     with HostPool(find_workspace(workspace_ or common.workspace, os.environ)) as hosts:
         found = find_job(job, host, hosts, is_alive_first=True)
-        hosts.jobs(found.host).request(found.row.job, request.value)
+        there = hosts.jobs(found.host)
+        if request is Request.BESIDE and not is_sure:
+            _require_room(there, found.row)
+        there.request(found.row.job, request.value)
     print(f"{found.row.job} on {found.host} was asked to {DOES[request]}", file=sys.stderr)
     return 0
+
+
+def _require_room(there: HostJobs, row: JobRow) -> None:
+    """Raises InvalidRequest where the estimate says that the memory is not enough, or there is none."""
+    from remote.launch.beside import reckon  # with pydantic and more, which the other requests do without
+    from t2v_tui.text.waiting import beside, free_of
+
+    if row.state != "queued":
+        raise InvalidRequest(f"{row.job} waits for no turn: it is {row.state}", "t2v jobs lists what waits")
+    print(f"reckoning on {there.host.name} what {row.job} takes …", file=sys.stderr)
+    found = reckon(there, row.job)
+    verdict = beside(free_of(found.machine), found.least, found.why)
+    if not verdict.fits:
+        raise InvalidRequest(f"{row.job} was not begun: {verdict.words}", "all the same: --anyway")
+    print(verdict.words, file=sys.stderr)
 
 
 DOES = {

@@ -22,7 +22,7 @@ from t2v_tui.messages import Failed, StartWork, StopWork
 from t2v_tui.screens.bases.drawing_jobs import DrawingJobs, Drawn, SpecsRead
 from t2v_tui.screens.bases.form_choices import FormChoices, ModelsRead
 from t2v_tui.screens.bases.library_screen import LibraryScreen
-from t2v_tui.screens.bases.waiting_job import WaitingJob
+from t2v_tui.screens.bases.waiting_job import RoomReckoned, WaitingJob
 from t2v_tui.store.state import LOCAL, JobKey, JobView, Sample, State
 from t2v_tui.text.drawing import before_a_frame, before_a_job, how_far, stage_of
 from t2v_tui.text.job_words import JOB_GLYPHS
@@ -191,6 +191,10 @@ class SamplingScreen(LibraryScreen):
         """Show this job's video from now on, and listen to it."""
         self.drawing.watch(job)
         self.redraw()
+
+    @on(RoomReckoned)
+    def _take_verdict(self, message: RoomReckoned) -> None:
+        self.waiting.take(message)
 
     @on(SpecsRead)
     def _take_specs(self, message: SpecsRead) -> None:

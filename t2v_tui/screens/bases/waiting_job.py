@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from textual.message import Message
 from textual.widgets import Input
 
+from t2v_core.errors import EngineError
 from t2v_tui.messages import Failed, StartWork
 from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import LOCAL, JobKey, JobView
 from t2v_tui.text.confirmations import Question
-from t2v_tui.text.waiting import Beside, ahead_of, beside, waits_in_words
+from t2v_tui.text.waiting import Beside, ahead_of, beside, free_of, waits_in_words
 from t2v_tui.widgets.entries import Choice
 
 if TYPE_CHECKING:
     from t2v_tui.screens.bases.sampling_screen import SamplingScreen
+    from t2v_tui.workers.services import Services
+
+
+class RoomReckoned(Message):
+    """Whether a job may run beside what it waits for."""
+
+    def __init__(self, job: JobKey, verdict: Beside) -> None:
+        super().__init__()
+        self.job, self.verdict = job, verdict
 
 
 class WaitingJob:
-    """The watched job of one screen, while it waits."""
+    """The watched job of one screen, while it waits; that screen takes RoomReckoned.
+
+    verdicts: of jobs that somebody wanted beside another; None while it is reckoned
+    """
 
     def __init__(self, screen: SamplingScreen) -> None:
         self._screen = screen
         self._instead_of: JobKey | None = None  # what waits on a host until the same has begun here
+        self.verdicts: dict[JobKey, Beside | None] = {}
 
     def has_started(self, job: JobKey) -> None:
         """End what waited elsewhere for the same, now that it was started here."""
@@ -47,14 +63,16 @@ class WaitingJob:
             return ""
         lines = [words]
         if job.row.needs_gpu and not state.is_read_only:
-            lines += ["", f"b   runs it beside that: {self._beside(job).words}"]
+            lines += ["", f"b   runs it beside that: {self._about_room(job.key)}"]
             lines += ["H   runs it on this machine"] if job.key.host != LOCAL else []
             lines += ["(esc first, out of an entry)"] if isinstance(screen.focused, Input | Choice) else []
         return "\n".join(lines)
 
-    def _beside(self, job: JobView) -> Beside:
-        spec = self._screen.drawing.specs.get(job.key, {})
-        return beside(job, self._screen.cockpit.state, is_open_model=bool(spec.get("model")))
+    def _about_room(self, job: JobKey) -> str:
+        if job not in self.verdicts:
+            return "if the memory is enough, which is reckoned first"
+        verdict = self.verdicts[job]
+        return verdict.words if verdict is not None else "whether the memory is enough is being reckoned"
 
     def _waiting(self) -> JobView | None:
         """The watched job while it waits for its turn, else None and a word."""
@@ -65,22 +83,47 @@ class WaitingJob:
         return None
 
     def run_beside(self) -> None:
-        """Let the watched job wait no longer; ask first where memory may not allow it."""
-        job = self._waiting()
-        if job is None:
+        """Let the watched job wait no longer where the estimate says that the memory is enough; ask first else."""
+        job, services = self._waiting(), self._screen.services
+        if job is None or services is None or (job.key in self.verdicts and self.verdicts[job.key] is None):
             return
-        said, verdict = "it begins beside what runs there", self._beside(job)
+        self.verdicts[job.key] = None
+        self._screen.run_worker(
+            partial(self._reckon, services, job.key), group="reckon", thread=True, exit_on_error=False
+        )
+        self._screen.redraw()
+
+    def _reckon(self, services: Services, job: JobKey) -> None:
+        from remote.launch.beside import reckon  # whoever runs nothing beside another needs none
+
+        try:
+            found = reckon(services.jobs(job.host), job.job)
+            verdict = beside(free_of(found.machine), found.least, found.why)
+        except EngineError as error:
+            verdict = Beside(None, f"what it takes is not known: {error.message}")
+        self._screen.post_message(RoomReckoned(job, verdict))
+
+    def take(self, message: RoomReckoned) -> None:
+        """Go on with what was wanted, if the job still waits."""
+        self.verdicts[message.job] = message.verdict
+        job = self._screen.cockpit.state.jobs.get(message.job)
+        if job is not None and job.row.state == "queued":
+            self._decide(job.key, message.verdict)
+        self._screen.redraw()
+
+    def _decide(self, job: JobKey, verdict: Beside) -> None:
+        said = "it begins beside what runs there"
         if verdict.fits:
-            self._screen.cockpit.requests.ask(job.key, "beside", said)
+            self._screen.cockpit.requests.ask(job, "beside", f"{said}: {verdict.words}")
             return
 
         def answered(is_meant: bool | None) -> None:
             if is_meant:
-                self._screen.cockpit.requests.ask(job.key, "beside", said)
+                self._screen.cockpit.requests.ask(job, "beside", said)
 
         lines = (verdict.words[0].upper() + verdict.words[1:] + ".", "Without enough memory either of them may fail;",
                  "the training's last checkpoint stays whatever happens.")  # fmt: skip
-        question = Question(f"Run it beside what runs on {job.key.host}?", lines, "Run it", "y")
+        question = Question(f"Run it beside what runs on {job.host}?", lines, "Run it", "y")
         self._screen.app.push_screen(Confirm(question), answered)
 
     def run_here(self) -> None:

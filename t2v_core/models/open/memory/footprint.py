@@ -113,7 +113,7 @@ def _empty(model: OpenModel, name: str, dtype: torch.dtype, **changes: Any) -> A
         torch.set_default_dtype(before)
 
 
-class _OnDevice(TorchFunctionMode):
+class OnDevice(TorchFunctionMode):
     """While inside, operations hold what they hold on a GPU though there is no data.
 
     Attention holds its result, where torch would make a matrix without data, and a mask of yes and no becomes numbers.
@@ -144,7 +144,7 @@ def _sampling(model: OpenModel, shape: tuple[int, int, int, int]) -> int:
         mask = torch.ones(1, model.text_length, dtype=torch.bool)
         text = Conditioning(tokens, mask, torch.empty(1, model.pooled_width, dtype=dtype))
         timesteps = torch.zeros(1)
-        with LiveBytes([*transformer.parameters(), *transformer.buffers(), x, tokens, mask]) as alive, _OnDevice():
+        with LiveBytes([*transformer.parameters(), *transformer.buffers(), x, tokens, mask]) as alive, OnDevice():
             model.forward(transformer, x, timesteps, text, 1.0)
     return alive.peak
 
@@ -185,6 +185,6 @@ def _decode(model: OpenModel, frames: int, rows: int, columns: int) -> int:
     with torch.device("meta"), torch.no_grad():
         vae = _empty(model, "vae", dtype)
         z = torch.empty(1, model.latent_channels, frames, rows, columns, dtype=dtype)
-        with LiveBytes([*vae.parameters(), *vae.buffers(), z]) as alive, _OnDevice():
+        with LiveBytes([*vae.parameters(), *vae.buffers(), z]) as alive, OnDevice():
             model.pixels_of(vae, z).float().to(torch.uint8)  # as `OpenModel.decode` ends, in place
     return alive.peak

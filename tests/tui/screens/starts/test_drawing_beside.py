@@ -23,9 +23,8 @@ from t2v_core.specs import GenerateSpec, TrainSpec
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
 from t2v_tui.screens.generate import GenerateScreen
-from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.store.state import JobKey, JobView, RunView, State
-from t2v_tui.text.waiting import beside, waits_in_words
+from t2v_tui.text.waiting import beside, free_of, waits_in_words
 
 STEP = {"kind": "step", "step": 6000, "total": 10_000, "loss": 0.31}
 
@@ -59,32 +58,28 @@ def test_a_pace_that_is_not_known_is_not_made_up(tmp_path: Path) -> None:
     assert waits_in_words(video, alone, NOW) == ""
 
 
+GPU = GpuSample(0, "A100", memory_used_mib=50_000, memory_total_mib=80_000)
+MACHINE = MachineSample((GPU,), "", 5.0, 64 * 10**9, 32 * 10**9, 10**12)
+SILENT = replace(MACHINE, gpus=(replace(GPU, memory_used_mib=None),))
+
+
 @pytest.mark.parametrize(
-    ("used", "total", "fits", "words"),
+    ("machine", "least", "fits", "words"),
     [
-        (20_000, 80_000, True, "62.9 GB of 83.9 GB are free, and the training, which draws samples too, holds 21.0 GB"),
-        (50_000, 80_000, False, "only 31.5 GB of 83.9 GB are free, less than the 52.4 GB"),
-        (None, 80_000, None, "no GPU memory of vm is known"),
+        (MACHINE, 20 * 10**9, True, "it takes 20.0 GB, and 31.5 GB of the GPU's 83.9 GB are free"),
+        (MACHINE, 30 * 10**9, False, "it takes 30.0 GB, and only 31.5 GB"),  # what is free is never all to be had
+        (MACHINE, None, None, "what it takes is not known"),
+        (replace(MACHINE, gpus=()), 20 * 10**9, True, "32.0 GB of the machine's 64.0 GB are free"),
+        (SILENT, 20 * 10**9, None, "what memory is free there is not known"),
+        (None, 20 * 10**9, None, "what memory is free there is not known"),
     ],
 )
-def test_whether_it_fits_beside_is_told_by_what_the_training_holds(
-    used: float | None, total: float, fits: bool | None, words: str, tmp_path: Path
+def test_the_estimate_decides_whether_it_runs_beside(
+    machine: MachineSample | None, least: int | None, fits: bool | None, words: str
 ) -> None:
-    state, video = waiting(tmp_path)
-    gpu = GpuSample(0, "A100", memory_used_mib=used, memory_total_mib=total)
-    vm = replace(state.hosts["vm"], machine=MachineSample((gpu,), "", 5.0, None, None, 10**12))
-    found = beside(video, replace(state, hosts={**state.hosts, "vm": vm}), is_open_model=False)
+    found = beside(free_of(machine), least)
     assert found.fits is fits
     assert words in found.words
-
-
-def test_of_an_open_model_the_training_s_memory_says_nothing(tmp_path: Path) -> None:
-    state, video = waiting(tmp_path)
-    gpu = GpuSample(0, "A100", memory_used_mib=1000, memory_total_mib=80_000)
-    vm = replace(state.hosts["vm"], machine=MachineSample((gpu,), "", 5.0, None, None, 10**12))
-    found = beside(video, replace(state, hosts={**state.hosts, "vm": vm}), is_open_model=True)
-    assert found.fits is None
-    assert "t2v estimate --model" in found.words
 
 
 @dataclass
@@ -102,14 +97,16 @@ def both(far: Far) -> Iterator[Both]:
     with far.jobs() as jobs:
         train = jobs.submit("train", TrainSpec(), argv=[sys.executable, "-c", WAITS, "0"]).job
         program = [sys.executable, "-c", "print(1)"]
-        video = jobs.submit("generate", GenerateSpec(prompt="a red square"), argv=program).job
+        video = jobs.submit(
+            "generate", GenerateSpec(prompt="a red square", checkpoint=Path("embedded")), argv=program
+        ).job
         yield Both(far, jobs, JobKey("vm", train), JobKey("vm", video))
         far.go()
         far.end_of(jobs, train)
 
 
 @on_screen
-async def test_after_a_yes_the_video_is_drawn_while_the_training_goes_on(both: Both) -> None:
+async def test_where_the_estimate_says_that_it_fits_the_video_is_drawn_while_the_training_goes_on(both: Both) -> None:
     video, jobs = both.video, both.jobs
     async with app_with_host(both.far, "generate", CockpitApp, works_there=False) as (pilot, app):
         screen = app.screen
@@ -119,8 +116,6 @@ async def test_after_a_yes_the_video_is_drawn_while_the_training_goes_on(both: B
         await eventually(pilot, lambda: "it waits for the training on vm" in screen.result._sentence)
         assert "b   runs it beside that" in screen.result._sentence
         await pilot.press("escape", "b")
-        await eventually(pilot, lambda: isinstance(app.screen, Confirm))
-        await pilot.press("y")
         await eventually(pilot, lambda: app.state.jobs[video].row.state == "succeeded")
         assert jobs.row(both.train.job).state == "running"
 
