@@ -143,7 +143,7 @@ def _sampling(config: dict[str, Any], dtype: torch.dtype) -> int:
 def _decoding(vae: AutoencoderKL, dtype: torch.dtype, config: dict[str, Any]) -> int:
     """What the VAE holds beside its weights for as many frames as go through it at a time."""
     frames, side = min(BATCH_FRAMES, config["num_frames"]), config["sample_size"]
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"), torch.no_grad(), quiet():
         vae = vae.to(dtype)
         z = torch.empty(frames, config["in_channels"], side, side, dtype=dtype)
         with LiveBytes([*vae.parameters(), *vae.buffers(), z]) as alive, OnDevice():

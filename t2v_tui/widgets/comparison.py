@@ -7,10 +7,17 @@ from typing import Any
 
 from textual.content import Content
 
-from t2v_tui.library.runs.settings import differing
+from t2v_tui.library.runs.settings import differing, with_defaults
 from t2v_tui.store.runs import RunRow
 from t2v_tui.text.runs.run_comparison import NAME_CELLS, Row, clipped, columns_in, comparison
 from t2v_tui.widgets.chrome import Block
+
+
+def _shown(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The settings that are not the same in all runs; of one run those that are not the usual ones."""
+    if len(settings) == 1:
+        return [(name, values[:1]) for name, values in differing([settings[0], with_defaults({})])]
+    return differing(settings)
 
 
 class Comparison(Block):
@@ -52,7 +59,7 @@ class Comparison(Block):
         is_same = len(settings) == len(self._settings) and all(map(_is, settings, self._settings))
         if not is_same:
             self._settings = tuple(settings)
-            self._differing = differing(settings) if all(settings) else []
+            self._differing = _shown(settings) if all(settings) else []
         return self._differing
 
     def _entitle(self, title: str, subtitle: str) -> None:

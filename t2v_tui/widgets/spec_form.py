@@ -39,7 +39,8 @@ class SpecForm(VerticalScroll, can_focus=False):
     SpecForm .row:focus-within .name { color: $accent; }
     SpecForm Input, SpecForm Choice { width: 14; }
     SpecForm #in-model, SpecForm #in-base { width: 28; }
-    .-vast SpecForm Input, .-vast SpecForm Choice { width: 28; }
+    .-vast SpecForm Input { width: 28; }
+    .-vast SpecForm Choice { width: 28; }
     SpecForm .-roomy .about { display: none; }
     .-vast SpecForm .-roomy .about { display: block; }
     SpecForm .about { width: 1fr; height: 1; color: $text-muted; padding-left: 2; }

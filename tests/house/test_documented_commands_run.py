@@ -18,6 +18,7 @@ ELSEWHERE = {
     "t2v train --hosts a,b", "t2v jobs --host b", "t2v logs PART --host b",
     "t2v train --hosts a,b --processes auto", "t2v train --hosts a,b --min-hosts 1 --detach",
     "t2v train --latents gs://my-bucket/t2v/data/msr-vtt --latents-cache-gb 200",
+    "t2v ask beside 3f2a",
 }  # fmt: skip
 # With a hub, in tests/core/sharing/.
 WITH_HUB = ("t2v models fetch ", "t2v publish ")

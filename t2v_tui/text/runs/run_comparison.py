@@ -29,7 +29,7 @@ def comparison(
 ) -> list[Row]:
     """Return the lines of a comparison.
 
-    differing: (setting, its value in each run)
+    differing: (setting, its value in each run); of one run those that are not the usual ones
     at_cursor: where the cursor of the chart stands, in words, and each run's value there
     """
     rows = [Row("run", tuple(run.title for run in runs))]
@@ -37,8 +37,9 @@ def comparison(
         rows.append(Row(at_cursor[0], tuple(figure(value) for value in at_cursor[1])))
     rows += [Row(name, tuple(cell(run, name) for run in runs)) for name in FINALS]
     rows = [row for row in rows if row.name == "run" or any(one != UNKNOWN for one in row.cells)]
-    if len(runs) > 1:
-        title = "settings that differ" if differing else "no setting differs"
+    if len(runs) > 1 or differing:
+        of_one = "settings other than usual"
+        title = of_one if len(runs) == 1 else "settings that differ" if differing else "no setting differs"
         rows.append(Row(title, is_head=True))
         rows += [Row(name.replace("_", " "), tuple(setting(one) for one in values)) for name, values in differing]
     if any(run.note for run in runs):

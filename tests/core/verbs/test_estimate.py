@@ -14,13 +14,16 @@ from support.engine.warm_engine import begin
 from support.hosts.door import EndedHere, through_the_door
 
 from t2v_core import format as texts
+from t2v_core.assemble import find_checkpoint, load_asked
 from t2v_core.data.store.footprint import data_facts
+from t2v_core.diffusion.guidance import Guidance
 from t2v_core.errors import InvalidRequest
 from t2v_core.events.estimated import DataFacts, Estimated
+from t2v_core.events.open_estimated import OpenEstimated
 from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.settings import values_for
-from t2v_core.specs import EstimateSpec, TrainSpec
+from t2v_core.specs import EstimateSpec, GenerateSpec, TrainSpec
 from t2v_core.training.forecast.forecast import largest_batch, memory_of, pace_of_table
 from t2v_core.training.forecast.gpus import GPUS, Gpu, find_gpu, gpu_of_device
 from t2v_core.training.forecast.machines import other_machine
@@ -34,8 +37,9 @@ from t2v_core.training.forecast.memory import (  # fmt: skip
     step_memory,
 )
 from t2v_core.training.preflight import config_for, memory_advice, tell_before_training
+from t2v_core.verbs.estimate import estimate as verb
 from t2v_core.workspace import Dataset, Workspace
-from t2v_tui.cli.engine.estimate import estimate_lines
+from t2v_tui.cli.engine.estimate import estimate_lines, open_lines
 from t2v_tui.cli.main import main
 
 FACTS = DataFacts(
@@ -304,6 +308,28 @@ def test_the_command_takes_what_training_takes(capsys: pytest.CaptureFixture[str
     assert [flag for flag in flags if flag not in shown] == []
     assert "tiny: 40" in shown
     assert "--gpu" in shown
+
+
+def test_a_video_of_a_checkpoint_takes_what_was_reckoned_from_its_configuration(tmp_path: Path) -> None:
+    spec = GenerateSpec(prompt="a red circle moving left " * 8, checkpoint=Path("embedded"), device="cpu")
+    job = job_here(tmp_path)
+    said = verb(EstimateSpec(checkpoint=spec.checkpoint, device="cpu"), job)
+    assert isinstance(said, OpenEstimated)
+    pipeline = load_asked(find_checkpoint(spec, job), spec, job.events.warning)
+    parts = {"text_encoder": pipeline.text_encoder, "transformer": pipeline.denoiser, "vae": pipeline.vae}
+    weights = {name: sum(one.nbytes for one in part.parameters()) for name, part in parts.items()}
+    assert {part.name: part.weights_bytes for part in said.parts} == weights
+    known = [one for part in parts.values() for one in (*part.parameters(), *part.buffers())]
+    with LiveBytes(known) as sampling:
+        latents = pipeline.draw([spec.prompt], frames=8, steps=1, guidance=Guidance(2.0, 0.0), seed=0)
+    with LiveBytes([*known, latents]) as decoding:
+        pipeline.decode(latents)
+    assert said.sampling_bytes == pytest.approx(sampling.peak, rel=0.15)
+    assert said.decoding_bytes == pytest.approx(decoding.peak, rel=0.15)
+    assert said.here.way is not None
+    assert "at the fullest moment" in "\n".join(open_lines(said))
+    with pytest.raises(InvalidRequest, match="two models"):
+        verb(EstimateSpec(checkpoint=spec.checkpoint, model="x/y"), job)
 
 
 def test_no_model_is_so_small_that_a_gpu_takes_twenty_thousand_steps_in_a_second() -> None:

@@ -16,12 +16,14 @@ from support.screen.far_app import app_with_host
 from support.screen.in_terminal import eventually, on_screen
 from test_result_flows import Watched
 
+import remote.launch.beside
 from remote.jobs.client import HostJobs
 from remote.jobs.metrics import MachineSample
 from remote.replies.machine import GpuSample
 from t2v_core.specs import GenerateSpec, TrainSpec
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
+from t2v_tui.cli.main import main
 from t2v_tui.screens.generate import GenerateScreen
 from t2v_tui.store.state import JobKey, JobView, RunView, State
 from t2v_tui.text.waiting import beside, free_of, waits_in_words
@@ -118,6 +120,23 @@ async def test_where_the_estimate_says_that_it_fits_the_video_is_drawn_while_the
         await pilot.press("escape", "b")
         await eventually(pilot, lambda: app.state.jobs[video].row.state == "succeeded")
         assert jobs.row(both.train.job).state == "running"
+
+
+def test_from_a_shell_what_does_not_fit_is_begun_only_when_that_is_said(
+    both: Both, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(both.far.config))
+    monkeypatch.setattr(remote.launch.beside, "least_bytes", lambda *_: 10**15)
+    asked = ["--workspace", str(both.far.here.root), "ask", "beside", both.video.job, "--host", "vm"]
+    assert main(asked) == 2
+    said = capsys.readouterr().err
+    assert "it takes 1.0 PB, and only" in said
+    assert "--anyway" in said
+    assert both.jobs.row(both.video.job).state == "queued"
+    assert main([*asked, "--anyway"]) == 0
+    assert both.far.end_of(both.jobs, both.video.job)
+    assert main(asked) == 2
+    assert "waits for no turn: it is succeeded" in capsys.readouterr().err
 
 
 @on_screen
