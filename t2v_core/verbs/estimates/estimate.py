@@ -23,7 +23,7 @@ def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
     if spec.checkpoint is not None:
         if spec.model is not None:
             raise InvalidRequest("--checkpoint and --model are two models", "name the one whose video is meant")
-        from t2v_core.verbs.estimate_video import estimate_video
+        from t2v_core.verbs.estimates.estimate_video import estimate_video
 
         return estimate_video(spec, job)
     if spec.model is None:

@@ -37,7 +37,7 @@ from t2v_core.training.forecast.memory import (  # fmt: skip
     step_memory,
 )
 from t2v_core.training.preflight import config_for, memory_advice, tell_before_training
-from t2v_core.verbs.estimate import estimate as verb
+from t2v_core.verbs.estimates.estimate import estimate as verb
 from t2v_core.workspace import Dataset, Workspace
 from t2v_tui.cli.engine.estimate import estimate_lines, open_lines
 from t2v_tui.cli.main import main
