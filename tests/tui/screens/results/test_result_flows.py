@@ -12,10 +12,10 @@ from support.engine.small_data_sets import add_data_set
 from support.hosts.far_host import far_host
 from support.hosts.far_services import FarServices
 from support.screen.in_terminal import eventually, on_screen
+from support.screen.watched_app import Watched
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-import t2v_tui.app
 from t2v_core.disk.files import incompleteness
 from t2v_core.workspace import Workspace
 from t2v_tui.app import CockpitApp
@@ -27,20 +27,7 @@ from t2v_tui.screens.panels.dialogs import Confirm
 from t2v_tui.screens.vid2vid import Vid2VidScreen
 from t2v_tui.screens.videos import VideosScreen
 from t2v_tui.widgets.entries import Choice, PromptInput
-from t2v_tui.workers.launch_worker import Wanted
 from t2v_tui.workers.services import Services
-
-
-class Watched(CockpitApp):
-    """Keeps what is asked of it instead of starting it."""
-
-    CSS_PATH = str(Path(t2v_tui.app.__file__).parent / CockpitApp.CSS_PATH)
-
-    def __init__(self, workspace: Workspace, **options: Any) -> None:
-        self.asked: list[Wanted] = []
-        super().__init__(workspace, **options)
-        self.launches.begin = self.asked.append  # type: ignore[method-assign]
-
 
 # Removing
 

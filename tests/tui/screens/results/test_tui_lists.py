@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 from support.screen.in_terminal import eventually, on_screen
-from test_result_flows import Watched
+from support.screen.watched_app import Watched
 from textual import on
 from textual.app import App, ComposeResult
 from textual.widgets import Static

@@ -14,7 +14,7 @@ from support.hosts.agent_here import WAITS
 from support.hosts.far_host import Far
 from support.screen.far_app import app_with_host
 from support.screen.in_terminal import eventually, on_screen
-from test_result_flows import Watched
+from support.screen.watched_app import Watched
 
 import remote.launch.beside
 from remote.jobs.client import HostJobs

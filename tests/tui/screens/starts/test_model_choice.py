@@ -12,7 +12,7 @@ from support.engine.results_world import add_checkpoint
 from support.hosts.far_host import far_host
 from support.hosts.far_services import FarServices
 from support.screen.in_terminal import eventually, on_screen
-from test_result_flows import Watched
+from support.screen.watched_app import Watched
 from textual.pilot import Pilot
 
 from t2v_core.workspace import Workspace
