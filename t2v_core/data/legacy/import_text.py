@@ -19,9 +19,8 @@ from t2v_core.data.legacy.old_annotations import ImportedSplits
 from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace
 from t2v_core.data.legacy.old_rows import OldRow, readers
 from t2v_core.data.legacy.old_shards import OldShards, Packed
-from t2v_core.data.legacy.old_tensors import TEXT_SHAPE, BadTensorFile, buffer_for, read_old_values
+from t2v_core.data.legacy.old_tensors import TEXT_SHAPE, BadTensorFile, buffer_for, is_same_file, read_old_values
 from t2v_core.data.quarantine import Quarantine
-from t2v_core.data.store.ahead import is_same_source
 from t2v_core.data.store.latents import NULL_PROMPT_FILE, LatentStore
 from t2v_core.data.store.shard_set import ShardSet, read_manifest, report_changes
 from t2v_core.data.store.shards import write_shard
@@ -170,7 +169,7 @@ class PaddedTextImport:
     def run(self) -> int:
         """Import what is not in whole shards yet and seal the set; returns how many embeddings there are."""
         stale = self.shards.keep(
-            lambda e: e["video_id"] not in self.clips or is_same_source(self.clips[e["video_id"]], e)
+            lambda e: e["video_id"] not in self.clips or is_same_file(self.clips[e["video_id"]].path, TEXT_SHAPE, e)
         )
         report_changes(self.job, self.shards, f"text embeddings of {self.split}", stale)
         files = OldShards(

@@ -18,9 +18,8 @@ from t2v_core.data.legacy.old_annotations import ImportedSplits
 from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace
 from t2v_core.data.legacy.old_rows import OldRow
 from t2v_core.data.legacy.old_shards import OldShards, Packed
-from t2v_core.data.legacy.old_tensors import LATENT_SHAPE
+from t2v_core.data.legacy.old_tensors import LATENT_SHAPE, is_same_file
 from t2v_core.data.quarantine import Quarantine
-from t2v_core.data.store.ahead import is_same_source
 from t2v_core.data.store.latents import LatentStore
 from t2v_core.data.store.shard_set import Entry, ShardSet, report_changes
 from t2v_core.disk.files import MANIFEST, require_space
@@ -123,7 +122,7 @@ class LatentImport:
 
     def run(self) -> int:
         """Import what is not in whole shards yet and seal the set; returns how many clips were there already."""
-        stale = self.shards.keep(lambda e: e["video_id"] not in self.clips or is_same_source(self._clip(e), e))
+        stale = self.shards.keep(lambda e: e["video_id"] not in self.clips or self._is_current(e))
         report_changes(self.job, self.shards, f"latents of {self.split}", stale)
         ready = [name for name in self.clips if name in self.shards.places]
         files = OldShards(
@@ -139,6 +138,9 @@ class LatentImport:
         else:
             (self.directory / MANIFEST).unlink(missing_ok=True)
         return len(ready)
+
+    def _is_current(self, entry: Entry) -> bool:
+        return is_same_file(self._clip(entry).path, LATENT_SHAPE, entry)
 
     def _clip(self, entry: Entry) -> Clip:
         return self.clips[entry["video_id"]]

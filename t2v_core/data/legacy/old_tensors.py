@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2v_core.data.legacy.stored_archive import stored_members
+from t2v_core.data.legacy.stored_archive import Member, stored_members
+from t2v_core.data.quarantine import file_state
 from t2v_core.data.store.shard_set import Entry
 from t2v_core.disk.opening import MOST_TABLE_BYTES, open_file, read_bytes
 
@@ -55,10 +56,11 @@ class BadTensorFile(Exception):
 
 @dataclass(frozen=True)
 class OldTensor:
-    """values: float32, good until the next file is read into the same buffer; entry: what tells whether the file is
-    still the same one"""
+    """values: float32, good until the next file is read into the same buffer; largest: of their sizes; entry: what
+    tells whether the file is still the same one"""
 
     values: Tensor
+    largest: float
     entry: Entry
 
 
@@ -70,19 +72,31 @@ def buffer_for(shape: tuple[int, ...]) -> bytearray:
 def read_old_tensor(video_id: str, path: Path, shape: tuple[int, ...], buffer: bytearray) -> OldTensor:
     """Read one file into `buffer`, of `buffer_for`, and check it. Raises BadTensorFile."""
     data, status = _read(path, buffer)
-    entry = {
-        "video_id": video_id,
-        "file": path.name,
-        "size_bytes": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    return OldTensor(_tensor(data, path, shape), entry)
+    values, largest, checksum = _checked(data, path, shape)
+    entry = {"video_id": video_id, "file": path.name, "size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return OldTensor(values, largest, entry | checksum)
 
 
 def read_old_values(path: Path, shape: tuple[int, ...], buffer: bytearray) -> Tensor:
-    """Return the values alone, as `read_old_tensor` does; its checksum is not reckoned. Raises BadTensorFile."""
-    return _tensor(_read(path, buffer)[0], path, shape)
+    """Return the values alone, as `read_old_tensor` does. Raises BadTensorFile."""
+    return _checked(_read(path, buffer)[0], path, shape)[0]
+
+
+def is_same_file(path: Path, shape: tuple[int, ...], entry: Entry) -> bool:
+    """Tell whether a file is the one that an entry was made of; of one with another date the checksum is compared."""
+    status = file_state(path)
+    if status == (entry["size_bytes"], entry["mtime_ns"]):
+        return True
+    if status[0] != entry["size_bytes"]:
+        return False
+    try:
+        data = _read(path, buffer_for(shape))[0]
+    except BadTensorFile:
+        return False
+    if "sha256" in entry:  # of every file before this t2v, and of those that are not plain
+        return bool(hashlib.sha256(data).hexdigest() == entry["sha256"])
+    member = _plain_member(data, shape)
+    return member is not None and _checksum(data, member) == {"crc32": entry.get("crc32")}
 
 
 def _read(path: Path, buffer: bytearray) -> tuple[memoryview, os.stat_result]:
@@ -104,9 +118,20 @@ def _read(path: Path, buffer: bytearray) -> tuple[memoryview, os.stat_result]:
     return data, status
 
 
-def _tensor(data: memoryview, path: Path, shape: tuple[int, ...]) -> Tensor:
-    plain = plain_tensor(data, shape)
-    return _checked(_load(data, path) if plain is None else plain, path, shape)
+def _checked(data: memoryview, path: Path, shape: tuple[int, ...]) -> tuple[Tensor, float, Entry]:
+    """The values, the largest of their sizes, and a checksum of the file. Raises BadTensorFile."""
+    member = _plain_member(data, shape)
+    values = _require_fitting(_load(data, path), path, shape) if member is None else _tensor_of(member, shape)
+    flat = values.numpy()  # torch would begin threads of its own for it in each reader
+    largest = max(float(flat.max()), -float(flat.min()))  # both are NaN when one value is
+    if not math.isfinite(largest):
+        raise BadTensorFile("non-finite-values", f"{path.name} holds values that are not finite")
+    return values, largest, _checksum(data, member)
+
+
+def _checksum(data: memoryview, member: Member | None) -> Entry:
+    """Of a plain file that of its values, which was verified just now; a sha256 would take as long as all the rest."""
+    return {"crc32": f"{member.crc32:08x}"} if member else {"sha256": hashlib.sha256(data).hexdigest()}
 
 
 def plain_tensor(data: memoryview, shape: tuple[int, ...]) -> Tensor | None:
@@ -114,15 +139,26 @@ def plain_tensor(data: memoryview, shape: tuple[int, ...]) -> Tensor | None:
 
     It lies where `data` has it, if that may be written. None for every other file, which `torch.load` reads or refuses.
     """
+    member = _plain_member(data, shape)
+    return None if member is None else _tensor_of(member, shape)
+
+
+def _plain_member(data: memoryview, shape: tuple[int, ...]) -> Member | None:
+    """Of such a file the values, whose checksum is right."""
     stored = stored_members(data) or {}
-    members = {name.partition(b"/")[2]: content for name, content in stored.items()}
-    values, pickled = (members.get(name, memoryview(b"")) for name in (b"data/0", b"data.pkl"))
-    byteorder = members.get(b"byteorder", memoryview(b"little"))
-    is_plain = pickled.tobytes() == _pickle_of(shape) and byteorder.tobytes() == b"little" == sys.byteorder.encode()
-    if not is_plain or len(values) != 4 * math.prod(shape) or len(members) != len(stored):
+    members = {name.partition(b"/")[2]: member for name, member in stored.items()}
+    values, pickled, byteorder = (members.get(name) for name in (b"data/0", b"data.pkl", b"byteorder"))
+    if values is None or pickled is None or len(members) != len(stored) or sys.byteorder != "little":
         return None
+    if pickled.content.tobytes() != _pickle_of(shape) or (byteorder and byteorder.content.tobytes() != b"little"):
+        return None
+    return values if len(values.content) == 4 * math.prod(shape) else None
+
+
+def _tensor_of(member: Member, shape: tuple[int, ...]) -> Tensor:
     # Another program than torch may have put the values where no float32 can begin.
-    return torch.from_numpy(np.require(np.frombuffer(values, np.float32), requirements=["A", "W"])).reshape(shape)
+    values = np.require(np.frombuffer(member.content, np.float32), requirements=["A", "W"])
+    return torch.from_numpy(values).reshape(shape)
 
 
 @cache
@@ -161,16 +197,14 @@ def is_damaged(data: memoryview) -> bool:
         return True
 
 
-def _checked(value: object, path: Path, shape: tuple[int, ...]) -> Tensor:
+def _require_fitting(value: object, path: Path, shape: tuple[int, ...]) -> Tensor:
+    """The values as float32, if it is such a tensor. Raises BadTensorFile."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or not value.is_floating_point():
         what = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise BadTensorFile("wrong-type", f"{path.name} holds {what} instead of a float32 tensor")
     if tuple(value.shape) != shape:
         raise BadTensorFile("wrong-shape", f"{path.name} is {_shape(value.shape)} instead of {_shape(shape)}")
-    values = value.detach().float()
-    if not np.isfinite(values.numpy()).all():  # torch would begin threads of its own for it in each reader
-        raise BadTensorFile("non-finite-values", f"{path.name} holds values that are not finite")
-    return values
+    return value.detach().float()
 
 
 def _shape(shape: tuple[int, ...]) -> str:

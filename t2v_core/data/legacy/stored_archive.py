@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import NamedTuple
 
 # Source: PKWARE, APPNOTE.TXT 6.3.10, 4.3.7 (local file header), 4.3.12 (central directory), 4.3.16 (its end).
 # magic, version, flags, method, crc, packed, size, length of name, of extra
@@ -22,11 +23,18 @@ KNOWN_FLAGS = 0x0808
 MOST_MEMBERS = 64
 
 
-def stored_members(data: memoryview) -> dict[bytes, memoryview] | None:
-    """Return the members' bytes by name; None for what is no such archive, or does not match its own checksums.
+class Member(NamedTuple):
+    """The bytes of one member, which are those of the archive and no copy, and their CRC-32."""
+
+    content: memoryview
+    crc32: int
+
+
+def stored_members(data: memoryview) -> dict[bytes, Member] | None:
+    """Return the members by name; None for what is no such archive, or does not match its own checksums.
 
     None also for an archive that is compressed, encrypted, in parts, of more than 4 GB or MOST_MEMBERS members, that
-    has one name twice or a comment: `zipfile` reads those. The bytes are those of `data`, not copies.
+    has one name twice or a comment: `zipfile` reads those.
     """
     try:
         return _members(data)
@@ -34,7 +42,7 @@ def stored_members(data: memoryview) -> dict[bytes, memoryview] | None:
         return None
 
 
-def _members(data: memoryview) -> dict[bytes, memoryview] | None:
+def _members(data: memoryview) -> dict[bytes, Member] | None:
     end = len(data) - END.size
     if end < 0:
         return None
@@ -43,7 +51,7 @@ def _members(data: memoryview) -> dict[bytes, memoryview] | None:
         return None
     if at + directory_bytes > end:
         return None
-    members: dict[bytes, memoryview] = {}
+    members: dict[bytes, Member] = {}
     for _ in range(rows):
         magic, _, _, flags, method, crc, packed, size, name_bytes, extra, comment, local_at = ROW.unpack_from(data, at)
         name = bytes(data[at + ROW.size : at + ROW.size + name_bytes])
@@ -53,7 +61,7 @@ def _members(data: memoryview) -> dict[bytes, memoryview] | None:
             return None
         if content is None or zlib.crc32(content) != crc:
             return None
-        members[name] = content
+        members[name] = Member(content, crc)
     return members
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,10 @@ def one_by_one(folder: Path, clips: dict[str, Clip], settings: dict[str, Any]) -
 
 
 def plain_entry(clip: Clip) -> dict[str, Any]:
-    data, status = clip.path.read_bytes(), clip.path.stat()
+    values, status = torch.load(clip.path, weights_only=True).numpy().tobytes(), clip.path.stat()
     about = {"video_id": clip.video_id, "file": clip.path.name}
     times = {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-    return about | times | {"sha256": hashlib.sha256(data).hexdigest()}
+    return about | times | {"crc32": f"{zlib.crc32(values):08x}"}
 
 
 def test_any_number_of_threads_makes_what_torch_makes_file_by_file(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import random
 import zipfile
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from t2v_core.data.legacy.old_tensors import plain_tensor
+from t2v_core.data.legacy.old_tensors import buffer_for, is_same_file, plain_tensor, read_old_tensor
 
 LATENTS, TEXT = (16, 4, 32, 32), (1, 77, 512)
 
@@ -70,3 +74,22 @@ def test_no_flipped_bit_and_no_cut_gives_other_values() -> None:
         for spoilt in (bytes(flipped), data[:place]):
             read = plain_tensor(memoryview(spoilt), LATENTS)
             assert read is None or torch.equal(read, VALUES), place
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_a_copy_with_another_date_is_the_same_file_and_one_with_other_values_is_not(
+    tmp_path: Path, *, is_plain: bool
+) -> None:
+    path, other = tmp_path / "video0.pt", VALUES.flip(0)
+    write = partial(torch.save, _use_new_zipfile_serialization=is_plain)
+    write(VALUES, path)
+    entry = read_old_tensor("video0", path, LATENTS, buffer_for(LATENTS)).entry
+    assert ("crc32" in entry, "sha256" in entry) == (is_plain, not is_plain)
+    before = {**entry, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}  # as every entry was once
+    os.utime(path, ns=(0, 0))
+    assert is_same_file(path, LATENTS, entry)
+    assert is_same_file(path, LATENTS, before)
+    write(other, path)
+    assert path.stat().st_size == entry["size_bytes"]
+    assert not is_same_file(path, LATENTS, entry)
+    assert not is_same_file(path, LATENTS, before)
