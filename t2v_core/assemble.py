@@ -237,6 +237,7 @@ def _load_models(
     vae = load_vae(encoders[0] or checkpoint.info["latents"]["encoder"]["source"], device=device, precision=precision)
     prompt_encoder = load_prompt_encoder(encoders[1] or text["encoder"]["source"], device=device)
     _require_same(vae.identity, checkpoint.info["latents"]["encoder"], "VAE")
+    _require_same_scaling(vae, checkpoint.info["latents"])
     _require_same(prompt_encoder.identity, text["encoder"], "text encoder")
     denoiser = _denoiser(checkpoint, weights, loras)
     prompt_encoder.padded_to = text.get("padded_to")
@@ -329,6 +330,19 @@ def shape_differences(expected: dict[str, torch.Size], weights: dict[str, Tensor
 
 def _shape(shape: torch.Size | None) -> str:
     return "absent" if shape is None else "×".join(map(str, shape)) or "a number"
+
+
+def _require_same_scaling(vae: VideoAutoencoder, trained_with: dict[str, Any]) -> None:
+    """Where nobody wrote down which VAE it was, one that normalises otherwise would decode other colours, in silence.
+
+    Raises InvalidRequest.
+    """
+    if not trained_with["encoder"]["sha256"] and vae.statistics() != trained_with["statistics"]:
+        raise InvalidRequest(
+            f"the VAE {vae.identity.source} cannot have made the latents that this checkpoint was trained on: it "
+            "normalises them differently",
+            hint="name the VAE that made them: --vae stabilityai/sd-vae-ft-mse",
+        )
 
 
 def _require_same(found: EncoderIdentity, trained_with: dict[str, str], what: str) -> None:

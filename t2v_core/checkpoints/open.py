@@ -24,7 +24,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
         return open_old_checkpoint(path)
     if not path.is_dir():
         beside = path.with_name(f"{path.name}.pt")
-        instead = f"there is {beside.name}, of the previous system" if beside.is_file() else "name a checkpoint folder"
+        instead = "name a checkpoint folder or a .pt of the previous system"
+        if beside.is_file():
+            instead = f"there is {beside.name}, of the previous system"
         raise InvalidRequest(f"there is no checkpoint at {path}", hint=f"{instead}, or leave --checkpoint out")
     if is_exported(path):
         return open_exported(path)

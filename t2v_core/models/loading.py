@@ -29,6 +29,8 @@ PICKLED = {
 
 # What the libraries raise for files that are not a model, not this kind of model, or damaged.
 UNLOADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
+# How its folder is named, where one option does so for every command.
+OPTIONS = {"VAE": " (--vae FOLDER)", "text encoder": " (--text-encoder FOLDER)"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def _from_hub(source: str, files: tuple[str, ...], what: str) -> Path:
     except Exception as error:
         raise InvalidRequest(
             f"the {what} {source} is not on this machine and cannot be fetched ({hub_reason(error)})",
-            hint=f"connect and run again, copy the model here and name its folder, or use 'embedded' ({what})",
+            hint="connect and run again, or copy the model here and name its folder"
+            f"{OPTIONS.get(what, '')}; 'embedded' is t2v's own, for what was made with it",
         ) from error
     return fetched
 

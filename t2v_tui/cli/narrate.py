@@ -124,20 +124,23 @@ class PlainNarrator:
         self._stream = stream
         self._said_at = time.monotonic()
         self._pace = Pace()
+        self._ended: tuple[float, float] | None = None
 
     def show(self, event: Event) -> None:
         """Write the line of an event; progress at most every 5 s, and always its end."""
         if told := sentence(event):
             self.say(told[0])
         if isinstance(event, StageEvent):
-            self._said_at = time.monotonic()
+            self._said_at, self._ended = time.monotonic(), None
             self._pace = Pace()
         if (count := counted(event)) is None:
             return
         done, total = count
         self._pace.report(event.t, done)
-        if done >= total or time.monotonic() - self._said_at >= PLAIN_INTERVAL_S:
+        is_end = done >= total and count != self._ended
+        if is_end or (done < total and time.monotonic() - self._said_at >= PLAIN_INTERVAL_S):
             self._said_at = time.monotonic()
+            self._ended = count if is_end else None
             self.say(f"  {done:g} of {total:g} {unit_of(event)}  {figures(event, self._pace, total)}".rstrip())
 
     def say(self, text: str, style: str = "") -> None:  # a plain line has no style

@@ -11,7 +11,7 @@ import pytest
 from support.warm.python import warm
 
 from t2v_core.errors import InvalidRequest
-from t2v_core.events import DoneEvent, ProgressEvent
+from t2v_core.events import DoneEvent, ProgressEvent, StageEvent
 from t2v_core.specs import SPECS, make_spec
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.engine.curve import curve
@@ -159,6 +159,17 @@ def test_plain_progress_is_a_line_every_few_seconds_and_the_last(capsys: pytest.
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 3
     assert lines[-1] == "  100 of 100 clips  1 clips/s · 0:00 left"
+
+
+def test_an_end_that_comes_several_times_is_one_line_in_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of 5 MB that are written as a hundred tensors: the last ones round to all of it."""
+    teller = PlainNarrator(sys.stdout)
+    for stage in ("verify", "write"):
+        teller.show(StageEvent(stage))
+        for _ in range(9):
+            teller.show(ProgressEvent(5, 5, "MB", t=1.0))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["▸ verify", "5 of 5 MB", "▸ write", "5 of 5 MB"]
 
 
 def test_time_left_follows_the_recent_pace() -> None:

@@ -157,6 +157,11 @@ def test_the_shipped_text_encoder_does_not_fit_a_model_of_its_width(workspace: P
     assert "the text encoder embedded reads 32 tokens, and this model takes prompts of 77" in ended.sentence
 
 
+def test_a_vae_that_normalises_otherwise_is_one_sentence(workspace: Path) -> None:
+    ended = generated(workspace, checkpoint="pts/final_model.pt", vae="embedded")
+    assert "the VAE embedded cannot have made the latents that this checkpoint was trained on" in ended.sentence
+
+
 def test_a_pooled_text_of_another_width_is_one_sentence(workspace: Path) -> None:
     state = {name: value for name, value in UNet3DCond().state_dict().items() if not name.startswith("null_")}
     torch.save(state, workspace / "unet.pt")
