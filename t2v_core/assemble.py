@@ -28,7 +28,7 @@ from t2v_core.models.cpu import suit_to_cpu
 from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.encoders import PromptEncoder, VideoAutoencoder, load_prompt_encoder, load_vae
-from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype
+from t2v_core.models.loading import EncoderIdentity, pick_device, pick_dtype, quiet
 from t2v_core.models.lora.asked import AskedLora
 from t2v_core.models.lora.files import put_beside, read_lora
 from t2v_core.presets import MAP_REFINING_STEPS, MAP_STEPS
@@ -245,7 +245,8 @@ def _load_models(
     if not len(denoiser.null_tokens):
         denoiser.take_null_prompt(*_null_prompt(prompt_encoder))
     suit_to_cpu(denoiser, place)
-    placed = denoiser.to(place, pick_dtype(precision, place)).eval()
+    with quiet():  # diffusers warns of an empty list of layers whenever a dtype is named
+        placed = denoiser.to(place, pick_dtype(precision, place)).eval()
     return vae, prompt_encoder, placed
 
 
