@@ -31,7 +31,7 @@ from t2v_core.specs import ImportLatentsSpec
 from t2v_core.workspace import Workspace, create_job_directory
 
 LATENTS = (16, 4, 32, 32)
-CPU_S: list[float] = []  # of each import
+CPU_S: dict[str, list[float]] = {}  # of what was done each time, by its name
 
 
 def main() -> int:
@@ -56,7 +56,8 @@ def main() -> int:
     for name, seconds in middle.items():
         rounds = ", ".join(f"{one:.2f}" for one in took[name])
         print(f"{name:8} {seconds:6.2f} s  {size_mb / seconds:5.0f} MB/s  ({rounds})")
-    print(f"{1000 * statistics.median(CPU_S) / asked.clips:.2f} ms of a processor for each clip that is imported")
+    for name, seconds in CPU_S.items():
+        print(f"{name:8} {1000 * statistics.median(seconds) / asked.clips:.2f} ms of a processor for each clip")
     ratios = ", ".join(f"import / {name} {middle['import'] / middle[name]:.2f}" for name in ("reading", "cp -r"))
     print(ratios)
     return 0
@@ -91,17 +92,25 @@ def cold(work: Callable[[], float]) -> float:
 
 def reading_s() -> float:
     began = time.perf_counter()
-    subprocess.run(["cat", *Path("old/latents").iterdir()], stdout=subprocess.DEVNULL, check=True)
+    run("reading", ["cat", *map(str, Path("old/latents").iterdir())])
     return time.perf_counter() - began
 
 
 def copying_s() -> float:
     began = time.perf_counter()
-    subprocess.run(["cp", "-r", "old/latents", "copy"], check=True)
+    run("cp -r", ["cp", "-r", "old/latents", "copy"])
     os.sync()
     took_s = time.perf_counter() - began
     shutil.rmtree("copy")
     return took_s
+
+
+def run(name: str, words: list[str]) -> None:
+    before = os.times()
+    subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+    after = os.times()
+    used_s = after.children_user + after.children_system - before.children_user - before.children_system
+    CPU_S.setdefault(name, []).append(used_s)
 
 
 class TimedStages(EventWriter):
@@ -122,7 +131,7 @@ def importing_s() -> float:
     import_latents(spec, Job(directory, Workspace(Path()), events))
     at = next(place for place, (name, _, _) in enumerate(events.begun) if name.startswith("latents"))
     (_, began_s, began_cpu_s), (_, ended_s, ended_cpu_s) = events.begun[at : at + 2]
-    CPU_S.append(ended_cpu_s - began_cpu_s)
+    CPU_S.setdefault("import", []).append(ended_cpu_s - began_cpu_s)
     for made in ("data/latents", "data/text_embeddings", "jobs"):
         shutil.rmtree(made)
     return ended_s - began_s

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from t2v_core.data.encode.encode_clips import DTYPES
 from t2v_core.data.encode.text_set import TextSet
 from t2v_core.data.legacy.old_annotations import ImportedSplits
 from t2v_core.data.legacy.old_files import ORIGIN, refuse_to_replace
-from t2v_core.data.legacy.old_rows import OldRow, readers
+from t2v_core.data.legacy.old_rows import GROUP_FILES, OldRow, readers
 from t2v_core.data.legacy.old_shards import OldShards, Packed
 from t2v_core.data.legacy.old_tensors import TEXT_SHAPE, BadTensorFile, buffer_for, is_same_file, read_old_values
 from t2v_core.data.quarantine import Quarantine
@@ -26,6 +28,7 @@ from t2v_core.data.store.shard_set import ShardSet, read_manifest, report_change
 from t2v_core.data.store.shards import write_shard
 from t2v_core.data.store.shared_shards import SharedShards
 from t2v_core.disk.files import MANIFEST, require_space
+from t2v_core.disk.opening import read_soon
 from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.job import Job
 from t2v_core.models.encoders import PromptEncoder
@@ -99,13 +102,13 @@ def _compare(part: Annotations, dataset: Dataset, old: Dataset, job: Job) -> Non
     """
     store = LatentStore.open(dataset, part.split)
     files = {clip.video_id: _text_file(old, clip.path.stem) for clip in part.clips}
-    padded = in_order(
-        _old_text, [files[name] for name in store.video_ids], threads=readers(), ahead=4 * readers(), name="old-text"
-    )  # fmt: skip
+    paths = [files[name] for name in store.video_ids]
+    groups = [paths[begin : begin + GROUP_FILES] for begin in range(0, len(paths), GROUP_FILES)]
+    padded = in_order(_old_texts, groups, threads=readers(), ahead=2 * readers(), name="old-text")
     job.events.stage(f"old text {part.split}", "compared with the captions")
     differing, compared = [], 0
     with padded as texts:
-        for index, (name, text) in enumerate(zip(store.video_ids, texts, strict=True)):
+        for index, (name, text) in enumerate(zip(store.video_ids, chain.from_iterable(texts), strict=True)):
             job.check_stop()
             job.events.progress(index + 1, len(store), "clips")
             if text is not None:
@@ -118,6 +121,11 @@ def _compare(part: Annotations, dataset: Dataset, old: Dataset, job: Job) -> Non
             f"({first_ids(differing)}): it comes from another text encoder, or captions and clips were mixed up",
             hint="the captions of the annotations are used; check that they fit the videos",
         )
+
+
+def _old_texts(paths: Sequence[Path]) -> list[Tensor | None]:
+    read_soon(paths)
+    return [_old_text(path) for path in paths]
 
 
 def _old_text(path: Path) -> Tensor | None:
