@@ -24,7 +24,7 @@ from t2v_core.processes.in_order import in_order
 # More of them wait for each other: a third of the work on a clip holds the interpreter.
 FEWEST_READERS, MOST_READERS = 3, 8
 # What a thread does between two looks at the queue. A disk is fast only when it is asked for many files at once: a
-# group is asked for as a whole, and takes three quarters of the time that eight threads take which ask for one file each.
+# group is asked for as a whole, in three quarters of the time that eight threads take which ask for one file each.
 GROUP_FILES = 16
 # A spread is told as well by every sixteenth value, in a tenth of the time.
 SPREAD_STEP = 16
