@@ -60,7 +60,7 @@ class Calls:
     def _may_pause(self) -> None:
         """Between two looks others may change what is looked at; whoever is no program (the test) sees one moment."""
         task = self.kernel.current
-        if task is not None and task.worker is not None and self.chance.random() < PAUSES_AT_LOOKS:
+        if task is not None and task.thread is not None and self.chance.random() < PAUSES_AT_LOOKS:
             self.kernel.call(is_change=False)
 
     def open(self, path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
