@@ -144,7 +144,7 @@ def wait_for_turn(directory: Path, request: Json) -> str | None:
         if (directory / "stop").exists():
             return "stopped before it began"
         is_in_line = request.get("needs_gpu") and not (directory / BESIDE).exists()
-        ahead = earlier_gpu_jobs(directory, waiting=False) if is_in_line else []
+        ahead = earlier_gpu_jobs(directory, request, waiting=False) if is_in_line else []
         if request.get("after"):
             first = successor_of(directory.parent / request["after"])
             word = state_of(first)[0] if first.is_dir() else "lost"

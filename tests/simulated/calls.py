@@ -57,7 +57,7 @@ class Calls:
 
     # Files
 
-    def _may_pause(self) -> None:
+    def may_pause(self) -> None:
         """Between two looks others may change what is looked at; whoever is no program (the test) sees one moment."""
         task = self.kernel.current
         if task is not None and task.thread is not None and self.chance.random() < PAUSES_AT_LOOKS:
@@ -74,7 +74,7 @@ class Calls:
                 self._process().files.add(descriptor)
                 self.locks.add(descriptor)
                 return int(descriptor)
-        self._may_pause()
+        self.may_pause()
         descriptor = REAL["os.open"](path, flags, mode, **more)
         self._process().files.add(descriptor)
         if flags & os.O_RDWR:  # as locks are opened that are held, and not only looked at
@@ -85,7 +85,7 @@ class Calls:
         if isinstance(file, int):
             self._process().files.discard(file)  # it is the opened file's by now, which closes it
         if isinstance(file, int) or not set(mode) & set("wax"):
-            self._may_pause()
+            self.may_pause()
             return REAL["io.open"](file, mode, *rest, **more)
         self.kernel.call()
         path = os.fspath(file)
@@ -184,7 +184,6 @@ class Calls:
     def setsid(self) -> None:
         one = self._process()
         one.group = one.session = one.pid
-        self.kernel.show(one)
 
     def forked(self, work: Callable[[], object]) -> int:
         self.kernel.call()
@@ -201,7 +200,6 @@ class Calls:
         one = self._process()
         one.argv, one.environment = list(argv), {name: environment[name] for name in ("T2V_JOB",)}
         one.pipes.clear()
-        self.kernel.show(one)
         self.kernel.changed()
         self.exit(self.exec(list(argv)))
 
@@ -344,7 +342,7 @@ def answering(calls: Calls) -> Iterator[None]:
         real, own = REAL[name], ours[name]
 
         def answered(*rest: Any, **more: Any) -> Any:
-            return own(*rest, **more) if kernel.asks() else real(*rest, **more)
+            return (own if kernel.current is not None and kernel.asks() else real)(*rest, **more)
 
         return answered
 

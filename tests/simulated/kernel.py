@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -97,6 +96,7 @@ class Process:
     files: set[int] = field(default_factory=set)
     pipes: set[int] = field(default_factory=set)
     begun_at: float = 0.0
+    start_ticks: int = 0  # unique, since the numbers of an earlier boot come again
     dies_in: int | None = None  # calls of the system from now
     said: list[Any] = field(default_factory=list)
     threads: int = 0  # that it has begun
@@ -105,8 +105,7 @@ class Process:
 class Kernel:
     """now: seconds since the machine was made; wall_offset: what the wall clock is ahead of that"""
 
-    def __init__(self, table: Path) -> None:
-        self.table = table
+    def __init__(self) -> None:
         self.now, self.wall_offset, self.booted, self.boots = 0.0, 1_800_000_000.0, 0.0, 0
         self.tasks: list[Task] = []
         self.processes: dict[int, Process] = {}
@@ -131,8 +130,7 @@ class Kernel:
         above = self.processes.get(parent)
         one.group, one.session = (above.group, above.session) if above else (one.pid, one.pid)
         self.processes[one.pid] = one
-        one.main = self.thread(one, work)
-        self.show(one)
+        one.main, one.start_ticks = self.thread(one, work), 1000 * self.boots + one.pid
         self.changed()
         return one
 
@@ -147,17 +145,6 @@ class Kernel:
         """As threading.get_ident: another for each thread of a process, and the same again in another process."""
         assert self.current is not None
         return self.current.number
-
-    def show(self, one: Process) -> None:
-        """Its lines of /proc. Start times are unique, since the numbers of an earlier boot come again."""
-        folder = self.table / str(one.pid)
-        fields = ["S", one.parent, one.group, one.session, 0, *[0] * 14, 1000 * self.boots + one.pid]
-        environment = "\0".join(f"{name}={value}" for name, value in one.environment.items())
-        with self.outside():
-            folder.mkdir(exist_ok=True)
-            (folder / "stat").write_text(f"{one.pid} (python) {' '.join(map(str, fields))}\n")
-            (folder / "environ").write_bytes(environment.encode() + b"\0")
-            (folder / "cmdline").write_bytes("\0".join(one.argv).encode() + b"\0")
 
     def asks(self) -> bool:
         """Whether it is the machine that asks the system for something, and not the test or a thread beside it."""
@@ -177,10 +164,6 @@ class Kernel:
         if process.ended is not None:
             return
         process.ended = status
-        with self.outside():
-            for name in ("stat", "environ", "cmdline"):
-                (self.table / str(process.pid) / name).unlink(missing_ok=True)
-            (self.table / str(process.pid)).rmdir()
         del self.processes[process.pid]
         for task in [one for one in self.tasks if one.process is process and one is not self.current]:
             self.finish(task)
@@ -214,7 +197,6 @@ class Kernel:
         for child in self.processes.values():
             if child.parent == process.pid:
                 child.parent = above.pid if above is not None else INIT
-                self.show(child)
 
     def send(self, pid: int, number: int) -> None:
         """Raises ProcessLookupError."""
@@ -252,11 +234,19 @@ class Kernel:
                 return
 
     def next_task(self) -> Task | None:
-        return min(self.tasks, key=lambda one: (self.wake_of(one), one.order), default=None)
+        """The one that goes on first, of several the one that waits for longest."""
+        first, first_wake = None, math.inf
+        for task in self.tasks:
+            wake = task.wake if task.is_ready is None else self.wake_of(task)
+            if first is None or wake < first_wake or (wake == first_wake and task.order < first.order):
+                first, first_wake = task, wake
+        return first
 
     def wake_of(self, task: Task) -> float:
-        is_called = bool(task.process.pending) and task is task.process.main and task.is_ready is not None
-        return self.now if is_called or (task.is_ready is not None and task.is_ready()) else task.wake
+        if task.is_ready is None:
+            return task.wake
+        is_called = bool(task.process.pending) and task is task.process.main
+        return self.now if is_called or task.is_ready() else task.wake
 
     def go_on(self, task: Task) -> None:
         if task.thread is None:
@@ -273,7 +263,7 @@ class Kernel:
             raise Killed
         self.order += 1
         task.wake, task.is_ready, task.order = wake, is_ready, self.order
-        if not (self.next_task() is task and wake <= self.until and is_ready is None):
+        if is_ready is not None or wake > self.until or self.next_task() is not task:
             self.home.switch()
         else:
             self.now = max(self.now, wake)

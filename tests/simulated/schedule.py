@@ -8,7 +8,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,27 +82,10 @@ def outcome(schedule: Schedule, folder: Path | None = None) -> str:
     """Run it; returns the promise that was broken, "" for none."""
     place = folder_of_a_machine(folder)
     try:
-        with on_one_core(), world_in(place, schedule.seed, schedule.guard_by) as world:
+        with world_in(place, schedule.seed, schedule.guard_by) as world:
             return played(world, schedule.steps)
     finally:
         shutil.rmtree(place)
-
-
-@contextmanager
-def on_one_core() -> Iterator[None]:
-    """Keep this thread, and those that it starts, on one core: to hand the machine to a thread on another costs most.
-
-    A quarter less in all. Which core, this process's number says, so that several do not share one.
-    """
-    if not hasattr(os, "sched_setaffinity"):  # macOS has none
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
 
 
 def folder_of_a_machine(folder: Path | None = None) -> Path:

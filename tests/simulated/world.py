@@ -36,6 +36,7 @@ from . import engine
 from .calls import Calls, answering
 from .disk import Disk
 from .kernel import QUEUE_POLL_S, Kernel, Process, Task
+from .table import Table
 from .truth import JobTruth, Question, Truth
 
 DEADLINES_S = {"status": 15.0, "start": 45.0, "request": 15.0, "resume_preempted": 45.0, "keep": 30.0, "guard": 30.0,
@@ -52,12 +53,12 @@ class World:
     def __init__(self, folder: Path, seed: int, guard_by: str) -> None:
         self.folder, self.guard_by = folder, guard_by
         self.chance = random.Random(seed)
-        self.table, self.memory = folder / "proc", folder / "run"
-        for one in (self.table, folder / "home", folder / "w0" / "jobs", folder / "w1" / "jobs"):
+        self.memory = folder / "run"
+        for one in (folder / "home", folder / "w0" / "jobs", folder / "w1" / "jobs"):
             one.mkdir(parents=True)
         if guard_by == TIMED:
             self.memory.mkdir()
-        self.kernel = Kernel(self.table)
+        self.kernel = Kernel()
         self.disk = Disk(self.memory, lambda: self.kernel.now, self.chance, self.asking)
         self.calls = Calls(self.kernel, self.disk, self.chance)
         self.calls.exec, self.calls.popen, self.calls.has_named = self.exec, self.popen, self.has_named
@@ -417,8 +418,9 @@ def libc(world: World) -> Any:
 def world_in(folder: Path, seed: int, guard_by: str) -> Iterator[World]:
     """A machine that is on, its guard installed; the agent's modules ask it and not the real one while inside."""
     world = World(folder, seed, guard_by)
+    table = Table(world.kernel, world.calls.may_pause)
     replaced = [
-        (processes, "PROC", world.table), (guard_signs, "PROC", world.table),
+        (processes, "PROC", table), (guard_signs, "PROC", table), (guard_signs, "pids", table.pids),
         (processes, "BOOT_ID_FILE", folder / "boot_id"),
         (guard_signs, "TERMINALS", folder), (guard_files, "RUN", world.memory), (guard_off, "RUN", world.memory),
         (busy, "RUN", world.memory), (guard_agreed, "UNITS", folder), (units, "SYSTEMD_MARK", folder / "none"),

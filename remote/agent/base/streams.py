@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .processes import libc
 
 CHUNK_BYTES = 256 * 1024
+NUMBERED = re.compile(r"\.\d{5,}")
 
 
 class Segment(NamedTuple):
@@ -23,11 +24,12 @@ class Segment(NamedTuple):
 def segments_of(directory: Path, name: str) -> list[Segment]:
     """Return the files that make up one stream of bytes, in order: name.00000, name.00001 …, then name."""
     found = []
-    for path in directory.glob(f"{name}*"):
-        if path.name == name or re.fullmatch(r"\.\d{5,}", path.name[len(name) :]):
-            with suppress(FileNotFoundError):  # renamed just now: it is in the list a second time, or in the next
-                status = path.stat()
-                found.append(Segment(path, status.st_ino, status.st_size))
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name == name or (entry.name.startswith(name) and NUMBERED.fullmatch(entry.name, len(name))):
+                with suppress(FileNotFoundError):  # renamed just now: it is in the list again, or in the next
+                    status = entry.stat()
+                    found.append(Segment(directory / entry.name, status.st_ino, status.st_size))
     return sorted(found, key=lambda segment: (segment.path.name == name, segment.path.name))
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ..base.asked import expanded
 from ..base.bounded import FAILURES, within
 from ..base.files import Json, write_json
-from ..base.plain_json import table
+from ..base.plain_json import read_bytes, table
 from ..base.processes import boot_id
 from .rules import GuardMemory, remembered, up_s
 
@@ -49,16 +49,8 @@ def places() -> list[Path]:
 
 def said_in(path: Path) -> Json | None:
     """Return the JSON object in a file; None for whatever else is there, in time also from a disk that is gone."""
-
-    def read() -> bytes:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            return os.read(descriptor, LONGEST_BYTES)
-        finally:
-            os.close(descriptor)
-
     try:
-        return table(within(DISK_TIMEOUT_S, read))
+        return table(within(DISK_TIMEOUT_S, lambda: read_bytes(path, LONGEST_BYTES)))
     except (*FAILURES, ValueError):
         return None
 

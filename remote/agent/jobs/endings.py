@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 from ..base.files import Json, read_json
@@ -31,17 +30,22 @@ START_AGAIN = "what it wrote by then is kept; start it again"
 
 def last_events(directory: Path) -> Iterator[Json]:
     """Yield the whole events at the end of `events.jsonl`, newest first."""
-    for line in _last_lines(directory):
+    yield from events_in(last_lines(directory))
+
+
+def events_in(lines: Iterable[bytes]) -> Iterator[Json]:
+    """Yield the events that lines are; what is none is passed over."""
+    for line in lines:
         with suppress(ValueError):
             yield table(line)
 
 
-def last_alarm(directory: Path) -> Json | None:
-    """Return the newest alarm; None where there is none, and where it lies so far back that it is over.
+def last_alarm(lines: Sequence[bytes]) -> Json | None:
+    """Return the newest alarm in `last_lines`; None where there is none, and where it lies so far back that it is over.
 
     Of thousands of jobs nearly all have none: only a line with the word in it is parsed.
     """
-    for line in islice(_last_lines(directory), MOST_EVENTS):
+    for line in lines[:MOST_EVENTS]:
         if b'"alarm"' in line:
             with suppress(ValueError):
                 event = table(line)
@@ -50,11 +54,13 @@ def last_alarm(directory: Path) -> Json | None:
     return None
 
 
-def _last_lines(directory: Path) -> Iterator[bytes]:
+def last_lines(directory: Path) -> list[bytes]:
+    """Return the whole lines at the end of `events.jsonl`, newest first; none where nothing can be read."""
     with suppress(OSError), (directory / "events.jsonl").open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - CHUNK_BYTES))
         data = file.read()
-        yield from reversed(data[: data.rfind(b"\n") + 1].splitlines())
+        return data[: data.rfind(b"\n") + 1].splitlines()[::-1]
+    return []
 
 
 def last_line(directory: Path) -> str:

@@ -16,7 +16,7 @@ from ..base.keys import JOB_ID, place_of_key, resumption_key
 from ..base.processes import boot_id, has_own_supervisor, is_supervised, main_process
 from ..base.streams import size_of
 from .alarms import seconds_without_step
-from .endings import RESTARTED, START_AGAIN, STOPPED, how_it_ended, last_alarm, last_events
+from .endings import RESTARTED, START_AGAIN, STOPPED, events_in, how_it_ended, last_alarm, last_lines
 from .last_words import PREEMPTED, awaits_room
 
 # Its file in a job's directory says that the job does not wait for its turn at the GPU.
@@ -48,9 +48,12 @@ def state_of(directory: Path) -> tuple[str, Json]:
     return ("stopped" if ended["code"] in (STOPPED, 130) else "failed"), ended
 
 
-def state_of_live(directory: Path) -> str | None:
-    """Return the state of a job without `exit.json`; None when nothing of it is alive."""
-    state, request = read_json(directory / "state.json"), read_json(directory / "request.json")
+def state_of_live(directory: Path, request: Json | None = None) -> str | None:
+    """Return the state of a job without `exit.json`; None when nothing of it is alive.
+
+    request: what was read of it, where it was
+    """
+    state, request = read_json(directory / "state.json"), request or read_json(directory / "request.json")
     is_theirs = is_elsewhere(directory)
     if is_theirs and not is_heard_of(directory):
         return None
@@ -87,13 +90,13 @@ def successor_of(directory: Path) -> Path:
     return directory
 
 
-def waits_for(other: Path, directory: Path) -> bool:
-    """Tell whether the other job is to begin after this one has succeeded, or after one that is."""
-    after = (read_json(other / "request.json") or {}).get("after")
+def waits_for(request: Json, directory: Path) -> bool:
+    """Tell whether the job of a request is to begin after this one has succeeded, or after one that is."""
+    after = request.get("after")
     if not after:
         return False
-    first = successor_of(other.parent / str(after))
-    return first == directory or waits_for(first, directory)
+    first = successor_of(directory.parent / str(after))
+    return first == directory or waits_for(read_json(first / "request.json") or {}, directory)
 
 
 class EndedRow(NamedTuple):
@@ -167,7 +170,8 @@ def fresh_row(directory: Path) -> Json:
     request, state = read_json(directory / "request.json") or {}, read_json(directory / "state.json") or {}
     word, ended = state_of(directory)
     named = MADE_HERE.fullmatch(directory.name)
-    without_step_s = seconds_without_step(last_events(directory), time.time()) if word == "running" else None
+    lines = last_lines(directory)
+    without_step_s = seconds_without_step(events_in(lines), time.time()) if word == "running" else None
     return {
         "job": directory.name,
         "by": request.get("by"),
@@ -186,8 +190,8 @@ def fresh_row(directory: Path) -> Json:
         "after": request.get("after"),
         "log_bytes": size_of(directory, "log"),
         "events_bytes": size_of(directory, "events.jsonl"),
-        "last_event": next((one for one in last_events(directory) if one.get("kind") != "alarm"), None),
-        "alarm": last_alarm(directory),
+        "last_event": next((one for one in events_in(lines) if one.get("kind") != "alarm"), None),
+        "alarm": last_alarm(lines),
         "without_step_s": None if without_step_s is None else round(without_step_s),
         "supervised": word in ("queued", "starting", "running") and is_supervised(directory),
         "of": "",
@@ -197,19 +201,18 @@ def fresh_row(directory: Path) -> Json:
 def place_in_queue(directory: Path, request: Json) -> int:
     """Return its place, where 1 is next. A job that needs no GPU, or runs beside others, waits for no other's turn."""
     is_in_line = request.get("needs_gpu") and not (directory / BESIDE).exists()
-    return 1 + (len(earlier_gpu_jobs(directory, waiting=True)) if is_in_line else 0)
+    return 1 + (len(earlier_gpu_jobs(directory, request, waiting=True)) if is_in_line else 0)
 
 
-def queued_t(directory: Path) -> float:
-    """Return its place in time; jobs of the foreground have no request, and stand where their folder was made."""
-    request = read_json(directory / "request.json") or {}
-    said = request.get("queued_t")
-    return float(said) if isinstance(said, (int, float)) else directory.stat().st_mtime
+def place_of(directory: Path, request: Json | None = None) -> tuple[float, str]:
+    """Return what jobs are sorted by, the oldest first: when it was asked for, and its name.
 
+    Jobs of the foreground have no request, and stand where their folder was made.
 
-def place_of(directory: Path) -> tuple[float, str]:
-    """Return what jobs are sorted by, the oldest first."""
-    return queued_t(directory), directory.name
+    request: what was read of it, where it was
+    """
+    said = (request or read_json(directory / "request.json") or {}).get("queued_t")
+    return float(said) if isinstance(said, (int, float)) else directory.stat().st_mtime, directory.name
 
 
 def job_directories(jobs: Path) -> list[Path]:
@@ -217,22 +220,23 @@ def job_directories(jobs: Path) -> list[Path]:
     return sorted(filter(is_job, map(Path, job_paths(jobs))), key=place_of)
 
 
-def earlier_gpu_jobs(directory: Path, *, waiting: bool) -> list[Path]:
+def earlier_gpu_jobs(directory: Path, mine: Json, *, waiting: bool) -> list[Path]:
     """Return jobs that need the GPU, were asked for before this one and have not ended.
 
-    waiting: only those that wait as well
+    mine: this one's request; waiting: only those that wait as well
     """
-    mine, found = queued_t(directory), []
-    for other in directory.parent.iterdir():
-        if not JOB_ID.fullmatch(other.name) or other == directory or (other / "exit.json").exists():
+    place, found = place_of(directory, mine), []
+    for name in os.listdir(directory.parent):  # noqa: PTH208 - of hundreds most have ended, and this is often asked
+        if not JOB_ID.fullmatch(name) or os.path.exists(f"{directory.parent}/{name}/exit.json"):  # noqa: PTH110
             continue
+        other = directory.parent / name
         request = read_json(other / "request.json")
         if is_elsewhere(other):  # it has GPUs of its own, and may be waiting for this very job
             continue
-        if request and request.get("needs_gpu") and (queued_t(other), other.name) < (mine, directory.name):
-            if waits_for(other, directory):  # asked for before it, as before every training that goes on with another
+        if request and request.get("needs_gpu") and place_of(other, request) < place:
+            if waits_for(request, directory):  # asked for before it, as before every training that goes on with another
                 continue
-            word = state_of_live(other)
+            word = state_of_live(other, request)
             if word is None and is_supervised(other) and not awaits_room(other):
                 word = "ending"  # what it left behind may still hold the GPU's memory
             if word == "queued" or (word is not None and not waiting):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..base.files import read_json
+from ..base.files import Json, read_json
 from .rows import job_directories, state_of, waits_for
 
 # In the environment of a job that several machines share: t2v_core.processes.member has it.
@@ -13,11 +13,12 @@ PLACE = "T2V_PLACE"
 
 def to_be_resumed(jobs: Path) -> Path | None:
     """Return the training that preemption ended, unless another was asked for since; what waits for it is no other."""
-    later: list[Path] = []
+    later: list[Json] = []
     for latest in filter(is_training, reversed(job_directories(jobs))):
         word = state_of(latest)[0]
-        if word == "queued" and (read_json(latest / "request.json") or {}).get("after"):
-            later.append(latest)
+        request = read_json(latest / "request.json") or {}
+        if word == "queued" and request.get("after"):
+            later.append(request)
             continue
         return latest if word == "preempted" and all(waits_for(one, latest) for one in later) else None
     return None
