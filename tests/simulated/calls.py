@@ -22,8 +22,20 @@ from .disk import Disk
 from .kernel import Exited, Kernel
 
 PAUSES_AT_LOOKS = 0.1
+WRITES = frozenset("wax")
+PIECE_BYTES = 2**16
 FIRST_PIPE = 1_000_000
 UTC_S = time.gmtime
+
+
+def read(path: Any, mode: str, errors: str) -> io.BytesIO | io.StringIO:
+    """Return what is in a file now, as an opened one: nobody writes before it is read, and Python's own takes 10 µs."""
+    descriptor = REAL["os.open"](path, os.O_RDONLY)
+    try:
+        data = b"".join(iter(lambda: REAL["os.read"](descriptor, PIECE_BYTES), b""))
+    finally:
+        REAL["os.close"](descriptor)
+    return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode(errors=errors))
 
 
 class Pipe:
@@ -84,8 +96,10 @@ class Calls:
     def io_open(self, file: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
         if isinstance(file, int):
             self._process().files.discard(file)  # it is the opened file's by now, which closes it
-        if isinstance(file, int) or not set(mode) & set("wax"):
+        if isinstance(file, int) or not WRITES & set(mode):
             self.may_pause()
+            if not isinstance(file, int) and "+" not in mode:
+                return read(file, mode, (rest[2] if len(rest) > 2 else more.get("errors")) or "strict")
             return REAL["io.open"](file, mode, *rest, **more)
         self.kernel.call()
         path = os.fspath(file)

@@ -56,11 +56,11 @@ def keys(world: World, client: Client) -> str:
             return f"{key} was answered by {sorted(jobs)}"
         for job in jobs:
             truth = world.truth.jobs.get(world.folder / root / "jobs" / job)
-            if truth is None or not (truth.directory / "request.json").exists():
+            if truth is None or not truth.is_there:
                 return f"job {job}, which was promised, is not there"
     of_key: dict[tuple[str, str], str] = {}
     for truth in world.truth.jobs.values():
-        if (truth.directory / "request.json").exists():
+        if truth.is_there:
             place = (str(truth.directory.parent), truth.request["key"])
             if of_key.setdefault(place, truth.directory.name) != truth.directory.name:
                 return f"{place[1]} is both {of_key[place]} and {truth.directory.name}"
@@ -102,7 +102,7 @@ def checkpoints(world: World, _: Client) -> str:
 
 def states(world: World, _: Client | None = None) -> str:
     for truth in world.truth.jobs.values():
-        if is_as_it_was(truth) or not (truth.directory / "request.json").exists():
+        if is_as_it_was(truth) or not truth.is_there:
             continue
         word, ended = state_of(truth.directory)
         if (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ class JobTruth:
     seen: tuple[list[str], str] | None = None
     exit_text: str = ""
     last_word: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether all of its directory is."""
+        return os.path.exists(f"{self.directory}/request.json")
+
+    @property
+    def has_exit(self) -> bool:
+        return os.path.exists(f"{self.directory}/exit.json")
 
     @property
     def is_at_work(self) -> bool:

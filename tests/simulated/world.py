@@ -103,7 +103,7 @@ class World:
         """Every process ends; nobody is told."""
         with self.kernel.outside():
             for truth in self.truth.jobs.values():
-                truth.had_accident |= truth.is_at_work or not (truth.directory / "exit.json").exists()
+                truth.had_accident |= truth.is_at_work or not truth.has_exit
             self.truth.faults += 1
             self.is_on = False
         while self.kernel.processes:
@@ -119,9 +119,9 @@ class World:
                 if path.name == "exit.json" and path.parent in self.truth.jobs:
                     self.truth.jobs[path.parent].exit_text = ""
             for truth in list(self.truth.jobs.values()):
-                if not (truth.directory / "request.json").exists():
+                if not truth.is_there:
                     del self.truth.jobs[truth.directory]  # nobody was told of it yet
-                if not (truth.directory / "exit.json").exists():
+                if not truth.has_exit:
                     truth.last_word = ""  # it was told from events that may not have been on the disk
 
     def go_down(self, *, comes_back: bool) -> None:
@@ -142,7 +142,7 @@ class World:
         shutdown = self.init("shutdown", down)
         with self.kernel.outside():
             for truth in self.truth.jobs.values():
-                truth.was_asked_to_end |= not (truth.directory / "exit.json").exists()
+                truth.was_asked_to_end |= not truth.has_exit
         for one in list(self.kernel.processes.values()):
             if one not in (shutdown,) and one.name != "timer" and one.pid in self.kernel.processes:
                 self.tell(one, signal.SIGTERM)
@@ -183,7 +183,7 @@ class World:
             if process.ended is None:
                 self.kernel.thread(process, lambda directory=directory: preemption.tell_job(directory), 0.05)
         for truth in self.truth.jobs.values():
-            truth.was_preempted |= truth.is_at_work or not (truth.directory / "exit.json").exists()
+            truth.was_preempted |= truth.is_at_work or not truth.has_exit
 
         def end() -> None:
             self.kernel.wait(self.kernel.now + NOTICE_S)
@@ -304,7 +304,7 @@ class World:
         question = Question(verb, {**asked, "by": by}, self.kernel.now, deadline_s or deadline_s_of(verb), agent)
         jobs = Path(str(asked.get("workspace"))) / "jobs"
         question.known = tuple(
-            one.name for one in self.truth.jobs if one.parent == jobs and (one / "request.json").exists()
+            place.name for place, one in self.truth.jobs.items() if place.parent == jobs and one.is_there
         )
         if verb not in guard.WATCHING:
             self.asked_at = self.kernel.now
@@ -435,7 +435,8 @@ def world_in(folder: Path, seed: int, guard_by: str) -> Iterator[World]:
     ]  # fmt: skip
     with ExitStack() as stack:
         for module, name, value in replaced:
-            stack.enter_context(mock.patch.object(module, name, value))
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
         home = {"HOME": str(folder / "home"), "T2V_POWER_OFF": "power-off", "PATH": os.environ["PATH"]}
         stack.enter_context(mock.patch.dict(os.environ, home, clear=True))
         stack.enter_context(engine.in_the_engines_place())
