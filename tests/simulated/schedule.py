@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from .inside import world_in
 from .promises import broken, states
 from .steps import Client, Step, do, some_steps
-from .world import IDLE_STOP_MIN, LIVE, MAX_RUN_H, NO_GUARD, TIMED, WATCHED, World, world_in
+from .world import IDLE_STOP_MIN, LIVE, MAX_RUN_H, NO_GUARD, TIMED, WATCHED, World
 
 GUARDS = (NO_GUARD, TIMED, WATCHED)
 LONGEST = 20

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
-import types
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from remote.agent import (
-    __main__ as serving,
-)
-from remote.agent import supervisor
-from remote.agent.base import bounded, files, machine, processes, units
+from remote.agent import __main__ as serving
 from remote.agent.base.files import read_json
-from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import busy
-from remote.agent.guard import power_off as guard_off
-from remote.agent.guard import records as guard_files
-from remote.agent.guard import signs as guard_signs
 from remote.agent.guard import timer as guard_timer
 from remote.agent.guard import watch as guard
 from remote.agent.guard.rules import LAST_WORD_S
-from remote.agent.jobs import endings, preemption, rows
-from remote.agent.jobs.stopping import end_job
+from remote.agent.jobs import preemption, rows
 
 from . import engine
-from .calls import Calls, answering
+from .calls import Calls
 from .disk import Disk
-from .kernel import QUEUE_POLL_S, Kernel, Process, Task
-from .table import Table
+from .kernel import Kernel, Process, Task
+from .programs import ENVIRONMENT, Child
 from .truth import JobTruth, Question, Truth
 
 DEADLINES_S = {"status": 15.0, "start": 45.0, "request": 15.0, "resume_preempted": 45.0, "keep": 30.0, "guard": 30.0,
@@ -46,7 +32,6 @@ GOING_DOWN_S, NOTICE_S = 25.0, 30.0
 IDLE_STOP_MIN, MAX_RUN_H = 5.0, 0.25
 NO_GUARD, WATCHED, TIMED = "no guard", "a process looks", "a timer looks"
 LIVE = ("queued", "starting", "running")
-ENVIRONMENT = {"T2V_JOB": "-"}
 
 
 class World:
@@ -357,92 +342,3 @@ class World:
 
 def deadline_s_of(verb: str) -> float:
     return DEADLINES_S[verb]
-
-
-class Child:
-    """What subprocess.Popen gives for the agent once more, and for the power button."""
-
-    def __init__(self, world: World, argv: list[str]) -> None:
-        self.world, self.argv, self.pid, self.returncode = world, argv, 0, 0
-        self.stdout = self.stderr = None
-
-    def communicate(self, said: bytes = b"", timeout: float | None = None) -> tuple[bytes, bytes]:
-        kernel = self.world.kernel
-        kernel.call()
-        if self.argv == ["power-off"]:
-            self.world.power_off()
-            return b"", b""
-        mode, parameters = self.argv[-1], json.loads(said)
-        child = begin_mode(self.world, mode, parameters)
-        if not kernel.wait_until(lambda: bool(child.said) or child.ended is not None, timeout or 1e9):
-            raise subprocess.TimeoutExpired(self.argv, timeout or 0)
-        return (json.dumps(child.said[0]).encode() if child.said else b""), b""
-
-
-def begin_mode(world: World, mode: str, parameters: dict[str, Any]) -> Process:
-    directory = Path(parameters.get("directory", "/"))
-
-    def work() -> None:
-        world.kernel.wait(world.kernel.now + 0.1)  # Python starts
-        if mode == "guard-watch":
-            guard_timer.guard_watch(child.said.append)
-            return
-        with serving.told(directory):
-            if mode == "supervise":
-                supervisor.supervise(directory, child.said.append)
-            else:
-                child.said.append(end_job(directory, parameters["grace_s"]))
-
-    name = {"supervise": f"supervisor {directory.name}", "end": "end", "guard-watch": "guard"}[mode]
-    child = world.kernel.begin(name, work, environment=ENVIRONMENT, argv=[sys.executable, "t2v_agent", mode])
-    return child
-
-
-class NoThread:
-    """What `bounded.within` knows: it calls then as it is."""
-
-    def __init__(self, **_: Any) -> None: ...
-
-    def start(self) -> None:
-        raise RuntimeError("can't start new thread")
-
-
-def libc(world: World) -> Any:
-    def prctl(*_: int) -> None:
-        world.kernel.current.process.is_subreaper = True  # type: ignore[union-attr]
-
-    return types.SimpleNamespace(prctl=prctl)
-
-
-@contextmanager
-def world_in(folder: Path, seed: int, guard_by: str) -> Iterator[World]:
-    """A machine that is on, its guard installed; the agent's modules ask it and not the real one while inside."""
-    world = World(folder, seed, guard_by)
-    table = Table(world.kernel, world.calls.may_pause)
-    replaced = [
-        (processes, "PROC", table), (guard_signs, "PROC", table), (guard_signs, "pids", table.pids),
-        (processes, "BOOT_ID_FILE", folder / "boot_id"),
-        (guard_signs, "TERMINALS", folder), (guard_files, "RUN", world.memory), (guard_off, "RUN", world.memory),
-        (busy, "RUN", world.memory), (guard_agreed, "UNITS", folder), (units, "SYSTEMD_MARK", folder / "none"),
-        (supervisor, "goes_down", lambda: world.is_going_down), (endings, "goes_down", lambda: world.is_going_down),
-        (supervisor, "forked", world.calls.forked), (supervisor, "watch_for_preemption", world.watch_for_preemption),
-        (supervisor, "close_standard_files", lambda: None), (guard_timer, "close_standard_files", lambda: None),
-        (supervisor, "libc", lambda: libc(world)), (supervisor, "oom_kills", dict),
-        (bounded, "threading", types.SimpleNamespace(Thread=NoThread)), (machine, "nvidia_smi", lambda: None),
-        (files, "threading", types.SimpleNamespace(get_ident=world.kernel.number_of_thread)),
-        (serving, "say_line", world.hear), (units, "ANSWERS", {}), (guard, "MARK", None),
-        (supervisor, "QUEUE_POLL_S", QUEUE_POLL_S),
-    ]  # fmt: skip
-    with ExitStack() as stack:
-        for module, name, value in replaced:
-            stack.callback(setattr, module, name, getattr(module, name))
-            setattr(module, name, value)
-        home = {"HOME": str(folder / "home"), "T2V_POWER_OFF": "power-off", "PATH": os.environ["PATH"]}
-        stack.enter_context(mock.patch.dict(os.environ, home, clear=True))
-        stack.enter_context(engine.in_the_engines_place())
-        stack.enter_context(answering(world.calls))
-        try:
-            world.boot()
-            yield world
-        finally:
-            world.off()

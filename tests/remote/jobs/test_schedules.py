@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from simulated.inside import world_in
 from simulated.promises import broken
 from simulated.schedule import (
     GUARDS,
@@ -28,7 +29,7 @@ from simulated.schedule import (
     settled,
 )
 from simulated.steps import NUMBERS, STEPS, Client, Step, do
-from simulated.world import NO_GUARD, TIMED, WATCHED, world_in
+from simulated.world import NO_GUARD, TIMED, WATCHED
 
 from remote.agent.jobs import requests as jobs
 
