@@ -1,25 +1,33 @@
 """Random schedules of everything that happens to a host, on a simulated machine with the agent's own code.
 
-python benchmarks/schedules.py [--count 100000] [--seed N]
+python benchmarks/schedules.py [--count 100000] [--seed N] [--processes N]
 
-Ctrl-C ends it and says how it went so far. Each failure is printed as the shortest schedule that fails in the same way,
-to be kept in tests/remote/jobs/test_schedules.py.
+Ctrl-C ends it and says how it went so far, and how to go on. Each failure is printed as the shortest schedule that
+fails in the same way, to be kept in tests/remote/jobs/test_schedules.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import multiprocessing
 import random
+import resource
+import signal
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:1] = [str(TESTS.parent), str(TESTS)]
 
-from simulated.schedule import outcome, random_schedule, shortest, without_names, written
+from simulated.schedule import Schedule, outcome, random_schedule, shortest, without_names, written
 
 SAID_EVERY_S = 10.0
+SEEDS_AT_ONCE = 10
 
 
 def main() -> int:
@@ -27,36 +35,64 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**40))
     parser.add_argument("--place", type=Path, help="a folder for the machines' disks, best in memory")
+    parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
-    begun, said_at, steps = time.monotonic(), time.monotonic(), 0
-    failures: dict[str, int] = {}
-    number = 0
+    begun = said_at = time.monotonic()
+    number, steps, failures = 0, 0, Counter[str]()
     try:
-        for number in range(1, asked.count + 1):
-            schedule = random_schedule(asked.seed + number - 1)
+        for number, (schedule, said) in enumerate(judged(asked), 1):
             steps += len(schedule.steps)
-            if said := outcome(schedule, asked.place):
+            if said:
                 kind = without_names(said)
-                failures[kind] = failures.get(kind, 0) + 1
+                failures[kind] += 1
                 if failures[kind] == 1:
                     print(f"seed {schedule.seed}: {written(*shortest(schedule, said))}", flush=True)
             if time.monotonic() - said_at > SAID_EVERY_S:
                 said_at = time.monotonic()
-                print(progress(number, asked.count, said_at - begun, sum(failures.values())), flush=True)
+                print(progress(number, asked.count, said_at - begun, failures.total()), flush=True)
     except KeyboardInterrupt:
-        number -= 1  # the one in work
+        print(f"to go on: --seed {asked.seed + number} --count {asked.count - number}")
     took_s = time.monotonic() - begun
-    print(f"{number} schedules, {steps} steps, {sum(failures.values())} failures, {took_s:.0f} s, "
-          f"{time.process_time():.0f} s of one core")  # fmt: skip
+    print(f"{number} schedules, {steps} steps, {failures.total()} failures, {took_s:.0f} s, "
+          f"{of_cores_s():.0f} s of cores")  # fmt: skip
     for kind, count in failures.items():
         print(f"{count:6}  {kind}")
     return 1 if failures else 0
 
 
+def judged(asked: argparse.Namespace) -> Iterator[tuple[Schedule, str]]:
+    """Yield each schedule with the promise that it breaks, in the order of their seeds."""
+    seeds, judge = range(asked.seed, asked.seed + asked.count), partial(judged_one, asked.place)
+    if asked.processes == 1:
+        unobserved_by_gc()
+        yield from map(judge, seeds)
+        return
+    with multiprocessing.Pool(asked.processes, unobserved_by_gc) as pool:
+        yield from pool.imap(judge, seeds, chunksize=SEEDS_AT_ONCE)
+
+
+def judged_one(place: Path | None, seed: int) -> tuple[Schedule, str]:
+    schedule = random_schedule(seed)
+    return schedule, outcome(schedule, place)
+
+
+def unobserved_by_gc() -> None:
+    """What is imported stays; and in a pool's process Ctrl-C is its parent's to answer."""
+    gc.freeze()  # a twentieth of the time
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def of_cores_s() -> float:
+    """Return the seconds of cores that this process and those it has waited for have taken."""
+    mine, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return mine.ru_utime + mine.ru_stime + theirs.ru_utime + theirs.ru_stime
+
+
 def progress(done: int, count: int, took_s: float, failures: int) -> str:
     rate = done / took_s
-    return f"{done} of {count}, {rate:.0f} a second, {(count - done) / rate:.0f} s left, {failures} failures"
+    return f"{done} of {count}, {rate:.1f} a second, {(count - done) / rate:.0f} s left, {failures} failures"
 
 
 if __name__ == "__main__":

@@ -160,6 +160,15 @@ class Calls:
         self._stamp(target)
         self.has_named(target)
 
+    def link(self, source: Any, target: Any) -> None:
+        """Another name for what is there needs no block."""
+        self.kernel.call()
+        source, target = os.fspath(source), os.fspath(target)
+        REAL["os.link"](source, target)
+        self.disk.has_made(target)
+        self._stamp(os.path.dirname(target))
+        self.has_named(target)
+
     def unlink(self, path: Any, **more: Any) -> None:
         if not more and not os.path.lexists(path):
             raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
@@ -322,8 +331,8 @@ class PipeReader:
 
 
 OF_OS = (
-    "open", "close", "write", "pwrite", "fsync", "replace", "unlink", "mkdir", "utime", "getpid", "kill", "fork",
-    "setsid", "execvpe", "waitpid", "pidfd_open", "pipe", "read", "fdopen", "urandom",
+    "open", "close", "write", "pwrite", "fsync", "replace", "link", "unlink", "mkdir", "utime", "getpid", "kill",
+    "fork", "setsid", "execvpe", "waitpid", "pidfd_open", "pipe", "read", "fdopen", "urandom",
 )  # fmt: skip
 NAMES: dict[str, tuple[Any, str]] = {
     **{f"os.{name}": (os, name) for name in OF_OS},

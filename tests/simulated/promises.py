@@ -171,7 +171,7 @@ def wrong_refusal(world: World, mine: JobTruth) -> str:
     jobs = {one.directory: one for one in world.truth.jobs.values() if one.directory.parent == mine.directory.parent}
     first = jobs[mine.directory.parent / mine.request["after"]]
     resumed = [one for one in jobs.values() if one.request["key"] == f"resumed-{first.directory.name}"]
-    if any(one.last_word not in LIVE for one in resumed):
+    if any(state_of(one.directory)[0] not in LIVE for one in resumed):  # its `last_word` may be of the look before
         return ""  # that one has its own end
     later = [one for one in jobs.values() if one.request["verb"] == "train" and one.accepted > first.accepted]
     others = [one for one in later if one not in resumed]

@@ -25,6 +25,7 @@ from .rules import EVERY_S
 # kernel writes down a terminal's to 8 s.
 FRESH_S = max(10.0, 1.5 * min(EVERY_S, 60.0))
 TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
+JUST_ENDED = "has just ended"
 SET_UP_VERB = "bootstrap"
 # `sshd: me@pts/0`, `sshd-session: me@pts/0,pts/1`, `sshd: me@notty`: so sshd shows who is logged in. One connection may
 # carry several sessions, and one without a terminal does not show beside others. Its own half is `me [priv]`.
@@ -33,7 +34,7 @@ AGENT_MARK = b"t2v_agent"
 
 
 def job_signs(workspaces: Iterable[Path]) -> list[str]:
-    """Name the jobs that have not ended.
+    """Name the jobs that have not ended, or have since the look before: one may begin and end between two.
 
     Each is looked after meanwhile, so that a queue goes on without anybody who asks.
     """
@@ -46,24 +47,33 @@ def job_signs(workspaces: Iterable[Path]) -> list[str]:
                 if word is not None:
                     named = MADE_HERE.fullmatch(directory.name)
                     kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"
-                    found.append(f"{kind} {directory.name} is {word}")
+                    found.append(f"{kind} {directory.name} {word}")
     return found
 
 
 def tended(directory: Path) -> str | None:
-    """Return the state of a job that has not ended; None also of one whose files make no sense.
+    """Return how a job stands that has not ended, or just now; None also of one whose files make no sense.
 
     What of such a one is alive is seen among the processes; a full disk may keep a queue from going on, and not this.
     """
     if (directory / "exit.json").exists():
-        return None
+        return JUST_ENDED if has_just_ended(directory) else None
     try:
         with suppress(OSError, Problem):
             if (directory / "request.json").exists():
                 tend(directory)
-        return None if (directory / "exit.json").exists() else state_of_live(directory)
+        word = None if (directory / "exit.json").exists() else state_of_live(directory)
+        return JUST_ENDED if has_just_ended(directory) else f"is {word}" if word is not None else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def has_just_ended(directory: Path) -> bool:
+    """Tell by when its end was written down: whoever reads of it does not keep the machine."""
+    try:
+        return abs(time.time() - (directory / "exit.json").stat().st_mtime) <= FRESH_S
+    except OSError:
+        return False
 
 
 def process_signs(known: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..base.files import Json, sync_folder, write_json
+from ..base.files import Json, sync_folder, write_json, write_whole
 
 RESERVE, RESERVE_BYTES = ".reserve", 16 * 1024
 EXIT = "exit.json"
@@ -24,6 +24,19 @@ AWAITS_ROOM_T = 1.0
 def keep_reserve(directory: Path) -> None:
     """Write the reserve. Raises OSError when the disk is full already."""
     (directory / RESERVE).write_bytes(bytes(RESERVE_BYTES))
+
+
+def leave_mark(directory: Path, name: str) -> None:
+    """Leave a file in a job's directory whose name says all; where no file can be made, another name of its spec.
+
+    That takes no block and no inode, so that a job is stopped on a full disk as well. Raises OSError.
+    """
+    try:
+        write_whole(directory / name, "")
+    except OSError:
+        with suppress(FileExistsError):  # it is there by now
+            os.link(directory / "spec.json", directory / name)
+        sync_folder(directory)
 
 
 def write_exit(directory: Path, ended: Json) -> None:

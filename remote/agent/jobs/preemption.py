@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from ..base.asked import expanded
 from ..base.cloud import is_google
-from ..base.files import read_json, write_json, write_whole
+from ..base.files import read_json, write_json
 from ..base.private import make_folder
 from ..base.processes import boot_id, main_process
-from .last_words import PREEMPTED
+from .last_words import PREEMPTED, leave_mark
 
 HOST = os.environ.get("T2V_METADATA_HOST", "")
 DEFAULT_HOST = "metadata.google.internal"
@@ -121,7 +121,7 @@ def tell_job(directory: Path) -> None:
         return
     for name in (PREEMPTED, "stop"):
         with suppress(OSError):
-            write_whole(directory / name, "")
+            leave_mark(directory, name)
 
 
 def mark_machine() -> None:

@@ -14,7 +14,7 @@ from ..base.private import make_private, require_shut
 from ..base.processes import JOB_VARIABLE, KILL_PATIENCE_S, find_program
 from ..base.whose import Asker, anothers, asker, introduce
 from .detached import detached, see_to, tend
-from .last_words import keep_reserve
+from .last_words import keep_reserve, leave_mark
 from .releases import with_release
 from .rows import BESIDE, DETACH_TIMEOUT_S, job_row, rows_of_all, state_of
 from .stopping import SIGNAL_PATIENCE_S, ask_to_stop
@@ -167,7 +167,11 @@ def stop(parameters: Json) -> Json:
     directory = job_directory(parameters)
     require_own(directory, parameters)
     limit_s = grace_s + 2 * SIGNAL_PATIENCE_S + 4 * KILL_PATIENCE_S + DETACH_TIMEOUT_S
-    return detached("end", {"directory": str(directory), "grace_s": grace_s}, timeout_s=limit_s)
+    ended = detached("end", {"directory": str(directory), "grace_s": grace_s}, timeout_s=limit_s)
+    if ended.get("state") == "queued" and not (directory / "stop").exists():
+        sentence = f"job {directory.name} waits on: its disk takes no note that it is to stop"
+        raise Problem("failed", sentence, "make room there, and stop it again")
+    return ended
 
 
 def leave_request(parameters: Json) -> Json:
@@ -189,5 +193,5 @@ def leave_request(parameters: Json) -> Json:
     elif what == "stop":
         ask_to_stop(directory)
     else:
-        write_whole(directory / what, "")
+        leave_mark(directory, what)
     return {"state": word}

@@ -7,12 +7,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ..base.files import Json, read_json, write_whole
+from ..base.files import Json, read_json
 from ..base.machine import ask_nvidia, number
 from ..base.processes import KILL_PATIENCE_S, is_supervised, job_processes, main_process, send
 from .detached import settle, tend
 from .endings import has_ended
-from .last_words import awaits_room
+from .last_words import awaits_room, leave_mark
 from .rows import state_of, state_of_live
 
 # How long a signal may take; the stop file before it has the whole grace, since a checkpoint may be on its way.
@@ -71,7 +71,7 @@ def ask_to_stop(directory: Path) -> bool:
     Returns whether the file is there.
     """
     try:
-        write_whole(directory / "stop", "")
+        leave_mark(directory, "stop")
     except OSError:
         main = main_process(read_json(directory / "state.json"))
         if main is not None:

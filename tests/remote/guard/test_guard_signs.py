@@ -82,7 +82,7 @@ def test_a_power_off_that_does_not_come_is_an_error_and_no_stop(vm: Guarded) -> 
     assert vm.look()["did"] == POWER_OFF  # it is asked again each minute
 
 
-def test_a_running_job_and_its_queue_are_work_and_their_end_is_not(vm: Guarded, here: Here) -> None:
+def test_a_running_job_and_its_queue_are_work_and_their_end_is_until_the_next_look(vm: Guarded, here: Here) -> None:
     first = here.start(WAITS, "0", needs_gpu=True)
     second = here.start(WAITS, "0", needs_gpu=True)
     here.at_work(first)
@@ -92,6 +92,11 @@ def test_a_running_job_and_its_queue_are_work_and_their_end_is_not(vm: Guarded, 
     (here.workspace / "go").touch()
     here.end_of(first)
     here.end_of(second)
+    assert [sign for sign in vm.look()["busy"] if "job" in sign] == [
+        f"job {job} has just ended" for job in (first, second)
+    ]
+    for job in (first, second):
+        os.utime(here.directory(job) / "exit.json", (time.time(), time.time() - 2 * MINUTE))  # it was read just now
     assert not [sign for sign in vm.look()["busy"] if "job" in sign]
 
 

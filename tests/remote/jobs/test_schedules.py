@@ -1,7 +1,6 @@
 """Random schedules of everything that happens to a host: the agent's promises hold after every step.
 
-The agent's own code runs on a simulated machine (`simulated/`). Of 2,000 random schedules the first half is here, the
-second, for another process, in test_schedules_second_half.py. Many more: benchmarks/schedules.py.
+The agent's own code runs on a simulated machine (`simulated/`). Many more than here: benchmarks/schedules.py.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from remote.agent.jobs import requests as jobs
 OF_HYPOTHESIS, MOST_STEPS = 100, 15
 
 
-@pytest.mark.parametrize("first", range(0, 1000, 100))
+@pytest.mark.parametrize("first", range(0, 2000, 100))
 def test_what_is_promised_holds_whatever_happens(first: int) -> None:
     require_kept(range(first, first + 100))
 
@@ -109,6 +108,40 @@ FOUND = {
             Step("disk full", 0, 0, 0),
             Step("logout", 0, 0, 0),
             Step("pause", 0, 0, 1),
+        ),
+    ),
+    "a machine is not idle when a short job has just ended of which no mark could be left": Schedule(
+        2558,
+        WATCHED,
+        (
+            Step("time", 10, 0, 0),
+            Step("disk full", 0, 0, 0),
+            Step("submit", 0, 0, 1),
+            Step("submit", 0, 0, 0),
+            Step("disk free", 0, 0, 0),
+            Step("time", 9, 0, 0),
+        ),
+    ),
+    "a job that waits is stopped also where the disk takes no file for it": Schedule(
+        7000000378,
+        TIMED,
+        (
+            Step("submit", 0, 0, 0),
+            Step("time", 1, 0, 2),
+            Step("disk full", 0, 0, 0),
+            Step("stop", 0, 0, 1),
+            Step("power cut", 0, 0, 0),
+        ),
+    ),
+    "what waits for a training that went on may be refused the moment that one fails": Schedule(
+        5076,
+        TIMED,
+        (
+            Step("submit", 0, 5, 1),
+            Step("submit", 3, 1, 1),
+            Step("submit", 0, 3, 1),
+            Step("preempt", 1, 0, 0),
+            Step("submit", 10, 9, 6),
         ),
     ),
 }
