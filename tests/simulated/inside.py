@@ -13,6 +13,7 @@ from unittest import mock
 from remote.agent import __main__ as serving
 from remote.agent import supervisor
 from remote.agent.base import bounded, files, machine, processes, units
+from remote.agent.base.elsewhere import this_machine
 from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import busy
 from remote.agent.guard import power_off as guard_off
@@ -64,6 +65,7 @@ def world_in(folder: Path, seed: int, guard_by: str) -> Iterator[World]:
         (serving, "say_line", world.hear), (units, "ANSWERS", {}), (guard, "MARK", None),
         (supervisor, "QUEUE_POLL_S", QUEUE_POLL_S),
     ]  # fmt: skip
+    this_machine()  # is read once by a process, as the first of these should be like all others
     with ExitStack() as stack:
         for module, name, value in replaced:
             stack.callback(setattr, module, name, getattr(module, name))

@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from .files import Json, read_json
@@ -27,22 +28,28 @@ def this_machine() -> Json:
     """
     name, said = os.uname().nodename, ""
     with suppress(OSError):
-        said = MACHINE_ID_FILE.read_text().strip()
+        said = _said_in(MACHINE_ID_FILE)
     return {"id": hashlib.sha256(f"t2v {said or name}".encode()).hexdigest()[:16], "name": name}
 
 
-def machine_of(directory: Path) -> Json:
-    """Return the machine that a job is of; {} for one of an earlier version."""
-    for name in ("request.json", "state.json"):
-        said = (read_json(directory / name) or {}).get("machine")
+@cache
+def _said_in(file: Path) -> str:
+    """Read what stays while this machine runs. Raises OSError."""
+    return file.read_text().strip()
+
+
+def machine_of(directory: Path, request: Json | None = None) -> Json:
+    """Return the machine that a job is of; {} for one of an earlier version. request: what was read, where it was"""
+    for name, known in (("request.json", request), ("state.json", None)):
+        said = (known or read_json(directory / name) or {}).get("machine")
         if isinstance(said, dict):
             return said
     return {}
 
 
-def is_elsewhere(directory: Path) -> bool:
-    """Tell whether a job is another machine's."""
-    return machine_of(directory).get("id") not in (None, this_machine()["id"])
+def is_elsewhere(directory: Path, request: Json | None = None) -> bool:
+    """Tell whether a job is another machine's. request: as for `machine_of`"""
+    return machine_of(directory, request).get("id") not in (None, this_machine()["id"])
 
 
 def is_heard_of(directory: Path) -> bool:

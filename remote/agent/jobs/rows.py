@@ -54,7 +54,7 @@ def state_of_live(directory: Path, request: Json | None = None) -> str | None:
     request: what was read of it, where it was
     """
     state, request = read_json(directory / "state.json"), request or read_json(directory / "request.json")
-    is_theirs = is_elsewhere(directory)
+    is_theirs = is_elsewhere(directory, request)
     if is_theirs and not is_heard_of(directory):
         return None
     if state is None and request is not None:
@@ -231,7 +231,7 @@ def earlier_gpu_jobs(directory: Path, mine: Json, *, waiting: bool) -> list[Path
             continue
         other = directory.parent / name
         request = read_json(other / "request.json")
-        if is_elsewhere(other):  # it has GPUs of its own, and may be waiting for this very job
+        if is_elsewhere(other, request):  # it has GPUs of its own, and may be waiting for this very job
             continue
         if request and request.get("needs_gpu") and place_of(other, request) < place:
             if waits_for(request, directory):  # asked for before it, as before every training that goes on with another
