@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.house.left_behind import KEPT, outlived
 from support.house.needs import left_out
+from support.house.readable_ids import id_of
 from support.warm import python
 
 SLOWEST = Path(__file__).with_name("slowest.txt")  # by seconds beside others, the longest first
@@ -48,6 +49,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slowest = [config.rootpath / line for line in SLOWEST.read_text().splitlines()]
     ranks = {path: rank for rank, path in enumerate([*slowest, *sorted(sizes, key=lambda path: -sizes[path])][::-1])}
     items.sort(key=lambda item: -ranks[item.path])
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name the cases of a test by what they say."""
+    return id_of(val)
 
 
 def pytest_collection_finish() -> None:

@@ -51,7 +51,7 @@ from .transfer.sums import sums
 
 VERBS: dict[str, Callable[[Json], Json]] = {
     "hello": hello, "start": start_job, "status": status, "stop": stop, "request": leave_request, "ls": ls,
-    "hash": hash_files, "gpu": lambda _: gpu_sample(), "probe": probe, "read": read,
+    "hash": hash_files, "gpu": lambda _: gpu_sample()._asdict(), "probe": probe, "read": read,
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
     "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,

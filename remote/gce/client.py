@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from remote.errors import AgentError, CloudError, CloudUnreachable, LinkLost, NotAnswered
-from remote.gce.errors import error_of_trouble, may_pass
+from remote.gce.errors import Answer, error_of_trouble, may_pass
 from remote.hosts.agent_client import Agent, ProcessChannel
+from t2v_core.disk.typed_json import read_as
 
 NAME = "Compute Engine's client"
 HELPER = Path(__file__).with_name("helper.py")
@@ -59,8 +60,8 @@ class ComputeClient:
             raise CloudUnreachable(sentence, "is this machine online?") from error
         except (LinkLost, AgentError) as error:
             raise CloudUnreachable(f"the Compute Engine client ended: {error.message}", "ask again") from error
-        if "trouble" in said:
-            raise error_of_trouble(said["trouble"])
+        if (trouble := read_as(Answer, said).trouble) is not None:
+            raise error_of_trouble(trouble)
         return said
 
     def _helper(self) -> Agent:

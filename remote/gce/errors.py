@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from remote.errors import (
@@ -78,18 +79,37 @@ NETWORK_HOST = re.compile(r"host='(?P<host>[^']+)'")
 REQUEST_LINE = re.compile(r"^(?:GET|POST) \S+: ")
 
 
-def error_of_trouble(trouble: Mapping[str, Any]) -> CloudError:
+@dataclass(frozen=True)
+class Trouble:
+    """What the helper answers where something went wrong.
+
+    code: a word of BY_CODE, or http; http: the status, or 0; reason, message: the API's own
+    """
+
+    code: str = ""
+    message: str = ""
+    http: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the helper answers, as far as it is told here: trouble, or else what was asked for, as the API says it."""
+
+    trouble: Trouble | None = None
+
+
+def error_of_trouble(trouble: Trouble) -> CloudError:
     """Return the typed error for what the helper answered."""
-    said = REQUEST_LINE.sub("", GCLOUDS_OWN.sub("", str(trouble.get("message", ""))))
-    said = _network_in_words(said) if trouble.get("code") == "unreachable" else said
-    status = int(trouble.get("http", 0))
+    said = REQUEST_LINE.sub("", GCLOUDS_OWN.sub("", trouble.message))
+    said = _network_in_words(said) if trouble.code == "unreachable" else said
     found = (
-        BY_CODE.get(str(trouble.get("code")))
-        or BY_REASON.get(str(trouble.get("reason")))
-        or BY_STATUS.get(status)
-        or (SERVERS_FAULT if status >= 500 else (VmRefused, "Compute Engine answers {http}: {said}", ""))
+        BY_CODE.get(trouble.code)
+        or BY_REASON.get(trouble.reason)
+        or BY_STATUS.get(trouble.http)
+        or (SERVERS_FAULT if trouble.http >= 500 else (VmRefused, "Compute Engine answers {http}: {said}", ""))
     )
-    return _made(found, said, status)
+    return _made(found, said, trouble.http)
 
 
 def _network_in_words(said: str) -> str:

@@ -11,17 +11,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from t2v_core.checkpoints.checkpoints import Checkpoint, list_checkpoints
 from t2v_core.disk.files import MANIFEST, require_space, sha256
+from t2v_core.disk.typed_json import read_as
 from t2v_core.format import counted, size
 from t2v_core.job import Job
 from t2v_core.processes.process_group import ProcessGroup, joined
 from t2v_core.processes.sent_files import SentFile, files_below, receive, send
 
 OWN_FOLDER = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The checkpoint that a run goes on from, as the first machine tells the others."""
+
+    name: str
+    stamp: str
+    files: tuple[SentFile, ...]
 
 
 def folder_of_run(folder: Path, job: Job, newest: Callable[[], Checkpoint | None]) -> tuple[Path, bool]:
@@ -38,7 +48,8 @@ def folder_of_run(folder: Path, job: Job, newest: Callable[[], Checkpoint | None
         if machine == "0":  # on the first machine its folder is theirs
             return folder, bool(said)
         if group.local_rank == 0:
-            group.publish(f"folder/{machine}", str(_folder_here(group, folder, job, said)))
+            offered = None if said is None else read_as(Offered, said)
+            group.publish(f"folder/{machine}", str(_folder_here(group, folder, job, offered)))
         return Path(group.published(f"folder/{machine}")), bool(said)
 
 
@@ -55,8 +66,7 @@ def _offer(group: ProcessGroup, folder: Path, checkpoint: Checkpoint | None) -> 
         return False
     path = checkpoint.path
     files = files_below(folder, path)
-    stamp = _stamp(path)
-    group.publish("checkpoint", {"name": path.name, "stamp": stamp, "files": [asdict(one) for one in files]})
+    group.publish("checkpoint", asdict(Offered(path.name, _stamp(path), tuple(files))))
     machines = int(os.environ["GROUP_WORLD_SIZE"])
     wishes = [group.published(f"wish/{machine}") for machine in range(1, machines)]
     if takers := sum(wishes):
@@ -66,22 +76,21 @@ def _offer(group: ProcessGroup, folder: Path, checkpoint: Checkpoint | None) -> 
     return True
 
 
-def _folder_here(group: ProcessGroup, folder: Path, job: Job, said: dict[str, object] | None) -> Path:
+def _folder_here(group: ProcessGroup, folder: Path, job: Job, offered: Offered | None) -> Path:
     """Where this machine finds it: in the shared folder, or in one of the job's own, into which it comes."""
     own = job.directory / OWN_FOLDER
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir()
     machine = os.environ["GROUP_RANK"]
-    if said is None:
+    if offered is None:
         return own
-    is_shared = _is_newest_here(folder, str(said["name"]), str(said["stamp"]))
+    is_shared = _is_newest_here(folder, offered.name, offered.stamp)
     group.publish(f"wish/{machine}", not is_shared)
     if is_shared:
         own.rmdir()
         return folder
-    files = [SentFile(**one) for one in said["files"]]  # type: ignore[attr-defined]
-    require_space(own, sum(one.size_bytes for one in files), f"checkpoint {said['name']}")
-    receive(group, own, files)
+    require_space(own, sum(one.size_bytes for one in offered.files), f"checkpoint {offered.name}")
+    receive(group, own, list(offered.files))
     return own
 
 

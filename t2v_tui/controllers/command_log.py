@@ -9,6 +9,7 @@ from pathlib import Path
 
 from t2v_core.disk.files import staged_file
 from t2v_core.disk.private import make_folder, open_own
+from t2v_core.disk.typed_json import UnixTime, read_as
 
 MOST_BYTES = 128 * 1024
 # Of its own kind, a line is short; what comes from a prompt list is not.
@@ -19,7 +20,7 @@ MOST_CHARACTERS = 4000
 class Ran:
     """One line, and when it was run, in Unix seconds."""
 
-    t: float
+    t: UnixTime
     line: str
 
 
@@ -73,8 +74,7 @@ def _read(file: Path) -> list[Ran]:
     ran = []
     for line in data.decode(errors="replace").splitlines():
         try:
-            said = json.loads(line)
-            ran.append(Ran(float(said["t"]), str(said["line"])))
-        except (ValueError, KeyError, TypeError):
+            ran.append(read_as(Ran, json.loads(line)))
+        except ValueError:
             continue
     return ran

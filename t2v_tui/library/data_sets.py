@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from remote.errors import JobNotFound
 from remote.replies.questions import LS
 from t2v_core.disk.files import MANIFEST
 from t2v_core.disk.plain_json import read_table
+from t2v_core.disk.typed_json import read_as
 from t2v_core.workspace import CLIP_SUFFIXES, Dataset, Workspace
 from t2v_tui.library.folders import once, read_folder, stamp_of
 
@@ -145,14 +146,21 @@ def _prepared(folder: str, trusted_s: float) -> tuple[Prepared, ...]:
     return tuple(sorted(parts, key=lambda part: part.split != "train"))
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """A manifest of latents, as far as it is shown here. buckets: clips of each shape, by its name"""
+
+    clips: tuple[Mapping[str, Any], ...]
+    buckets: Mapping[str, Any] = field(default_factory=dict)
+
+
 def _clips_of(manifest: Path) -> tuple[int | None, tuple[tuple[str, int], ...]]:
     try:
         if manifest.stat().st_size > SMALL_BYTES:
             return None, ()
-        said: Mapping[str, Any] = read_table(manifest)
-        buckets = tuple((str(name), int(count)) for name, count in said.get("buckets", {}).items())
-        return len(said["clips"]), buckets
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        said = read_as(_Listed, read_table(manifest))
+        return len(said.clips), tuple((name, int(count)) for name, count in said.buckets.items())
+    except (OSError, ValueError, TypeError):
         return None, ()
 
 

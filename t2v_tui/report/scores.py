@@ -30,32 +30,51 @@ class ScoreRow:
     at: float | None = None
 
 
+@dataclass(frozen=True)
+class _Score:
+    """One score as its file has it: figures, which are None where it has none, and its stamp."""
+
+    value: float | None
+    floor: float | None
+    ceiling: float | None
+    chance: float | None
+    interval: Any
+    blindness: Any
+    stamp: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> _Score:
+        value, interval, floor, ceiling, chance, blindness = (said.get(name) for name in COLUMNS)
+        stamp = {name: one for name, one in said.items() if name not in COLUMNS}
+        return cls(_number(value), _number(floor), _number(ceiling), _number(chance), interval, blindness, stamp)
+
+
 def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
     """Return the scores of one evaluation; what is none of them is passed over."""
-    tables = {name: said for name, said in scores.items() if isinstance(said, dict) and "value" in said}
+    tables = {name: _Score.of(said) for name, said in scores.items() if isinstance(said, dict) and "value" in said}
     hidden = {bound for name, pair in BOUNDS.items() if name in tables for bound in pair}
-    return [_row(name, said, tables) for name, said in tables.items() if name not in hidden]
+    return [_score_row(name, score, tables) for name, score in tables.items() if name not in hidden]
 
 
-def _row(name: str, said: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> ScoreRow:
-    floor, ceiling = (_number(tables.get(bound, {}).get("value")) for bound in BOUNDS.get(name, ("", "")))
+def _score_row(name: str, score: _Score, tables: Mapping[str, _Score]) -> ScoreRow:
+    bounds = [tables.get(bound) for bound in BOUNDS.get(name, ("", ""))]
+    floor, ceiling = (None if bound is None else bound.value for bound in bounds)
     words = ("floor", "ceiling")
-    if "real_floor" in said:
-        floor, words = _number(said["real_floor"]), ("real against real", "")
-    elif "real" in said:
-        ceiling, words = _number(said["real"]), ("", "real clips")
+    if score.floor is not None:
+        floor, words = score.floor, ("real against real", "")
+    elif score.ceiling is not None:
+        ceiling, words = score.ceiling, ("", "real clips")
     elif SHARE in name:
-        floor, ceiling, words = _number(said.get("chance")), 1.0, ("chance", "all")
-    value = _number(said["value"])
+        floor, ceiling, words = score.chance, 1.0, ("chance", "all")
     return ScoreRow(
         name.replace("_", " "),
-        UNKNOWN if value is None else figure(value),
+        UNKNOWN if score.value is None else figure(score.value),
         "" if floor is None else f"{figure(floor)} {words[0]}",
         "" if ceiling is None else f"{figure(ceiling)} {words[1]}",
-        _interval(said.get("interval_95")),
-        ", ".join(f"{key.replace('_', ' ')} {_plain(one)}" for key, one in said.items() if key not in COLUMNS),
-        _unseen(said.get("blindness")),
-        _at(value, floor, ceiling),
+        _interval(score.interval),
+        ", ".join(f"{key.replace('_', ' ')} {_plain(one)}" for key, one in score.stamp.items()),
+        _unseen(score.blindness),
+        _at(score.value, floor, ceiling),
     )
 
 

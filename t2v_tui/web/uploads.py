@@ -9,8 +9,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from t2v_core.disk.typed_json import read_as
 from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.format import size
 from t2v_core.workspace import CLIP_SUFFIXES, Workspace
@@ -32,6 +32,18 @@ class Upload:
     frames: int
     fps: float
     size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What check_upload.py says of a file: a video's size, or the error and hint of one that cannot be used."""
+
+    frames: int = 0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    error: str = ""
+    hint: str = ""
 
 
 def accept(sent: Path, workspace: Workspace, *, most_bytes: int) -> Upload:
@@ -56,23 +68,23 @@ def accept(sent: Path, workspace: Workspace, *, most_bytes: int) -> Upload:
         sent.unlink()
     else:
         shutil.move(sent, target)
-    return Upload(f"{FOLDER}/{name}", int(found["frames"]), float(found["fps"]), (found["width"], found["height"]))
+    return Upload(f"{FOLDER}/{name}", found.frames, found.fps, (found.width, found.height))
 
 
-def checked(path: Path) -> dict[str, Any]:
+def checked(path: Path) -> Checked:
     """Return what check_upload.py says of a file. Raises InvalidRequest when it is no video that can be used."""
     command = [sys.executable, "-m", "t2v_core.data.video.check_upload", str(path)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHECK_TIMEOUT_S, check=False
         )
-        said = dict(json.loads(done.stdout.splitlines()[-1]))
+        said = read_as(Checked, json.loads(done.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired as error:
         raise InvalidRequest(
             f"the file could not be read within {CHECK_TIMEOUT_S:.0f} s", hint="send a shorter video"
         ) from error
     except (ValueError, IndexError) as error:  # the decoder fell over it
         raise InvalidRequest("the file cannot be read as a video", hint="send a video file that plays") from error
-    if "error" in said:
-        raise InvalidRequest(f"the file cannot be used: {said['error']}", hint=str(said["hint"]))
+    if said.error:
+        raise InvalidRequest(f"the file cannot be used: {said.error}", hint=said.hint)
     return said

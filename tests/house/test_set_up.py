@@ -84,6 +84,18 @@ def test_a_test_file_that_leaves_something_behind_fails_and_says_what(tmp_path: 
     assert processes_of(tmp_path / "space") == {}
 
 
+def test_whoever_is_in_a_folder_of_a_longer_name_is_not_in_this_one(tmp_path: Path) -> None:
+    needs("/proc")
+    with subprocess.Popen(
+        ["sh", "-c", 'sh -c "echo; read line; :" "$1"', "-", str(tmp_path / "one10/file")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/",
+    ) as shell:  # fmt: skip
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        assert (len(processes_of(tmp_path / "one10")), processes_of(tmp_path / "one1")) == (1, {})
+        shell.communicate()
+
+
 def test_when_all_have_passed_no_temporary_folder_is_left(tmp_path: Path) -> None:
     text = "def test_a(tmp_path): (tmp_path / 'big').write_bytes(bytes(10_000))\n"
     assert pytest_on(tmp_path, text).returncode == 0

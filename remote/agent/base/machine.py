@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .asked import take, workspace
 from .bounded import ran
@@ -68,10 +68,17 @@ def gpu_of(cells: Sequence[str]) -> Json | None:
     return {name: {**values, **texts}[name] for name in named}
 
 
-def gpu_sample() -> Json:
-    """Return one reading of every GPU; `why` says why there is none."""
+class GpuSample(NamedTuple):
+    """One reading of every GPU; why: there is none."""
+
+    gpus: list[Json]
+    why: str
+
+
+def gpu_sample() -> GpuSample:
+    """Read every GPU once."""
     rows, why = ask_nvidia([GPU_QUERY])
-    return {"gpus": [gpu for row in rows if (gpu := gpu_of(row))], "why": why or ""}
+    return GpuSample([gpu for row in rows if (gpu := gpu_of(row))], why or "")
 
 
 def cpu_ticks() -> tuple[int, int]:

@@ -78,6 +78,7 @@ def anothers(said: object, by: Asker) -> str:
 
     Who asks without an id works in this very folder: whatever is in it is theirs.
     """
-    if not by.id or not isinstance(said, dict) or not said.get("id") or said["id"] == by.id:
+    id_, name = (said.get("id"), said.get("name")) if isinstance(said, dict) else (None, None)
+    if not by.id or not id_ or id_ == by.id:
         return ""
-    return str(said.get("name") or f"another workspace ({said['id']})")
+    return str(name or f"another workspace ({id_})")

@@ -129,13 +129,13 @@ def session_signs() -> list[str]:
 
 def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
     """Return (busy, unknown). A machine without nvidia-smi has no GPU that could be at work."""
-    said = gpu_sample()
-    if said["why"] == NO_NVIDIA_SMI:
+    gpus, why = gpu_sample()
+    if why == NO_NVIDIA_SMI:
         return [], []
-    if said["why"] or not said["gpus"]:
-        return [], [said["why"] or "nvidia-smi shows no GPU"]
+    if why or not gpus:
+        return [], [why or "nvidia-smi shows no GPU"]
     busy, unknown = [], []
-    for gpu in said["gpus"]:
+    for gpu in gpus:
         percent = gpu["utilization_percent"]
         if percent is None:
             unknown.append(f"GPU {gpu['index']} does not say how busy it is")

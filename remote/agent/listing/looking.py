@@ -129,14 +129,14 @@ def probe(parameters: Json) -> Json:
     """
     root = workspace(parameters)
     python = arguments_in(take(parameters, "python", list, []), "python")
-    gpus = gpu_sample()
+    gpus, why_no_gpu = gpu_sample()
     return {
         **hello(parameters),
         "workspace": str(root),
         "is_there": root.is_dir(),
         "engine": None if python and why_open(root, str(expanded(python[0]))) else versions(python),
-        "gpus": gpus["gpus"],
-        "gpu_why": gpus["why"],
+        "gpus": gpus,
+        "gpu_why": why_no_gpu,
         "driver": next((row[0] for row in ask_nvidia(["--query-gpu=driver_version"])[0]), None),
         "memory": memory_bytes(),
         "disk_free_bytes": free_bytes(root),

@@ -11,6 +11,7 @@ from typing import Any
 from remote.cost.ledger import Ledger, Session
 from remote.replies.job_row import JobRow
 from t2v_core.disk.plain_json import read_table
+from t2v_core.disk.typed_json import read_as
 from t2v_core.errors import EngineError
 from t2v_core.events import DoneEvent, StepEvent
 from t2v_core.events.results import Trained
@@ -122,14 +123,22 @@ def evaluations(workspace: Workspace) -> list[Scored]:
     return sorted((one for one in found if one is not None), key=lambda one: one.t)
 
 
+@dataclass(frozen=True)
+class _Evaluation:
+    """A file that `t2v evaluate` wrote."""
+
+    checkpoint: str
+    scores: Mapping[str, Any]
+
+
 def _evaluation(path: Path, t: float) -> Scored | None:
     try:
-        said = read_table(path)
-        scores = said["scores"]
-        name = next(name for name in SCORES if isinstance(scores.get(name, {}).get("value"), int | float))
-        return Scored(str(said["checkpoint"]), name, float(scores[name]["value"]), t, scores)
-    except (OSError, ValueError, KeyError, AttributeError, StopIteration):
+        said = read_as(_Evaluation, read_table(path))
+    except (OSError, ValueError):
         return None
+    tables = {name: found for name in SCORES if isinstance(found := said.scores.get(name), dict)}
+    values = {name: value for name, one in tables.items() if isinstance(value := one.get("value"), int | float)}
+    return next((Scored(said.checkpoint, name, float(value), t, said.scores) for name, value in values.items()), None)
 
 
 def scores_by_run(

@@ -21,6 +21,8 @@ MOST_CHECKPOINTS = 2000
 # What no arithmetic of a chart survives.
 LARGEST = 1e300
 NUMBERS = {int, float}
+# A step's number, and what else was measured in it.
+_Step = tuple[float, Mapping[str, Any]]
 # Python's own reader makes numbers of NaN and Infinity, which are none in JSON.
 _DECODER = json.JSONDecoder(parse_constant=lambda _name: None)
 
@@ -120,7 +122,7 @@ class RunReader:
         )  # fmt: skip
 
     def _take(self, lines: Sequence[bytes]) -> None:
-        steps: list[Mapping[str, Any]] = []
+        steps: list[_Step] = []
         machine: list[Mapping[str, Any]] = []
         for said in _tables_in(lines):
             t, kind = said.get("t"), said.get("kind")
@@ -128,8 +130,8 @@ class RunReader:
                 continue
             self._began_t = self._began_t or t
             self._seen_t = t
-            if kind == "step" and _figure(said.get("step")) is not None:
-                steps.append(said)
+            if kind == "step" and (step := _figure(said.get("step"))) is not None:
+                steps.append((step, said))
             elif kind == "machine":
                 machine.append(said)
             elif kind in ("score", "checkpoint"):
@@ -140,24 +142,24 @@ class RunReader:
         if machine:
             self._fold(self._machine, [float(self._step)] * len(machine), machine)
 
-    def _take_steps(self, steps: Sequence[Mapping[str, Any]]) -> None:
+    def _take_steps(self, steps: Sequence[_Step]) -> None:
         if not steps:
             return
         self._find_epochs(steps)
-        self._fold(self._steps, [float(said["step"]) for said in steps], steps)
+        self._fold(self._steps, [float(step) for step, _ in steps], [said for _, said in steps])
 
-    def _find_epochs(self, steps: Sequence[Mapping[str, Any]]) -> None:
+    def _find_epochs(self, steps: Sequence[_Step]) -> None:
         """How many steps an epoch has, from the first step of a later one."""
-        newest = steps[-1]
-        self._step = int(newest["step"])
+        step, newest = steps[-1]
+        self._step = int(step)
         self._total = int(_figure(newest.get("total")) or self._total)
         if newest.get("epoch") == self._epoch:
             return
-        for said in steps:
+        for step, said in steps:
             now = _figure(said.get("epoch"))
             if now is not None and now != self._epoch:
-                if self._epoch and now > self._epoch and said["step"] > 1:
-                    self._steps_per_epoch = (said["step"] - 1) / (now - 1)
+                if self._epoch and now > self._epoch and step > 1:
+                    self._steps_per_epoch = (step - 1) / (now - 1)
                 self._epoch = int(now)
 
     def _fold(self, table: Thinned, steps: Sequence[float], said: Sequence[Mapping[str, Any]]) -> None:

@@ -21,10 +21,12 @@ from remote.gce.errors import (
     BY_OPERATION,
     BY_REASON,
     BY_STATUS,
+    Trouble,
     error_of_operation,
     error_of_trouble,
     may_pass,
 )
+from t2v_core.disk.typed_json import read_as
 
 RESOLVE = (
     "HTTPSConnectionPool(host='compute.googleapis.com', port=443): Max retries exceeded with url: /compute (Caused by "
@@ -82,7 +84,7 @@ URL = "https://compute.googleapis.com/compute/v1/projects/p/zones/z/instances/vm
     ],
 )  # fmt: skip
 def test_an_answer_is_one_sentence(trouble: dict[str, object], kind: type[CloudError], message: str) -> None:
-    error = error_of_trouble(trouble)
+    error = error_of_trouble(read_as(Trouble, trouble))
     assert (type(error), error.message) == (kind, message)
 
 

@@ -113,7 +113,7 @@ def be_t2v(
 
 
 def _take_streams(stdout: str, stderr: str) -> None:
-    written = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    written = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND  # as a shell's >; two that share a file append to it
     for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, stdout, written), (2, stderr, written)):
         if number == 2 and stderr == stdout:
             os.dup2(1, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -23,12 +24,15 @@ def processes_of(base: Path) -> dict[int, str]:
 
     Not this process, nor what it has started itself and still looks after: those end with it.
     """
-    mark, found, kept = os.fsencode(base), {}, {os.getpid(), *servers()}
+    names = re.compile(re.escape(os.fsencode(base)) + rb"(?![\w.-])")  # not what only begins with its name
+    found, kept = {}, {os.getpid(), *servers()}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (entry / "cmdline").read_bytes()
             state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
-            is_ours = mark in command or mark in (entry / "environ").read_bytes() or entry_is_in(entry, base)
+            is_ours = (
+                names.search(command) or names.search((entry / "environ").read_bytes()) or entry_is_in(entry, base)
+            )
             if is_ours and state not in (b"Z", b"X") and int(entry.name) not in kept and int(parent) != os.getpid():
                 said = " ".join(command.decode(errors="replace").replace("\0", " ").split())
                 found[int(entry.name)] = (said if len(said) < 200 else f"{said[:60]} … {said[-140:]}") + _at(entry)
