@@ -130,7 +130,7 @@ def _load(verb: str) -> Verb:
 
 def _report(error: BaseException, events: EventWriter) -> int:
     """Write the error event, and the traceback into the log when it is not one of ours."""
-    said = _said(error)
+    said = _in_a_sentence(error)
     alarm = ""
     if isinstance(said, NotEnoughMemory):
         alarm = "gpu-memory" if is_of_gpu(error.__cause__ or error) else "memory"
@@ -147,7 +147,7 @@ def _report(error: BaseException, events: EventWriter) -> int:
     return said.exit_code
 
 
-def _said(error: BaseException) -> EngineError:
+def _in_a_sentence(error: BaseException) -> EngineError:
     """An error in a sentence."""
     if isinstance(error, KeyboardInterrupt):
         return Stopped("interrupted twice: ended at once", exit_code=130)

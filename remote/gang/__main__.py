@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             events.emit(Leader(request, spec, job, pool).run())
             return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever happened, the job's events say so
-        said = _said(error)
+        said = _in_a_sentence(error)
         if said is not error:
             traceback.print_exception(error)
         print(said.message, file=sys.stderr)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         events.close()
 
 
-def _said(error: BaseException) -> EngineError:
+def _in_a_sentence(error: BaseException) -> EngineError:
     if isinstance(error, EngineError):
         return error
     if isinstance(error, KeyboardInterrupt):

@@ -22,7 +22,7 @@ def shuffled(frames: Tensor, drawn: torch.Generator) -> Tensor:
     return frames[order.roll(1) if torch.equal(order, torch.arange(len(frames))) else order]
 
 
-def frozen(frames: Tensor, drawn: torch.Generator) -> Tensor:  # noqa: ARG001 - all ways are called alike
+def frozen(frames: Tensor, _drawn: torch.Generator) -> Tensor:
     """Show the middle frame all the time."""
     return frames[len(frames) // 2].expand_as(frames)
 
@@ -34,7 +34,7 @@ def jittered(frames: Tensor, drawn: torch.Generator) -> Tensor:
     return _mixed(frames, torch.stack([frame.roll(move, (0, 1)) for frame, move in zip(frames, moves, strict=True)]))
 
 
-def blurred(frames: Tensor, drawn: torch.Generator) -> Tensor:  # noqa: ARG001
+def blurred(frames: Tensor, _drawn: torch.Generator) -> Tensor:
     """Make each frame a quarter as large, and large again."""
     planes = frames.permute(0, 3, 1, 2).float()
     small = functional.interpolate(planes, scale_factor=1 / BLUR, mode="area")
@@ -46,7 +46,7 @@ def noised(frames: Tensor, drawn: torch.Generator) -> Tensor:
     return _mixed(frames, frames.float() + 128 * torch.randn(frames.shape, generator=drawn))
 
 
-def recoloured(frames: Tensor, drawn: torch.Generator) -> Tensor:  # noqa: ARG001
+def recoloured(frames: Tensor, _drawn: torch.Generator) -> Tensor:
     """Swap red, green and blue."""
     return _mixed(frames, frames.roll(1, -1))
 

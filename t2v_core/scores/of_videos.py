@@ -37,8 +37,8 @@ def distance_scores(network: FeatureNetwork, videos: Sequence[Tensor], real: Rea
     The floor is that of one half of the real videos from the other: what the network sees between two real sets of half
     the size.
     """
-    ours = _rows(network, videos, job, len(videos), "generated")
-    theirs = _rows(network, real(), job, len(videos), "real")
+    ours = _features_of(network, videos, job, len(videos), "generated")
+    theirs = _features_of(network, real(), job, len(videos), "real")
     fewest = min(len(ours), len(theirs))
     if fewest < ENOUGH_VIDEOS:
         job.events.warning(
@@ -62,7 +62,7 @@ def distance_scores(network: FeatureNetwork, videos: Sequence[Tensor], real: Rea
     return scores
 
 
-def _rows(network: FeatureNetwork, videos: Iterable[Tensor], job: Job, total: int, of: str) -> Tensor:
+def _features_of(network: FeatureNetwork, videos: Iterable[Tensor], job: Job, total: int, of: str) -> Tensor:
     job.events.stage("features", f"of the {of} videos")
     rows = []
     for number, video in enumerate(videos, 1):

@@ -68,14 +68,7 @@ def build(
     begun_with: processes that the run had at its start, which say how many forward passes make a step
     at_once: shards that it shuffled together then; 0 for all
     """
-    _set_arithmetic(spec)
-    _require_whole_model(spec)
-    objective = _objective(spec)  # what does not fit together is said before anything is loaded
-    _require_whole_matrices(spec)
-    require_tracker(spec)
-    accelerator = _accelerator(spec)
-    if not accelerator.is_main_process:
-        job.events.mute()
+    objective, accelerator = _begun(spec, job)
     store = open_store(spec, job.workspace)
     _require_one_shape(spec, store)
     if accelerator.is_main_process:
@@ -126,6 +119,19 @@ def build(
         store.keep([0, *held_out])
     _compile(run, job)
     return run
+
+
+def _begun(spec: TrainSpec, job: Job) -> tuple[Objective, Accelerator]:
+    """Refuse what does not fit together, before anything is loaded; then let the processes find each other."""
+    _set_arithmetic(spec)
+    _require_whole_model(spec)
+    objective = _objective(spec)
+    _require_whole_matrices(spec)
+    require_tracker(spec)
+    accelerator = _accelerator(spec)
+    if not accelerator.is_main_process:
+        job.events.mute()
+    return objective, accelerator
 
 
 def _require_whole_model(spec: TrainSpec) -> None:

@@ -49,7 +49,7 @@ def list_hosts(ctx: typer.Context) -> int:
     """
     common: Common = ctx.obj
     workspace = find_workspace(common.workspace, os.environ)
-    rows = [_row(name, settings, workspace) for name, settings in read_hosts(workspace).items()]
+    rows = [_row_of_host(name, settings, workspace) for name, settings in read_hosts(workspace).items()]
     if common.as_json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -63,7 +63,7 @@ def list_hosts(ctx: typer.Context) -> int:
     return 0
 
 
-def _row(name: str, settings: HostSettings, workspace: Workspace) -> dict[str, Any]:
+def _row_of_host(name: str, settings: HostSettings, workspace: Workspace) -> dict[str, Any]:
     """What is wrong with one host is said beside it, and the others are listed all the same."""
     try:
         return _vm_row(name, settings, workspace) if settings.is_switched else _ssh_row(name, settings)

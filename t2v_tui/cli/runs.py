@@ -119,7 +119,7 @@ def list_runs(common: Common, *, sort: str, is_reversed: bool, wanted: str, as_j
     if as_json:
         print(json.dumps([as_values(row) for row in rows], ensure_ascii=False))
         return 0
-    for line in _table(rows):
+    for line in _lines_of(rows):
         print(line)
     if not rows:
         print("no training yet: t2v train starts one" if not wanted else f"no training has '{wanted}'", file=sys.stderr)
@@ -133,7 +133,7 @@ def as_values(row: RunRow) -> dict[str, Any]:
     return {"job": row.key.job, "host": row.key.host, **values}
 
 
-def _table(rows: Sequence[RunRow]) -> list[str]:
+def _lines_of(rows: Sequence[RunRow]) -> list[str]:
     if not rows:
         return []
     names = ["job", *COLUMNS, "host"]

@@ -78,4 +78,4 @@ class JobRequests:
         except EngineError as error:
             self.app.post_message(Failed(error.message, error.hint))
             return
-        self.app.post_message(CommandRan(command_lines.stop(job)))
+        self.app.post_message(CommandRan(command_lines.stop_job(job)))

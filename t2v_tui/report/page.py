@@ -41,7 +41,7 @@ def page_of(runs: Sequence[RunReport], now_t: float) -> str:
         _section("Samples through training", _beside(runs, _samples)),
         _section("Scores", _beside(runs, _scores)),
         _section("Settings", _settings(runs)),
-        _section("Data", _beside(runs, _data)),
+        _section("Data", _beside(runs, _data_in_html)),
         _section("Cost", _beside(runs, _cost)),
         _section("Machine", _beside(runs, _machine)),
         _section("What happened", _beside(runs, _happened)),
@@ -71,7 +71,7 @@ def _beside(runs: Sequence[RunReport], part: Callable[[RunReport], str]) -> str:
     return f'<div class="beside">{"".join(columns)}</div>'
 
 
-def _table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
+def _html_table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
     """Cells that are HTML already; the first of each row names it."""
     top = f"<tr>{''.join(f'<th>{one}</th>' for one in head)}</tr>" if head else ""
     lines = "".join(
@@ -87,7 +87,7 @@ def _nothing(words: str) -> str:
 def _summary(runs: Sequence[RunReport]) -> str:
     rows = [row for row in comparison([run.row for run in runs], []) if not row.is_head]
     told = [(_text(row.name), *map(_text, row.cells)) for row in rows]
-    return _table([*told, ("job", *(_text(run.row.key.job) for run in runs))])
+    return _html_table([*told, ("job", *(_text(run.row.key.job) for run in runs))])
 
 
 def _curves(runs: Sequence[RunReport]) -> str:
@@ -153,7 +153,7 @@ def _scores(run: RunReport) -> str:
     for one in reversed(run.scored):
         rows = score_rows(one.all_scores)
         head = f"<p>{_text(checkpoint_asked(one.checkpoint))}, {date_time(one.t)}</p>"
-        parts.append(head + _table(map(_score_cells, rows), ("", "value", "floor", "ceiling", "", "95 %", "how")))
+        parts.append(head + _html_table(map(_score_cells, rows), ("", "value", "floor", "ceiling", "", "95 %", "how")))
     return "".join(parts)
 
 
@@ -182,10 +182,12 @@ def _settings(runs: Sequence[RunReport]) -> str:
         rows = differing(known)
         title = "settings that differ" if rows else "no setting differs"
         parts.append(f'<h3>{title}</h3><div id="differences">')
-        parts.append(_table(((_text(name), *(_text(setting(one)) for one in values)) for name, values in rows), head))
+        parts.append(
+            _html_table(((_text(name), *(_text(setting(one)) for one in values)) for name, values in rows), head)
+        )
         parts.append("</div>")
     names = list(dict.fromkeys(name for one in known for name in one))
-    every = _table(((_text(name), *(_value(run, name) for run in runs)) for name in names), head)
+    every = _html_table(((_text(name), *(_value(run, name) for run in runs)) for name in names), head)
     return f"{''.join(parts)}<details{'' if parts else ' open'}><summary>every setting</summary>{every}</details>"
 
 
@@ -195,10 +197,10 @@ def _value(run: RunReport, name: str) -> str:
     return f"<b>{value}</b>" if name in run.asked else value
 
 
-def _data(run: RunReport) -> str:
+def _data_in_html(run: RunReport) -> str:
     rows = [(_text(name), _text(value)) for name, value in run.data.rows]
     rows += [(_text(name), _text(value)) for name, value in _made_of(run)]
-    table = _table([("data set", _text(run.settings.get("data", "·"))), *rows])
+    table = _html_table([("data set", _text(run.settings.get("data", "·"))), *rows])
     text = f"<pre>{_text(run.data.text)}</pre>" if run.data.text else ""
     sheet = f'<img alt="clips of the data set" src="data:image/jpeg;base64,{run.data.sheet}">' if run.data.sheet else ""
     hint = "" if text else _nothing("nobody examined it: t2v data check does, and its report comes here")
@@ -233,7 +235,7 @@ def _cost(run: RunReport) -> str:
     ]
     total = "not known" if run.row.usd is None else usd(run.row.usd)
     lasted = "" if run.row.seconds is None else f" for {duration(run.row.seconds)}"
-    return f"<p><b>{total}</b>{lasted}, while the training ran</p>" + _table(rows, ("started", "machine", "price"))
+    return f"<p><b>{total}</b>{lasted}, while the training ran</p>" + _html_table(rows, ("started", "machine", "price"))
 
 
 def _machine(run: RunReport) -> str:
@@ -248,7 +250,7 @@ def _machine(run: RunReport) -> str:
             rows.append((name.replace("_", " "), f"{mean:.4g} on average, {high:.4g} at most"))
     versions = run.trainer.get("versions")
     rows += [(str(name), str(value)) for name, value in (versions if isinstance(versions, dict) else {}).items()]
-    return _table((_text(name), _text(value)) for name, value in dict(rows).items())
+    return _html_table((_text(name), _text(value)) for name, value in dict(rows).items())
 
 
 def _happened(run: RunReport) -> str:

@@ -57,7 +57,9 @@ def samples_of(workspace: Workspace, job: str, told: Sequence[SampleEvent], most
     """
     latest = {(one.prompt, one.step or 0): one for one in told}
     prompts = tuple(dict.fromkeys(one.prompt for one in told))[:MOST_PROMPTS]
-    files = {place: file for place, one in latest.items() if (file := _file(workspace, job, one.video)) is not None}
+    files = {
+        place: file for place, one in latest.items() if (file := _sample_file(workspace, job, one.video)) is not None
+    }
     sizes = {place: file.stat().st_size for place, file in files.items() if place[0] in prompts}
     wanted = len([place for place in latest if place[0] in prompts])
     steps = spread(sorted({step for _, step in sizes}), MOST_CHECKPOINTS)
@@ -69,7 +71,7 @@ def samples_of(workspace: Workspace, job: str, told: Sequence[SampleEvent], most
         (prompt, step): Shown(step, prompt, base64.b64encode(data).decode())
         for prompt in prompts
         for step in steps
-        if (prompt, step) in sizes and (data := _read(files[prompt, step])) is not None
+        if (prompt, step) in sizes and (data := _bytes_of(files[prompt, step])) is not None
     }
     kept = tuple(prompt for prompt in prompts if any(place[0] == prompt for place in videos))
     return Samples(kept, tuple(steps), videos, len(latest), wanted - len(sizes))
@@ -89,7 +91,7 @@ def _bytes(sizes: dict[tuple[str, int], int], prompts: Sequence[str], steps: Seq
     return sum(size for (prompt, step), size in sizes.items() if prompt in prompts and step in steps) * 4 // 3
 
 
-def _file(workspace: Workspace, job: str, video: str) -> Path | None:
+def _sample_file(workspace: Workspace, job: str, video: str) -> Path | None:
     """Where it lies; None when it is not here, is no video of `outputs/`, or another run has written over it."""
     name = PurePosixPath(in_workspace(video))
     path = workspace.root / name
@@ -104,7 +106,7 @@ def _file(workspace: Workspace, job: str, video: str) -> Path | None:
     return real if made_by in (None, job) else None
 
 
-def _read(path: Path) -> bytes | None:
+def _bytes_of(path: Path) -> bytes | None:
     try:
         return read_bytes(path)
     except (OSError, ValueError, EngineError):

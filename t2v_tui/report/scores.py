@@ -46,7 +46,9 @@ class _Score:
     def of(cls, said: Mapping[str, Any]) -> _Score:
         value, interval, floor, ceiling, chance, blindness = (said.get(name) for name in COLUMNS)
         stamp = {name: one for name, one in said.items() if name not in COLUMNS}
-        return cls(_number(value), _number(floor), _number(ceiling), _number(chance), interval, blindness, stamp)
+        return cls(
+            _figure_in(value), _figure_in(floor), _figure_in(ceiling), _figure_in(chance), interval, blindness, stamp
+        )
 
 
 def score_rows(scores: Mapping[str, Any]) -> list[ScoreRow]:
@@ -78,7 +80,7 @@ def _score_row(name: str, score: _Score, tables: Mapping[str, _Score]) -> ScoreR
     )
 
 
-def _number(value: Any) -> float | None:
+def _figure_in(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) else None
 
 
@@ -89,7 +91,7 @@ def _at(value: float | None, floor: float | None, ceiling: float | None) -> floa
 
 
 def _interval(said: Any) -> str:
-    ends = [_number(one) for one in said] if isinstance(said, list) else []
+    ends = [_figure_in(one) for one in said] if isinstance(said, list) else []
     return f"{figure(ends[0])} … {figure(ends[1])}" if len(ends) == 2 and None not in ends else ""
 
 

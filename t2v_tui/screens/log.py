@@ -56,7 +56,7 @@ class LogScreen(Cockpit):
             self._shown = path
             kind = "events" if wants_events else "log"
             self.query_one(LogView).show(path, f"{kind} · {state.shown.job}")
-        other = f"what the engine wrote ({_words(raw)})" if wants_events else f"its events ({_words(events)})"
+        other = f"what the engine wrote ({_title_of(raw)})" if wants_events else f"its events ({_title_of(events)})"
         line = self.query_one("#about", Line)
         pieces = about_shown(state, now_t, line.size.width)
         room = line.size.width - sum(cell_len(piece.text) for piece in pieces)
@@ -84,7 +84,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _words(path: Path) -> str:
+def _title_of(path: Path) -> str:
     return size(_size(path))
 
 

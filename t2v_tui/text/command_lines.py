@@ -77,7 +77,7 @@ def ask(what: str, job: JobKey) -> str:
     return _line("ask", what, word(job.job), *_on(job.host, always=True), *sure)
 
 
-def stop(job: JobKey) -> str:
+def stop_job(job: JobKey) -> str:
     """Return the line that stops a job."""
     return _line("stop", word(job.job), *_on(job.host, always=True))
 

@@ -57,7 +57,7 @@ def stage(view: View, label: str) -> str:
     return place_for("nothing was made" if view.has_ended else "a preview comes with the first steps")
 
 
-def status(view: View) -> str:
+def progress_of(view: View) -> str:
     """Return one line, how far it is, and what there is to say beside it."""
     kind = "failed" if view.state == "failed" else "words"
     words = [f'<div class="{kind}" role="status" data-state="{view.state}">{escape(view.words)}</div>']
@@ -75,7 +75,7 @@ def status(view: View) -> str:
 
 def refusal(message: str, hint: str) -> str:
     """Return a failed status, for what could not even be asked."""
-    return status(View("failed", message, hint=hint))
+    return progress_of(View("failed", message, hint=hint))
 
 
 def gallery(videos: Sequence[VideoView], total: int) -> str:

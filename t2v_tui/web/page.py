@@ -17,7 +17,7 @@ from t2v_core.presets import MAP_REFINING_STEPS, MAP_STEPS
 from t2v_tui.library.local import checkpoints_here, videos_here
 from t2v_tui.library.on_host import checkpoints_there
 from t2v_tui.library.views import FAST_NAME, SHIPPED_NAME
-from t2v_tui.web.html import gallery, place_for, player, refusal, stage, status
+from t2v_tui.web.html import gallery, place_for, player, progress_of, refusal, stage
 from t2v_tui.web.turns import Press
 from t2v_tui.web.uploads import SUFFIXES, accept
 from t2v_tui.web.work import View, Work
@@ -84,7 +84,7 @@ class Page:
         press = self._presses[str(request.session_hash)] = Press()
         before = None
         for view in self.work.do(press, verb, values, sends):
-            shown = stage(view, label), status(view)
+            shown = stage(view, label), progress_of(view)
             if shown != before:
                 before = shown
                 yield shown
@@ -104,7 +104,7 @@ class Page:
         except EngineError as error:
             return "", place_for("before"), refusal(error.message, error.hint)
         words = f"{upload.frames} frames of {upload.size[0]}×{upload.size[1]}, {upload.fps:g} fps"
-        return upload.path, self._before(upload.path), status(View("waiting", words))
+        return upload.path, self._before(upload.path), progress_of(View("waiting", words))
 
     def _before(self, path: str) -> str:
         return f'<div class="t2v">{player(path, "before")}</div>'

@@ -49,11 +49,11 @@ def text_of(transfers: Sequence[TransferView]) -> Content:
     """Return the last six, a line each."""
     parts: list[tuple[str, str]] = []
     for one in transfers[-MOST:]:
-        parts += _line(one)
+        parts += _line_of_transfer(one)
     return Content.assemble(*parts).rstrip("\n")
 
 
-def _line(one: TransferView) -> list[tuple[str, str]]:
+def _line_of_transfer(one: TransferView) -> list[tuple[str, str]]:
     arrow = "↓" if one.is_pull else "↑"
     head = (f"{arrow} {_name_end(one.what):<14} ", "$accent" if one.state == "running" else "$text-muted")
     if one.state != "running":

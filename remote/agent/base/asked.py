@@ -47,7 +47,7 @@ def workspace(parameters: Json) -> Path:
 
 def expanded(path: str) -> Path:
     """Expand `~` at the beginning to the home folder; `./~` is a file of that name, which Path would forget."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises RuntimeError
 
 
 def job_directory(parameters: Json, name: str = "job") -> Path:

@@ -128,7 +128,7 @@ def known_end(directory: str) -> EndedRow | None:
     """Return what was read of a job that has ended, while its `exit.json` is as it was."""
     known = ENDED_ROWS.get(directory)
     try:
-        is_so = known is not None and os.stat(f"{directory}/exit.json").st_mtime_ns == known.written_ns  # noqa: PTH116
+        is_so = known is not None and os.stat(f"{directory}/exit.json").st_mtime_ns == known.written_ns  # noqa: PTH116 - hundreds of texts are looked at
     except OSError:
         return None
     return known if is_so else None

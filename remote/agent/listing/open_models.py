@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..base.asked import workspace
+from ..base.asked import expanded, workspace
 from ..base.files import Json, read_json
 
 INDEX = "model_index.json"
@@ -27,11 +27,9 @@ def hub_cache() -> Path:
     """Return where huggingface_hub keeps what it fetched, by the variables that it reads."""
     own = os.environ.get("HF_HUB_CACHE")
     if own:
-        return Path(os.path.expanduser(own))  # noqa: PTH111
-    home = os.environ.get("HF_HOME") or os.path.join(  # noqa: PTH118
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
-    )
-    return Path(os.path.expanduser(home)) / "hub"  # noqa: PTH111
+        return expanded(own)
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return expanded(home) / "hub"
 
 
 def _in_folder(root: Path) -> Iterator[Json]:

@@ -172,13 +172,13 @@ def _offer(jobs: HostJobs, memory: ArrivedFiles, asked: list[str], *, is_anyones
     """What is there now; when nothing has changed, it was read already while the answer was on its way."""
     known, folds = memory.last_offer(asked), folds_case(jobs.workspace.root)
     with ThreadPoolExecutor(1, "offer") as pool:
-        asking = pool.submit(_said, jobs, memory, asked, known, is_anyones)
+        asking = pool.submit(_asked_there, jobs, memory, asked, known, is_anyones)
         offer = read_offer(known, asked, folds_case=folds) if known is not None else None
         said = asking.result()
     return offer if said is known and offer is not None else read_offer(said, asked, folds_case=folds)
 
 
-def _said(
+def _asked_there(
     jobs: HostJobs, memory: ArrivedFiles, asked: list[str], known: FullOffer | None, is_anyones: bool
 ) -> FullOffer:
     try:

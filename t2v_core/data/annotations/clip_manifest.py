@@ -37,7 +37,7 @@ def read_manifest_file(file: Path, split: Split) -> list[CaptionedClip]:
 
 def manifest_text(clips: list[CaptionedClip], split: Split) -> str:
     """Return the text that `read_manifest_file` reads back as the same clips."""
-    return "".join(json.dumps(_row(clip, split), ensure_ascii=False) + "\n" for clip in clips)
+    return "".join(json.dumps(_row_of_clip(clip, split), ensure_ascii=False) + "\n" for clip in clips)
 
 
 def write_manifest_file(file: Path, text: str) -> None:
@@ -46,7 +46,7 @@ def write_manifest_file(file: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _row(clip: CaptionedClip, split: Split) -> dict[str, Any]:
+def _row_of_clip(clip: CaptionedClip, split: Split) -> dict[str, Any]:
     row = {
         "video_id": clip.video_id,
         "file": clip.file,

@@ -168,7 +168,7 @@ def answer(request: dict[str, str]) -> dict[str, Any]:
         return {"reason": "decode-error", "detail": error.strerror or str(error)}
 
 
-def serve() -> None:
+def answer_requests() -> None:
     """Answer until stdin ends; then go at once, in the middle of a clip too: nobody waits for it any more."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a library that prints would break the protocol
@@ -187,4 +187,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    answer_requests()

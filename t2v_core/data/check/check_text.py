@@ -24,68 +24,70 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         "" if usable == clips else "; quarantine.csv lists the others"
     )
     if report["reasons"]:
-        yield _line("why not", _counts(report["reasons"]))
+        yield _labelled("why not", _counts(report["reasons"]))
 
 
 def _film(report: Mapping[str, Any]) -> Iterator[str]:
     if not report["usable"]:
         return
     length, frames = report["duration_s"], report["frames"]
-    yield _line("together", f"{duration(length['total'])}, {size(report['size_bytes'])}")
-    yield _line("length", f"{_range(length, '.3g')} s")
-    yield _line("frames", _range(frames, ",.0f"))
-    yield _line("size", _counts(report["sizes"]))
-    yield _line("frame rate", _counts(report["fps"]))
-    yield _line("codec", _counts(report["codecs"]))
-    yield _line("turned", f"{report['turned']:,} clips ask to be rotated or mirrored, and are")
+    yield _labelled("together", f"{duration(length['total'])}, {size(report['size_bytes'])}")
+    yield _labelled("length", f"{_range(length, '.3g')} s")
+    yield _labelled("frames", _range(frames, ",.0f"))
+    yield _labelled("size", _counts(report["sizes"]))
+    yield _labelled("frame rate", _counts(report["fps"]))
+    yield _labelled("codec", _counts(report["codecs"]))
+    yield _labelled("turned", f"{report['turned']:,} clips ask to be rotated or mirrored, and are")
     if report["not_square"]:
-        yield _line("pixels", f"not square ({_counts(report['not_square'])}); shown as wide as players show them")
-    yield _line("sound", f"{report['with_audio']:,} clips have it")
+        yield _labelled("pixels", f"not square ({_counts(report['not_square'])}); shown as wide as players show them")
+    yield _labelled("sound", f"{report['with_audio']:,} clips have it")
 
 
 def _picked(picked: Mapping[str, Any]) -> Iterator[str]:
     how = "evenly spaced" if picked["stride"] is None else f"{picked['stride']} apart around the middle"
     yield f"{picked['frames']} frames of each clip, {how}"
     if picked["effective_fps"]:
-        yield _line("effective rate", f"{_range(picked['effective_fps'], '.2f')} frames per second")
+        yield _labelled("effective rate", f"{_range(picked['effective_fps'], '.2f')} frames per second")
     if picked["clips_with_fewer_frames"] and picked["stride"] is None:
-        yield _line(
+        yield _labelled(
             "few frames", f"{picked['clips_with_fewer_frames']:,} clips have fewer, so some frames are used twice"
         )
     if picked["clips_too_short"]:
-        yield _line("too short", _some(picked["clips_too_short"], "clips"))
+        yield _labelled("too short", _some(picked["clips_too_short"], "clips"))
 
 
 def _captions(report: Mapping[str, Any]) -> Iterator[str]:
     captions, duplicates = report["captions"], report["duplicates"]
     for split, part in captions["splits"].items():
         per_clip = f"{_range(part['per_clip'], '.3g')} a clip"
-        yield _line(
+        yield _labelled(
             split, f"{part['clips']:,} clips, {part['usable']:,} usable; {part['captions']:,} captions, {per_clip}"
         )
-        yield _line("", f"from {part['source']}")
+        yield _labelled("", f"from {part['source']}")
         if part["without_file"]:
-            yield _line("", _some(part["without_file"], "captioned clips without a file"))
+            yield _labelled("", _some(part["without_file"], "captioned clips without a file"))
         if part["blank_only"]:
-            yield _line("", _some(part["blank_only"], "clips with blank captions only"))
+            yield _labelled("", _some(part["blank_only"], "clips with blank captions only"))
     if captions["clips_without"]:
-        yield _line("without caption", _some(captions["clips_without"], "files"))
+        yield _labelled("without caption", _some(captions["clips_without"], "files"))
     if captions["in_both_splits"]:
-        yield _line("in both splits", _some(captions["in_both_splits"], "clips"))
+        yield _labelled("in both splits", _some(captions["in_both_splits"], "clips"))
     yield from _groups("same bytes", duplicates["same_bytes"])
     yield from _groups("same picture", duplicates["same_picture"])
     if duplicates["across_splits"]:
-        yield _line("", f"{len(duplicates['across_splits']):,} of these groups have clips of both train and test")
+        yield _labelled("", f"{len(duplicates['across_splits']):,} of these groups have clips of both train and test")
 
 
 def _groups(label: str, groups: list[list[str]]) -> Iterator[str]:
-    yield _line(label, f"{len(groups):,} groups" if groups else "none")
-    yield from (_line("", " = ".join(group[:MOST]) + (" = …" if len(group) > MOST else "")) for group in groups[:MOST])
+    yield _labelled(label, f"{len(groups):,} groups" if groups else "none")
+    yield from (
+        _labelled("", " = ".join(group[:MOST]) + (" = …" if len(group) > MOST else "")) for group in groups[:MOST]
+    )
     if len(groups) > MOST:
-        yield _line("", "… all of them are in report.json")
+        yield _labelled("", "… all of them are in report.json")
 
 
-def _line(label: str, value: str) -> str:
+def _labelled(label: str, value: str) -> str:
     return f"  {label:<{WIDTH}}{value}"
 
 

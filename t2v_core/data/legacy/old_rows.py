@@ -93,10 +93,10 @@ def read_shards(
     work = partial(_read_group, shape=shape, dtype=dtype)
     groups = _groups(shards, shape, dtype)
     with in_order(work, groups, threads=threads, ahead=2 * threads, name="old-files") as done:
-        yield _joined(done, told)
+        yield _into_shards(done, told)
 
 
-def _joined(
+def _into_shards(
     done: Iterable[tuple[_Group, list[OldRow | BadTensorFile]]], told: Callable[[int], object]
 ) -> Iterator[ReadShard]:
     found: list[OldRow | BadTensorFile] = []

@@ -117,7 +117,7 @@ def _video(dataset: Dataset, number: int) -> Path:
 
 def _write_words(dataset: Dataset, spec: ShapesSpec, scenes: list[Scene]) -> list[Path]:
     """Annotation files as Hugging Face's MSR-VTT has them (train: a list of captions; test: one), then the truth."""
-    rows = [_row(spec, number, scene) for number, scene in enumerate(scenes)]
+    rows = [_row_of_scene(spec, number, scene) for number, scene in enumerate(scenes)]
     for row, scene in zip(rows[: spec.clips], scenes, strict=False):
         row["caption"] = scene.captions()
     train, test = (dataset.annotations / ANNOTATION_FILES[split][0] for split in ("train", "test"))
@@ -128,7 +128,7 @@ def _write_words(dataset: Dataset, spec: ShapesSpec, scenes: list[Scene]) -> lis
     return [train, test]
 
 
-def _row(spec: ShapesSpec, number: int, scene: Scene) -> dict[str, Any]:
+def _row_of_scene(spec: ShapesSpec, number: int, scene: Scene) -> dict[str, Any]:
     return {
         "video_id": f"video{number}",
         "video": f"video{number}.mp4",

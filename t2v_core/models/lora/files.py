@@ -149,7 +149,7 @@ def _read(file: Path) -> tuple[Tensors, Mapping[str, str]]:
     try:
         open_file(file).close()  # a FIFO would be waited for
         with safe_open(file, framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+            return {name: opened.get_tensor(name) for name in sorted(opened.keys())}, opened.metadata() or {}
     except FileNotFoundError as error:
         raise InvalidRequest(f"there is no LoRA at {file}", hint="name a .safetensors file, or its folder") from error
     except SafetensorError as error:

@@ -49,7 +49,7 @@ def in_form(form: str, family: str, layers: Mapping[str, Layer], sizes: Mapping[
     for name, members in _grouped(family, layers).items():
         layer = next(iter(members.values()))
         if len(whole[name]) > 1:
-            layer = _joined(members, {at: sizes[one] for at, one in whole[name].items()})
+            layer = _one_layer(members, {at: sizes[one] for at, one in whole[name].items()})
             packed[name] = [(at, members[at].rank) for at in sorted(members)]
         tensors |= _named(form, name, layer, has_alpha=family not in WITHOUT_ALPHA)
     return Written(tensors, packed)
@@ -68,7 +68,7 @@ def _grouped(family: str, layers: Mapping[str, Layer]) -> dict[str, dict[int, La
     return found
 
 
-def _joined(members: Mapping[int, Layer], sizes: Mapping[int, int]) -> Layer:
+def _one_layer(members: Mapping[int, Layer], sizes: Mapping[int, int]) -> Layer:
     """One layer that does what several do: the sum of their ranks, and nothing where one has no adapter."""
     first = members[min(members)]
     ranks, rows = {at: layer.rank for at, layer in members.items()}, sorted(sizes)

@@ -45,7 +45,8 @@ class OpenDenoiser(Denoiser):
 
         Each clip is answered by the expert of its timestep.
         """
-        assert mask is not None and pooled is not None  # noqa: PT018 - training has both
+        assert mask is not None  # training has both
+        assert pooled is not None
         experts = [self.model.transformer_at(float(timestep)) for timestep in timesteps]
         prompts = self.model.padded(Conditioning(text, mask, pooled))
         answers: list[Tensor | None] = [None] * len(latents)
@@ -69,7 +70,7 @@ class OpenDenoiser(Denoiser):
         return {name: module for name, module in self.named_children() if name in TRANSFORMERS}
 
     @classmethod
-    def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:  # noqa: ARG003
+    def completed(cls, config: dict[str, Any], *, preset: str, attention: str) -> dict[str, Any]:  # noqa: ARG003 - all are called alike
         """Return the configuration as it is: nothing of an open model follows from a preset."""
         return config
 

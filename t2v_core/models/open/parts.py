@@ -161,7 +161,7 @@ class Parts:
         if self.tuned is not None:
             start = f"{name}."
             with safe_open(self.tuned, framework="pt") as file, self._told_of(name):
-                own = [key for key in file.keys() if key.startswith(start)]  # noqa: SIM118 - it is no mapping
+                own = [key for key in sorted(file.keys()) if key.startswith(start)]
                 part.load_state_dict({key.removeprefix(start): file.get_tensor(key) for key in own})
         put_beside(part, name, self.loras)
 

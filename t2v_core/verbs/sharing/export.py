@@ -165,7 +165,7 @@ def _copy_lora(file: Path, folder: Path) -> list[str]:
     Returns the files' names.
     """
     with safe_open(file, framework="pt") as opened:
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+        tensors = {name: opened.get_tensor(name) for name in sorted(opened.keys())}
         header = dict(opened.metadata() or {})
     about, ranks = json.loads(header.get(OWN_KEY, "{}")), json.loads(header.get(DIFFUSERS_KEY, "{}"))
     written = []

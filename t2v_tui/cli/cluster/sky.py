@@ -16,7 +16,7 @@ from remote.setup.release import current_release
 from t2v_core.disk.files import staged_file
 from t2v_core.errors import InvalidRequest
 from t2v_core.settings import values_for
-from t2v_core.specs import Spec, asked_values
+from t2v_core.specs import Spec, all_values, asked_values
 from t2v_core.workspace import Workspace
 from t2v_tui.cli.cluster.asked import asked_job
 from t2v_tui.cli.main import Common
@@ -121,7 +121,7 @@ def _task(common: Common, request: SkyRequest, words: list[str]) -> tuple[str, s
     )
     spec = _as_it_is_there(asked.spec, workspace)
     directory = asked.directory or create(workspace, asked.verb, asked.spec).directory
-    data = workspace.resolve(getattr(asked.spec, "data"))  # noqa: B009 - every verb of a cluster has it
+    data = workspace.resolve(all_values(asked.spec)["data"])
     made = sky_task(
         request, verb=asked.verb, job=directory.name, spec=spec, release=_release(workspace),
         data=data if data.is_dir() else None,

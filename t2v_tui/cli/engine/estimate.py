@@ -24,7 +24,7 @@ MEMORY_PARTS = {
 }
 
 
-def tell_estimate(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
+def tell_estimate(followed: Followed, _workspace: Workspace, _teller: Narrator, *, as_json: bool) -> None:
     """Write lines, or everything as JSON, to stdout."""
     print(followed.as_json() if as_json else "\n".join(_lines(followed)))
     sys.stdout.flush()
@@ -41,7 +41,7 @@ def open_lines(result: OpenEstimated) -> list[str]:
     shape = f"{result.frames} frames of {result.width}×{result.height}"
     of_whom = ", ".join(filter(None, (result.family, result.licence, result.arithmetic)))
     parts = [
-        _row(part.name, f"{_column(part.weights_bytes)}  {part.parameters / 1e6:.1f} M parameters")
+        _labelled(part.name, f"{_column(part.weights_bytes)}  {part.parameters / 1e6:.1f} M parameters")
         for part in result.parts
     ]
     work = {
@@ -57,9 +57,9 @@ def open_lines(result: OpenEstimated) -> list[str]:
         "weights",
         *parts,
         "at work, beside them",
-        *(_row(name, _column(count)) for name, count in work.items()),
+        *(_labelled(name, _column(count)) for name, count in work.items()),
         "at the fullest moment",
-        *(_row(flags_of(way) if result.ways[1:] else "", _column(way.peak_bytes)) for way in result.ways),
+        *(_labelled(flags_of(way) if result.ways[1:] else "", _column(way.peak_bytes)) for way in result.ways),
         "",
         f"{room}: {verdict_of(result.here, result.ways)}",
         *(f"a card of {size(card.memory_bytes)}: {verdict_of(card, result.ways)}" for card in result.cards),
@@ -94,16 +94,22 @@ def estimate_lines(result: Estimated) -> list[str]:
 def _memory(result: Estimated) -> list[str]:
     memory, machine = result.memory, result.machine
     rows = [
-        _row(label, _column(getattr(memory, name))) for name, label in MEMORY_PARTS.items() if getattr(memory, name)
+        _labelled(label, _column(getattr(memory, name)))
+        for name, label in MEMORY_PARTS.items()
+        if getattr(memory, name)
     ]
     verdict = "fits" if result.fits.memory else "DOES NOT FIT"
     free = "free on" if machine.is_here else "on an empty"
     room = f"{size(machine.memory_bytes)} {free} {machine.name}"
-    rows.append(_row("peak", f"{_column(memory.peak_bytes)}  {verdict}: {room}"))
+    rows.append(_labelled("peak", f"{_column(memory.peak_bytes)}  {verdict}: {room}"))
     if memory.measured_bytes:
-        rows.append(_row("measured", f"{_column(memory.measured_bytes)}  at the peak of the steps that were tried"))
+        rows.append(
+            _labelled("measured", f"{_column(memory.measured_bytes)}  at the peak of the steps that were tried")
+        )
     largest = result.largest_batch
-    rows.append(_row("largest batch", f"{largest:>7}  that fits" if largest else "   none  fits, not even one clip"))
+    rows.append(
+        _labelled("largest batch", f"{largest:>7}  that fits" if largest else "   none  fits, not even one clip")
+    )
     return [f"memory of a step, batch {memory.batch_size}", *rows]
 
 
@@ -114,10 +120,10 @@ def _disk(result: Estimated) -> list[str]:
     kept = f"{disk.kept} of {size(disk.checkpoint)}: the kept ones and one being written"
     return [
         "disk",
-        _row("latents", f"{_column(disk.latents)}  {there}"),
-        _row("text embeddings", f"{_column(disk.text)}  {there}"),
-        _row("checkpoints", f"{_column(disk.checkpoints)}  {kept if disk.kept > 1 else 'one'}"),
-        _row("to come", f"{_column(disk.expected)}  {verdict}: {size(disk.free)} free here"),
+        _labelled("latents", f"{_column(disk.latents)}  {there}"),
+        _labelled("text embeddings", f"{_column(disk.text)}  {there}"),
+        _labelled("checkpoints", f"{_column(disk.checkpoints)}  {kept if disk.kept > 1 else 'one'}"),
+        _labelled("to come", f"{_column(disk.expected)}  {verdict}: {size(disk.free)} free here"),
     ]
 
 
@@ -129,14 +135,14 @@ def _time(result: Estimated) -> list[str]:
     rate = time.clips / time.step_s
     return [
         f"time, from {time.source}",
-        _row("a step", f"{about}{timing(time.step_s)} ({time.clips} clips, {rate:.3g} clips/s)"),
-        _row("an epoch", f"{about}{timing(time.epoch_s)} ({grouped(time.steps_per_epoch)} steps)"),
-        _row("in all", f"{about}{timing(time.total_s)} ({grouped(time.steps)} steps)"),
-        _row("", "checkpoints and sample videos come on top"),
+        _labelled("a step", f"{about}{timing(time.step_s)} ({time.clips} clips, {rate:.3g} clips/s)"),
+        _labelled("an epoch", f"{about}{timing(time.epoch_s)} ({grouped(time.steps_per_epoch)} steps)"),
+        _labelled("in all", f"{about}{timing(time.total_s)} ({grouped(time.steps)} steps)"),
+        _labelled("", "checkpoints and sample videos come on top"),
     ]
 
 
-def _row(label: str, value: str) -> str:
+def _labelled(label: str, value: str) -> str:
     return f"  {label:<17} {value}".rstrip() if len(label) > 17 else f"  {label:<17}{value}".rstrip()
 
 

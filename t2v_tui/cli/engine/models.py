@@ -37,7 +37,7 @@ def list_models(common: Common, *, folder: str | None, host: str | None, as_json
     return run_there("models", flags, host, after=None, is_detached=False, **told)
 
 
-def tell_models(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
+def tell_models(followed: Followed, _workspace: Workspace, _teller: Narrator, *, as_json: bool) -> None:
     """Write a table, or everything as JSON, to stdout."""
     if as_json:
         print(followed.as_json())

@@ -11,7 +11,7 @@ from t2v_tui.cli.engine.run import Followed
 from t2v_tui.cli.narrate import Narrator
 
 
-def tell_verdict(followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None:  # noqa: ARG001
+def tell_verdict(followed: Followed, _workspace: Workspace, _teller: Narrator, *, as_json: bool) -> None:
     """Write lines, or everything as JSON, to stdout."""
     print(followed.as_json() if as_json else "\n".join(verdict_lines(followed.result_as(ResumeVerified))))
     sys.stdout.flush()

@@ -94,7 +94,7 @@ class Followed:
 class Tell(Protocol):
     """Says the result of a run that is done."""
 
-    def __call__(self, followed: Followed, workspace: Workspace, teller: Narrator, *, as_json: bool) -> None: ...
+    def __call__(self, followed: Followed, workspace: Workspace, teller: Narrator, /, *, as_json: bool) -> None: ...
 
 
 def follow(run: Run, teller: Narrator, *, is_verbose: bool = False) -> Followed:

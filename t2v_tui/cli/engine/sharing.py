@@ -77,10 +77,10 @@ def listing(said: Published) -> list[str]:
     total = sum(file.size_bytes for file in todo)
     seen = "that only you can see" if said.is_private else "that everybody can see"
     where = f"{said.url}, {'a new repository' if said.is_new else 'a repository'} {seen}"
-    return [f"{counted(len(todo), 'file')}, {size(total)}, would go to {where}:", *map(_line, said.files)]
+    return [f"{counted(len(todo), 'file')}, {size(total)}, would go to {where}:", *map(_line_of_file, said.files)]
 
 
-def _line(file: ListedFile) -> str:
+def _line_of_file(file: ListedFile) -> str:
     states = {"new": "", "replaces": "  replaces what is there", "same": "  is there already"}
     return f"  {size(file.size_bytes):>9}  {file.name}{states.get(file.state, '')}"
 

@@ -64,10 +64,10 @@ def watch(
         found = find_job(job, host, hosts, is_alive_first=True)
         there = hosts.jobs(found.host)
         code = 0
-        for said in _said(there, found.row.job):
+        for said in _heard(there, found.row.job):
             if isinstance(said, JobRow):
                 code = said.exit_code
-            if not kinds or _table(said)["kind"] in kinds:
+            if not kinds or _table_of_news(said)["kind"] in kinds:
                 print(_as_json(said) if as_json or common.as_json else _as_text(said), flush=True)
     return code
 
@@ -79,7 +79,7 @@ def _kinds(only: str | None) -> frozenset[str]:
     return kinds
 
 
-def _said(there: HostJobs, job: str) -> Iterator[Event | LinkState | JobRow]:
+def _heard(there: HostJobs, job: str) -> Iterator[Event | LinkState | JobRow]:
     """What a job says and what its link does; the first word of a link that holds is none."""
     is_up = True
     with closing(Follower(there.host, job, Spool.of(there.workspace, there.host.name, job), since=NO_LOG)) as follower:
@@ -92,7 +92,7 @@ def _said(there: HostJobs, job: str) -> Iterator[Event | LinkState | JobRow]:
                 yield said
 
 
-def _table(said: Event | LinkState | JobRow) -> dict[str, Json]:
+def _table_of_news(said: Event | LinkState | JobRow) -> dict[str, Json]:
     match said:
         case Event():
             return said.to_table()
@@ -105,7 +105,7 @@ def _table(said: Event | LinkState | JobRow) -> dict[str, Json]:
 
 
 def _as_json(said: Event | LinkState | JobRow) -> str:
-    return said.to_line().decode().rstrip("\n") if isinstance(said, Event) else json.dumps(_table(said))
+    return said.to_line().decode().rstrip("\n") if isinstance(said, Event) else json.dumps(_table_of_news(said))
 
 
 def _as_text(said: Event | LinkState | JobRow) -> str:

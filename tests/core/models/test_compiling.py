@@ -131,7 +131,7 @@ def test_a_gpu_wants_triton_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_compiler_that_fails_is_one_sentence() -> None:
     from torch._inductor.exc import CppCompileError
 
-    said = run_job._said(CppCompileError(["g++", "x.cpp"], "cc1plus: out of patience"))
+    said = run_job._in_a_sentence(CppCompileError(["g++", "x.cpp"], "cc1plus: out of patience"))
     assert said.message.startswith("torch could not compile the model: C++ compile error")
     assert "--compile no" in said.hint
 

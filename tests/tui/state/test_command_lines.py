@@ -70,7 +70,7 @@ def test_a_refinement_whose_name_was_left_to_the_engine_gets_one() -> None:
 @pytest.mark.parametrize(
     ("line", "names", "given"),
     [
-        (command_lines.stop(RUN), ["stop"], {"job": RUN.job, "host": RUN.host}),
+        (command_lines.stop_job(RUN), ["stop"], {"job": RUN.job, "host": RUN.host}),
         (command_lines.ask("pause", OLD), ["ask"], {"request": "pause", "job": OLD.job, "host": OLD.host}),
         (
             command_lines.pull(["outputs/a b.mp4", "x"], "vm"),
