@@ -95,5 +95,5 @@ def _quoted(path: Path) -> str:
     """A path as sbatch reads it in a directive. Raises InvalidRequest for one that no line can hold."""
     text = str(path)
     if re.search(r'["\\%\n\r\0]', text):
-        raise InvalidRequest(f"Slurm cannot be told of the folder {text!r}", "use a workspace with a plainer name")
+        raise InvalidRequest(f"Slurm cannot take the folder {text!r}", "use a workspace with a plainer name")
     return f'"{text}"' if " " in text else text

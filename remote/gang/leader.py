@@ -144,7 +144,7 @@ class Leader:
             has_first = bool(ready) and ready[0].name == names[0]
             is_late = time.monotonic() - self._lost_at > RETURN_GRACE_S
             if has_first and is_late and len(ready) >= self.request.fewest:
-                self.job.events.warning(f"training goes on with {', '.join(one.name for one in ready)} alone")
+                self.job.events.warning(f"training continues with {', '.join(one.name for one in ready)} alone")
                 return ready
             told = self._say_missing(dict(zip(names, found, strict=True)), told, has_first=has_first)
             self._pause(backoff.next_s())
@@ -199,7 +199,7 @@ class Leader:
             case LogChunk():
                 self._log.write(member.name, said.data)
             case LinkState() if not said.is_up and not was_down:
-                self.job.events.warning(f"{member.name} is not heard: {said.why}; its part goes on without us")
+                self.job.events.warning(f"{member.name} is not heard: {said.why}; its part may go on alone")
             case LinkState() if said.is_up and was_down:
                 self._told(f"{member.name} is heard again")
             case Event() if member is members[0]:

@@ -69,7 +69,7 @@ def local_user(vm: str) -> str:
 
 
 def let_in(vm: Vm, login: Login, identity: Path) -> None:
-    """Name our key where the VM looks. Raises AuthFailed when it is there already and was refused, CloudError."""
+    """Name our key where the VM looks. Raises AuthFailed when it already exists there and was refused, CloudError."""
     key = public_key(identity, login.user)
     if login.is_os_login:
         if any(key in str(one.get("key", "")) for one in _profile().get("sshPublicKeys", {}).values()):

@@ -290,7 +290,7 @@ class Agent:
             raise error_of(came["error"])
         said = came.get("ok")
         if not isinstance(said, dict):
-            raise bad_reply(self.host, name, "it is no object")
+            raise bad_reply(self.host, name, "it is not an object")
         return said
 
     def close(self) -> None:

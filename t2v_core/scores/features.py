@@ -93,6 +93,6 @@ def _load(file: Path, device: torch.device) -> Any:
             return torch.jit.load(str(file), map_location=device).eval()
     except Exception as error:  # torch raises what it likes of a file that is none of these
         raise InvalidRequest(
-            f"{file} is no TorchScript or torch.export file: {(str(error).strip() or 'empty').splitlines()[0][:200]}",
+            f"{file} is not a TorchScript or torch.export file: {(str(error).strip() or 'empty').splitlines()[0][:99]}",
             hint="write one with torch.jit.save or torch.export.save; a state dict alone has no network in it",
         ) from error

@@ -42,8 +42,8 @@ class PreprocessSpec(Spec):
     data: Path = Field(DATA, description="data set: videos/ and annotations/ inside")
     model: str | None = Field(
         None,
-        description="open model: hub id or local folder; its encoders make the set, for t2v train --model, and frames "
-        "and size are its makers' unless you say others",
+        description="open model, hub id or local folder, whose encoders prepare the data for t2v train --model; frames "
+        "and size are then its makers', unless you set them",
     )
     vae: str = Field(SD_VAE, description="hub id, local folder, or 'embedded'")
     text_encoder: str = Field(CLIP_B32, description="hub id, local folder, or 'embedded'")
@@ -144,6 +144,6 @@ class ImportCheckpointSpec(Spec):
     of_epoch: int | None = Field(
         None, ge=1, le=MANY, description="the epoch of a file that does not record one, such as final_model.pt"
     )
-    data: Path = Field(DATA, description="data set that training goes on with")
+    data: Path = Field(DATA, description="data set that training continues with")
     vae: str = Field(SD_VAE, description="the VAE that made its latents: hub id or local folder")
     text_encoder: str = Field(CLIP_B32, description="the CLIP of its text: hub id or local folder")

@@ -38,5 +38,5 @@ class PublishSpec(Spec):
 
     id: str = Field(min_length=1, max_length=200, description="where on the hub, OWNER/NAME")
     folder: Path = Field(description="folder that t2v export wrote")
-    public: bool = Field(False, description="a repository that is new can be seen by everybody; else by you alone")
-    yes: bool = Field(False, description="upload; without it, what would be is listed")
+    public: bool = Field(False, description="make a new repository visible to everybody; otherwise only you see it")
+    yes: bool = Field(False, description="upload; without it, only list what would be uploaded")

@@ -41,14 +41,16 @@ class TrainSpec(Spec):
     lora: bool = Field(
         False, description="leave the weights of --base or --model as they are, and train an adapter beside them"
     )
-    lora_rank: int = Field(16, ge=1, le=1024, description="of the adapter: how many numbers pass through each layer")
+    lora_rank: int = Field(
+        16, ge=1, le=1024, description="rank of the adapter: how many numbers pass through each layer"
+    )
     lora_alpha: float | None = Field(
-        None, gt=0, le=65536, description="the adapter counts alpha / rank times (default: the rank)"
+        None, gt=0, le=65536, description="the adapter is scaled by alpha / rank (default: the rank)"
     )
     lora_targets: str = Field(
-        "attention", description="layers: attention, all, or names with commas between them, such as to_q,to_v"
+        "attention", description="layers: attention, all, or names separated by commas, such as to_q,to_v"
     )
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="share of what goes into the adapter that is left out")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's input that training drops")
     preset: Preset = Field(
         "base",
         description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "
@@ -65,7 +67,7 @@ class TrainSpec(Spec):
         50.0, gt=0, le=1_000_000, description="that this folder takes at most; what was used last stays"
     )
     checkpoints: Path = Field(Path("checkpoints"), description="folder of the checkpoints")
-    resume: bool = Field(False, description="go on from the latest complete checkpoint")
+    resume: bool = Field(False, description="continue from the latest complete checkpoint")
     epochs: int = Field(100, ge=1, le=10**6, description="times through the data")
     max_steps: int | None = Field(
         None, ge=1, le=MANY, description="stop after this many optimiser steps, whatever the epochs"
@@ -73,7 +75,7 @@ class TrainSpec(Spec):
     batch_size: int = Field(2, ge=1, le=65536, description="clips per forward pass, on each device")
     gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes per optimiser step")
     optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: for the weights of the layers, beside adamw for all else"
+        "adamw", description="muon: Muon for the layers' weights, AdamW for everything else"
     )
     learning_rate: float = Field(1e-4, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
@@ -101,7 +103,7 @@ class TrainSpec(Spec):
         0.0,
         ge=0,
         lt=1,
-        description="how much a prediction is kept from what another clip of the batch would need (contrastive flow "
+        description="how hard a prediction is pushed from what another clip of the batch would need (contrastive flow "
         "matching; 0.05 in the literature)",
     )
     zero_terminal_snr: bool = Field(
@@ -117,11 +119,11 @@ class TrainSpec(Spec):
     keep_best_by: KeepBestBy = Field(
         "held_out_loss",
         description="what makes one the best: held_out_loss, or score, the CLIP score of videos that each checkpoint "
-        "draws of fixed prompts",
+        "generates from fixed prompts",
     )
-    score_prompts: int = Field(32, ge=2, le=10_000, description="how many held-out captions these prompts are")
+    score_prompts: int = Field(32, ge=2, le=10_000, description="how many held-out captions serve as these prompts")
     scorer: str | None = Field(
-        None, description="CLIP model that scores them: hub id, folder, embedded (default: the one of the data's text)"
+        None, description="CLIP model that scores them: hub id, folder, embedded (default: the data's)"
     )
     held_out_clips: int = Field(64, ge=0, le=10**6, description="clips kept out for the held-out loss")
     samples: int = Field(2, ge=0, le=1000, description="videos generated at each checkpoint")
@@ -136,13 +138,13 @@ class TrainSpec(Spec):
         "so on a GPU, for long runs",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of initial weights, data order, noise and samples")
-    deterministic: bool = Field(False, description="identical results on a GPU in every run, to the bit; slower there")
+    deterministic: bool = Field(False, description="bit-identical results in every run on a GPU; slower there")
     processes: ProcessCount = Field(1, description="processes that share each step; auto is one for each GPU")
     shard: bool = Field(
         False, description="each process holds only its part of weights, averages and Adam's moments (FSDP2)"
     )
     max_restarts: int = Field(
-        0, ge=0, le=1000, description="times that a run of which a process died starts again from its last checkpoint"
+        0, ge=0, le=1000, description="how often a run restarts from its last checkpoint after a process died"
     )
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
@@ -164,7 +166,7 @@ class VerifyResumeSpec(Spec):
     preset: Preset = Field("tiny", description="model and settings to try, as in t2v train")
     steps: int = Field(12, ge=8, le=1000, description="optimiser steps of each run; it is killed about half-way")
     processes: int = Field(1, ge=1, le=8, description="processes that share each run")
-    deterministic: bool = Field(False, description="identical results on a GPU in every run, to the bit; slower there")
+    deterministic: bool = Field(False, description="bit-identical results in every run on a GPU; slower there")
     precision: Precision = Field("auto", description="as in t2v train")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="random seed of the runs")
     device: str = Field("auto", description="auto, cpu, cuda, mps")

@@ -35,7 +35,7 @@ class SamplingSpec(Spec):
     lora: str | None = Field(
         None,
         description="adapter beside the model: a .safetensors file or a checkpoint of t2v train --lora, as FILE or "
-        "FILE:SCALE; several with commas between them, or --lora again",
+        "FILE:SCALE; several separated by commas, or --lora again",
     )
     guidance_scale: float = Field(
         2.0,
@@ -233,12 +233,12 @@ class EvaluateSpec(VideoSpec):
         description="also score the real clips made worse in six ways, and say which of them a score does not see",
     )
     processes: ProcessCount = Field(
-        1, description="processes that share the drawing of videos; auto is one for each GPU"
+        1, description="processes that share the generating of videos; auto is one for each GPU"
     )
     vbench: Path | None = Field(
         None, description="Python of an environment in which VBench is installed: adds its scores of the videos"
     )
     vbench_dimensions: str = Field(
-        "", description="of VBench, with commas between them (default: the six for prompts of one's own)"
+        "", description="VBench's, separated by commas (default: the six for custom prompts)"
     )
     vbench_layout: bool = Field(False, description="write the videos to outputs/vbench/ as VBench reads them")

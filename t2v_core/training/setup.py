@@ -55,7 +55,7 @@ def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
     if existing is not None:
         raise InvalidRequest(
             f"{job.workspace.relative(folder)} already holds a run, at step {existing.step}",
-            hint="go on with it: --resume; or start another one: --checkpoints OTHER-FOLDER",
+            hint="continue it: --resume; or start another one: --checkpoints OTHER-FOLDER",
         )
     return build(spec, job, folder)
 

@@ -200,5 +200,5 @@ class Trainer:
         raise WorkFailed(
             f"the {what} is not finite at step {self.run.step + 1}, on clips {ids}",
             hint="the weights are as they were before this step and the checkpoints are untouched; look at the clips, "
-            "then lower --learning-rate or use --precision fp32, and go on with --resume",
+            "then lower --learning-rate or use --precision fp32, and continue with --resume",
         )

@@ -166,7 +166,7 @@ def _is_imported(one: Wanted) -> bool:
     if is_whole and read_table(one.target / TRAINER).get("imported") == one.source:
         return True
     raise InvalidRequest(
-        f"{one.target} is there already, and is not from {one.old.path.name}",
+        f"{one.target} already exists, and is not from {one.old.path.name}",
         hint="name another folder for the new ones",
     )
 

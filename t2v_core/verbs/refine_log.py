@@ -30,7 +30,7 @@ class Seen:
         self.low, self.high = min(self.low, low), max(self.high, high)
 
     def __str__(self) -> str:
-        return f"{_shape_in_words((self.count, *self.size))}, {self.low} … {self.high}"
+        return f"{_shape_of((self.count, *self.size))}, {self.low} … {self.high}"
 
 
 class RefineLog:
@@ -48,7 +48,7 @@ class RefineLog:
         window = pipeline.latent_shape[0]
         _say(f"input      {frames}")
         _say(
-            f"latents    {_shape_in_words(tuple(latents.shape))}, through the model in windows of {min(window, len(latents))}"
+            f"latents    {_shape_of(tuple(latents.shape))}, through the model in windows of {min(window, len(latents))}"
         )
         _say(f"timesteps  {', '.join(f'{t:g}' for t in self._timesteps)}")
 
@@ -71,7 +71,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _shape_in_words(shape: tuple[int, ...]) -> str:
+def _shape_of(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
 

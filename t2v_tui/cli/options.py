@@ -145,8 +145,13 @@ def allowed_range(field: FieldInfo) -> str:
     numbers = [value for key, value in limits.items() if key in ("ge", "le")]
     if len(numbers) == 2:
         step = f", {_BOUNDS['multiple_of']} {limits['multiple_of']}" if "multiple_of" in limits else ""
-        return _unbroken(f"{limits['ge']} … {limits['le']}{step}")
-    return _unbroken(", ".join(f"{_BOUNDS[key]} {value}" for key, value in limits.items()))
+        return _unbroken(f"{_as_typed(limits['ge'])} … {_as_typed(limits['le'])}{step}")
+    return _unbroken(", ".join(f"{_BOUNDS[key]} {_as_typed(value)}" for key, value in limits.items()))
+
+
+def _as_typed(limit: float) -> str:
+    """120, not 120.0."""
+    return str(int(limit)) if limit == int(limit) else str(limit)
 
 
 def _unbroken(text: str) -> str:

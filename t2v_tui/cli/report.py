@@ -87,11 +87,11 @@ def _target(workspace: Workspace, to: Path | None, jobs: Sequence[str]) -> Path:
     if to is not None:
         path = expanded(to)
         if path.suffix.lower() not in SUFFIXES:
-            raise InvalidRequest(f"'{to}' is no name for a report", "end it in .html")
+            raise InvalidRequest(f"'{to}' is not a name for a report", "end it in .html")
         return path
     path = workspace.outputs / "reports" / f"{'-and-'.join(jobs)}.html"
     if path.exists() and not _begins_with(path, MARK):
-        raise InvalidRequest(f"{workspace.relative(path)} is there, and is no report", "name another file: --to FILE")
+        raise InvalidRequest(f"{workspace.relative(path)} exists, and is not a report", "name another file: --to FILE")
     return path
 
 

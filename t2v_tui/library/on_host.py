@@ -137,4 +137,4 @@ def _short(source: str) -> str:
 
 
 def _standing(one: OpenModelEntry) -> str:
-    return size(one.size_bytes) if one.is_whole else f"{size(one.size_bytes)}, not whole"
+    return size(one.size_bytes) if one.is_whole else f"{size(one.size_bytes)}, incomplete"

@@ -47,7 +47,7 @@ def prompts_of(text: str, folder: Path = Path()) -> str:
     try:
         said = read_bytes(path, MOST_LIST_BYTES).decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{path} is no text in UTF-8", "write a prompt on each line of it") from error
+        raise InvalidRequest(f"{path} is not UTF-8 text", "write a prompt on each line of it") from error
     except (OSError, ValueError) as error:
         raise InvalidRequest(
             f"the prompts in {path} cannot be read: {error}", "name a text file, as @prompts.txt"

@@ -55,7 +55,7 @@ def sentences(said: Estimated, price: float | None) -> tuple[str, ...]:
     if said.time is None:
         return UNKNOWN
     if not said.data.is_preprocessed:
-        return ("how long it will take can be told once there is data",)
+        return ("how long it will take is known once there is data",)
     seconds = said.time.total_s
     cost = f" → about {usd(seconds / 3600 * price)}" if price else ""
     lines = [f"about {duration(seconds)} for {grouped(said.time.steps)} steps on {said.machine.name}{cost}"]

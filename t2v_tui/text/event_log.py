@@ -64,7 +64,7 @@ class Journal:
         self._seen = 0
 
     def take(self, event: Event) -> None:
-        """Write the line of an event, unless it is there already."""
+        """Write the line of an event, unless it already exists there."""
         self._seen += 1
         if self._seen <= self._there or self._descriptor < 0:
             return

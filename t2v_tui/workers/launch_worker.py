@@ -242,7 +242,7 @@ def require_free(spec: Spec, there: Workspace) -> None:
     if held and not of_training(spec).resume:
         raise HoldsARun(
             f"{there.relative(folder)} holds a run already, up to {held[-1].name}",
-            "u goes on with it; n begins another one in a folder of its own",
+            "u continues it; n begins another one in a folder of its own",
         )
 
 

@@ -37,7 +37,7 @@ class SendStream(TransferStream):
         if plan.needed:
             self.follow(Pushing(jobs, plan), plan.to_send)
         else:
-            self.show(replace(self.view, state="done", why="it is there already"))
+            self.show(replace(self.view, state="done", why="it already exists there"))
 
 
 def brought_in(workspace: Workspace, file: Path) -> str:

@@ -50,7 +50,7 @@ def test_only_a_yes_of_somebody_who_is_here_uploads(
     for stdin, sentence in (
         (Terminal("\n"), "nothing was uploaded"),
         (Terminal(""), "nothing was uploaded"),
-        (io.StringIO("y\n"), "nothing was uploaded: nobody is here to be asked"),
+        (io.StringIO("y\n"), "nothing was uploaded: nobody is here to confirm it"),
     ):
         monkeypatch.setattr("sys.stdin", stdin)
         with pytest.raises(InvalidRequest) as refused:

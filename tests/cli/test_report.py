@@ -157,8 +157,8 @@ def test_wrong_requests_are_one_sentence_and_write_nothing_over(
     job = add_run(workspace, 0xAAAA, "baseline")
     for words, sentence in (
         (["nothing"], "there is no training 'nothing'"),
-        (["baseline", "--to", "report.pdf"], "'report.pdf' is no name for a report"),
-        (["baseline", "--to", "t2v.toml"], "'t2v.toml' is no name for a report"),
+        (["baseline", "--to", "report.pdf"], "'report.pdf' is not a name for a report"),
+        (["baseline", "--to", "t2v.toml"], "'t2v.toml' is not a name for a report"),
     ):
         code, out, err = said(capsys, *words)
         assert (code, out) == (2, "")
@@ -168,6 +168,6 @@ def test_wrong_requests_are_one_sentence_and_write_nothing_over(
     mine.write_text("<p>mine</p>")
     code, _, err = said(capsys, "baseline")
     assert (code, mine.read_text()) == (2, "<p>mine</p>")
-    assert "is there, and is no report" in err
+    assert "exists, and is not a report" in err
     mine.unlink()
     assert [said(capsys, "baseline")[0] for _ in range(2)] == [0, 0]

@@ -87,7 +87,7 @@ def test_a_run_has_a_name_by_which_it_is_called(capsys: pytest.CaptureFixture[st
         (["diff", "aaaa"], "at least two trainings"),
         (["diff", "aaaa", "train"], "'train' matches 2 trainings"),
         (["diff", "aaaa", "cccc"], "there is no training 'cccc'"),
-        (["chart", "aaaa", "--to", "loss.txt"], "loss.txt is no kind of chart"),
+        (["chart", "aaaa", "--to", "loss.txt"], "loss.txt is not a chart that can be written"),
         (["chart", "aaaa", "--to", "a.svg", "--figure", "los"], "has no 'los'"),
         (["chart", "aaaa", "--to", "a.svg", "--over", "dollars"], "there is no loss over dollars to draw"),
         (["name", "aaaa", "x" * 41], "at most 40 characters"),

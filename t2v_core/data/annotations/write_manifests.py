@@ -22,7 +22,7 @@ from t2v_core.workspace import Dataset
 def write_manifests(spec: ManifestSpec, job: Job) -> ManifestsWritten:
     """Write `annotations/train.manifest.jsonl`, and `test.manifest.jsonl` where there is a test split.
 
-    A manifest that is there already and says something else is replaced only when asked. Returns counts and paths.
+    A manifest that already exists and says something else is replaced only when asked. Returns counts and paths.
     Raises InvalidRequest as the readers do, and for splits that overlap.
     """
     encoding = None if spec.encoding is None else require_encoding(spec.encoding)
@@ -78,5 +78,5 @@ def _is_new(path: Path, text: str, spec: ManifestSpec) -> bool:
     if spec.replace:
         return True
     raise InvalidRequest(
-        f"{path} is there already and says something else", hint="--replace overwrites it; nothing is merged"
+        f"{path} already exists and says something else", hint="--replace overwrites it; nothing is merged"
     )

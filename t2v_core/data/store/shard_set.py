@@ -193,7 +193,7 @@ def report_changes(job: Job, shards: ShardSet, what: str, stale: list[str]) -> N
     if shards.changed:
         job.events.warning(f"the {what} are made again: {', '.join(shards.changed)}")
     if shards.torn:
-        job.events.warning(f"{len(shards.torn)} shards of the {what} were not whole and are made again")
+        job.events.warning(f"{len(shards.torn)} shards of the {what} were incomplete and are made again")
     if stale:
         job.events.warning(f"{len(stale)} clips changed since the {what} were made ({', '.join(sorted(stale)[:5])})")
 

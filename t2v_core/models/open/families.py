@@ -33,7 +33,7 @@ def open_model(folder: Path, placing: Placing, *, weights: bool = True) -> OpenM
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise InvalidRequest(
-            f"the model {folder} is not whole: {lacking[0]} is missing{more}",
+            f"the model {folder} is incomplete: {lacking[0]} is missing{more}",
             hint="fetch it again: the same command with its hub id goes on where a download broke off",
         )
     return kind(parts)

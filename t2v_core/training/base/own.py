@@ -37,7 +37,7 @@ def base_checkpoint(spec: TrainSpec, job: Job) -> Checkpoint:
     if checkpoint.is_adapter:
         raise InvalidRequest(
             f"{checkpoint.path} is an adapter, and no model of its own",
-            hint="go on with it: --resume; or name the model that it lies beside",
+            hint="continue it: --resume; or name the model that it lies beside",
         )
     return checkpoint
 

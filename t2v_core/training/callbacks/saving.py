@@ -48,7 +48,7 @@ class Saving(Callback):
         return Stopped(
             f"{stopped.message} after step {run.step} of {run.total_steps}; "
             f"saved {trainer.job.workspace.relative(run.checkpoint_path())}",
-            hint="go on with: t2v train --resume",
+            hint="continue with: t2v train --resume",
             exit_code=stopped.exit_code,
         )
 

@@ -103,6 +103,6 @@ def _require_whole(repository: Repository) -> None:
         return
     if lacking := missing_files(folder, part_names(read_table(folder / INDEX))):
         raise InvalidRequest(
-            f"{repository.id} is not whole on the hub itself: it has no {lacking[0]}",
+            f"{repository.id} is incomplete on the hub itself: it has no {lacking[0]}",
             hint="name another repository of the model, with weights as safetensors",
         )

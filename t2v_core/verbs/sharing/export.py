@@ -54,7 +54,7 @@ def export(spec: ExportSpec, job: Job) -> Exported:
     """
     target = job.workspace.resolve(spec.folder)
     if target.exists():
-        raise InvalidRequest(f"{target} is there already", hint="name a folder that is not, or remove it first")
+        raise InvalidRequest(f"{target} already exists", hint="name a new folder, or remove that one first")
     asked = None if spec.checkpoint is None else job.workspace.resolve(spec.checkpoint)
     checkpoint = open_or_latest(asked, job.workspace, job.events.warning)
     checkpoint.require_known_format()

@@ -61,7 +61,7 @@ def _flags(verb: str, words: Sequence[str]) -> dict[str, Any]:
     app.command(verb)(getattr(verbs, verb))
     context = typer.main.get_command(app).make_context(verb, list(words))
     if any(context.params.get(name) for name in ELSEWHERE):
-        raise InvalidRequest("a cluster is no host of t2v.toml", "leave --host, --hosts, --detach and --after out")
+        raise InvalidRequest("a cluster is not a host of t2v.toml", "leave --host, --hosts, --detach and --after out")
     return {name: value for name, value in context.params.items() if name in SPECS[verb].model_fields}
 
 

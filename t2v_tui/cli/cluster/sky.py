@@ -32,7 +32,7 @@ Infra = Annotated[
     str | None,
     typer.Option("--infra", metavar="WHERE", help="As gcp/us-central1, k8s or slurm.", show_default="the cheapest"),
 ]
-Spot = Annotated[bool, typer.Option("--spot/--no-spot", help="Machines that may be taken away, for less money.")]
+Spot = Annotated[bool, typer.Option("--spot/--no-spot", help="Cheaper machines that may be taken away.")]
 Bucket = Annotated[
     str | None,
     typer.Option(
@@ -41,7 +41,8 @@ Bucket = Annotated[
 ]
 Disk = Annotated[int, typer.Option("--disk", min=20, max=65536, metavar="GB", help="Disk of each machine.")]
 Restarts = Annotated[
-    int, typer.Option("--restarts", min=0, max=1000, metavar="N", help="Starts again after the job's own failures.")
+    int,
+    typer.Option("--restarts", min=0, max=1000, metavar="N", help="How often it may restart after its own failures."),
 ]
 
 
@@ -58,8 +59,8 @@ def task(
 ) -> int:
     """Write a job as a SkyPilot task to stdout: machines, data, checkpoints, this t2v, and torchrun on each machine.
 
-    When a machine is taken away SkyPilot finds another one, and the job goes on from its last checkpoint. Options of
-    this command stand before the job or verb, those of the verb behind it; paths are of the workspace there.
+    When a machine is taken away SkyPilot finds another one, and the job continues from its last checkpoint. Options of
+    this command go before the job or verb, those of the verb after it; paths are of the workspace there.
 
     \b
     Examples:

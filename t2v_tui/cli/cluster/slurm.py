@@ -34,7 +34,9 @@ def script(
     ] = "24:00:00",
     notice: Annotated[
         int,
-        typer.Option("--notice", min=10, max=65535, metavar="SECONDS", help="Save and end so long before the limit."),
+        typer.Option(
+            "--notice", min=10, max=65535, metavar="SECONDS", help="How long before the limit to save and end."
+        ),
     ] = 300,
     partition: Annotated[
         str | None, typer.Option("--partition", metavar="NAME", help="Partition of the cluster.", show_default=False)
@@ -45,8 +47,8 @@ def script(
 ) -> int:
     """Write a script for sbatch to stdout: the job on one or more nodes, which all see this workspace at its path.
 
-    Before its time is up it saves a checkpoint, ends and queues again; then it goes on from there. Options of this
-    command stand before the job or verb, those of the verb behind it.
+    Before its time is up it saves a checkpoint, ends and queues again; then it continues from there. Options of this
+    command go before the job or verb, those of the verb after it.
 
     \b
     Examples:

@@ -56,7 +56,7 @@ def table(models: tuple[ListedModel, ...]) -> list[str]:
 
 def _cells(model: ListedModel) -> tuple[str, ...]:
     more = f" and {len(model.missing) - 1} more" if len(model.missing) > 1 else ""
-    state = f"not whole: {model.missing[0]} is missing{more}" if model.missing else "whole"
+    state = f"incomplete: {model.missing[0]} is missing{more}" if model.missing else "whole"
     licence = model.licence if model.is_open else f"{model.licence} (not open)"
     return (model.id, model.family, size(model.size_bytes), licence, state)
 

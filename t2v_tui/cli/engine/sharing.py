@@ -43,7 +43,7 @@ export = command(
             "t2v export shared/red --checkpoint checkpoints/checkpoint_epoch_50",
             "t2v export shared/style --format comfyui",
         ),
-        "The folder's path goes to stdout. A folder that is there is not written into.",
+        "The folder's path goes to stdout. An existing folder is never written into.",
         ("folder",),
     )
 )
@@ -117,7 +117,7 @@ def publish(**given: Any) -> int:
 def require_yes() -> None:
     """Raise InvalidRequest unless somebody is here and says yes."""
     if not sys.stdin.isatty():
-        raise InvalidRequest("nothing was uploaded: nobody is here to be asked", hint="--yes uploads without asking")
+        raise InvalidRequest("nothing was uploaded: nobody is here to confirm it", hint="--yes uploads without asking")
     print("upload this? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InvalidRequest("nothing was uploaded")

@@ -136,7 +136,7 @@ _HOSTS = (
             "--min-hosts",
             metavar="N",
             min=1,
-            help="With --hosts: when one is lost and does not come back at once, go on with so many (default: all).",
+            help="With --hosts: when one is lost and does not come back soon, continue with this many (default: all).",
             show_default=False,
         ),
     ),

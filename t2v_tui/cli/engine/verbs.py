@@ -40,7 +40,7 @@ preprocess = command(
     Verb(
         "preprocess",
         "Turn clips into VAE latents and captions into CLIP embeddings, once, so that training does not have to; with "
-        "--model by that open model's own encoders. "
+        "--model with that open model's own encoders. "
         "What is already done is kept: after an interruption the same command continues where it stopped. Clips that "
         "cannot be read are listed in quarantine.csv and left out.",
         (

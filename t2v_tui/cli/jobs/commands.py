@@ -132,8 +132,8 @@ def ask(
 ) -> int:
     """Ask a job for something, which it does within a step: save a checkpoint, pause, resume, or begin beside others.
 
-    beside is for a video that waits for its turn: it begins at once, if an estimate there says that the memory is
-    enough for it.
+    beside is for a video that waits for its turn: it begins at once, if an estimate there says that the memory
+    suffices.
 
     \b
     Examples:

@@ -59,7 +59,7 @@ def write_chart(path: Path, figure: str, axis: Axis, curves: Sequence[Curve], *,
     cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise InvalidRequest(f"{path.name} is no kind of chart", "end its name in .svg, .png or .csv")
+        raise InvalidRequest(f"{path.name} is not a chart that can be written", "end its name in .svg, .png or .csv")
     if not any(len(one.trace.xs) for one in curves):
         raise InvalidRequest(f"there is no {figure} over {axis} to draw", "choose another figure, axis or run")
     match path.suffix.lower():

@@ -76,7 +76,7 @@ def test_another_checkpoint_in_its_place_is_left_alone(workspace: Path) -> None:
     assert imported(workspace, old="pts/checkpoint_epoch_1.pt").code == 0
     before = contents(workspace / "checkpoints")
     shutil.copyfile(workspace / "pts/checkpoint_epoch_2.pt", workspace / "pts/checkpoint_epoch_1.pt")
-    assert "is there already, and is not from" in imported(workspace, old="pts/checkpoint_epoch_1.pt").sentence
+    assert "already exists, and is not from" in imported(workspace, old="pts/checkpoint_epoch_1.pt").sentence
     assert contents(workspace / "checkpoints") == before
 
 

@@ -87,7 +87,7 @@ def test_a_manifest_carries_file_time_and_category_and_round_trips_to_the_byte(
 def test_a_manifest_that_says_something_else_is_replaced_only_when_asked(dataset: Dataset, tmp_path: Path) -> None:
     write(dataset, "train_9k.json", flat(TRAIN_9K))
     mine = write(dataset, "train.manifest.jsonl", '{"video_id": "video3", "caption": "mine"}\n')
-    assert manifest(tmp_path).sentence == f"{mine} is there already and says something else"
+    assert manifest(tmp_path).sentence == f"{mine} already exists and says something else"
     assert "mine" in mine.read_text()
     assert manifest(tmp_path, replace=True).done["written"] == 1
     assert listed(dataset, "train") == said(TRAIN_9K)

@@ -113,7 +113,7 @@ def test_a_stop_is_answered_by_all_at_one_step_with_one_checkpoint(tmp_path: Pat
     log = (directory / "log").read_text()
     assert end.code == 4, log
     assert len(end.of("error")) == 1
-    assert "go on with: t2v train --resume" in end.error["hint"]
+    assert "continue with: t2v train --resume" in end.error["hint"]
     (last,) = end.of("checkpoint")[-1:]
     assert (last["reason"], last["step"]) == ("stopped", end.of("step")[-1]["step"])
     assert "[rank 1] stopped" in log

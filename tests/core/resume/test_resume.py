@@ -140,7 +140,7 @@ def test_a_request_to_stop_saves_and_ends_with_code_4(how: str, tmp_path: Path) 
     assert saved is not None
     assert saved.step == step
     assert ended.error["message"].startswith("stopped ")
-    assert ended.error["hint"] == "go on with: t2v train --resume"
+    assert ended.error["hint"] == "continue with: t2v train --resume"
 
 
 def test_a_stop_before_the_first_step_leaves_no_checkpoint_and_says_so(tmp_path: Path) -> None:

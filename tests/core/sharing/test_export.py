@@ -176,7 +176,7 @@ def test_a_folder_that_is_there_is_not_written_into(trained: dict[str, Path]) ->
     mine = trained["wan"] / "mine"
     mine.mkdir()
     (mine / "notes").write_text("mine")
-    assert through_the_door(trained["wan"], "export", folder="mine").sentence == f"{mine} is there already"
+    assert through_the_door(trained["wan"], "export", folder="mine").sentence == f"{mine} already exists"
     assert [path.name for path in mine.iterdir()] == ["notes"]
 
 

@@ -273,7 +273,7 @@ def test_the_list_says_what_is_here_and_what_is_missing_of_it(hub: Hub, home: Pa
     mine = sum(path.stat().st_size for path in (work / "models/mine").rglob("*") if path.is_file())
     assert listed.models[1].size_bytes == mine
     lines = table(listed.models)
-    assert lines[1].endswith(f"apache-2.0                    not whole: {WEIGHTS} is missing")
+    assert lines[1].endswith(f"apache-2.0                    incomplete: {WEIGHTS} is missing")
     assert lines[2].endswith("LTXV open weights (not open)  whole")
 
 

@@ -208,7 +208,7 @@ def test_a_hub_id_that_is_not_cached_and_no_network_is_one_sentence(
 def test_a_folder_that_is_not_whole_says_which_file(tmp_path: Path, models: Path, gone: str, named: str) -> None:
     model = shutil.copytree(models / "wan", tmp_path / "model")
     (model / gone).unlink()
-    assert draw(tmp_path, model).sentence == f"the model {model} is not whole: {named} is missing"
+    assert draw(tmp_path, model).sentence == f"the model {model} is incomplete: {named} is missing"
 
 
 def test_a_shard_that_did_not_arrive_is_named(tmp_path: Path, models: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_shard_that_did_not_arrive_is_named(tmp_path: Path, models: Path) -> N
     listed = {"weight_map": {"a": "diffusion_pytorch_model-00001-of-00002.safetensors"}}
     (model / "transformer" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(listed))
     missing = "transformer/diffusion_pytorch_model-00001-of-00002.safetensors"
-    assert draw(tmp_path, model).sentence == f"the model {model} is not whole: {missing} is missing"
+    assert draw(tmp_path, model).sentence == f"the model {model} is incomplete: {missing} is missing"
 
 
 def test_damaged_weights_and_an_unknown_family_are_told_of(tmp_path: Path, models: Path) -> None:

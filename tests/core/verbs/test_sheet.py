@@ -137,7 +137,7 @@ def test_a_list_of_prompts_is_read_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), (b"\xff\xfe", "is no text in UTF-8"), (b"# none\n\n", "holds no prompt"),
+    [(None, "cannot be read"), (b"\xff\xfe", "is not UTF-8 text"), (b"# none\n\n", "holds no prompt"),
      (b"x" * (2**20 + 1), "cannot be read")],
 )  # fmt: skip
 def test_a_list_that_cannot_be_taken_is_a_sentence(content: bytes | None, words: str, tmp_path: Path) -> None:

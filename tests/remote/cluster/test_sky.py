@@ -155,7 +155,7 @@ def test_the_command_writes_a_task_and_keeps_the_job(
     [
         (["generate", "a dog"], "generate is not work for a cluster"),
         (["train", "--epochs", "many"], "--epochs"),
-        (["train", "--host", "vm"], "a cluster is no host of t2v.toml"),
+        (["train", "--host", "vm"], "a cluster is not a host of t2v.toml"),
         (["no-such-job"], "there is no job 'no-such-job' here"),
         (["train", "--no-such-option"], "no option"),
     ],

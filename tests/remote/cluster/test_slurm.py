@@ -50,7 +50,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 
 def test_a_folder_that_no_directive_can_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="Slurm cannot be told"):
+    with pytest.raises(InvalidRequest, match="Slurm cannot take"):
         script(tmp_path / 'a"b')
 
 

@@ -40,7 +40,7 @@ while not (directory / "stop").exists() and not pathlib.Path("go").exists():
 if pathlib.Path("go").exists():
     say(kind="done")
     sys.exit(0)
-say(kind="error", message="stopped after step 3", hint="go on with: t2v train --resume", exit_code=4)
+say(kind="error", message="stopped after step 3", hint="continue with: t2v train --resume", exit_code=4)
 sys.exit(4)
 """
 

@@ -88,7 +88,7 @@ async def test_a_video_of_here_is_there_before_the_job_is_asked_for(tmp_path: Pa
             await eventually(pilot, lambda: "no job in this test" in str(screen.result.said.render()))
             await refine(pilot, screen, "outputs/a.mp4")
             await eventually(pilot, lambda: len(services.asked) == 2)
-            assert app.state.transfers[-1].why == "it is there already"
+            assert app.state.transfers[-1].why == "it already exists there"
 
 
 @on_screen
