@@ -82,10 +82,10 @@ def doctor(
     is_json = as_json or common.as_json
     if host in (None, LOCAL):
         spec = DoctorSpec(data=_absolute(data), checkpoints=_absolute(checkpoints), checksums=checksums)
-        return _shown(examine(spec, workspace, os.environ), is_json=is_json)
+        return _show_checks(examine(spec, workspace, os.environ), is_json=is_json)
     asked: dict[str, Any] = {"checksums": checksums}
     asked |= {name: path for name, path in (("data", data), ("checkpoints", checkpoints)) if path is not None}
-    return _shown(_there(host, workspace, DoctorSpec(**asked)), is_json=is_json, host=host)
+    return _show_checks(_there(host, workspace, DoctorSpec(**asked)), is_json=is_json, host=host)
 
 
 def _there(host: str, workspace: Workspace, spec: DoctorSpec) -> Iterator[Check]:
@@ -96,7 +96,7 @@ def _there(host: str, workspace: Workspace, spec: DoctorSpec) -> Iterator[Check]
         yield from examine_host(there, workspace, spec)
 
 
-def _shown(found: Iterator[Check], *, is_json: bool, host: str = "") -> int:
+def _show_checks(found: Iterator[Check], *, is_json: bool, host: str = "") -> int:
     """Each as it is found, then the exit code. A host that cannot be asked further ends with what it was asked."""
     checks: list[Check] = []
     code = 0
