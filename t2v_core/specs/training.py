@@ -51,6 +51,11 @@ class TrainSpec(Spec):
         "attention", description="layers: attention, all, or names separated by commas, such as to_q,to_v"
     )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's input that training drops")
+    quantize: Literal["none", "int8", "nf4"] = Field(
+        "none",
+        description="keep the weights that an adapter of --model lies beside in 8 bits (int8, needs torchao) or 4 "
+        "(nf4, needs bitsandbytes), which takes less memory",
+    )
     preset: Preset = Field(
         "base",
         description="seed (172 M, frames independent), base (the same size, attention over time), tiny (1 M), unet3d "

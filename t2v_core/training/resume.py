@@ -38,7 +38,8 @@ TRAJECTORY = (
     "preset", "objective", "attention", "batch_size", "gradient_accumulation", "optimizer", "learning_rate",
     "weight_decay", "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout",
     "held_out_clips", "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "contrast", "zero_terminal_snr",
-    "lora", "lora_rank", "lora_alpha", "lora_targets", "lora_dropout", "seed",
+    "lora", "lora_rank", "lora_alpha", "lora_targets", "lora_dropout", "quantize",
+    "seed",
 )  # fmt: skip
 
 

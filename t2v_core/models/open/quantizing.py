@@ -7,11 +7,13 @@ VAE and adapters.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.lora.header import is_of_adapter
@@ -65,6 +67,38 @@ def _to_int8(part: nn.Module, names: set[str]) -> None:
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     quantize_(part, Int8WeightOnlyConfig(), filter_fn=lambda _layer, name: name in names)
+
+
+def unpack_anew(part: nn.Module) -> None:
+    """Have layers in int8 unpack their weights in a backward pass too.
+
+    torchao keeps what it unpacked in the forward pass until then: of every layer, so that training would hold the
+    weights as if they were not packed, and packed beside.
+    """
+    from torchao.utils import TorchAOBaseTensor
+
+    for layer in part.modules():
+        if isinstance(layer, nn.Linear) and isinstance(layer.weight, TorchAOBaseTensor):
+            layer.forward = partial(_answer, layer)  # type: ignore[method-assign]
+
+
+def _answer(layer: nn.Linear, x: Tensor) -> Tensor:
+    apply: Callable[[Tensor, nn.Linear], Tensor] = _Unpacking.apply
+    return apply(x, layer) if x.requires_grad else linear(x, layer.weight, layer.bias)
+
+
+class _Unpacking(torch.autograd.Function):
+    """A frozen linear layer: x → W·x + b, of which x alone has a gradient, Wᵀ·g."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: nn.Linear) -> Tensor:
+        ctx.layer, ctx.dtype = layer, x.dtype
+        return linear(x, layer.weight, layer.bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        weight: Any = ctx.layer.weight
+        return (gradient @ weight.dequantize().to(gradient.dtype)).to(ctx.dtype), None
 
 
 def _to_nf4(part: nn.Module, layers: dict[str, nn.Linear], dtype: torch.dtype) -> None:

@@ -20,6 +20,7 @@ from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
 from t2v_core.models.open.layout import TRANSFORMERS
 from t2v_core.models.open.parts import Placing, arithmetic
+from t2v_core.models.open.quantizing import require_installed, unpack_anew
 from t2v_core.presets import NOT_FOR_OPEN, OPEN_TUNING
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import Base
@@ -50,11 +51,14 @@ def open_base(spec: TrainSpec, store: LatentStore, device: torch.device, dtype: 
     """
     assert spec.model is not None
     folder = find_open_model(spec.model)
-    model = open_model(folder, Placing(device, dtype if spec.lora else torch.float32))
+    require_installed(spec.quantize)
+    model = open_model(folder, Placing(device, dtype if spec.lora else torch.float32, quantize=spec.quantize))
     _require_its_data(spec.model, model, store)
     by_shape = {shape: objective_of(model, shape, spec) for shape in store.shapes}
     model.fps = float(store.manifest["fps"])
     denoiser = OpenDenoiser(model, store.null_prompt).train()
+    if spec.quantize == "int8":
+        unpack_anew(denoiser)
     if not spec.lora:
         denoiser.requires_grad_(True)
     stamp = part_identity(model, spec.model, TRANSFORMERS).sha256

@@ -8,6 +8,19 @@ from t2v_core.specs import TrainSpec
 LORA_ONLY = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
 
 
+def _require_quantizable(spec: TrainSpec) -> None:
+    if not spec.lora or spec.model is None:
+        raise InvalidRequest(
+            f"--quantize {spec.quantize} is for what an adapter of an open model lies beside",
+            hint="add --lora and --model, or leave it out",
+        )
+    if spec.shard:
+        raise InvalidRequest(
+            f"--quantize {spec.quantize} and --shard exclude each other: packed weights are not divided",
+            hint="leave one out",
+        )
+
+
 def require_sense(spec: TrainSpec) -> None:
     """Raise InvalidRequest for settings of a base that contradict each other."""
     if spec.base is not None and spec.model is not None:
@@ -21,6 +34,8 @@ def require_sense(spec: TrainSpec) -> None:
             "--lora trains an adapter beside a model that is trained already, and none is named",
             hint="name one: --base CHECKPOINT, --base embedded, or an open one with --model",
         )
+    if spec.quantize != "none":
+        _require_quantizable(spec)
     said = [name for name in LORA_ONLY if name in spec.model_fields_set and not spec.lora]
     if said:
         raise InvalidRequest(

@@ -17,7 +17,8 @@ from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.denoiser import NO_GUIDANCE, EveryTokenIsReal
 from t2v_core.models.open.layout import TRANSFORMERS
-from t2v_core.models.open.memory.footprint import DEPTHS
+from t2v_core.models.open.memory.footprint import DEPTHS, largest_layer
+from t2v_core.models.open.quantizing import quantized_bytes
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.machines import Machine
@@ -28,19 +29,28 @@ Shape = tuple[int, int, int, int]
 
 
 def open_step_memory(
-    model: OpenModel, shape: Shape, step: StepShape, *, device: str, framework: int, lora: LoraSettings | None
+    model: OpenModel,
+    shape: Shape,
+    step: StepShape,
+    *,
+    device: str,
+    framework: int,
+    lora: LoraSettings | None,
+    quantize: str = "none",
 ) -> StepMemory:
     """Reckon one training step of an open model: of one expert where there are two, which take turns.
 
     shape: of a clip's latents; lora: of the adapter, None where all of the transformer is trained
+    quantize: how weights beside an adapter are packed; a layer at work has its own unpacked
     """
-    weights, learned, largest = _sizes(model, lora)
+    weights, learned, largest = _sizes(model, lora, quantize)
+    unpacked = 0 if quantize == "none" else largest_layer(model) * model.dtype.itemsize
     return StepMemory(
         weights=weights,
         gradients=learned * BYTES,
         adam=2 * learned * BYTES,
         ema=learned * BYTES,
-        activations=_activations(model, shape, step, lora),
+        activations=_activations(model, shape, step, lora) + unpacked,
         framework=framework,
         scratch=learned * BYTES if device == "cuda" else 2 * largest * BYTES,
         accumulates=step.gradient_accumulation > 1,
@@ -51,7 +61,9 @@ def open_memory_of(spec: TrainSpec, model: OpenModel, facts: DataFacts, machine:
     """Reckon the memory of a training step of `spec` on `machine`."""
     step = StepShape(spec.batch_size, machine.dtype, spec.gradient_checkpointing, spec.gradient_accumulation)
     framework, lora = machine.framework_bytes, lora_settings(spec)
-    return open_step_memory(model, facts.shape, step, device=machine.device, framework=framework, lora=lora)
+    return open_step_memory(
+        model, facts.shape, step, device=machine.device, framework=framework, lora=lora, quantize=spec.quantize
+    )
 
 
 def open_advice(spec: TrainSpec, memory: StepMemory, machine: Machine) -> list[str]:
@@ -61,6 +73,7 @@ def open_advice(spec: TrainSpec, memory: StepMemory, machine: Machine) -> list[s
     flags = [
         "--lora" * (not spec.lora),
         "--gradient-checkpointing" * (not spec.gradient_checkpointing),
+        "--quantize int8" * (spec.lora and spec.quantize == "none"),
         "--batch-size 1" * (spec.batch_size > 1),
     ]
     smaller = "fewer --frames or a smaller --height and --width of t2v preprocess, or a GPU with more memory (--gpu)"
@@ -72,12 +85,13 @@ def trained_parameters(model: OpenModel, lora: LoraSettings | None) -> int:
     return _sizes(model, lora)[1]
 
 
-def _sizes(model: OpenModel, lora: LoraSettings | None) -> tuple[int, int, int]:
+def _sizes(model: OpenModel, lora: LoraSettings | None, quantize: str = "none") -> tuple[int, int, int]:
     """Bytes of all weights, how many parameters are trained, and how many the largest of those has."""
     weights, learned, largest = 0, 0, 0
     for name in (name for name in TRANSFORMERS if name in model.parts.names):
         size = BYTES if lora is None else torch.empty(0, dtype=model.parts.dtype_of(name)).element_size()
-        weights += model.parts.count(name) * size
+        plain = model.parts.count(name) * size
+        weights += plain if quantize == "none" else quantized_bytes(model.parts.empty(name), quantize, size)
         with torch.device("meta"), quiet():
             own = _transformer(model, name, {}, lora)
         counts = [parameter.numel() for parameter in trained(own).values()]

@@ -75,7 +75,7 @@ def footprint(model: OpenModel, frames: int, height: int, width: int) -> Footpri
         tiled=tiled,
         context=CUDA_CONTEXT_BYTES if model.device.type == "cuda" else 0,
         quantized={how: weights | _quantized(model, how, weights) for how in PACKAGES},
-        unpacked=_largest_layer(model) * _bytes(model, "transformer"),
+        unpacked=largest_layer(model) * _bytes(model, "transformer"),
     )
 
 
@@ -95,7 +95,8 @@ def _quantized(model: OpenModel, how: str, weights: dict[str, int]) -> dict[str,
     }
 
 
-def _largest_layer(model: OpenModel) -> int:
+def largest_layer(model: OpenModel) -> int:
+    """Return how many weights the largest layer has that can be quantized."""
     return max((layer.weight.numel() for _, layer in quantizable(model.parts.empty("transformer"))), default=0)
 
 
