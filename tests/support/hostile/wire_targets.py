@@ -278,6 +278,7 @@ def _cloud(folder: Path, data: bytes) -> object:
 
 def _store(folder: Path, data: bytes) -> object:
     """A split of latents: its manifest, and a shard whose header this is."""
+    from t2v_core.data.store.folder import FolderHere
     from t2v_core.data.store.latents import _open_shards
     from t2v_core.data.store.shard_set import ShardSet, read_manifest
     from t2v_core.data.store.shards import Shard, TornShard
@@ -288,7 +289,7 @@ def _store(folder: Path, data: bytes) -> object:
         Shard(shard)
     read_manifest(folder / "latents")
     try:
-        _open_shards(folder / "latents")
+        _open_shards(FolderHere(folder / "latents"))
     finally:
         ShardSet(folder / "latents", {"frames": 8})
     return None
