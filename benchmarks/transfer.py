@@ -1,7 +1,8 @@
 """Files between here and a host 50 ms away: ours beside gcloud, scp, rsync, Fabric and tar, in turns; medians.
 
 python benchmarks/transfer.py                        a checkpoint of 1 GiB, 500 files of 100 KB, nothing to do, up
-python benchmarks/transfer.py --mib 64 --rounds 1 --only big,idle    a look; some of big, many, idle, up
+python benchmarks/transfer.py --mib 64 --rounds 1 --only big,idle    a look; some of the parts
+python benchmarks/transfer.py --only plan,renamed    100 checkpoints of 2 GB planned, one that has come renamed
 
 The link is `tests/bench/wan.py`: real TCP over two TUN devices, which takes root. `t2v` is the whole command each time,
 from the start of its interpreter to its end, with every byte hashed and synced; the others are as they come.
@@ -10,7 +11,10 @@ from the start of its interpreter to its end, with every byte hashed and synced;
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
+import resource
 import shlex
 import shutil
 import statistics
@@ -21,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -40,6 +45,8 @@ ONE_WAY_S = 0.025
 MIB = 2**20
 FILES, FILE_BYTES = 500, 100_000
 IDLE_CHECKPOINTS = 200
+PLANNED_CHECKPOINTS, PLANNED_BYTES = 100, 2 * 10**9
+RENAMED_MIB = 256
 GCM = "aes128-gcm@openssh.com"
 MODEL = "checkpoints/checkpoint_step_1/model.safetensors"
 FABRIC = """
@@ -259,6 +266,41 @@ def idle(this: Bench, rounds: int) -> None:
         print(f"nothing to do, {IDLE_CHECKPOINTS} checkpoints  {name:16} {statistics.median(values):.2f} s")
 
 
+def plan(this: Bench, rounds: int) -> None:
+    """What a pull of many large checkpoints would bring, none of which is here; the files are sparse."""
+    shutil.rmtree(this.there / "checkpoints", ignore_errors=True)
+    for step in range(PLANNED_CHECKPOINTS):
+        folder = this.there / f"checkpoints/checkpoint_step_{step}"
+        folder.mkdir(parents=True)
+        files = {}
+        for name, part in (("model", 4), ("ema", 4), ("optimizer", 2)):
+            size = PLANNED_BYTES // part
+            with (folder / f"{name}.safetensors").open("wb") as file:
+                file.truncate(size)
+            digest = hashlib.sha256(f"{step} {name}".encode()).hexdigest()
+            files[f"{name}.safetensors"] = {"size_bytes": size, "sha256": digest}
+        (folder / "manifest.json").write_text(json.dumps({"files": files}))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = [run_watched(this, this.t2v(this.here(), "pull", "checkpoints", "--dry-run")) for _ in range(rounds)]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / rounds
+    seconds, peaks = zip(*took, strict=True)
+    which, at_most = f"{PLANNED_CHECKPOINTS} checkpoints of {PLANNED_BYTES / 1e9:.0f} GB", statistics.median(peaks)
+    print(f"{which} planned in {statistics.median(seconds):.2f} s, {cpu_s:.2f} s of CPU, {at_most:.0f} MB RSS at most")
+
+
+def renamed(this: Bench, rounds: int) -> None:
+    """A checkpoint that has another name there than when it came."""
+    shutil.rmtree(this.there / "checkpoints", ignore_errors=True)
+    write_checkpoint(this.there, 1, size=RENAMED_MIB * MIB * 7 // 8)
+    here, names = this.here(), ["checkpoint_step_1", *(f"final-{number}" for number in range(rounds))]
+    first, took = run(this, this.t2v(here, "pull", "checkpoints")), list[float]()
+    for old, new in pairwise(names):
+        (this.there / "checkpoints" / old).rename(this.there / "checkpoints" / new)
+        took.append(run(this, this.t2v(here, "pull", f"checkpoints/{new}")))
+    print(f"{RENAMED_MIB} MiB renamed there: {statistics.median(took):.2f} s; when it came first, {first:.2f} s")
+
+
 def up(this: Bench, mib: int, rounds: int) -> None:
     """One file to the host."""
     source = this.root / "up.bin"
@@ -289,6 +331,8 @@ def main() -> None:
         "big": lambda this: big(this, asked.mib, asked.rounds),
         "many": lambda this: many(this, asked.files, asked.rounds),
         "idle": lambda this: idle(this, asked.rounds),
+        "plan": lambda this: plan(this, asked.rounds),
+        "renamed": lambda this: renamed(this, asked.rounds),
         "up": lambda this: up(this, asked.mib, asked.rounds),
     }
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder, bench(Path(folder)) as this:

@@ -20,6 +20,7 @@ from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming, UnitState
 from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S, UNIT_MARK, PlanItem, staging_of
+from remote.transfer.plan.twins import copy_twin
 from t2v_core.disk.files import describe_os_error, replace_directory, sync
 from t2v_core.errors import EngineError
 
@@ -52,11 +53,16 @@ class Arrivals:
 
     # What is to come
 
-    def expect(self, small_bytes: int) -> list[Incoming]:
-        """Return the files that have to come, in order; what an earlier try brought is counted as there."""
+    def expect(self, small_bytes: int, *, copies: bool = False) -> list[Incoming]:
+        """Return the files that have to come, in order; what an earlier try brought is counted as there.
+
+        copies: what is here under another name is copied, and counted in the same way
+        """
         expected: list[Incoming] = []
         for item in self._items:
             expected += self._expect_unit(item, small_bytes)
+            if copies and item.twins:
+                self._copy(item, expected[-len(item.unit.files) :])
         self._left = len(expected)
         return expected
 
@@ -77,6 +83,19 @@ class Arrivals:
                 one.part.open()
                 one.part.close()
         return expected
+
+    def _copy(self, item: PlanItem, expected: Sequence[Incoming]) -> None:
+        """What is no longer what it was comes from the host."""
+        for one in expected:
+            twin = item.twins.get(one.file.name) if one.unit is item.unit and not one.is_small else None
+            if twin is None or self.board.closed.is_set():
+                continue
+            try:
+                copy_twin(twin, one.part, one.file)
+            except OSError as error:
+                raise disk_error(error, one.target) from error
+            finally:
+                one.part.close()
 
     def _prepare_staging(self, item: PlanItem) -> None:
         """The folder in which it is put together; one of another content goes."""

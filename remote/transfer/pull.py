@@ -55,18 +55,11 @@ class Pulling:
         memory = ArrivedFiles(self.jobs.workspace, self.plan.host)
         try:
             yield from self._wait_for_turn()
-            plan, began, hopeless = self.plan, time.monotonic(), dict[str, str]()
-            for attempt in range(1, ATTEMPTS + 1):
-                failed = yield from self._round(plan, memory, hopeless)
+            began, hopeless = time.monotonic(), dict[str, str]()
+            for plan in self.plan.turns:
+                yield from self._brought(plan, memory, hopeless)
                 if self.board.closed.is_set():
                     return
-                if not failed:
-                    break
-                if attempt == ATTEMPTS:
-                    raise failure(failed)
-                for path, why in failed.items():
-                    yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; starting it over")
-                plan = yield from self._planned_again(list(failed))
             if hopeless:
                 raise cannot_be_read(hopeless, self.plan.host)
             memory.keep_rate(self.board.done_bytes, time.monotonic() - began)
@@ -81,6 +74,18 @@ class Pulling:
             if self.board.closed.wait(ROW_S):
                 return
 
+    def _brought(self, plan: Plan, memory: ArrivedFiles, hopeless: dict[str, str]) -> Iterator[TransferProgress]:
+        """All of a plan, what did not come right once more; hopeless: as of `_round`."""
+        for attempt in range(1, ATTEMPTS + 1):
+            failed = yield from self._round(plan, memory, hopeless)
+            if self.board.closed.is_set() or not failed:
+                return
+            if attempt == ATTEMPTS:
+                raise failure(failed)
+            for path, why in failed.items():
+                yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; starting it over")
+            plan = yield from self._planned_again(list(failed))
+
     def _round(
         self, plan: Plan, memory: ArrivedFiles, hopeless: dict[str, str]
     ) -> Generator[TransferProgress, None, dict[str, str]]:
@@ -90,7 +95,7 @@ class Pulling:
         """
         way, word = way_of(self.jobs, plan)
         arrivals = Arrivals(self.jobs, plan.needed, self.board, memory)
-        incoming = arrivals.expect(self.sizes.small_bytes if way == SSH else NOTHING_SMALL)
+        incoming = arrivals.expect(self.sizes.small_bytes if way == SSH else NOTHING_SMALL, copies=way == SSH)
         carries = carrier(
             way, self.jobs, plan, incoming, arrivals, self.board, sizes=self.sizes, most_streams=self.most_streams
         )

@@ -263,6 +263,8 @@ def tell_plan(plan: Plan, teller: Narrator, outcome: Outcome) -> None:
         if item.standing is ItemStatus.OTHER:
             outcome.refused.append(f"{item.path} is here already and did not come from {plan.host}: see --replace")
     parts = [f"{len(plan.needed)} to fetch, {size(plan.to_send)}", f"{len(here)} here already"]
+    if plan.copied:
+        parts.insert(1, f"{size(plan.copied)} here under other names")
     if plan.needed:
         parts += [f"about {duration(plan.seconds)}"] if plan.seconds is not None else []
         parts += [f"egress {usd(plan.usd)} est."] if plan.usd is not None else []

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +22,7 @@ from remote.text import shown
 from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.names import folds_case
 from remote.transfer.plan.offered import CHECKPOINTS, Offer, Unit, lies_in, read_offer
+from remote.transfer.plan.twins import Twins, twins_of
 from t2v_core.disk.files import MANIFEST, sha256
 from t2v_core.errors import InvalidRequest
 from t2v_core.format import counted, size
@@ -47,12 +48,19 @@ class ItemStatus(StrEnum):
 class PlanItem:
     """One unit and how it stands here.
 
-    to_send: bytes, without those that an earlier try brought
+    to_send: bytes, without those that an earlier try brought, and without copied
+    twins:   files of it whose bytes are here under another name; copied: how many bytes those are
     """
 
     unit: Unit
     standing: ItemStatus
     to_send: int
+    twins: Twins = field(default_factory=dict)
+
+    @property
+    def copied(self) -> int:
+        """Return the bytes that are copied from other names here."""
+        return sum(file.size for file in self.unit.files if file.name in self.twins)
 
     @property
     def path(self) -> PurePosixPath:
@@ -95,15 +103,31 @@ class Plan:
         return sum(item.to_send for item in self.needed)
 
     @property
+    def copied(self) -> int:
+        """Return the bytes that need not come, since they are here under another name."""
+        return sum(item.copied for item in self.needed)
+
+    @property
     def fits(self) -> bool:
         """Tell whether the disk here has room for it, and a margin."""
-        return self.to_send == 0 or self.free_bytes >= self.to_send + MARGIN_BYTES
+        to_write = self.to_send + self.copied
+        return to_write == 0 or self.free_bytes >= to_write + MARGIN_BYTES
+
+    @property
+    def turns(self) -> tuple[Plan, ...]:
+        """Return it in parts, of which the second copies files that the first brings."""
+        late = tuple(item for item in self.needed if not all(path.exists() for path in item.twins.values()))
+        if not late:
+            return (self,)
+        early = tuple(item for item in self.needed if item not in late)
+        return replace(self, items=early), replace(self, items=late)
 
     def require_space(self, workspace: Workspace) -> None:
         """Check the disk. Raises DiskFull before anything is sent that it cannot hold."""
         if not self.fits:
+            whole, free = size(self.to_send + self.copied), size(self.free_bytes)
             raise DiskFull(
-                f"{size(self.to_send)} would be pulled to {workspace.root}, which has {size(self.free_bytes)} free",
+                f"{whole} would be pulled to {workspace.root}, which has {free} free",
                 hint="free some space, or pull less: t2v pull checkpoints --latest",
             )
 
@@ -156,7 +180,7 @@ def plan_pull(
         raise Refused(f"there is no {' and no '.join(offer.absent)} in {there}", "t2v jobs says what ran there")
     units, staying = (_latest_only(offer.units), ()) if is_latest else _without_old(offer.units, asked)
     sums = _asked_sums(jobs, [unit for unit in units if _may_be_the_same(unit, workspace, memory)])
-    items = tuple(_item(unit, workspace, memory, sums, is_replacing=is_replacing) for unit in units)
+    items = _with_twins([_item(unit, workspace, memory, sums, is_replacing=is_replacing) for unit in units], workspace)
     to_send = sum(item.to_send for item in items if item.standing is ItemStatus.NEEDED)
     rate = memory.bytes_per_s()
     return Plan(
@@ -268,6 +292,14 @@ def _item(
         for file in unit.files:
             tidy(workspace.root / unit.path / file.name if unit.is_sealed else workspace.root / unit.path)
     return PlanItem(unit, standing, unit.size - already_here(unit, workspace) if standing is ItemStatus.NEEDED else 0)
+
+
+def _with_twins(items: Sequence[PlanItem], workspace: Workspace) -> tuple[PlanItem, ...]:
+    """The items with what of them is here under another name; one that an earlier try began goes on as it was."""
+    fresh = [item for item in items if item.standing is ItemStatus.NEEDED and item.to_send == item.unit.size]
+    found = dict(zip([item.path for item in fresh], twins_of([item.unit for item in fresh], workspace), strict=True))
+    changed = [replace(item, twins=found.get(item.path, {})) for item in items]
+    return tuple(replace(item, to_send=item.to_send - item.copied) for item in changed)
 
 
 def item_status(unit: Unit, workspace: Workspace, memory: ArrivedFiles) -> ItemStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_a_second_pull_sends_nothing_and_takes_one_round_trip(far: Far) -> None:
         assert {item.standing for item in plan.items} == {ItemStatus.HERE}
         assert pulled(jobs, "checkpoints", "videos")[-1].done_bytes == 0
         assert far.proxy.passed - before < 1000  # two answers of a line, in SSH's packets
+
+
+def test_bytes_that_are_here_under_another_name_are_not_sent_again(far: Far) -> None:
+    """A checkpoint renamed, and one that is there twice; a copy here that has rotted is no help."""
+    big, twice = 1100 * KIB, far.there / "checkpoints/best/checkpoint_step_2"
+    shutil.copytree(write_checkpoint(far.there, 2, size=big), twice)
+    with far.jobs() as jobs:
+        before = far.proxy.passed
+        rows = pulled(jobs, "checkpoints")
+        assert len(landed(rows)) == 2
+        assert big < rows[-1].done_bytes == rows[-1].total_bytes < 1.5 * big
+        assert far.proxy.passed - before < 2 * big
+        shutil.move(twice, far.there / "checkpoints/final")
+        plan = plan_pull(jobs, ["checkpoints/final"])
+        assert (plan.copied, plan.to_send < big / 2) == (big, True)
+        for name in ("checkpoint_step_2", "best/checkpoint_step_2"):
+            rotten = far.here.root / f"checkpoints/{name}/model.safetensors"
+            rotten.write_bytes(bytes(rotten.stat().st_size))
+        assert landed(pulled(jobs, "checkpoints/final")) == ["checkpoints/final"]
+    assert same_tree(far.there / "checkpoints/final", far.here.root / "checkpoints/final")
+    assert left_behind(far.here.root) == []
 
 
 def test_only_the_newest_checkpoint_by_its_step_whatever_the_clocks_say(far: Far) -> None:
