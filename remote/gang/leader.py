@@ -9,10 +9,10 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from remote.errors import RemoteError
+from remote.errors import HostUnreachable, RemoteError
 from remote.gang.log import GangLog
 from remote.gang.member import Heard, Member, submit
 from remote.gang.ready import ReadyHost, make_ready, places_of, require_hosts
@@ -32,6 +32,8 @@ END_GRACE_S, FAILED_GRACE_S = 60.0, 15.0
 # How long a host may not be heard, or its start may fail, before those that are left go on without it.
 RETURN_GRACE_S = 20.0
 RETRY_S = 5.0
+# Hosts that answer have done so by then; one that is off is tried for twice ten seconds.
+ANSWER_S = 5.0
 # A job that loses hosts again and again and gets nowhere is ended.
 FRUITLESS = 3
 
@@ -64,7 +66,8 @@ class Leader:
         self._has_checkpoint = False
         self._passed_on: set[str] = set()
         self._before: list[Member] = []
-        self._lost_at = 0.0  # monotonic time since which a host is missing
+        self._lost: set[str] = set()
+        self._lost_at = 0.0  # monotonic time since which one of them is missing
 
     def run(self) -> DoneEvent:
         """Lead it to its end."""
@@ -118,7 +121,7 @@ class Leader:
         return members
 
     def _looked_at(self, names: Sequence[str]) -> list[ReadyHost | EngineError]:
-        """Make hosts ready side by side; of each that is not, why."""
+        """Make hosts ready side by side; of each that is not, why. One that was lost is not waited for if others do."""
 
         def one(name: str) -> ReadyHost | EngineError:
             try:
@@ -126,8 +129,16 @@ class Leader:
             except EngineError as error:
                 return error
 
-        with ThreadPoolExecutor(8) as threads:
-            return list(threads.map(one, names))
+        threads, began = ThreadPoolExecutor(8), time.monotonic()
+        looks = {threads.submit(one, name): name for name in names}
+        threads.shutdown(wait=False)
+        while pending := {name for look, name in looks.items() if not look.done()}:
+            wait(looks, POLL_S, FIRST_COMPLETED)
+            is_over = pending <= self._lost and time.monotonic() - began > ANSWER_S
+            if is_over and self._do([look.result() for look in looks if look.done()]):
+                break
+        late = HostUnreachable(f"no answer within {ANSWER_S:g} s", "it is off, or the network is")
+        return [look.result() if look.done() else late for look in looks]
 
     def _told(self, sentence: str) -> None:
         self.job.events.stage("hosts", sentence)
@@ -142,12 +153,17 @@ class Leader:
             if len(ready) == len(names):
                 return ready
             has_first = bool(ready) and ready[0].name == names[0]
-            is_late = time.monotonic() - self._lost_at > RETURN_GRACE_S
-            if has_first and is_late and len(ready) >= self.request.fewest:
+            if self._do(found):
                 self.job.events.warning(f"training continues with {', '.join(one.name for one in ready)} alone")
                 return ready
             told = self._say_missing(dict(zip(names, found, strict=True)), told, has_first=has_first)
             self._pause(backoff.next_s())
+
+    def _do(self, found: Sequence[object]) -> bool:
+        """Tell whether those that are ready go on alone: enough, the first among them, the others away for long."""
+        ready = [one.name for one in found if isinstance(one, ReadyHost)]
+        is_late = time.monotonic() - self._lost_at > RETURN_GRACE_S
+        return is_late and self.request.hosts[0] in ready and len(ready) >= self.request.fewest
 
     def _say_missing(self, found: dict[str, ReadyHost | EngineError], told: str, *, has_first: bool) -> str:
         missing = [name for name, one in found.items() if isinstance(one, EngineError)]
@@ -256,6 +272,7 @@ class Leader:
         self._fruitless = 0 if self._has_checkpoint else self._fruitless + 1
         self._lost_at = min([time.monotonic(), *(member.down_since for member in members if member.down_since)])
         lost = [member.name for member in members if member.is_lost]
+        self._lost = set(lost)
         what = f"{' and '.join(lost)} was lost" if lost else _why(died or members)
         if self._fruitless >= FRUITLESS:
             raise WorkFailed(
