@@ -135,7 +135,7 @@ class Leader:
         while pending := {name for look, name in looks.items() if not look.done()}:
             wait(looks, POLL_S, FIRST_COMPLETED)
             is_over = pending <= self._lost and time.monotonic() - began > ANSWER_S
-            if is_over and self._do([look.result() for look in looks if look.done()]):
+            if is_over and self._suffice([look.result() for look in looks if look.done()]):
                 break
         late = HostUnreachable(f"no answer within {ANSWER_S:g} s", "it is off, or the network is")
         return [look.result() if look.done() else late for look in looks]
@@ -153,13 +153,13 @@ class Leader:
             if len(ready) == len(names):
                 return ready
             has_first = bool(ready) and ready[0].name == names[0]
-            if self._do(found):
+            if self._suffice(found):
                 self.job.events.warning(f"training continues with {', '.join(one.name for one in ready)} alone")
                 return ready
             told = self._say_missing(dict(zip(names, found, strict=True)), told, has_first=has_first)
             self._pause(backoff.next_s())
 
-    def _do(self, found: Sequence[object]) -> bool:
+    def _suffice(self, found: Sequence[object]) -> bool:
         """Tell whether those that are ready go on alone: enough, the first among them, the others away for long."""
         ready = [one.name for one in found if isinstance(one, ReadyHost)]
         is_late = time.monotonic() - self._lost_at > RETURN_GRACE_S

@@ -107,7 +107,7 @@ def test_one_of_three_is_gone_for_good_and_the_others_go_on(hosts: Hosts) -> Non
     wait_until(lambda: len(trainings_told(led)) == 2)
     for count, said in zip((3, 2), trainings_told(led), strict=True):
         assert f"{count} processes, each with the whole model: 3 clips a step (3 passes of 1)" in said
-    assert "training goes on with a, b alone" in (led / "events.jsonl").read_text()
+    assert "training continues with a, b alone" in (led / "events.jsonl").read_text()
     saved = next(event for event in events_of(led) if event.get("reason") == "asked")["step"]
     wait_until(lambda: newest_step(led) > saved)
     hosts.far["c"].boot()
