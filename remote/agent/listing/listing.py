@@ -143,8 +143,11 @@ def _count(top: Path, rows: list[Json], deadline: float) -> None:
 
 
 def _sizes(folder: Path, row: Json) -> Iterator[int]:
-    """The size of each file below; links are not followed. What cannot be read is said in `why`."""
-    waiting = [os.fspath(folder)]
+    """The size of each file below; links are not followed. What cannot be read is said in `why`.
+
+    One file under several names, as an imported checkpoint's averaged weights are its weights, counts once.
+    """
+    waiting, several = [os.fspath(folder)], set()
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:
@@ -153,7 +156,10 @@ def _sizes(folder: Path, row: Json) -> Iterator[int]:
                         if one.is_dir(follow_symlinks=False):
                             waiting.append(one.path)
                         else:
-                            yield one.stat(follow_symlinks=False).st_size
+                            status = one.stat(follow_symlinks=False)
+                            is_again = status.st_nlink > 1 and (status.st_dev, status.st_ino) in several
+                            several.update([(status.st_dev, status.st_ino)] if status.st_nlink > 1 else [])
+                            yield 0 if is_again else status.st_size
                     except FileNotFoundError:
                         continue
         except FileNotFoundError:

@@ -64,6 +64,17 @@ def test_everything_of_the_old_folder_is_called_by_its_name(old: Path) -> None:
     assert kinds(old, "data/msr-vtt")["latents"] == "latents of the previous system"
 
 
+def test_a_file_under_two_names_counts_once(tmp_path: Path) -> None:
+    """As an import writes weights and averages."""
+    made = tmp_path / "checkpoints"
+    made.mkdir()
+    (made / "model.safetensors").write_bytes(bytes(1000))
+    (made / "ema.safetensors").hardlink_to(made / "model.safetensors")
+    (made / "optimizer.safetensors").write_bytes(bytes(1000))
+    (row,) = list_folder({"workspace": str(tmp_path), "path": ".", "patience_s": 20.0})["entries"]
+    assert (row["size_bytes"], row["files"]) == (2000, 3)
+
+
 def test_old_checkpoints_say_their_epoch_and_loss_and_damaged_ones_what_is_wrong(old: Path, tmp_path: Path) -> None:
     said = kinds(old, "checkpoints", "detail")
     assert said == {
