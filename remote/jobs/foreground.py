@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from remote.agent.base.elsewhere import this_machine
-from remote.agent.base.processes import boot_id, oom_kills, ran_out_of_memory, signal_name
+from remote.agent.base.processes import boot_id, oom_kills, process, ran_out_of_memory, signal_name
 from remote.agent.jobs.alarms import Watchman
 from remote.agent.jobs.endings import INTERRUPTED, STOPPED, how_it_ended
 from remote.errors import CannotStart
@@ -119,7 +119,10 @@ class Run:
         for number in self._asked:
             self._deliver(number)
         state = {"pid": self._process.pid, "boot_id": boot_id(), "machine": this_machine(), "started": time.time()}
-        write_json(self.job.directory / "state.json", {**state, "argv": list(self.argv)})
+        # What it was started with does not tell of a program that becomes another, as `nice` does.
+        found = process(self._process.pid)
+        began = {} if found is None else {"start_ticks": found.start_ticks}
+        write_json(self.job.directory / "state.json", {**state, **began, "argv": list(self.argv)})
 
     def batches(self) -> Iterator[list[Event]]:
         """Yield the new events about twenty times a second, often none, until the child's end, when `exit` is known."""

@@ -13,6 +13,7 @@ from support.engine.warm_python import warm_python
 from support.hosts.agent_here import DEADLINE_S, is_alive, wait_until
 from support.machines.memory_group import memory_group
 
+from remote.agent.jobs.rows import job_row
 from remote.jobs.foreground import JobHandle, Run, create, run_here
 from t2v_core.specs import make_spec
 from t2v_core.workspace import Workspace
@@ -176,6 +177,14 @@ def test_leaving_a_run_early_ends_the_child(job: JobHandle) -> None:
         pid = run.job_pid
     assert not is_alive(pid)
     assert exit_of(job)["code"] == 4
+
+
+def test_a_child_that_becomes_another_program_is_told_as_at_work(job: JobHandle) -> None:
+    program = f"open({str(job.directory / 'at-work')!r}, 'w'); import time; time.sleep(600)"
+    with run_here(job, argv=["nice", "-n", "19", sys.executable, "-c", program]) as run:
+        run.start()
+        wait_until((job.directory / "at-work").exists)
+        assert job_row(job.directory)["state"] == "starting"  # it has said nothing yet
 
 
 def test_an_interpreter_that_is_not_there_is_one_sentence(job: JobHandle) -> None:
