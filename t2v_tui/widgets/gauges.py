@@ -106,7 +106,7 @@ def _share(value: float | None, whole: float | None) -> float:
 def _bar(name: str, share: float, said: str) -> list[tuple[str, str]]:
     full = max(0, min(BAR, round(share * BAR)))
     # Lines, not blocks: bars that lie below each other would be one.
-    rest = ("─" * (BAR - full), "$panel-lighten-2")
+    rest = ("─" * (BAR - full), "$foreground 25%")
     return [(f"{name:<{NAME}}", "$text-muted"), ("━" * full, "$accent"), rest, (f" {said}\n", "")]
 
 

@@ -62,7 +62,7 @@ def _line_of_transfer(one: TransferView) -> list[tuple[str, str]]:
     full = round(share * BAR)
     speed = f"{rate(one.rate):>8}" if one.rate else " " * 8
     left = f" {duration((one.total_bytes - one.done_bytes) / one.rate)}" if one.rate else ""
-    bar = [("█" * full, "$accent"), ("░" * (BAR - full), "$panel-lighten-2")]
+    bar = [("█" * full, "$accent"), ("░" * (BAR - full), "$foreground 25%")]
     return [head, *bar, (f"{share:>4.0%} {speed}{left}\n", "")]
 
 
