@@ -37,6 +37,8 @@ def main() -> int:
     parser.add_argument("--place", type=Path, help="a folder for the machines' disks, best in memory")
     parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
+    for ending in (signal.SIGINT, signal.SIGTERM):  # in the background of a script Python does not listen
+        signal.signal(ending, signal.default_int_handler)
     print(f"seed {asked.seed}", flush=True)
     begun = said_at = time.monotonic()
     number, steps, failures = 0, 0, Counter[str]()
@@ -82,6 +84,7 @@ def unobserved_by_gc() -> None:
     gc.freeze()  # a twentieth of the time
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def of_cores_s() -> float:
