@@ -1,4 +1,4 @@
-"""Which models lie on a machine: in the hub's cache, and as folders beside it."""
+"""Which models lie on a machine: in the hub's cache, and as folders beside it; open ones, and what t2v exported."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from pathlib import Path
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.open.families import family_of
-from t2v_core.models.open.layout import INDEX, missing_files, part_names
+from t2v_core.models.open.layout import INDEX, RECORD, missing_files, part_names
 from t2v_core.models.open.licence import Licence, licence_of
 
 OF_MODELS = "models--"
+EXPORT_FORMAT, OWN, NOT_NAMED, WEIGHTS = "t2v-export", "t2v", "not named", ".safetensors"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A model of a known family. id: as `--model` takes it; size_bytes: on the disk; missing: files, by their names"""
+    """A model of a known family, or what t2v exported.
+
+    id: as `--model` takes it; size_bytes: on the disk; missing: files, by their names
+    """
 
     id: str
     folder: Path
@@ -28,13 +32,13 @@ class Listed:
 
 
 def cached_models(cache: Path) -> list[Listed]:
-    """List the models of known families in the hub's cache, each in its newest revision."""
+    """List the models in the hub's cache, each in its newest revision."""
     found = (_listed(name.replace("--", "/"), folder) for name, folder in _revisions(cache))
     return sorted((one for one in found if one is not None), key=lambda one: one.id)
 
 
 def models_in(folder: Path) -> list[Listed]:
-    """List the models of known families among a folder's own folders."""
+    """List the models among a folder's own folders."""
     places = sorted(folder.iterdir()) if folder.is_dir() else []
     found = (_listed(str(place), place) for place in places if place.is_dir())
     return [one for one in found if one is not None]
@@ -53,11 +57,28 @@ def _revisions(cache: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _listed(name: str, folder: Path) -> Listed | None:
-    """What a folder holds; None where it is no model of a known family."""
+    """What a folder holds; None where it is neither a model of a known family nor exported by t2v."""
     try:
         kind = family_of(folder)
         missing = missing_files(folder, part_names(read_table(folder / INDEX)))
     except (InvalidRequest, OSError, ValueError):
+        return _exported(name, folder)
+    return Listed(name, folder, kind.name, licence_of(folder, kind.licence), _size_of(folder), tuple(missing))
+
+
+def _exported(name: str, folder: Path) -> Listed | None:
+    """What `t2v export` wrote and `t2v publish` shared: a model of t2v's own, or an adapter."""
+    try:
+        record = read_table(folder / RECORD)
+    except (OSError, ValueError):
         return None
-    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Listed(name, folder, kind.name, licence_of(folder, kind.licence), size_bytes, tuple(missing))
+    if record.get("format") != EXPORT_FORMAT:
+        return None
+    what = str(record.get("family") or OWN)
+    what = what if record.get("adapter") is None else f"LoRA of {what}"
+    lacking = () if any(folder.rglob(f"*{WEIGHTS}")) else (f"every {WEIGHTS} file",)
+    return Listed(name, folder, what, licence_of(folder, NOT_NAMED), _size_of(folder), lacking)
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -18,13 +18,12 @@ from t2v_core.models.hub.repository import HubFile, Repository, look_up, require
 from t2v_core.models.open.families import family_of
 from t2v_core.models.open.layout import INDEX, RECORD, missing_files, needed_files, part_names
 from t2v_core.models.open.licence import CARD, licence_of
-from t2v_core.models.open.listed import cached_models
+from t2v_core.models.open.listed import NOT_NAMED, cached_models
 from t2v_core.specs import FetchSpec
 from t2v_core.verbs.open.named_licence import name_licence
 from t2v_core.verbs.sharing.moved_bytes import MovedBytes
 
 LORA_SUFFIX = ".safetensors"
-UNKNOWN_LICENCE = "not named"
 
 
 def fetch(spec: FetchSpec, job: Job) -> ModelFetched:
@@ -74,7 +73,7 @@ def _cached(asked: str) -> ModelFetched | None:
 def _choose(repository: Repository) -> tuple[list[HubFile], str]:
     """The files to bring, and the licence where the card names none. Raises InvalidRequest for what t2v cannot use."""
     if RECORD in repository.names:  # published with t2v: all of it is meant
-        return list(repository.files), UNKNOWN_LICENCE
+        return list(repository.files), NOT_NAMED
     if INDEX in repository.names:
         kind = family_of(repository.folder)
         parts = part_names(read_table(repository.folder / INDEX))
@@ -85,7 +84,7 @@ def _choose(repository: Repository) -> tuple[list[HubFile], str]:
             f"{repository.id} holds nothing that t2v uses: neither {INDEX} of a model nor a {LORA_SUFFIX} of a LoRA",
             hint="name a model in diffusers' layout: such ids often end in -Diffusers",
         )
-    return repository.only({*loras, CARD}), UNKNOWN_LICENCE
+    return repository.only({*loras, CARD}), NOT_NAMED
 
 
 def _bring(repository: Repository, files: Sequence[HubFile], job: Job) -> None:

@@ -1,4 +1,4 @@
-"""`t2v models`: which open models lie on a machine, with size, licence, and whether they are whole."""
+"""`t2v models`: which models lie on a machine, with size, licence, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from t2v_core.specs import ModelsSpec
 
 
 def list_models(spec: ModelsSpec, job: Job) -> ModelsListed:
-    """List those of the hub's cache, then the folders beside it. What is of no known family is not listed."""
+    """List those of the hub's cache, then the folders beside it: models of known families, and what t2v exported."""
     folder, cache = job.workspace.resolve(spec.folder), Path(constants.HF_HUB_CACHE)
     job.events.stage("look", f"{cache} and {folder}")
     found = [*cached_models(cache), *models_in(folder)]

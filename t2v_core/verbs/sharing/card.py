@@ -11,6 +11,7 @@ from typing import Any
 from t2v_core.checkpoints.checkpoints import Checkpoint
 from t2v_core.checkpoints.exported import CHECKPOINT
 from t2v_core.models.open.licence import Licence
+from t2v_core.models.open.listed import EXPORT_FORMAT
 from t2v_core.specs import TrainSpec
 from t2v_core.verbs.sharing.records import Point, Records
 
@@ -58,7 +59,7 @@ def record_of(shared: Shared) -> dict[str, Any]:
     info = shared.checkpoint.info
     licence = None if shared.licence is None else shared.licence.name
     return {
-        "format": "t2v-export", "name": shared.name, "step": shared.checkpoint.step, "epoch": info.get("epoch"),
+        "format": EXPORT_FORMAT, "name": shared.name, "step": shared.checkpoint.step, "epoch": info.get("epoch"),
         "held_out_loss": shared.checkpoint.held_out_loss, "base": shared.base, "family": shared.family,
         "licence_of_base": licence, "adapter": info.get("adapter"), "settings": settings_of(info),
         "data": data_of(info), "scores": [one["scores"] for one in shared.records.scores],

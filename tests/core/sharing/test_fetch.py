@@ -260,7 +260,12 @@ def test_the_list_says_what_is_here_and_what_is_missing_of_it(hub: Hub, home: Pa
     work = tmp_path / "work"
     folder = Path(fetched(hub, home, work).done["paths"][0])
     save_open_model("ltx", work / "models/mine")
-    (work / "models/other").mkdir()
+    for name, record in (("other", {}), ("style", {"adapter": {}, "family": "Wan"}), ("world", {"adapter": None})):
+        (work / "models" / name).mkdir()
+        if record:
+            (work / "models" / name / "t2v.json").write_text(json.dumps(record | {"format": "t2v-export"}))
+    (work / "models/style/pytorch_lora_weights.safetensors").write_bytes(b"12345678")
+    (work / "models/style/README.md").write_text("---\nlicense: mit\n---\n")
     (folder / WEIGHTS).unlink()
     with asked_here(hub, home):
         ended = through_the_door(work, "models")
@@ -269,6 +274,8 @@ def test_the_list_says_what_is_here_and_what_is_missing_of_it(hub: Hub, home: Pa
     assert [(one.id, one.family, one.licence, one.is_open, one.missing) for one in listed.models] == [
         (ID, "Wan", "apache-2.0", True, (WEIGHTS,)),
         ("models/mine", "LTX-Video", "LTXV open weights", False, ()),
+        ("models/style", "LoRA of Wan", "mit", True, ()),
+        ("models/world", "t2v", "not named", False, ("every .safetensors file",)),
     ]
     mine = sum(path.stat().st_size for path in (work / "models/mine").rglob("*") if path.is_file())
     assert listed.models[1].size_bytes == mine
