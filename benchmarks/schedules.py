@@ -81,7 +81,7 @@ def judged_one(place: Path | None, seed: int) -> tuple[Schedule, str]:
 
 def unobserved_by_gc() -> None:
     """What is imported stays; and in a pool's process Ctrl-C is its parent's to answer."""
-    gc.freeze()  # a twentieth of the time
+    gc.freeze()
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

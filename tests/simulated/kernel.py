@@ -2,8 +2,7 @@
 
 Whoever sleeps or waits hands the machine on; time passes only when everybody does. A process is killed by an exception
 at its next call of the system, before that call does anything: so it ends between any two things that it does.
-Greenlets and not threads: to hand on is a tenth of a microsecond, and the 600 times of a schedule were most of its time
-when the system's scheduler did it.
+Greenlets and not threads: a schedule hands on 600 times, and on a busy machine each waited for the system's scheduler.
 """
 
 from __future__ import annotations
