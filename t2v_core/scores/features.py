@@ -92,7 +92,8 @@ def _load(file: Path, device: torch.device) -> Any:
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # such files are what people have
             return torch.jit.load(str(file), map_location=device).eval()
     except Exception as error:  # torch raises what it likes of a file that is none of these
+        why = (str(error).strip() or "empty").splitlines()[0][:200]
         raise InvalidRequest(
-            f"{file} is not a TorchScript or torch.export file: {(str(error).strip() or 'empty').splitlines()[0][:99]}",
+            f"{file} is not a TorchScript or torch.export file: {why}",
             hint="write one with torch.jit.save or torch.export.save; a state dict alone has no network in it",
         ) from error
