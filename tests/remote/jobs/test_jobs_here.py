@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.engine.warm_python import warm_python
 from support.hosts.agent_here import DEADLINE_S, is_alive, wait_until
 from support.machines.memory_group import memory_group
+from support.warm.python import warm
 
 from remote.agent.jobs.rows import job_row
 from remote.jobs.foreground import JobHandle, Run, create, run_here
@@ -88,7 +88,7 @@ def exit_of(job: JobHandle) -> dict[str, object]:
 
 
 def test_the_real_door_answers_a_wrong_spec_with_code_2(job: JobHandle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", warm_python())
+    monkeypatch.setattr(sys, "executable", warm())
     (job.directory / "spec.json").write_text('{"input": "no.mp4", "outptu": "o.mp4"}')
     with run_here(job) as run:
         run.start()

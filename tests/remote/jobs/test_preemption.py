@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from bench.cloud.metadata_server import MetadataServer
 from support.engine.training_set import asked
-from support.engine.warm_python import warm_python
 from support.hosts.agent_here import Here, agent, wait_until
 from support.house.under_load import slowed
+from support.warm.python import warm
 
 from remote.agent.base import cloud
 from remote.agent.jobs import preemption
@@ -332,7 +332,7 @@ def test_the_engine_makes_its_checkpoint_within_the_notice_and_goes_on_from_it(
     spot: Spot, metadata: MetadataServer
 ) -> None:
     spec = asked(epochs=500, checkpoint_every=400)
-    before = str(spot.call("start", verb="train", python=[warm_python()], spec=spec, needs_gpu=True)["job"])
+    before = str(spot.call("start", verb="train", python=[warm()], spec=spec, needs_gpu=True)["job"])
     wait_until(lambda: step_of(spot, before) > 3)
     metadata.flip()
     noticed = time.monotonic()

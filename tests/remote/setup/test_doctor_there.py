@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.engine.warm_python import warm_python
 from support.hosts.far_host import NOWHERE, Far, far_host
 from support.machines.vm_here import VmHere, vm_here
+from support.warm.python import warm
 
 from remote.hosts.host import LocalHost, agent_on
 from remote.hosts.settings import HostSettings
@@ -106,7 +106,7 @@ def test_it_looks_for_what_the_settings_here_speak_of(far: Far) -> None:
 
 def test_a_bare_host_is_told_from_here_and_a_bootstrap_mends_it(far: Far) -> None:
     settings = far.here.root / "t2v.toml"
-    settings.write_text(settings.read_text().replace(f'python = "{warm_python()}"\n', ""))
+    settings.write_text(settings.read_text().replace(f'python = "{warm()}"\n', ""))
     done = far.ran("--json", "doctor", "--host", "vm")
     far.write_settings()
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}

@@ -22,8 +22,8 @@ from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.jobs.spool import Spool
 from remote.replies.job_row import JobRow
-from support.engine.warm_python import warm_python
 from support.hosts.agent_here import wait_until
+from support.warm.python import warm
 from t2v_core.specs import ShapesSpec
 from t2v_core.workspace import Workspace
 
@@ -53,7 +53,7 @@ class Far:
         """A connection of its own, as another process would have."""
         settings = HostSettings(
             address="127.0.0.1", port=self.proxy.port, user=self.sshd.user, identity=self.sshd.client_key,
-            workdir=str(self.there), python=warm_python(), **self._transfer(),
+            workdir=str(self.there), python=warm(), **self._transfer(),
         )  # fmt: skip
         return SSHHost("vm", settings, known_hosts=self.known_hosts, config=NOWHERE)
 
@@ -94,7 +94,7 @@ class Far:
         """`[host.vm]` for a command line."""
         (self.here.root / "t2v.toml").write_text(
             f'[host.vm]\naddress = "127.0.0.1"\nport = {self.proxy.port}\nidentity = "{self.sshd.client_key}"\n'
-            f'user = "{self.sshd.user}"\nworkdir = "{self.there}"\npython = "{warm_python()}"\n'
+            f'user = "{self.sshd.user}"\nworkdir = "{self.there}"\npython = "{warm()}"\n'
         )
 
     def t2v(self, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -102,7 +102,7 @@ class Far:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_"))}
         kept |= {"XDG_CONFIG_HOME": str(self.config), "HOME": str(self.config)}
         return subprocess.Popen(
-            [warm_python(), "-m", "t2v_tui.cli.main", *arguments], cwd=self.here.root, env=kept,
+            [warm(), "-m", "t2v_tui.cli.main", *arguments], cwd=self.here.root, env=kept,
             stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -14,9 +14,9 @@ from support.house.under_load import slowed
 from support.warm.python import servers
 
 PATIENCE_S = float(os.environ.get("T2V_TEST_PATIENCE_S", "20"))
-# Made once a test process, and gone with it: the small data set, a warm Python, and what torch makes; and what a t2v
+# Made once a test process, and gone with it: the small data set, and what torch makes; and what a t2v
 # that a test kills, and a torchrun, leave for the system's own cleaning.
-KEPT = ("t2v-training-set-", "torchinductor_", "torchelastic_", "t2v-release-", "t2v-ranks-", "t2v-warm-")
+KEPT = ("t2v-training-set-", "torchinductor_", "torchelastic_", "t2v-release-", "t2v-ranks-")
 
 
 def processes_of(base: Path) -> dict[int, str]:

@@ -13,7 +13,7 @@ from bench.cloud.guest_agent import lose_power
 from bench.sshd import Sshd, free_port
 
 from remote.hosts.known_hosts import KnownHosts
-from support.engine.warm_python import warm_python
+from support.warm.python import warm
 from t2v_core.workspace import Workspace
 
 NAME = "home"
@@ -53,7 +53,7 @@ class CommandHere:
         section = [
             f"[host.{NAME}]", 'provider = "command"', *commands, f"port = {self.sshd.port}",
             f'user = "{self.sshd.user}"', f'identity = "{self.sshd.client_key}"', f'workdir = "{self.there}"',
-            f'python = "{warm_python()}"', *lines,
+            f'python = "{warm()}"', *lines,
         ]  # fmt: skip
         (self.here.root / "t2v.toml").write_text("\n".join(section) + "\n")
 
@@ -69,7 +69,7 @@ class CommandHere:
     def t2v(self, *words: str) -> subprocess.Popen[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK_"))}
         return subprocess.Popen(
-            [warm_python(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
+            [warm(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
             env=kept | {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / ".config")},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

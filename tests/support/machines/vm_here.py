@@ -18,8 +18,8 @@ from bench.sshd import Sshd
 from remote.gce.host import GceHost
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
-from support.engine.warm_python import warm_python
 from support.machines.gce_here import NAME, Gce, gce_here
+from support.warm.python import warm
 from t2v_core.workspace import Workspace
 
 ALIAS = "compute.4711001"
@@ -44,7 +44,7 @@ class VmHere:
     @property
     def settings(self) -> HostSettings:
         self.sshd.port = self.sshd.port or free_port_of(self.sshd)
-        return HostSettings(provider="gcloud", port=self.sshd.port, workdir=str(self.there), python=warm_python())
+        return HostSettings(provider="gcloud", port=self.sshd.port, workdir=str(self.there), python=warm())
 
     @property
     def known_hosts(self) -> KnownHosts:
@@ -55,7 +55,7 @@ class VmHere:
 
     def write_settings(self, *lines: str) -> None:
         self.gce.write_settings(
-            self.here.root, f"port = {self.settings.port}", f'workdir = "{self.there}"', f'python = "{warm_python()}"',
+            self.here.root, f"port = {self.settings.port}", f'workdir = "{self.there}"', f'python = "{warm()}"',
             *lines,
         )  # fmt: skip
 
@@ -63,7 +63,7 @@ class VmHere:
         """The command line, with the variables of the bench and these."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK_"))}
         return subprocess.Popen(
-            [warm_python(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
+            [warm(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
             env=kept | self.gce.environment | {"XDG_CONFIG_HOME": str(self.gce.home / ".config")} | environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.engine.warm_python import warm_python
 from support.house.needs import needs
+from support.warm.python import warm
 
 DEADLINE_S = 180.0
 
@@ -109,4 +109,4 @@ def tmux() -> Sequence[str]:
 
 
 def t2v_tui(*options: str) -> list[str]:
-    return [warm_python(), "-m", "t2v_tui.main", *options]
+    return [warm(), "-m", "t2v_tui.main", *options]

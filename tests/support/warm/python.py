@@ -53,12 +53,17 @@ def install(folder: Path) -> None:
             return
         folder.mkdir()
         os.environ[VARIABLE] = str(_made(folder))
-    take_processes_from(Path(warm()).with_name("forkserver"), os.open(os.devnull, os.O_RDONLY))
+    take_processes_from(place() / "forkserver", os.open(os.devnull, os.O_RDONLY))
+
+
+def place() -> Path:
+    """Where the files of the warm Python lie; its program, as that of a virtual environment, in `bin` there."""
+    return Path(warm()).parents[1]
 
 
 def servers() -> list[int]:
     """Pids of what runs as long as all tests do; none before somebody has asked."""
-    file = Path(warm()).with_name("pids")
+    file = place() / "pids"
     return [int(pid) for pid in file.read_text().split()] if file.exists() else []
 
 
@@ -76,7 +81,10 @@ def _made(folder: Path) -> Path:
         listener.listen(64)
     (folder / "surroundings").write_bytes(surroundings())
     threading.Thread(target=_serve_when_asked, args=(listeners, folder), daemon=True).start()
-    program, client = folder / "python", Path(__file__).with_name("client.py")
+    (folder / "bin").mkdir()
+    (folder / "lib").symlink_to(Path(sys.prefix) / "lib")
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(sys.base_prefix) / 'bin'}\n")
+    program, client = folder / "bin/python", Path(__file__).with_name("client.py")
     words = {"real": sys.executable, "client": client, "place": folder}
     program.write_text(PROGRAM.format(**{name: shlex.quote(str(word)) for name, word in words.items()}))
     program.chmod(0o755)

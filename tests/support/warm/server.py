@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from support.warm.client import GANG, PASSED_ON
-from support.warm.python import take_processes_from, warm
+from support.warm.python import place, take_processes_from
 
 NUMBERS = [getattr(signal, name) for name in PASSED_ON]
 
@@ -246,7 +246,7 @@ def fork_for_multiprocessing(listener: int, ours: list[int]) -> None:
             os.close(fd)
         forkserver.main(listener, alive, [])
         os._exit(0)
-    Path(warm()).with_name("pids").write_text(f"{os.getpid()} {pid} {resource_tracker._resource_tracker._pid}")
+    (place() / "pids").write_text(f"{os.getpid()} {pid} {resource_tracker._resource_tracker._pid}")
     os.close(alive)
     os.close(listener)
 
