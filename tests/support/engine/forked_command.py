@@ -23,6 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from support.warm.python import warm
 from t2v_core.resume_check.children import PRELOAD
 from t2v_core.run_job import QUIET
 
@@ -94,6 +95,7 @@ def be_t2v(
 ) -> None:  # fmt: skip
     """Be `t2v WORDS…` in that folder, as far as anybody outside can tell."""
     os.setsid()
+    sys.executable = warm()  # what it starts, such as a process a GPU, need not import everything either
     _take_streams(*streams)
     os.environ.clear()
     os.environ.update(variables)
