@@ -19,7 +19,7 @@ ELSEWHERE = {
     "t2v train --hosts a,b", "t2v jobs --host b", "t2v logs PART --host b",
     "t2v train --hosts a,b --processes auto", "t2v train --hosts a,b --min-hosts 1 --detach",
     "t2v train --latents gs://my-bucket/t2v/data/msr-vtt --latents-cache-gb 200",
-    "t2v ask beside 3f2a",
+    "t2v ask beside 3f2a", "t2v ask beside 3f2a --anyway",
 }  # fmt: skip
 # With a hub, in tests/core/sharing/.
 WITH_HUB = ("t2v models fetch ", "t2v publish ")
@@ -40,7 +40,7 @@ ON_HOST = re.compile(
 OLD = re.compile(r"checkpoint_epoch_100\.pt|final_model|epoch100|import-|OLD|^t2v ls|checkpoints --last")
 TRAINED = re.compile(
     r"^t2v (add-noise|evaluate|export|generate|refine|sheet|trash|pull|web|attach|jobs|"
-    r"train --(resume|distill|lora --base))"
+    r"estimate --checkpoint|train --(resume|distill|lora --base))"
 )
 WITH_JOB = re.compile(r"3f2a|^t2v (attach|jobs|logs|status|stop|watch)")
 # Presets of 170 million and more parameters, of which a step takes long here: what they start with is enough.

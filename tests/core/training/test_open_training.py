@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -151,6 +152,14 @@ def test_a_set_says_for_which_model_it_was_made(world: dict[str, Path], folders:
     assert "vae of t2v's own models" in ended.warnings
 
 
+def adapted(part: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What an adapter adds to a model, by the names that do not depend on the adapter's own."""
+    return {
+        re.sub(r"(lora_[AB])\.\w+", r"\1", name): value
+        for name, value in part.named_parameters() if "lora_" in name
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["wan", "wan-experts", "ltx", "cogvideox", "mochi", "hunyuan-video"])
 def test_a_lora_learns_and_its_file_is_what_diffusers_loads(
     world: dict[str, Path], folders: dict[str, Path], tmp_path: Path, name: str
@@ -175,6 +184,10 @@ def test_a_lora_learns_and_its_file_is_what_diffusers_loads(
             if key.startswith("transformer_2.")
         }
         pipeline.load_lora_weights(second, load_into_transformer_2=True)
+    for part in prefixes:
+        mine, theirs = (adapted(getattr(one, part)) for one in (ours, pipeline))
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
     model = ours.model
     shape = model.latent_shape(FRAMES.get(name, 9), 32, 32)
     x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
@@ -184,7 +197,7 @@ def test_a_lora_learns_and_its_file_is_what_diffusers_loads(
         mine = model.predict(x, torch.tensor(timestep), text, 1.0)
         model.parts.loaded |= {part: getattr(pipeline, part) for part in prefixes}
         theirs = model.predict(x, torch.tensor(timestep), text, 1.0)
-        assert (mine - theirs).abs().max() == 0
+        assert (mine - theirs).abs().max() <= 1e-6  # where tensors lie in memory changes the order of a sum
     pipeline.unload_lora_weights()
     assert (model.predict(x, torch.tensor(900.0), text, 1.0) - mine).abs().max() > 0
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.hosts.agent_here import WAITS, Here, agent
+from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
 
 from remote.agent.base.elsewhere import QUIET_S
 
@@ -54,6 +54,8 @@ def test_what_is_lost_on_one_is_said_by_that_one_alone(machines: tuple[Here, Her
     state = a.state(job)
     for pid in (state["supervisor"], state["pid"]):
         os.kill(pid, 9)
+    for pid in (state["supervisor"], state["pid"]):
+        wait_until(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
     assert b.row(job)["state"] == "running"  # for all that can be seen from there
     assert not (a.directory(job) / "exit.json").exists()
     long_ago = time.time() - 2 * QUIET_S
