@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from t2v_core.errors import InvalidRequest
+from t2v_core.workspace import expanded
 
 VARIABLE = "T2V_SKY"
 HINT = (
@@ -21,7 +22,7 @@ OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 def sky_program(environ: Mapping[str, str]) -> str:
     """Return the path of `sky`. Raises InvalidRequest, with how to install it, where there is none."""
     named = environ.get(VARIABLE)
-    found = shutil.which(os.path.expanduser(named or "sky"), path=environ.get("PATH"))  # noqa: PTH111 - which takes text
+    found = shutil.which(str(expanded(Path(named or "sky"))), path=environ.get("PATH"))
     if found is None:
         what = f"{VARIABLE}={named} is not a program" if named else "there is no program sky here (SkyPilot)"
         raise InvalidRequest(what, HINT)

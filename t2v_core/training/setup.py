@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -75,35 +76,28 @@ def build(
         require_writable(folder)  # now, not after an epoch
         sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
-    begun_with = begun_with or accelerator.num_processes
-    buckets = store.by_shape(training)
-    plan = plan_for(buckets, spec.batch_size, spec.gradient_accumulation, begun_with, spec.seed)
+    plan = _plan(spec, store.by_shape(training), begun_with or accelerator.num_processes)
     plan = in_reading_order(plan, store, at_once, job)
     _require_enough_passes(plan, accelerator.num_processes, is_sharded=spec.shard)
-    teacher = Teacher.of(spec, store, job)
+    teacher = Teacher.of(spec, store, job, accelerator.device)
     if teacher is not None:
-        teacher.model.to(accelerator.device)
         objective = FlowMapObjective(FlowMapSampler())
     base = _base(spec, store, objective, accelerator.device, job)
     objective = objective if base is None else base.objective
     model, config = _model(spec, store, accelerator.device, teacher, base)
     adapter = None if base is None else base.adapter(spec)
-    model.to(accelerator.device)
-    if spec.shard:
-        shard(model, accelerator.device, pick_dtype(spec.precision, accelerator.device), accelerator.num_processes)
+    _place(model, spec, accelerator)
     ema = EMA(model, spec.ema_decay)
     optimizer = _optimizer(spec, model, accelerator.device)
-    # Of a model that is divided, FSDP has seen to everything but the arithmetic.
-    wrapped_model = accelerator.prepare_model(model, evaluation_mode=spec.shard)
-    wrapped_optimizer = accelerator.prepare(optimizer)
     run = TrainingRun(
         spec=spec,
         accelerator=accelerator,
         store=store,
         plan=plan,
         held_out=held_out,
-        model=wrapped_model,
-        optimizer=wrapped_optimizer,
+        # Of a model that is divided, FSDP has seen to everything but the arithmetic.
+        model=accelerator.prepare_model(model, evaluation_mode=spec.shard),
+        optimizer=accelerator.prepare(optimizer),
         ema=ema,
         objective=objective,
         tracker=Tracker(job.directory / "tensorboard", _other_tracker(spec, accelerator, job)),
@@ -132,6 +126,18 @@ def _begun(spec: TrainSpec, job: Job) -> tuple[Objective, Accelerator]:
     if not accelerator.is_main_process:
         job.events.mute()
     return objective, accelerator
+
+
+def _plan(spec: TrainSpec, buckets: Sequence[Sequence[int]], processes: int) -> BatchPlan:
+    return plan_for(buckets, spec.batch_size, spec.gradient_accumulation, processes, spec.seed)
+
+
+def _place(model: torch.nn.Module, spec: TrainSpec, accelerator: Accelerator) -> None:
+    """Move a model to its device, and divide it there among the processes where that is asked for."""
+    device = accelerator.device
+    model.to(device)
+    if spec.shard:
+        shard(model, device, pick_dtype(spec.precision, device), accelerator.num_processes)
 
 
 def _require_whole_model(spec: TrainSpec) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -64,18 +64,20 @@ def trash(
             raise InvalidRequest("--back brings back one at a time", "name one of them")
         one = _chosen(workspace, paths[0] if paths else None)
         bring_back(workspace, one)
-        for path in one.paths:
-            print(path)
+        print("\n".join(one.paths))
         return 0
-    rows = deleted(workspace)
-    if common.as_json:
+    _list(deleted(workspace), now_t, as_json=common.as_json)
+    return 0
+
+
+def _list(rows: Sequence[Deleted], now_t: float, *, as_json: bool) -> None:
+    if as_json:
         print(json.dumps([{"paths": one.paths, "t": one.t, "size_bytes": one.size_bytes} for one in rows], indent=2))
-        return 0
+        return
     if not rows:
         print("nothing was deleted here within 24 hours", file=sys.stderr)
     for one in rows:
         print(f"{one.name}\t{size(one.size_bytes)}\tdeleted {ago(now_t - one.t)} ago")
-    return 0
 
 
 def _with_settings(workspace: Workspace, path: str) -> Iterator[str]:

@@ -125,7 +125,8 @@ def _data_set(workspace: Workspace, data: Dataset, trusted_s: float) -> DataSetV
 
 def _clips_in(videos: str) -> int:
     try:
-        return sum(Path(name).suffix.lower() in CLIP_SUFFIXES for name in os.listdir(videos))  # noqa: PTH208 - names only
+        with os.scandir(videos) as entries:
+            return sum(Path(entry.name).suffix.lower() in CLIP_SUFFIXES for entry in entries)
     except OSError:
         return 0
 

@@ -38,7 +38,7 @@ class Teacher:
     stamp: str
 
     @classmethod
-    def of(cls, spec: TrainSpec, store: LatentStore, job: Job) -> Teacher | None:
+    def of(cls, spec: TrainSpec, store: LatentStore, job: Job, device: torch.device) -> Teacher | None:
         """Open the one that a run asks for; None for a run that distils nothing.
 
         Raises InvalidRequest for one that cannot be distilled, or whose data was another.
@@ -48,7 +48,7 @@ class Teacher:
         checkpoint = teacher_checkpoint(spec, job)
         require_same_data(str(spec.distill), checkpoint, store)
         model = build_denoiser(checkpoint.info["model"], checkpoint.weights("ema"), str(checkpoint.path))
-        model.eval().requires_grad_(False)
+        model.to(device).eval().requires_grad_(False)
         return cls(checkpoint, model, Guidance(spec.distill_guidance), stamp_of(checkpoint))
 
     def student(self) -> tuple[FlowMapTransformer, dict[str, Any]]:
