@@ -89,7 +89,10 @@ def test_a_copy_with_another_date_is_the_same_file_and_one_with_other_values_is_
     os.utime(path, ns=(0, 0))
     assert is_same_file(path, LATENTS, entry)
     assert is_same_file(path, LATENTS, before)
-    write(other, path)
+    if is_plain:
+        write(other, path)
+    else:  # written anew it may have another size: it names a place in memory
+        path.write_bytes(path.read_bytes()[: -other.nbytes] + other.numpy().tobytes())
     assert path.stat().st_size == entry["size_bytes"]
     assert not is_same_file(path, LATENTS, entry)
     assert not is_same_file(path, LATENTS, before)
