@@ -90,89 +90,91 @@ class Bucket:
                 there.write_bytes(data)
 
 
-def operations(bucket: Bucket) -> Any:
-    """The mount: a folder as it is, and each change of it told to the bucket."""
-    import mfusepy
+class Mount:
+    """A folder as it is, and each change of it told to the bucket: what FUSE asks for, by mfusepy's names."""
 
-    class Mount(mfusepy.Operations):
-        use_ns = True
+    use_ns = True
 
-        def _at(self, path: str) -> Path:
-            return bucket.seen / path.lstrip("/")
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
 
-        def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
-            found = os.lstat(self._at(path))
-            names = ("st_mode", "st_nlink", "st_uid", "st_gid", "st_size")
-            times = {f"st_{one}time": getattr(found, f"st_{one}time_ns") for one in "acm"}
-            return {name: getattr(found, name) for name in names} | times
+    def _at(self, path: str) -> Path:
+        return self.bucket.seen / path.lstrip("/")
 
-        def readdir(self, path: str, fh: int) -> list[str]:
-            return [".", "..", *(one.name for one in self._at(path).iterdir())]
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
+        found = os.lstat(self._at(path))
+        names = ("st_mode", "st_nlink", "st_uid", "st_gid", "st_size")
+        times = {f"st_{one}time": getattr(found, f"st_{one}time_ns") for one in "acm"}
+        return {name: getattr(found, name) for name in names} | times
 
-        def statfs(self, path: str) -> dict[str, int]:
-            found = os.statvfs(self._at(path))
-            return {name: getattr(found, name) for name in ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_frsize")}
+    def readdir(self, path: str, fh: int) -> list[str]:
+        return [".", "..", *(one.name for one in self._at(path).iterdir())]
 
-        def open(self, path: str, flags: int) -> int:
-            return os.open(self._at(path), flags)
+    def statfs(self, path: str) -> dict[str, int]:
+        found = os.statvfs(self._at(path))
+        return {name: getattr(found, name) for name in ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_frsize")}
 
-        def create(self, path: str, mode: int, fi: Any = None) -> int:
-            return os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
+    def open(self, path: str, flags: int) -> int:
+        return os.open(self._at(path), flags)
 
-        def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
-            return os.pread(fh, size, offset)
+    def create(self, path: str, mode: int, fi: Any = None) -> int:
+        return os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
 
-        def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
-            return os.pwrite(fh, data, offset)
+    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+        return os.pread(fh, size, offset)
 
-        def truncate(self, path: str, length: int, fh: int | None = None) -> None:
-            os.truncate(self._at(path), length)
-            bucket.changed(path.lstrip("/"))
+    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
+        return os.pwrite(fh, data, offset)
 
-        def fsync(self, path: str, datasync: int, fh: int) -> None:
-            """It says that it is done."""
+    def truncate(self, path: str, length: int, fh: int | None = None) -> None:
+        os.truncate(self._at(path), length)
+        self.bucket.changed(path.lstrip("/"))
 
-        def fsyncdir(self, path: str, datasync: int, fh: int) -> None:
-            """It says that it is done."""
+    def fsync(self, path: str, datasync: int, fh: int) -> None:
+        """It says that it is done."""
 
-        def release(self, path: str, fh: int) -> None:
-            is_written = fcntl.fcntl(fh, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-            os.close(fh)
-            if is_written:
-                bucket.changed(path.lstrip("/"))
+    def fsyncdir(self, path: str, datasync: int, fh: int) -> None:
+        """It says that it is done."""
 
-        def unlink(self, path: str) -> None:
-            self._at(path).unlink()
-            bucket.removed(path.lstrip("/"))
+    def release(self, path: str, fh: int) -> None:
+        is_written = fcntl.fcntl(fh, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        os.close(fh)
+        if is_written:
+            self.bucket.changed(path.lstrip("/"))
 
-        def mkdir(self, path: str, mode: int) -> None:
-            self._at(path).mkdir(mode)
+    def unlink(self, path: str) -> None:
+        self._at(path).unlink()
+        self.bucket.removed(path.lstrip("/"))
 
-        def rmdir(self, path: str) -> None:
-            self._at(path).rmdir()
-            with suppress(OSError):
-                (bucket.folder / path.lstrip("/")).rmdir()
+    def mkdir(self, path: str, mode: int) -> None:
+        self._at(path).mkdir(mode)
 
-        def rename(self, old: str, new: str) -> None:
-            top = self._at(old).rename(self._at(new))
-            for path in [top] if top.is_file() else [one for one in top.rglob("*") if one.is_file()]:
-                bucket.changed(str(path.relative_to(bucket.seen)))
-                bucket.removed(str(Path(old.lstrip("/")) / path.relative_to(top)))
-            with suppress(OSError):
-                (bucket.folder / old.lstrip("/")).rmdir()
+    def rmdir(self, path: str) -> None:
+        self._at(path).rmdir()
+        with suppress(OSError):
+            (self.bucket.folder / path.lstrip("/")).rmdir()
 
-        def link(self, target: str, source: str) -> None:
-            raise mfusepy.FuseOSError(errno.EPERM)  # a bucket has none
+    def rename(self, old: str, new: str) -> None:
+        top = self._at(old).rename(self._at(new))
+        for path in [top] if top.is_file() else [one for one in top.rglob("*") if one.is_file()]:
+            self.bucket.changed(str(path.relative_to(self.bucket.seen)))
+            self.bucket.removed(str(Path(old.lstrip("/")) / path.relative_to(top)))
+        with suppress(OSError):
+            (self.bucket.folder / old.lstrip("/")).rmdir()
 
-    return Mount()
+    def link(self, target: str, source: str) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))  # a bucket has none
 
 
 def serve(bucket: Bucket, mountpoint: Path) -> None:
     """Be the mount, in this process."""
     import mfusepy
 
+    class Operations(Mount, mfusepy.Operations):  # type: ignore[misc]
+        """What is not answered here is refused there."""
+
     threading.Thread(target=bucket.carry, daemon=True).start()
-    mfusepy.FUSE(operations(bucket), str(mountpoint), foreground=True, nothreads=True, fsname="t2v-lying")
+    mfusepy.FUSE(Operations(bucket), str(mountpoint), foreground=True, nothreads=True, fsname="t2v-lying")
 
 
 @dataclass

@@ -76,9 +76,7 @@ def build(
         require_writable(folder)  # now, not after an epoch
         sweep_staging(folder)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
-    plan = _plan(spec, store.by_shape(training), begun_with or accelerator.num_processes)
-    plan = in_reading_order(plan, store, at_once, job)
-    _require_enough_passes(plan, accelerator.num_processes, is_sharded=spec.shard)
+    plan = _plan(spec, store, training, job, accelerator, begun_with=begun_with, at_once=at_once)
     teacher = Teacher.of(spec, store, job, accelerator.device)
     if teacher is not None:
         objective = FlowMapObjective(FlowMapSampler())
@@ -128,8 +126,17 @@ def _begun(spec: TrainSpec, job: Job) -> tuple[Objective, Accelerator]:
     return objective, accelerator
 
 
-def _plan(spec: TrainSpec, buckets: Sequence[Sequence[int]], processes: int) -> BatchPlan:
-    return plan_for(buckets, spec.batch_size, spec.gradient_accumulation, processes, spec.seed)
+def _plan(
+    spec: TrainSpec, store: LatentStore, training: Sequence[int], job: Job, accelerator: Accelerator,
+    *, begun_with: int | None, at_once: int | None,
+) -> BatchPlan:  # fmt: skip
+    """The order of the clips. Raises InvalidRequest when a step has no pass for one of the processes."""
+    processes = accelerator.num_processes
+    buckets = store.by_shape(training)
+    plan = plan_for(buckets, spec.batch_size, spec.gradient_accumulation, begun_with or processes, spec.seed)
+    plan = in_reading_order(plan, store, at_once, job)
+    _require_enough_passes(plan, processes, is_sharded=spec.shard)
+    return plan
 
 
 def _place(model: torch.nn.Module, spec: TrainSpec, accelerator: Accelerator) -> None:

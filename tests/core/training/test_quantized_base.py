@@ -63,7 +63,7 @@ def test_an_estimate_counts_packed_weights(workspace: Path) -> None:
 @pytest.mark.parametrize("how", PACKAGES)
 def test_it_learns_beside_packed_weights_and_resumes_to_the_bit(workspace: Path, how: str) -> None:
     if importlib.util.find_spec(PACKAGES[how]) is None:
-        pytest.skip(f"{PACKAGES[how]} is not installed")
+        pytest.skip(f"needs {PACKAGES[how]}: pip install it")
     settings = asked(quantize=how, learning_rate=3e-2, ema_decay=0.5)
     ended = through_the_door(workspace, "train", **settings, checkpoints=f"{how}-whole")
     assert ended.code == 0, ended.events
@@ -77,7 +77,7 @@ def test_it_learns_beside_packed_weights_and_resumes_to_the_bit(workspace: Path,
 
 
 def test_a_backward_pass_holds_no_weights_unpacked() -> None:
-    pytest.importorskip("torchao", reason="torchao is not installed")
+    pytest.importorskip("torchao", reason="needs torchao: pip install it")
     side = 256
     layer = nn.Linear(side, side).requires_grad_(False)
     part, plain = nn.Sequential(nn.Sequential(layer)), layer.weight.detach().clone()
