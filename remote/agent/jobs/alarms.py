@@ -62,7 +62,7 @@ class Watchman:
         self._oom_before = oom_kills()
         self._look_at_t = 0.0
         self._silent_looks = 0
-        self._is_memory_said = False
+        self._has_oom = self._is_memory_said = False
 
     def check(self) -> None:
         """Look at steps and memory, when it is time to; the next look is due in 5 seconds."""
@@ -71,7 +71,10 @@ class Watchman:
             return
         self._look_at_t = now_t + LOOK_S
         self._look_at_steps(now_t)
-        self.look_at_memory()
+        # At the second look: the kernel counts a kill before the process is gone, and it may be the job itself.
+        if self._has_oom:
+            self.look_at_memory()
+        self._has_oom = bool(ran_out_of_memory(self._oom_before))
 
     def _look_at_steps(self, now_t: float) -> None:
         seconds = None
