@@ -1,7 +1,8 @@
-"""The previous system's checkpoints: how long a hundred take to be listed 50 ms away, one to be chosen and imported.
+"""The previous system's checkpoints: how long a hundred take to be listed 50 ms away, one to be chosen and imported,
+and whether training goes on from one as the old loop would have.
 
-python benchmarks/old_checkpoints.py                  all of it; root, 5 GB of disk in --root
-python benchmarks/old_checkpoints.py --only list      some of list, open, import
+python benchmarks/old_checkpoints.py                  all of it; root, 12 GB of disk in --root, 12 GB of memory
+python benchmarks/old_checkpoints.py --only list      some of list, open, import, resume
 
 The model has its full size, 172,133,380 parameters. The hundred files have the bytes of one real file at their ends and
 holes between, so that 200 GB lie on 150 MB; what is read of them is what would be read of whole ones. The link is
@@ -21,19 +22,24 @@ import time
 from pathlib import Path
 
 import torch
+from door import result, run
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from bench.sshd import Sshd
 from bench.wan import wan
-from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
+from safetensors import safe_open
+from support.engine.tiny_models import save_clip, save_vae
+from support.previous.old_loop import begin_texts_as_clip, micro_batches, save_old_data
+from support.previous.old_system import OldVideoTransformer, old_adamw, old_model, old_step, save_old_checkpoint
 
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.replies.questions import HELLO
+from t2v_core.events import StepEvent
 from t2v_core.workspace import Workspace
 from t2v_tui.library.on_host import checkpoints_there
 
@@ -128,9 +134,41 @@ def importing(one: Path, root: Path) -> None:
     print(f"import of {one.stat().st_size / 1e9:.2f} GB: {time.monotonic() - began:.1f} s, start and end included")
 
 
+def resuming(one: Path, root: Path) -> None:
+    """One step of t2v and one of the old loop from the same file, on one clip of 16 frames."""
+    save_old_data(root / "old", clips=5)
+    encoders = {"vae": str(save_vae(root / "vae")), "text_encoder": str(root / "clip")}
+    begin_texts_as_clip(root / "old", save_clip(root / "clip", max_length=77, width=512))
+    result(run(root, "import-latents", old_dir="old", data="data", dtype="fp32", **encoders))
+    (root / "checkpoints").mkdir()
+    (root / "checkpoints" / one.name).hardlink_to(one)
+    content = torch.load(one, weights_only=True)
+    model = OldVideoTransformer()
+    model.load_state_dict(content["model_state_dict"])
+    optimizer = old_adamw(model)
+    optimizer.load_state_dict(content["optimizer_state_dict"])
+    # The old loop's mean over 16 frames, one by one: what it keeps of all of them for the way back takes 60 GB.
+    ((latents, text, noise, timesteps),) = micro_batches(root / "data", step=1, batch_size=1, accumulation=1)
+    frames = [(latents[:, [i]], text, noise[:, [i]], timesteps) for i in range(latents.shape[1])]
+    began = time.monotonic()
+    loss = old_step(model, optimizer, frames)
+    print(f"resume: the old loop's step took {time.monotonic() - began:.0f} s", flush=True)
+
+    asked = {"resume": True, "data": "data", "max_steps": 2, "batch_size": 1, "gradient_accumulation": 1, "samples": 0}
+    asked |= {"gradient_checkpointing": True, "precision": "fp32", "device": "cpu"}
+    events = run(root, "train", preset="seed", **asked)
+    (step,) = (event for event in events if isinstance(event, StepEvent))
+    with safe_open(root / str(result(events)["checkpoint"]) / "model.safetensors", "pt") as ours:
+        apart = max(float((ours.get_tensor(name) - value).abs().max()) for name, value in model.named_parameters())
+    before = content["model_state_dict"]
+    moved = max(float((before[name] - value).abs().max()) for name, value in model.named_parameters())
+    print(f"loss {step.loss:.7f}, the old loop's {loss:.7f}")
+    print(f"weights at most {apart:.1e} apart, moved by at most {moved:.1e}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="list,open,import")
+    parser.add_argument("--only", default="list,open,import,resume")
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()))
     asked = parser.parse_args()
     root = Path(tempfile.mkdtemp(dir=asked.root, prefix="t2v-old-"))
@@ -142,6 +180,8 @@ def main() -> None:
             opening(one)
         if "import" in asked.only:
             importing(one, root)
+        if "resume" in asked.only:
+            resuming(one, root)
     finally:
         shutil.rmtree(root)
 

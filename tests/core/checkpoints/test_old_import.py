@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from support.engine.training_set import contents
 from support.hosts.door import through_the_door
+from support.previous.old_loop import begin_texts_as_clip, micro_batches
 from support.previous.old_system import (
     old_adamw,
     old_step,
@@ -27,12 +28,7 @@ from support.previous.old_workspace import (
 
 from t2v_core.checkpoints.checkpoints import MODEL, OPTIMIZER
 from t2v_core.checkpoints.open import open_checkpoint
-from t2v_core.data.legacy.import_text import padded_null_prompt
-from t2v_core.data.store.batches import BatchPlan, generator_for, load_batch
-from t2v_core.data.store.latents import LatentStore
-from t2v_core.models.encoders import load_prompt_encoder
 from t2v_core.presets import PRESET_MODELS
-from t2v_core.workspace import Dataset
 
 made, workspace = old_made, old_workspace
 
@@ -100,11 +96,7 @@ def test_final_model_is_imported_when_its_epoch_is_said(workspace: Path) -> None
 
 
 def import_data(root: Path) -> None:
-    start_row = padded_null_prompt(load_prompt_encoder(str(root / "clip"))).tokens[0]
-    for path in (root / "old/text_embeddings").glob("*.pt"):
-        old = torch.load(path, weights_only=True)
-        old[0, 0] = start_row  # a causal encoder's first row is the same for every prompt
-        torch.save(old, path)
+    begin_texts_as_clip(root / "old", root / "clip")
     asked = {"old_dir": "old", "data": "data", "vae": str(root / "vae"), "text_encoder": str(root / "clip")}
     assert through_the_door(root, "import-latents", dtype="fp32", device="cpu", **asked).code == 0
 
@@ -124,21 +116,11 @@ def test_training_goes_on_as_the_old_loop_would_have(
     ended = through_the_door(workspace, "train", **asked)
     assert ended.code == 0, ended.log
 
-    store = LatentStore.open(Dataset(workspace / "data"), "train")
-    plan = BatchPlan(range(len(store)), 2, 4, 1, seed=0)
-    micro_batches = []
-    for micro in range(4):
-        batch = load_batch(store, plan.rows(STEPS, micro), 0, plan.epoch_of(STEPS))
-        generator = generator_for(0, "noise", STEPS, micro, 0)
-        noise = torch.randn(batch.latents.shape, generator=generator)
-        timesteps = torch.randint(1000, (len(noise),), generator=generator)
-        assert batch.prompts.tokens.shape[1] == 77
-        micro_batches.append((batch.latents, batch.prompts.tokens, noise, timesteps))
     path = workspace / "pts/checkpoint_epoch_3.pt"
     model = loaded(path)
     optimizer = old_adamw(model)
     optimizer.load_state_dict(torch.load(path, weights_only=True)["optimizer_state_dict"])
-    loss = old_step(model, optimizer, micro_batches)
+    loss = old_step(model, optimizer, micro_batches(workspace / "data", step=STEPS, batch_size=2))
 
     (step,) = ended.of("step")
     assert step["step"] == STEPS + 1

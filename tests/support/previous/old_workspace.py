@@ -12,6 +12,7 @@ import torch
 
 from support.engine.tiny_models import save_clip, save_vae
 from support.hosts.door import EndedHere, through_the_door
+from support.previous.old_loop import save_old_data
 from support.previous.old_system import (
     OldVideoTransformer,
     old_adamw,
@@ -32,11 +33,7 @@ def old_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("old")
     save_vae(root / "vae")
     save_clip(root / "clip", max_length=77, width=512)
-    for folder, shape in (("latents", (16, 4, 32, 32)), ("text_embeddings", (1, 77, 512))):
-        (root / "old" / folder).mkdir(parents=True)
-        for number in range(CLIPS):
-            values = torch.randn(shape, generator=torch.Generator().manual_seed(number))
-            torch.save(values, root / "old" / folder / f"video{number}.pt")
+    save_old_data(root / "old", clips=CLIPS)
     model = old_model(**SMALL)
     optimizer = old_adamw(model)
     for epoch in range(1, STEPS + 1):
