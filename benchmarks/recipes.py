@@ -1,6 +1,6 @@
 """What helps a training on the built-in world: each trick beside the baseline, the same data, steps and seeds.
 
-python benchmarks/recipes.py --workspace DIR [--only baseline muon] [--epochs 10] [--seeds 0]
+python benchmarks/recipes.py --workspace DIR [--preset tiny] [--only baseline muon] [--epochs 10] [--seeds 0]
 
 It keeps what it has trained and scored in DIR and goes on from there; `--print` prints the table of what is there, as
 docs/recipes.md has it.
@@ -20,24 +20,32 @@ from door import SHAPES, make_world, result, run, scores
 from t2v_core.checkpoints.checkpoints import latest_checkpoint
 
 CLIPS, TEST_CLIPS = 2160, 216
+# What every recipe of a preset has: convolutions as `t2v demo` trains them, which obey something after three minutes.
+BASES: dict[str, dict[str, Any]] = {"tiny": {}, "unet3d-tiny": {"timestep_logit_mean": 1.0}}
 # Each by the one or two settings that it is.
 RECIPES: dict[str, dict[str, Any]] = {
     "baseline": {},
     "muon": {"optimizer": "muon"},
     "contrast": {"contrast": 0.05},
     "muon + contrast": {"optimizer": "muon", "contrast": 0.05},
-    "more noise": {"timestep_logit_mean": 0.5},
+    "half the noise": {"timestep_logit_mean": 0.5},
     "longer average": {"ema_decay": 0.999},
     "muon, half the rate": {"optimizer": "muon", "learning_rate": 1e-3},
-    "convolutions": {"preset": "unet3d-tiny"},
+    "one caption a clip": {"captions_per_clip": 1},
+    "muon + layer sync": {"optimizer": "muon", "layer_sync": 0.2},
+    "muon + token route": {"optimizer": "muon", "token_route": 0.5},
 }
+# One training, whose averages are made afterwards.
+SNAPSHOTS: dict[str, Any] = {"power_averages": True, "checkpoint_every": 1}
+AVERAGES = {f"averaged over {length:g}": length for length in (0.02, 0.05, 0.1, 0.15, 0.2)}
 SHOWN = ("colour_obeyed", "shape_obeyed", "motion_obeyed", "all_obeyed", "jitter_px")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True, help="where it works, and goes on")
-    parser.add_argument("--only", nargs="+", choices=tuple(RECIPES), default=list(RECIPES))
+    parser.add_argument("--preset", choices=tuple(BASES), default="tiny")
+    parser.add_argument("--only", nargs="+", choices=(*RECIPES, *AVERAGES), default=[*RECIPES, *AVERAGES])
     parser.add_argument("--epochs", type=int, default=10, help="131 steps each")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--print", action="store_true", help="only print what is there")
@@ -46,31 +54,43 @@ def main() -> None:
     if not arguments.print:
         if not (arguments.workspace / "data/shapes/latents").is_dir():
             make_world(arguments.workspace, clips=CLIPS, test_clips=TEST_CLIPS)
-        done = {(row["recipe"], row["epochs"], row["seed"]) for row in read(results)}
+        done = {(row["preset"], row["recipe"], row["epochs"], row["seed"]) for row in read(results)}
         for seed in arguments.seeds:
             for recipe in arguments.only:
-                if (recipe, arguments.epochs, seed) not in done:
-                    row = trained_and_scored(arguments.workspace, recipe, arguments.epochs, seed)
+                if (arguments.preset, recipe, arguments.epochs, seed) not in done:
+                    row = trained_and_scored(arguments.workspace, arguments.preset, recipe, arguments.epochs, seed)
                     with results.open("a") as file:
                         file.write(json.dumps(row) + "\n")
     print_table(read(results))
 
 
-def trained_and_scored(workspace: Path, recipe: str, epochs: int, seed: int) -> dict[str, Any]:
-    """Train, or go on with it; the CPU minutes are those of the last stretch."""
-    folder = f"checkpoints/recipes/{recipe.replace(', ', '-').replace(' ', '-')}-{epochs}-{seed}"
+def trained_and_scored(workspace: Path, preset: str, recipe: str, epochs: int, seed: int) -> dict[str, Any]:
+    """Train, or go on with it, and score; the CPU minutes are those of the last stretch of the training."""
+    name = "snapshots" if recipe in AVERAGES else recipe.replace(", ", "-").replace(" ", "-")
+    folder = f"checkpoints/recipes/{preset}/{name}-{epochs}-{seed}"
     asked: dict[str, Any] = {"checkpoints": folder, "epochs": epochs, "samples": 0}
     if latest_checkpoint(workspace / folder) is not None:
         asked["resume"] = True
     else:
-        asked |= {**SHAPES, "preset": "tiny", "seed": seed, "checkpoint_every": 5} | RECIPES[recipe]
+        own = SNAPSHOTS if recipe in AVERAGES else RECIPES[recipe]
+        asked |= {**SHAPES, "preset": preset, "seed": seed, "checkpoint_every": 5} | BASES[preset] | own
     began = cpu_minutes()
     ended = result(run(workspace, "train", **asked))
     minutes = cpu_minutes() - began
-    wanted = {"checkpoint": ended["checkpoint"], "prompts": 96, "seeds": 2}
-    values = scores(run(workspace, "evaluate", **SHAPES, **wanted))
-    row = {"recipe": recipe, "epochs": epochs, "seed": seed, "steps": ended["steps"], "minutes": round(minutes, 2)}
+    checkpoint, loss = ended["checkpoint"], ended["held_out_loss"]
+    if recipe in AVERAGES:  # of which no loss has been measured
+        checkpoint, loss = exported(workspace, checkpoint, f"{folder}-{AVERAGES[recipe]}", AVERAGES[recipe]), None
+    values = scores(run(workspace, "evaluate", **SHAPES, checkpoint=checkpoint, prompts=96, seeds=2))
+    row = {"preset": preset, "recipe": recipe, "epochs": epochs, "seed": seed, "steps": ended["steps"]}
+    row |= {"minutes": round(minutes, 2), "held_out_loss": loss}
     return row | {name: values[name] for one in SHOWN for name in (f"{one}_seen", f"{one}_unseen")}
+
+
+def exported(workspace: Path, checkpoint: str, folder: str, length: float) -> str:
+    """Export a checkpoint with its weights averaged over `length`; returns the folder."""
+    if not (workspace / folder).is_dir():
+        run(workspace, "export", checkpoint=checkpoint, folder=folder, average_length=length)
+    return folder
 
 
 def read(results: Path) -> list[dict[str, Any]]:
@@ -80,12 +100,15 @@ def read(results: Path) -> list[dict[str, Any]]:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Means over seeds, with the spread where there are several; seen / kept out."""
-    print("| recipe | steps | seeds | CPU minutes | " + " | ".join(one.replace("_", " ") for one in SHOWN) + " |")
-    print("|---" * (4 + len(SHOWN)) + "|")
-    for recipe, epochs in dict.fromkeys((row["recipe"], row["epochs"]) for row in rows):
-        alike = [row for row in rows if (row["recipe"], row["epochs"]) == (recipe, epochs)]
-        cells = [recipe, str(alike[0]["steps"]), str(len(alike)), f"{statistics.mean(r['minutes'] for r in alike):.1f}"]
+    names = ["preset", "recipe", "steps", "seeds", "CPU minutes", *(one.replace("_", " ") for one in SHOWN)]
+    print(f"| {' | '.join([*names, 'held-out loss'])} |")
+    print("|---" * (len(names) + 1) + "|")
+    kinds = [(row["preset"], row["recipe"], row["epochs"]) for row in rows]
+    for kind in dict.fromkeys(kinds):
+        alike = [row for row, own in zip(rows, kinds, strict=True) if own == kind]
+        cells = [*kind[:2], str(alike[0]["steps"]), str(len(alike)), f"{mean(alike, 'minutes')}"]
         cells += [f"{mean(alike, f'{one}_seen')} / {mean(alike, f'{one}_unseen')}" for one in SHOWN]
+        cells.append("" if alike[0]["held_out_loss"] is None else mean(alike, "held_out_loss"))
         print(f"| {' | '.join(cells)} |")
 
 

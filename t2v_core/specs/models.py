@@ -31,6 +31,13 @@ class ExportSpec(Spec):
         "diffusers", description="of a LoRA: also a file that these programs load"
     )
     weights: Literal["ema", "raw"] = Field("ema", description="ema: averaged; raw: of the last step")
+    average_length: float | None = Field(
+        None,
+        ge=0.005,
+        le=0.28,
+        description="average the weights over this share of the training (standard deviation), of a run with "
+        "--power-averages",
+    )
 
 
 class PublishSpec(Spec):

@@ -94,6 +94,9 @@ class TrainSpec(Spec):
     max_grad_norm: float = Field(1.0, gt=0, le=1e9, description="gradients are scaled down to this norm")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights that generation uses")
     caption_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the null prompt")
+    captions_per_clip: int | None = Field(
+        None, ge=1, le=10_000, description="draw from the first so many captions of each clip (default: from all)"
+    )
     objective: Objective = Field("epsilon", description="what the model predicts: epsilon, v or flow")
     timestep_logit_mean: float = Field(
         0.0,
@@ -110,6 +113,25 @@ class TrainSpec(Spec):
         lt=1,
         description="how hard a prediction is pushed from what another clip of the batch would need (contrastive flow "
         "matching; 0.05 in the literature)",
+    )
+    layer_sync: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="how hard an early layer of a transformer is drawn to say what a later one says (LayerSync; 0.2 in "
+        "the literature)",
+    )
+    token_route: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a clip's places that go past the middle layers of a transformer in training (TREAD; 0.5 "
+        "in the literature, for clips of 1,000 tokens and more)",
+    )
+    power_averages: bool = Field(
+        False,
+        description="keep two averages of the weights besides, with snapshots of which t2v export --average-length "
+        "makes one of any length",
     )
     zero_terminal_snr: bool = Field(
         False,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from t2v_core.data.store.batches import Batch, drop_captions, generator_for, load_batch
+from t2v_core.data.store.batches import Batch, drop_captions, generator_for
 from t2v_core.diffusion.schedules import TRAIN_TIMESTEPS
 from t2v_core.job import Job
 from t2v_core.models.conditioning import Conditioning
@@ -68,7 +68,7 @@ class Distiller(Trainer):
         """Let the teacher go the paths of the captions that this pass of `step` and the next ones has."""
         run = self.run
         rows = [row for later in range(BATCHES) for row in run.plan.rows(step + later, number)]
-        batch = load_batch(run.store, rows, self.spec.seed, run.plan.epoch_of(step))
+        batch = self._read(rows, run.plan.epoch_of(step))
         noise = torch.randn(batch.latents.shape, generator=generator_for(self.spec.seed, "noise", step, number))
         prompts, null = self._with_null(run.fit(batch.prompts))
         with self.accelerator.autocast():

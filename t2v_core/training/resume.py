@@ -38,6 +38,7 @@ TRAJECTORY = (
     "preset", "objective", "attention", "batch_size", "gradient_accumulation", "optimizer", "learning_rate",
     "weight_decay", "adam_beta2", "lr_schedule", "warmup_steps", "max_grad_norm", "ema_decay", "caption_dropout",
     "held_out_clips", "distill_guidance", "timestep_logit_mean", "min_snr_gamma", "contrast", "zero_terminal_snr",
+    "layer_sync", "token_route", "power_averages", "captions_per_clip",
     "lora", "lora_rank", "lora_alpha", "lora_targets", "lora_dropout", "quantize",
     "seed",
 )  # fmt: skip
@@ -258,6 +259,8 @@ def load_into(run: TrainingRun, checkpoint: Checkpoint) -> None:
     averages, moments = _load_weights(run, checkpoint), checkpoint.tensors(OPTIMIZER)
     _require_shapes(run, checkpoint, averages, moments)
     run.ema.load_state_dict(averages)
+    if run.tricks.power_averages is not None:
+        run.tricks.power_averages.load(checkpoint.path.parent, checkpoint.step)
     restore_optimizer(model, run.optimizer, moments)
     if run.accelerator.scaler is not None and checkpoint.info.get("scaler") is not None:
         run.accelerator.scaler.load_state_dict(checkpoint.info["scaler"])

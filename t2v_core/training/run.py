@@ -38,6 +38,7 @@ from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.sharding import gathered, is_sharded
 from t2v_core.training.trackers.tracker import Tracker
 from t2v_core.training.trained import trained
+from t2v_core.training.tricks.chosen import Tricks
 from t2v_core.version import __version__
 
 
@@ -50,7 +51,7 @@ class TrainingRun:
     checkpoint: the newest complete one of this run, saved or resumed from; `saver` may be writing the next
     held_out_loss, score: of the weights as they are now; None where it has not been measured
     teacher: of a distillation; base: what the run goes on from; adapter: what is trained beside it
-    ahead: fetches what is read next, where the data is not here
+    ahead: fetches what is read next, where the data is not here; tricks: what else it is trained with
     """
 
     spec: TrainSpec
@@ -74,6 +75,7 @@ class TrainingRun:
     base: Base | None = None
     adapter: Adapter | None = None
     ahead: Ahead | None = None
+    tricks: Tricks = field(default_factory=Tricks)
     saver: BackgroundSaver = field(default_factory=BackgroundSaver)
 
     @property
@@ -198,6 +200,8 @@ class TrainingRun:
         if not self.accelerator.is_main_process:
             self.checkpoint = Checkpoint(path, info)
             return
+        if self.tricks.power_averages is not None:  # before the checkpoint, which a run goes on from with them
+            self.tricks.power_averages.keep(self.folder, self.step)
         header = None if self.adapter is None else self.adapter.header()
         spec = self.spec
         keep = partial(remove_superseded, keep_last=spec.keep_last, keep_best=spec.keep_best, by=spec.keep_best_by)

@@ -42,6 +42,8 @@ from t2v_core.training.sharding import shard
 from t2v_core.training.trackers.other_tracker import TENSORBOARD, OtherTracker, require_tracker
 from t2v_core.training.trackers.tracker import Tracker
 from t2v_core.training.trained import trained
+from t2v_core.training.tricks.chosen import Tricks, require_fitting
+from t2v_core.training.tricks.power_averages import snapshots
 
 # The others wait in a collective while the first one makes samples; NCCL would end them after ten minutes. Where one
 # has died, whoever started them ends the rest.
@@ -57,6 +59,11 @@ def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
         raise InvalidRequest(
             f"{job.workspace.relative(folder)} already holds a run, at step {existing.step}",
             hint="continue it: --resume; or start another one: --checkpoints OTHER-FOLDER",
+        )
+    if spec.power_averages and snapshots(folder):
+        raise InvalidRequest(
+            f"{job.workspace.relative(folder)} holds the averages of another run",
+            hint="remove its averages/, or use --checkpoints OTHER-FOLDER",
         )
     return build(spec, job, folder)
 
@@ -85,6 +92,7 @@ def build(
     model, config = _model(spec, store, accelerator.device, teacher, base)
     adapter = None if base is None else base.adapter(spec)
     _place(model, spec, accelerator)
+    tricks = Tricks.of(spec, model)
     ema = EMA(model, spec.ema_decay)
     optimizer = _optimizer(spec, model, accelerator.device)
     run = TrainingRun(
@@ -106,6 +114,7 @@ def build(
         base=base,
         adapter=adapter,
         ahead=ahead_for(plan, store, job),
+        tricks=tricks,
     )
     if run.ahead is not None:
         store.keep([0, *held_out])
@@ -119,6 +128,7 @@ def _begun(spec: TrainSpec, job: Job) -> tuple[Objective, Accelerator]:
     _require_whole_model(spec)
     objective = _objective(spec)
     _require_whole_matrices(spec)
+    require_fitting(spec)
     require_tracker(spec)
     accelerator = _accelerator(spec)
     if not accelerator.is_main_process:

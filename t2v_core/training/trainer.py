@@ -116,9 +116,12 @@ class Trainer:
             if run.ahead is not None:
                 run.ahead.at(step)
             numbers = run.passes_of(step)
-            return [load_batch(run.store, run.plan.rows(step, number), self.spec.seed, epoch) for number in numbers]
+            return [self._read(run.plan.rows(step, number), epoch) for number in numbers]
 
         return in_order(read, range(run.step, run.total_steps), threads=1, ahead=1, name="batches")
+
+    def _read(self, rows: Sequence[int], epoch: int) -> Batch:
+        return load_batch(self.run.store, rows, self.spec.seed, epoch, captions=self.spec.captions_per_clip)
 
     def _waited_for(self, batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
         for _ in range(self.run.step, self.run.total_steps):
@@ -150,7 +153,9 @@ class Trainer:
         self._require_finite()
         run.optimizer.step()
         run.optimizer.zero_grad()
-        run.ema.update(self.accelerator.unwrap_model(run.model), run.step)
+        for average in (run.ema, run.tricks.power_averages):
+            if average is not None:
+                average.update(run.plain_model, run.step)
         run.clock.stepped(time.perf_counter() - began)
 
     def error(
@@ -170,9 +175,14 @@ class Trainer:
         prompts = drop_captions(self.run.fit(batch.prompts), self.null, dropped)
         weights = objective.weights(timesteps)
         self._seed_dropout(number)
-        return prediction_error(
+        sync, route = self.run.tricks.layer_sync, self.run.tricks.token_route
+        if route is not None:
+            tokens = generator_for(self.spec.seed, "tokens", self.run.step, number, 0)
+            route.draw(count, tokens, self.accelerator.device)
+        error = prediction_error(
             self.run, self.run.model, batch.latents, noise, timesteps, prompts, weights, self.spec.contrast
         )
+        return error if sync is None else error + sync.loss()
 
     def _seed_dropout(self, number: int) -> None:
         """The one thing that draws from torch's own generators: what a run has drawn before must not matter."""

@@ -157,12 +157,13 @@ def pick_caption(count: int, seed: int, epoch: int, video_id: str) -> int:
     return int(torch.randint(count, (), generator=generator_for(seed, "caption", epoch, video_id)))
 
 
-def load_batch(store: LatentStore, rows: Sequence[int], seed: int, epoch: int) -> Batch:
-    """Read the latents of `rows` and one caption of each clip."""
+def load_batch(store: LatentStore, rows: Sequence[int], seed: int, epoch: int, *, captions: int | None = None) -> Batch:
+    """Read the latents of `rows` and one caption of each clip: of its first `captions`, or of all."""
     video_ids = tuple(store.video_ids[row] for row in rows)
+    counts = [min(count, captions or count) for count in map(store.caption_count, rows)]
     prompts = [
-        store.caption(row, pick_caption(store.caption_count(row), seed, epoch, name))
-        for row, name in zip(rows, video_ids, strict=True)
+        store.caption(row, pick_caption(count, seed, epoch, name))
+        for row, count, name in zip(rows, counts, video_ids, strict=True)
     ]
     return Batch(video_ids, store.latents(rows), Conditioning.of(prompts))
 

@@ -37,6 +37,7 @@ def memory_of(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, mach
         framework=machine.framework_bytes,
         latents=_held_latents(spec, facts, machine),
         lora=lora_settings(spec),
+        averages=3 if spec.power_averages else 1,
     )
     return divided(memory, processes_of(spec)) if spec.shard else memory
 

@@ -102,11 +102,13 @@ def step_memory(
     framework: int,
     latents: int,
     lora: LoraSettings | None = None,
+    averages: int = 1,
 ) -> StepMemory:
     """Reckon one training step of the denoiser that `config` describes, on a `cpu`, `cuda` or `mps` device.
 
     framework: bytes of the process without the run; latents: bytes of a data set held in the same memory
     lora: of the adapter that is trained in the place of the denoiser; what lies between the layers is taken as its own
+    averages: of the weights, which are kept beside them
     """
     model = without_data(config, lora)
     sizes = [parameter.numel() for parameter in trained(model).values()]
@@ -118,7 +120,7 @@ def step_memory(
         weights=sum(parameter.numel() for parameter in model.parameters()) * BYTES,
         gradients=weights,
         adam=2 * weights,
-        ema=weights,
+        ema=averages * weights,
         activations=held.peak,
         framework=framework,
         scratch=scratch,

@@ -29,6 +29,7 @@ from t2v_core.models.open.layout import RECORD, TRANSFORMERS, needed_files
 from t2v_core.models.open.licence import CARD, licence_of
 from t2v_core.models.open.parts import Placing
 from t2v_core.specs import ExportSpec
+from t2v_core.training.tricks.synthesis import averaged_over
 from t2v_core.verbs.sharing.card import (
     CURVE,
     Shared,
@@ -63,6 +64,8 @@ def export(spec: ExportSpec, job: Job) -> Exported:
             f"--format {spec.format} is for a LoRA of an open model, and {checkpoint.path.name} is none",
             hint="leave --format out",
         )
+    if spec.average_length is not None:
+        checkpoint = averaged_over(checkpoint, spec.average_length)
     job.events.stage("export", str(job.workspace.relative(checkpoint.path)))
     with staged_directory(target) as folder:
         shared = _written(folder, target.name, checkpoint, spec, job)

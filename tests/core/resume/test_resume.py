@@ -33,6 +33,7 @@ OTHERWISE: dict[str, Any] = {
     "lr_schedule": "constant", "warmup_steps": 3,
     "max_grad_norm": 0.5, "ema_decay": 0.9, "caption_dropout": 0.5, "held_out_clips": 1,
     "distill_guidance": 3.0, "timestep_logit_mean": 1.0, "min_snr_gamma": 5.0, "zero_terminal_snr": True, "seed": 1,
+    "layer_sync": 0.2, "token_route": 0.5, "power_averages": True, "captions_per_clip": 1,
     "lora": True, "lora_rank": 4, "lora_alpha": 8.0, "lora_targets": "all", "lora_dropout": 0.1, "quantize": "nf4",
 }  # fmt: skip
 
