@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from remote.agent.base.elsewhere import this_machine
-from remote.agent.base.processes import boot_id, oom_kills, process, ran_out_of_memory, signal_name
+from remote.agent.base.processes import boot_id, oom_kills, process, ran_out_of_memory, signal_name, this_moment
 from remote.agent.jobs.alarms import Watchman
 from remote.agent.jobs.endings import INTERRUPTED, STOPPED, how_it_ended
 from remote.errors import CannotStart
@@ -183,7 +183,7 @@ class Run:
         self.exit = self._how_it_ended(returncode)
         # The child is gone and its events are read; a full disk must not hide how it ended.
         with suppress(EngineError):
-            write_json(self.job.directory / "exit.json", asdict(self.exit))
+            write_json(self.job.directory / "exit.json", {**asdict(self.exit), **this_moment()})
 
     @property
     def _killed_by(self) -> str | None:

@@ -27,7 +27,7 @@ FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "exit.json": {
         "code": (int, type(None)), "signal": (str, type(None)), "reason": (str,), "hint": (str,),
-        "ended": (*NUMBER, type(None)),
+        "ended": (*NUMBER, type(None)), "boot_id": (str, type(None)), "up_s": NUMBER,
     },
     "request.json": {
         "key": (str,), "verb": (str,), "argv": (list,), "python": (list,), "env": (dict,), "needs_gpu": (bool,),

@@ -1,4 +1,4 @@
-"""Which processes belong to a job, and whether the one that was started is still the one that lives."""
+"""Which processes belong to a job, whether the one that was started is still the one that lives, and in which boot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,16 @@ def boot_id() -> str | None:
         return BOOT_ID_FILE.read_text().strip()
     except OSError:
         return None
+
+
+def up_s() -> float:
+    """Return the seconds since boot, those asleep included. Nobody sets them, and a restart begins them anew."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def this_moment() -> Json:
+    """Return now as files keep it, whatever the wall clock is set to meanwhile."""
+    return {"boot_id": boot_id(), "up_s": up_s()}
 
 
 def named_job(pid: int) -> str | None:

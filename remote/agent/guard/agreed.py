@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.files import Json
-from ..base.processes import boot_id
+from ..base.processes import boot_id, up_s
 from .records import folder, is_number, said_in
-from .rules import Rules, up_s
+from .rules import Rules
 
 UNITS = Path(os.environ.get("T2V_SYSTEMD_UNITS", "/etc/systemd/system"))
 RULES, COPY = "rules.json", "t2v-guard.json"

@@ -1,7 +1,8 @@
-"""A sign that bytes move, for the guard that stops an idle machine: the time of a file under this process's number."""
+"""A sign that bytes move, for the guard that stops an idle machine: a file under this process's number says when."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import suppress
@@ -9,9 +10,12 @@ from pathlib import Path
 
 from ..base.asked import expanded
 from ..base.private import PRIVATE, make_folder
+from ..base.processes import this_moment
 from .records import RUN
 
 TOUCH_S = 5.0
+# Always as long, so that nothing of an earlier one is left behind it.
+MOMENT_BYTES = 128
 
 
 def busy_folders() -> list[Path]:
@@ -22,8 +26,24 @@ def busy_folders() -> list[Path]:
     return [RUN / "busy", expanded("~/.cache/t2v/busy")]
 
 
+def write_moment(path: Path) -> None:
+    """Write this moment into a file, in one piece. Raises OSError.
+
+    One of which a full disk takes nothing has still its own time, which is all that an earlier guard reads.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.utime(path)
+        try:
+            os.pwrite(descriptor, json.dumps(this_moment()).ljust(MOMENT_BYTES).encode(), 0)
+        except OSError:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
 class BusyMark:
-    """`busy/<pid>`, whose age says when something was moved last; gone with a conversation that ends."""
+    """`busy/<pid>`, which says when something was moved last; gone with a conversation that ends."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -43,7 +63,7 @@ class BusyMark:
                 else:
                     make_folder(folder)
                 path = folder / str(os.getpid())
-                path.touch()
+                write_moment(path)
                 self._path = path
                 break
         self._touched = time.monotonic()

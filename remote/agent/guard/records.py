@@ -17,8 +17,8 @@ from ..base.asked import expanded
 from ..base.bounded import FAILURES, within
 from ..base.files import Json, write_json
 from ..base.plain_json import read_bytes, table
-from ..base.processes import boot_id
-from .rules import GuardMemory, remembered, up_s
+from ..base.processes import boot_id, up_s
+from .rules import GuardMemory, remembered
 
 if TYPE_CHECKING:  # Python 3.9 has none
     from typing import TypeGuard

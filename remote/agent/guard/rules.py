@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -43,12 +42,14 @@ class Look(NamedTuple):
     up_s:    since boot
     busy:    why it is at work, in words
     unknown: what could not be seen, in words; counts as busy, since nobody knows better
+    stamps:  by terminal, the time of its last use as the kernel wrote it down; None where nobody looked
     """
 
     boot_id: str | None
     up_s: float
     busy: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    stamps: Mapping[str, float] | None = None
 
 
 class GuardMemory(NamedTuple):
@@ -59,6 +60,7 @@ class GuardMemory(NamedTuple):
     active_s: float
     busy: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    stamps: Mapping[str, float] | None = None
 
 
 class Outlook(NamedTuple):
@@ -66,11 +68,6 @@ class Outlook(NamedTuple):
 
     stops_in_s: float
     why: str
-
-
-def up_s() -> float:
-    """Return the seconds since boot, those asleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def remembered(said: Mapping[str, Any] | None) -> GuardMemory | None:
@@ -84,7 +81,9 @@ def remembered(said: Mapping[str, Any] | None) -> GuardMemory | None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     is_ours = -math.inf < active_s <= looked_s < math.inf and isinstance(boot_id, (str, type(None)))
-    return GuardMemory(boot_id, looked_s, active_s, busy, unknown) if is_ours else None
+    stamps = said.get("stamps")  # an earlier guard kept none
+    memory = GuardMemory(boot_id, looked_s, active_s, busy, unknown, stamps if isinstance(stamps, dict) else None)
+    return memory if is_ours else None
 
 
 def after_look(before: GuardMemory | None, look: Look) -> GuardMemory:
@@ -99,7 +98,7 @@ def after_look(before: GuardMemory | None, look: Look) -> GuardMemory:
     )
     is_idle = not look.busy and not look.unknown
     active_s = before.active_s if before is not None and is_idle and not is_new else look.up_s
-    return GuardMemory(look.boot_id, look.up_s, active_s, look.busy, look.unknown)
+    return GuardMemory(look.boot_id, look.up_s, active_s, look.busy, look.unknown, look.stamps)
 
 
 def outlook(rules: Rules, memory: GuardMemory, up_s: float, kept_until_s: float = 0.0) -> Outlook:

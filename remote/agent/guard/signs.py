@@ -8,21 +8,23 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ..base.elsewhere import is_elsewhere
-from ..base.files import Problem
+from ..base.files import Json, Problem, read_json
 from ..base.machine import NO_NVIDIA_SMI, gpu_sample
-from ..base.processes import NOBODY, named_job, process
+from ..base.plain_json import read_bytes, table
+from ..base.processes import NOBODY, boot_id, named_job, process, up_s
 from ..jobs.detached import tend
 from ..jobs.rows import MADE_HERE, job_directories, state_of_live
-from .busy import busy_folders
+from .busy import MOMENT_BYTES, busy_folders
+from .records import is_number
 from .rules import EVERY_S
 
-# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen. The
-# kernel writes down a terminal's to 8 s.
+# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen.
 FRESH_S = max(10.0, 1.5 * min(EVERY_S, 60.0))
 TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
 JUST_ENDED = "has just ended"
@@ -70,10 +72,7 @@ def tended(directory: Path) -> str | None:
 
 def has_just_ended(directory: Path) -> bool:
     """Tell by when its end was written down: whoever reads of it does not keep the machine."""
-    try:
-        return abs(time.time() - (directory / "exit.json").stat().st_mtime) <= FRESH_S
-    except OSError:
-        return False
+    return is_of_just_now(directory / "exit.json", read_json(directory / "exit.json"))
 
 
 def process_signs(known: Sequence[str]) -> list[str]:
@@ -104,27 +103,42 @@ def transfer_signs() -> list[str]:
         if not mark.name.isdecimal() or process(int(mark.name)) is None:
             with suppress(OSError):  # a disk that is read-only, say
                 mark.unlink(missing_ok=True)
-        elif is_fresh(mark):
+        elif is_of_just_now(mark, moment_in(mark)):
             found.append("a transfer, or a request, of a moment ago")
     return found[:1]
 
 
-def session_signs() -> list[str]:
-    """Name the SSH sessions that are used: a terminal with input or output of a moment ago, or a command of its own.
+class SessionSigns(NamedTuple):
+    """The SSH sessions that are used, in words, and the stamps of the terminals of all; None where none were kept."""
 
-    A laptop that was shut leaves its session behind for hours: a terminal in which nothing happens does not count. Nor
-    does a connection that carries only conversations with this agent; those that move bytes leave marks.
+    busy: list[str]
+    stamps: Mapping[str, float] | None
+
+
+def session_signs(before: Mapping[str, float] | None) -> SessionSigns:
+    """Return which SSH sessions are used.
+
+    A terminal is used when it had input or output since the look before. A laptop that was shut leaves its session
+    behind for hours: a terminal in which nothing happens does not count. Nor does a connection that carries only
+    conversations with this agent; those that move bytes leave marks.
+
+    before: the stamps of the look before; None when there was none that kept them
     """
-    found = []
+    found: list[str] = []
+    stamps: dict[str, float] = {}
     for pid in pids():
         title = SSH_SESSION.fullmatch(command_line(pid).rstrip(b"\0").decode(errors="replace"))
         if title is None:
             continue
-        used = [name for name in title["terminals"].split(",") if name != "notty" and is_fresh(TERMINALS / name)]
-        found += [f"{title['user']} is at work in {name} over SSH" for name in used]
+        for name in title["terminals"].split(","):
+            stamp = None if name == "notty" else stamp_of(TERMINALS / name)
+            if stamp is not None:
+                stamps[name] = stamp
+                is_used = is_fresh(stamp) if before is None else before.get(name) != stamp
+                found += [f"{title['user']} is at work in {name} over SSH"] if is_used else []
         commands = [one for one in children(pid) if not has_terminal(one) and AGENT_MARK not in command_line(one)]
         found += [f"{title['user']} runs a command over SSH"] if commands else []
-    return sorted(set(found))
+    return SessionSigns(sorted(set(found)), stamps)
 
 
 def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
@@ -144,16 +158,39 @@ def gpu_signs(more_than_percent: float) -> tuple[list[str], list[str]]:
     return busy, unknown
 
 
-def is_fresh(path: Path) -> bool:
-    """Return True for a file that was used within the last moments, as far as the wall clock can tell.
-
-    When the clock jumps, one look is wrong.
-    """
+def stamp_of(terminal: Path) -> float | None:
+    """Return the time of a terminal's last use, which the kernel keeps to 8 s by the wall clock; None for none."""
     try:
-        status = path.stat()
+        status = terminal.stat()
+    except OSError:
+        return None
+    return max(status.st_atime, status.st_mtime)
+
+
+def moment_in(mark: Path) -> Json | None:
+    """Return what a mark says; None of one that says nothing."""
+    try:
+        return table(read_bytes(mark, MOMENT_BYTES))
+    except (OSError, ValueError):
+        return None
+
+
+def is_of_just_now(path: Path, said: Json | None) -> bool:
+    """Tell whether a file is of the last moments, by the time since boot that it keeps.
+
+    One that an earlier t2v wrote keeps none, nor does a mark of which a full disk took nothing: their own time counts.
+    """
+    if said is not None and "boot_id" in said and is_number(said.get("up_s")):
+        return said["boot_id"] == boot_id() and 0 <= up_s() - said["up_s"] <= FRESH_S
+    try:
+        return is_fresh(path.stat().st_mtime)
     except OSError:
         return False
-    return abs(time.time() - max(status.st_atime, status.st_mtime)) <= FRESH_S
+
+
+def is_fresh(stamp: float) -> bool:
+    """Tell whether a time is of the last moments by the wall clock: when that is set, one look is wrong."""
+    return abs(time.time() - stamp) <= FRESH_S
 
 
 def pids() -> list[int]:

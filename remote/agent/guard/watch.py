@@ -6,9 +6,10 @@ It needs no network, no credentials and nobody who is connected. What is due is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from ..base.asked import take, workspace
 from ..base.bounded import FAILURES, within
@@ -16,7 +17,7 @@ from ..base.cloud import product
 from ..base.elsewhere import is_elsewhere
 from ..base.files import Json, Problem, write_json
 from ..base.private import make_folder
-from ..base.processes import boot_id
+from ..base.processes import boot_id, this_moment, up_s
 from ..base.whose import anothers, asker
 from ..jobs.rows import job_directories, state_of_live
 from ..jobs.stopping import ask_to_stop
@@ -50,9 +51,8 @@ from .rules import (
     limit_words,
     outlook,
     remembered,
-    up_s,
 )
-from .signs import gpu_signs, job_signs, process_signs, session_signs, transfer_signs
+from .signs import SessionSigns, gpu_signs, job_signs, process_signs, session_signs, transfer_signs
 
 # What is asked while somebody only looks on; it does not keep a machine alive.
 WATCHING = frozenset(
@@ -74,6 +74,7 @@ WATCHING = frozenset(
 )
 SIGN_TIMEOUT_S = 30.0
 MARK = BusyMark()
+Seen = TypeVar("Seen")
 
 
 def note(verb: str) -> None:
@@ -88,7 +89,8 @@ def note(verb: str) -> None:
 def one_look(told: Agreed, before: GuardMemory | None = None) -> Json:
     """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
     rules, workspaces = told.rules, [Path(path) for path in told.workspaces]
-    memory = after_look(last_memory(before), read_signs(rules, workspaces))
+    last = last_memory(before)
+    memory = after_look(last, read_signs(rules, workspaces, last.stamps if last is not None else None))
     kept = kept_until_s()
     what = due(rules, memory, kept)
     state = {**memory._asdict(), "looked_t": time.time(), "error": None}
@@ -110,7 +112,7 @@ def stop_machine(why: str, told: Agreed) -> str | None:
     """
     error = power_off(told.product)
     if error is None:
-        stop = {"t": time.time(), "why": why, "boot_id": boot_id(), "up_s": up_s()}
+        stop = {"t": time.time(), "why": why, **this_moment()}
         with suppress(*FAILURES):
             within(DISK_TIMEOUT_S, lambda: write_json(folder() / LAST_STOP, stop))
     return error
@@ -132,26 +134,28 @@ def look_at_all_events(told: Agreed, before: GuardMemory | None = None) -> Json:
         return {"did": POWER_OFF if is_over else "nothing", "error": why}
 
 
-def read_signs(rules: Rules, workspaces: Sequence[Path]) -> Look:
-    """Read every sign there is. One that cannot be read, or not in time, is unknown, which counts as busy."""
-    busy: list[str] = []
+def read_signs(rules: Rules, workspaces: Sequence[Path], stamps: Mapping[str, float] | None = None) -> Look:
+    """Read every sign there is. One that cannot be read, or not in time, is unknown, which counts as busy.
+
+    stamps: of the terminals at the look before; None when there was none that kept them
+    """
     unknown: list[str] = []
-    looks: tuple[tuple[str, Callable[[], list[str]]], ...] = (
-        ("jobs", lambda: job_signs(workspaces)),
-        ("processes", lambda: process_signs(busy)),
-        ("transfers", transfer_signs),
-        ("SSH sessions", session_signs),
-    )
-    for name, signs in looks:
+
+    def tried(name: str, signs: Callable[[], Seen], otherwise: Seen) -> Seen:
         try:
-            busy += within(SIGN_TIMEOUT_S, signs)
+            return within(SIGN_TIMEOUT_S, signs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other signs and the cap are still there
             unknown.append(f"{name}: {error or type(error).__name__}")
-    try:
-        gpus_busy, gpus_unknown = gpu_signs(rules.gpu_percent)
-    except Exception as error:  # noqa: BLE001 - as above
-        gpus_busy, gpus_unknown = [], [f"GPUs: {error or type(error).__name__}"]
-    return Look(boot_id(), up_s(), (*busy, *gpus_busy), (*unknown, *gpus_unknown))
+            return otherwise
+
+    nothing: list[str] = []
+    jobs = tried("jobs", lambda: job_signs(workspaces), nothing)
+    processes = tried("processes", lambda: process_signs(jobs), nothing)
+    transfers = tried("transfers", transfer_signs, nothing)
+    sessions = tried("SSH sessions", lambda: session_signs(stamps), SessionSigns(nothing, stamps))
+    gpus = tried("GPUs", lambda: gpu_signs(rules.gpu_percent), (nothing, nothing))
+    busy = (*jobs, *processes, *transfers, *sessions.busy, *gpus[0])
+    return Look(boot_id(), up_s(), busy, (*unknown, *gpus[1]), sessions.stamps)
 
 
 def ask_jobs_to_end(workspaces: Sequence[Path]) -> None:

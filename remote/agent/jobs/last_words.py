@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..base.files import Json, sync_folder, write_json, write_whole
+from ..base.processes import this_moment
 
 RESERVE, RESERVE_BYTES = ".reserve", 16 * 1024
 EXIT = "exit.json"
@@ -43,9 +44,10 @@ def write_exit(directory: Path, ended: Json) -> None:
     """Write `exit.json`, out of the reserve when there is no other room. Raises OSError.
 
     is_preempted: a notice that comes after it changes nothing
+    boot_id, up_s: when it was written, which may be long after the end; the guard counts by it
     """
     sync_streams(directory)
-    ended = {**ended, "is_preempted": (directory / PREEMPTED).exists()}
+    ended = {**ended, "is_preempted": (directory / PREEMPTED).exists(), **this_moment()}
     try:
         write_json(directory / EXIT, ended)
     except OSError:

@@ -60,7 +60,7 @@ def state_of_live(directory: Path, request: Json | None = None) -> str | None:
     if state is None and request is not None:
         return "queued"
     if state is None:  # a job of the foreground, on its way
-        return "starting" if time.time() - directory.stat().st_mtime < DETACH_TIMEOUT_S else None
+        return "starting" if abs(time.time() - directory.stat().st_mtime) < DETACH_TIMEOUT_S else None
     has_ended = main_process(state) is None and (not has_own_supervisor(directory, state) or awaits_room(directory))
     if has_ended and not is_theirs:
         return None

@@ -23,14 +23,14 @@ from support.house.under_load import slowed
 from test_guard_alone import looked
 
 from remote.agent.base.bounded import ran, within
-from remote.agent.base.processes import boot_id
+from remote.agent.base.processes import boot_id, up_s
 from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import records as guard_files
 from remote.agent.guard import signs as guard_signs
 from remote.agent.guard import watch as guard
 from remote.agent.guard.agreed import RULES
 from remote.agent.guard.records import KEEP, LAST_STOP, STATE
-from remote.agent.guard.rules import NOTHING, POWER_OFF, GuardMemory, up_s
+from remote.agent.guard.rules import NOTHING, POWER_OFF, GuardMemory
 from remote.hosts.agent_client import agent_argv
 
 FILES = (RULES, STATE, KEEP, LAST_STOP)

@@ -96,8 +96,55 @@ def test_a_running_job_and_its_queue_are_work_and_their_end_is_until_the_next_lo
         f"job {job} has just ended" for job in (first, second)
     ]
     for job in (first, second):
-        os.utime(here.directory(job) / "exit.json", (time.time(), time.time() - 2 * MINUTE))  # it was read just now
+        says_it_was(here.directory(job) / "exit.json", 2 * MINUTE)
     assert not [sign for sign in vm.look()["busy"] if "job" in sign]
+
+
+def says_it_was(file: Path, ago_s: float) -> None:
+    """As if what a file keeps of the time since boot had been so long ago; its own time stays that of just now."""
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "up_s": said["up_s"] - ago_s}))
+
+
+@pytest.mark.parametrize("ago_s", [0.0, 2 * MINUTE])
+@pytest.mark.parametrize("clock_s", [-24 * HOUR, 24 * HOUR], ids=["set forward", "set back"])
+def test_a_wall_clock_that_jumps_hides_no_end_of_a_job_and_makes_none(
+    vm: Guarded, here: Here, clock_s: float, ago_s: float
+) -> None:
+    job = here.start("print('done')")
+    here.end_of(job)
+    file = here.directory(job) / "exit.json"
+    says_it_was(file, ago_s)
+    then_t = time.time() + (clock_s if ago_s == 0 else 0)
+    os.utime(file, (then_t, then_t))
+    assert [sign for sign in vm.look()["busy"] if "job" in sign] == ([] if ago_s else [f"job {job} has just ended"])
+
+
+@pytest.mark.parametrize(("ago_s", "is_work"), [(0.0, True), (2 * MINUTE, False)])
+def test_the_end_of_a_job_that_an_earlier_agent_wrote_is_known_by_its_file(
+    vm: Guarded, here: Here, ago_s: float, is_work: bool
+) -> None:
+    job = here.start("print('done')")
+    here.end_of(job)
+    file = here.directory(job) / "exit.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in said.items() if name not in ("boot_id", "up_s")}))
+    os.utime(file, (time.time(), time.time() - ago_s))  # it was read just now
+    assert bool([sign for sign in vm.look()["busy"] if "job" in sign]) == is_work
+
+
+def test_an_earlier_guard_finds_in_mark_end_and_state_what_it_looks_at(vm: Guarded, here: Here) -> None:
+    """It knows a mark and an end by their file's own time, and reads these fields of a state."""
+    job = here.start("print('done')")
+    here.end_of(job)
+    (mark,) = (vm.folder / "home/.cache/t2v/busy").iterdir()
+    for file in (mark, here.directory(job) / "exit.json"):
+        assert file.stat().st_mtime == pytest.approx(time.time(), abs=MINUTE)
+    seen = vm.look()
+    state = json.loads(vm.file("state.json").read_text())
+    assert {name: state[name] for name in ("boot_id", "looked_s", "active_s", "busy", "unknown", "error")} == {
+        name: seen[name] for name in ("boot_id", "looked_s", "active_s", "busy", "unknown", "error")
+    }
 
 
 def test_a_set_up_is_work(vm: Guarded, here: Here) -> None:
@@ -155,6 +202,44 @@ def test_a_transfer_counts_as_long_as_its_conversation_moves_bytes(vm: Guarded, 
     os.utime(live, (an_hour_ago, an_hour_ago))
     assert vm.look()["busy"] == []
     os.utime(live, (an_hour_ago + 3 * HOUR, an_hour_ago + 3 * HOUR))  # the clock was set back meanwhile
+    assert vm.look()["busy"] == []
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "clock_s", "is_work"),
+    [(0.0, 24 * HOUR, True), (0.0, -24 * HOUR, True), (2 * MINUTE, 0.0, False)],
+    ids=["the clock was set back", "it was set forward", "it was set to when bytes moved"],
+)
+def test_a_wall_clock_that_jumps_hides_no_transfer_and_makes_none(
+    vm: Guarded, ago_s: float, clock_s: float, is_work: bool
+) -> None:
+    with agent(**vm.environment) as one:
+        one.call("keep", seconds=0)
+        (mark,) = (vm.folder / "home/.cache/t2v/busy").iterdir()
+        vm.sees(int(mark.name))
+        says_it_was(mark, ago_s)
+        os.utime(mark, (time.time() + clock_s, time.time() + clock_s))
+        assert bool(vm.look()["busy"]) == is_work
+
+
+@pytest.mark.parametrize("said", ["", "{", "[]", '{"boot_id": 3}', '{"up_s": 4.0}', '{"boot_id": "x", "up_s": "y"}'])
+def test_a_mark_that_says_nothing_is_known_by_its_own_time(vm: Guarded, running: Callable[..., int], said: str) -> None:
+    """An earlier agent leaves an empty one, and so does this one on a full disk."""
+    marks = vm.folder / "home/.cache/t2v/busy"
+    marks.mkdir(parents=True, exist_ok=True)
+    mark = marks / str(running())
+    mark.write_text(said)
+    vm.sees(int(mark.name))
+    assert vm.look()["busy"] == ["a transfer, or a request, of a moment ago"]
+    os.utime(mark, (time.time(), time.time() - 2 * MINUTE))
+    assert vm.look()["busy"] == []
+
+
+def test_a_mark_of_an_earlier_boot_is_none_of_this_one(vm: Guarded, running: Callable[..., int]) -> None:
+    mark = vm.folder / "home/.cache/t2v/busy" / str(running())
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"boot_id": "an-earlier-boot", "up_s": up_h() * HOUR}))
+    vm.sees(int(mark.name))
     assert vm.look()["busy"] == []
 
 
@@ -302,9 +387,36 @@ def test_a_terminal_over_ssh_is_work_while_it_is_used_and_not_when_its_laptop_sl
     vm.sees(*(pid for session in sshd.sessions() for pid in below(session)))
     used = vm.folder / "dev" / terminal.removeprefix("/dev/")
     used.touch()
-    assert vm.look()["busy"] == [f"{sshd.user} is at work in {terminal.removeprefix('/dev/')} over SSH"]
-    an_hour_ago = time.time() - HOUR
-    os.utime(used, (an_hour_ago, an_hour_ago))
+    at_work = [f"{sshd.user} is at work in {terminal.removeprefix('/dev/')} over SSH"]
+    assert vm.look()["busy"] == at_work
+    assert vm.look()["busy"] == []
+    for used_t in (time.time() - 24 * HOUR, time.time() + 24 * HOUR, time.time()):  # the clock is set back, and forward
+        os.utime(used, (used_t, used_t))
+        assert vm.look()["busy"] == at_work
+        assert vm.look()["busy"] == []
+
+
+def test_terminals_of_which_an_earlier_guard_kept_nothing_are_known_by_their_times(vm: Guarded) -> None:
+    for name, used_t in (("pts/3", 0.0), ("pts/7", time.time())):
+        (vm.folder / "dev" / name).touch()
+        os.utime(vm.folder / "dev" / name, (used_t, used_t))
+    (vm.folder / "proc/4190001").mkdir()
+    (vm.folder / "proc/4190001/cmdline").write_bytes(b"sshd: me@pts/3,pts/7\0")
+    state = json.loads(vm.file("state.json").read_text())
+    for kept in ({}, {"stamps": None}, {"stamps": 3}):
+        vm.file("state.json").write_text(json.dumps({**state, "stamps": None, **kept}))
+        assert vm.look()["busy"] == ["me is at work in pts/7 over SSH"]
+
+
+def test_a_look_that_cannot_see_terminals_forgets_none(vm: Guarded) -> None:
+    (vm.folder / "dev/pts/7").touch()
+    (vm.folder / "proc/4190001").mkdir()
+    (vm.folder / "proc/4190001/cmdline").write_bytes(b"sshd: me@pts/7\0")
+    assert vm.look()["busy"] == ["me is at work in pts/7 over SSH"]
+    proc = vm.environment["T2V_PROC"]
+    vm.environment["T2V_PROC"] = "/nowhere"
+    assert vm.look()["unknown"]
+    vm.environment["T2V_PROC"] = proc
     assert vm.look()["busy"] == []
 
 
@@ -332,9 +444,10 @@ def test_a_command_over_ssh_is_work_as_long_as_it_runs(
 def test_sshd_s_titles_of_all_versions_are_read(vm: Guarded, title: str, seen: list[str]) -> None:
     for name in ("pts/3", "pts/7"):
         (vm.folder / "dev" / name).touch()
-    os.utime(vm.folder / "dev/pts/3", (0, 0))
     (vm.folder / "proc/4190001").mkdir()
     (vm.folder / "proc/4190001/cmdline").write_bytes(title.encode() + bytes(5))
+    vm.look()
+    os.utime(vm.folder / "dev/pts/7", (9, 9))
     assert vm.look()["busy"] == seen
 
 

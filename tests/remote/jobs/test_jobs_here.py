@@ -13,6 +13,7 @@ from support.hosts.agent_here import DEADLINE_S, is_alive, wait_until
 from support.machines.memory_group import memory_group
 from support.warm.python import warm
 
+from remote.agent.base.processes import boot_id, up_s
 from remote.agent.jobs.rows import job_row
 from remote.jobs.foreground import JobHandle, Run, create, run_here
 from t2v_core.specs import make_spec
@@ -84,6 +85,8 @@ def running(job: JobHandle, program: str) -> Run:
 def exit_of(job: JobHandle) -> dict[str, object]:
     written = json.loads((job.directory / "exit.json").read_text())
     assert isinstance(written, dict)
+    assert 0 <= up_s() - written.pop("up_s") < DEADLINE_S
+    assert written.pop("boot_id") == boot_id()
     return written
 
 
@@ -185,6 +188,14 @@ def test_a_child_that_becomes_another_program_is_told_as_at_work(job: JobHandle)
         run.start()
         wait_until((job.directory / "at-work").exists)
         assert job_row(job.directory)["state"] == "starting"  # it has said nothing yet
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 3600.0], ids=["begun an hour ago", "the clock was set back"])
+def test_a_job_that_never_got_beyond_its_folder_is_on_its_way_for_a_moment_only(job: JobHandle, ahead_s: float) -> None:
+    assert job_row(job.directory)["state"] == "starting"
+    then_t = time.time() + ahead_s
+    os.utime(job.directory, (then_t, then_t))
+    assert job_row(job.directory)["state"] == "lost"
 
 
 def test_an_interpreter_that_is_not_there_is_one_sentence(job: JobHandle) -> None:

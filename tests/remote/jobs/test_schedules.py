@@ -122,6 +122,11 @@ FOUND = {
             Step("time", 9, 0, 0),
         ),
     ),
+    "a clock that is set back hides nothing from the guard that was asked for just before": Schedule(
+        7000201131,
+        WATCHED,
+        (Step("time", 9, 0, 0), Step("submit", 3, 0, 1), Step("clock", 0, 0, 0), Step("time", 10, 0, 0)),
+    ),
     "a job that waits is stopped also where the disk takes no file for it": Schedule(
         7000000378,
         TIMED,

@@ -62,7 +62,7 @@ def test_a_started_job_outlives_its_client_and_keeps_its_exit_code(
     assert (row["state"], row["code"], row["signal"]) == ("failed", 42, None)
     assert row["reason"] == "it ended with code 42 and gave no reason; its log ends: at work"
     written = json.loads((here.directory(job) / "exit.json").read_text())
-    assert written.keys() == {"code", "signal", "reason", "hint", "ended", "is_preempted"}
+    assert written.keys() == {"code", "signal", "reason", "hint", "ended", "is_preempted", "boot_id", "up_s"}
 
 
 def test_a_job_is_its_own_session_without_terminal_and_its_supervisor_is_nobody_s_child(here: Here) -> None:
