@@ -29,7 +29,7 @@ TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:1] = [str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from bench.sshd import Sshd
-from bench.wan import wan
+from bench.wan import Line, wan
 from safetensors import safe_open
 from support.engine.tiny_models import save_clip, save_vae
 from support.hosts.door import through_the_door
@@ -94,7 +94,7 @@ def spread_out(one: Path, folder: Path) -> None:
 
 def listing(one: Path, root: Path) -> None:
     spread_out(one, root / "there/checkpoints")
-    with wan(ONE_WAY_S) as link:
+    with wan(Line(ONE_WAY_S)) as link:
         sshd = Sshd(root / "sshd", address=link.there, inside=link.inside)
         sshd.start()
         try:

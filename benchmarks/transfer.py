@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +35,7 @@ from bench.cloud.compute_emulator import ComputeEmulator
 from bench.cloud.compute_state import Instance
 from bench.cloud.guest_agent import SshdGuest
 from bench.sshd import Sshd
-from bench.wan import Wan, raw_tcp, wan
+from bench.wan import Line, Wan, raw_tcp, wan
 from support.hosts.transfers import write_checkpoint
 
 from remote.hosts.known_hosts import KnownHosts
@@ -109,12 +109,12 @@ class Bench:
 
 
 @contextmanager
-def bench(root: Path) -> Iterator[Bench]:
-    with wan(ONE_WAY_S) as link:
+def bench(root: Path, line: Line | None = None, *, has_gcloud: bool = True) -> Iterator[Bench]:
+    with wan(line or Line(ONE_WAY_S)) as link:
         sshd = Sshd(root / "sshd", address=link.there, inside=link.inside)
         sshd.start()
         try:
-            with gcloud_to(root / "vm", link) as environment:
+            with gcloud_to(root / "vm", link) if has_gcloud else nullcontext() as environment:
                 this = Bench(root, link, sshd, environment)
                 this.there.mkdir()
                 KnownHosts(this.known).pin(f"[{link.there}]:{sshd.port}", [sshd.public_host_key])

@@ -43,8 +43,9 @@ from .setup.making_ready import put, standing, unpack_release
 from .setup.meeting import meeting, part, reach
 from .setup.own_folder import adopt_venv
 from .supervisor import supervise
+from .transfer.landing import copy, land
 from .transfer.offers import offer
-from .transfer.receiving import begin, land, receive, remove_gone, want
+from .transfer.receiving import begin, receive, remove_gone, want
 from .transfer.removing import remove
 from .transfer.sending import send
 from .transfer.sums import sums
@@ -54,7 +55,7 @@ VERBS: dict[str, Callable[[Json], Json]] = {
     "hash": hash_files, "gpu": lambda _: gpu_sample()._asdict(), "probe": probe, "read": read,
     "standing": standing, "put": put, "unpack_release": unpack_release, "use_release": use_release,
     "guard": guard_status, "keep": keep, "install_guard": install_guard, "resume_preempted": resume_preempted,
-    "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "remove_gone": remove_gone,
+    "offer": offer, "sums": sums, "want": want, "begin": begin, "land": land, "copy": copy, "remove_gone": remove_gone,
     "remove": remove, "examine": examine, "adopt_venv": adopt_venv, "list": list_folder, "old_data": old_data,
     "old_checkpoints": old_checkpoints, "preview": preview, "models": models,
     "meeting": meeting, "reach": reach, "part": part,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -29,6 +30,8 @@ WRITE_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
 CLOSED_SEEN_S = 0.1
 READ_BYTES = 256 * 1024
+# What the system says of a file, or a pipe, that it sends nothing from or to by itself.
+NOT_SENDABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.ENOTSUP)
 MOST_GREETING_BYTES = 64 * 1024
 MOST_FRAME_BYTES = 2**40
 NOT_T2V = "what runs there is not t2v's agent, or a broken one; check with t2v doctor --host"
@@ -47,6 +50,9 @@ class Channel(Protocol):
     def write(self, data: bytes) -> None:
         """Write all of it. Raises LinkLost."""
 
+    def write_from(self, file: int, offset: int, size: int) -> int:
+        """Write up to `size` bytes of an open file; returns how many, 0 at its end. Raises LinkLost, OSError."""
+
     def read(self, size: int, timeout_s: float) -> bytes:
         """Read up to `size` bytes; b"" when the agent ended by itself. Raises TimeoutError, LinkLost."""
 
@@ -63,16 +69,28 @@ def agent_argv(arguments: Sequence[str], python: str) -> list[str]:
 
 
 class ProcessChannel:
-    """Implements `Channel` over the pipes of a child process that is the agent, or leads to one."""
+    """Implements `Channel` over the pipes of a child process that is the agent, or leads to one.
 
-    def __init__(self, argv: Sequence[str], *, name: str = "local", env: Mapping[str, str] | None = None) -> None:
+    stderr: where its stderr goes
+    """
+
+    end_timeout_s = END_TIMEOUT_S
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        name: str = "local",
+        env: Mapping[str, str] | None = None,
+        stderr: int = subprocess.DEVNULL,
+    ) -> None:
         self.name = name
         try:
             self.process = subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=stderr,
                 start_new_session=True,
                 env=env,
             )
@@ -122,6 +140,25 @@ class ProcessChannel:
                 except OSError as error:
                     raise LinkLost(f"the agent on {self.name} is gone", "jobs there go on; ask again") from error
 
+    def write_from(self, file: int, offset: int, size: int) -> int:
+        """Write up to `size` bytes of an open file, by the kernel alone where it can; returns how many, 0 at its end.
+
+        Raises LinkLost as `write`, and OSError when the file cannot be read.
+        """
+        with self._writing:
+            self._wait_to_write()
+            with suppress(BlockingIOError, InterruptedError):
+                try:
+                    return os.sendfile(self._in, file, offset, size)
+                except BrokenPipeError as error:
+                    raise LinkLost(f"the agent on {self.name} is gone", "jobs there go on; ask again") from error
+                except OSError as error:
+                    if error.errno not in NOT_SENDABLE:
+                        raise
+        data = os.pread(file, min(size, READ_BYTES), offset)
+        self.write(data)
+        return len(data)
+
     def _wait_to_write(self) -> None:
         deadline = time.monotonic() + WRITE_TIMEOUT_S
         while not self._is_closed and time.monotonic() < deadline:
@@ -153,7 +190,7 @@ class ProcessChannel:
             with self._writing:
                 self.process.stdin.close()
             try:
-                self.process.wait(END_TIMEOUT_S)
+                self.process.wait(self.end_timeout_s)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -162,24 +162,24 @@ class SSHHost:
 
     def open(self, arguments: Sequence[str]) -> SSHChannel:
         """Start the agent there. Raises HostUnreachable or one of its kinds, AgentNotRun when it cannot run."""
-        pythons = [] if self.settings.python is None else [self.settings.python]
-        if self._is_careful:
-            return self._found(arguments, pythons)
         try:
-            return self._started(command(arguments, pythons))
+            return self._started(self.line(arguments))
         except AgentNotRun as error:
-            if not error.exit_status:  # no Python's fault
+            if self._is_careful or not error.exit_status:  # no Python's fault
                 raise
             try:
-                channel = self._found(arguments, pythons)
+                channel = self._started(self.line(arguments, is_careful=True))
             except AgentNotRun as second:
                 raise (error if second.exit_status == NOT_FOUND else second) from error
             self._is_careful = True
             return channel
 
-    def _found(self, arguments: Sequence[str], pythons: Sequence[str]) -> SSHChannel:
-        """By whatever Python there is that will do."""
-        return self._started(command(arguments, [*pythons, f"{self.workdir}/{ENGINE_PYTHON}"], is_careful=True))
+    def line(self, arguments: Sequence[str], *, is_careful: bool = False) -> str:
+        """Return what starts the agent there. is_careful: by whatever Python there is, as once no other has done"""
+        pythons = [] if self.settings.python is None else [self.settings.python]
+        if not (is_careful or self._is_careful):
+            return command(arguments, pythons)
+        return command(arguments, [*pythons, f"{self.workdir}/{ENGINE_PYTHON}"], is_careful=True)
 
     def _started(self, command_line: str) -> SSHChannel:
         channel = SSHChannel(self, self._session())

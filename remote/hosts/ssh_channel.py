@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -22,6 +23,7 @@ START_TIMEOUT_S = 20.0
 WRITE_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 2.0
 LOOK_S = 0.2
+PIECE_BYTES = 128 * 1024  # paramiko copies the rest of what it is given for every packet
 MOST_NOISE_BYTES = 2**20
 KEPT_STDERR_BYTES = 4096
 GREETING = re.compile(rb'\{"agent":[^\n]{1,2000}\n')
@@ -45,7 +47,7 @@ class SSHChannel:
         Raises AgentNotRun with what the host said instead, HostUnreachable after the deadline.
         """
         self._execute(command_line)
-        opening = _Opening(self._host.name, time.monotonic() + START_TIMEOUT_S)
+        opening = Opening(self._host.name, time.monotonic() + START_TIMEOUT_S)
         while True:
             data = self._more(opening)
             if not data:
@@ -75,7 +77,7 @@ class SSHChannel:
         finally:
             deadline.cancel()
 
-    def _more(self, opening: _Opening) -> bytes:
+    def _more(self, opening: Opening) -> bytes:
         """What came on stdout; what comes on stderr is taken away meanwhile, or it would fill the window for both."""
         while True:
             try:
@@ -86,7 +88,7 @@ class SSHChannel:
             finally:
                 self._take_stderr(opening)
 
-    def _take_stderr(self, opening: _Opening) -> None:
+    def _take_stderr(self, opening: Opening) -> None:
         with suppress(OSError, EOFError):
             while self._channel.recv_stderr_ready() and time.monotonic() < opening.deadline:
                 data = self._channel.recv_stderr(65536)
@@ -105,6 +107,12 @@ class SSHChannel:
             self._channel.sendall(data)
         except (EOFError, OSError) as error:
             raise self._host.lost(str(error)) from error
+
+    def write_from(self, file: int, offset: int, size: int) -> int:
+        """Write up to `size` bytes of an open file; returns how many, 0 at its end. Raises LinkLost, OSError."""
+        data = os.pread(file, min(size, PIECE_BYTES), offset)
+        self.write(data)
+        return len(data)
 
     def read(self, size: int, timeout_s: float) -> bytes:
         """Read up to `size` bytes; b"" when the agent ended by itself. Raises TimeoutError, LinkLost."""
@@ -130,7 +138,7 @@ class SSHChannel:
             self._channel.close()
 
 
-class _Opening:
+class Opening:
     """What comes before the agent's greeting, which is looked for anywhere in it.
 
     wants_agent: the host has asked for it and it was not sent yet

@@ -94,10 +94,15 @@ class FileSums:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file that has to go there. at: its place in the question; there: what of it an earlier try brought"""
+    """A file that has to go there.
+
+    at:       its place in the question; there: what of it an earlier try brought
+    has_twin: its bytes are there under another name
+    """
 
     at: Amount
     there: tuple[tuple[int, int], ...]
+    has_twin: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,11 @@ class WantedFiles:
 
 @dataclass(frozen=True)
 class Landed:
-    """Whether a file got its name, and why not."""
+    """Whether a file got its name, and why not. checked: so many bytes from its beginning on are there and taken in"""
 
     is_landed: bool
     why: str
+    checked: Amount = 0
 
 
 @dataclass(frozen=True)

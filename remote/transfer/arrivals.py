@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from remote.agent.transfer.parts import PrefixHash, part_path, tidy
+from remote.agent.transfer.parts import PrefixHash, copy_into, part_path, tidy
 from remote.errors import DiskFull, RemoteError
 from remote.jobs.client import HostJobs
 from remote.replies.questions import SUMS
@@ -20,7 +20,6 @@ from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming, UnitState
 from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S, UNIT_MARK, PlanItem, staging_of
-from remote.transfer.plan.twins import copy_twin
 from t2v_core.disk.files import describe_os_error, replace_directory, sync
 from t2v_core.errors import EngineError
 
@@ -91,7 +90,7 @@ class Arrivals:
             if twin is None or self.board.closed.is_set():
                 continue
             try:
-                copy_twin(twin, one.part, one.file)
+                copy_into(one.part, twin)
             except OSError as error:
                 raise disk_error(error, one.target) from error
             finally:

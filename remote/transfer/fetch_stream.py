@@ -14,6 +14,7 @@ from remote.text import shown
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
 from remote.transfer.incoming import Incoming
+from remote.transfer.links.bulk_host import BulkHost
 from remote.transfer.ranges import Range, RangeQueue, Request
 from remote.transfer.streams import SILENCE_S, Stream
 
@@ -27,7 +28,7 @@ class FetchStream(Stream):
 
     mode = "send"
 
-    def __init__(self, host: Host, ranges: RangeQueue[Incoming], arrivals: Arrivals, board: Board) -> None:
+    def __init__(self, host: Host | BulkHost, ranges: RangeQueue[Incoming], arrivals: Arrivals, board: Board) -> None:
         super().__init__(host, ranges, board)
         self.arrivals = arrivals
 

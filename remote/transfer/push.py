@@ -4,55 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 
 from remote.agent.transfer.parts import Interval, missing
-from remote.errors import Corrupt, HostUnreachable, RemoteError
+from remote.errors import Corrupt, HostUnreachable
 from remote.hosts.agent_client import Channel, ReplyLines
 from remote.hosts.host import Host
 from remote.jobs.client import HostJobs
-from remote.replies.questions import BEGIN, LAND, REMOVE_GONE, WANT
+from remote.replies.questions import BEGIN, REMOVE_GONE, WANT
 from remote.replies.transfer import RangeGot
 from remote.text import shown
 from remote.transfer.board import Board
+from remote.transfer.landings import Landings
+from remote.transfer.links.bulk_host import BulkHost
+from remote.transfer.outgoing import Outgoing
 from remote.transfer.plan.memory import ArrivedFiles
-from remote.transfer.plan.pull_plan import SLOW_HASH_BYTES_PER_S, SUMS_TIMEOUT_S
-from remote.transfer.plan.push_plan import CODE, LocalFile, PushPlan, plan_files
+from remote.transfer.plan.pull_plan import SUMS_TIMEOUT_S
+from remote.transfer.plan.push_plan import CODE, PushPlan, plan_files
 from remote.transfer.progress import Phase, TransferProgress
 from remote.transfer.ranges import Range, RangeQueue, Request, Sizes, requests_for
 from remote.transfer.streams import MOST_STREAMS, SILENCE_S, Stream, Streams
 from remote.transfer.turn import Turn
 
-PIECE_BYTES = 128 * 1024  # paramiko copies the rest of what it is given for every packet
+PIECE_BYTES = 1024 * 1024
 TICK_S, ROW_S, LAST_WORD_S = 0.02, 0.25, 2.0
-PATIENCE_S = 1e6  # a link is looked for as long as somebody waits
 ATTEMPTS = 3
-
-
-class Outgoing:
-    """One file on its way there."""
-
-    def __init__(self, file: LocalFile, there: Sequence[Interval], sizes: Sizes) -> None:
-        self.file, self.there = file, list(there)
-        self.is_small = file.size <= sizes.small_bytes
-        self.left = 1 if self.is_small else len(missing(there, file.size, sizes.range_bytes))
-        self.is_over = False
-        self.lock = threading.Lock()
-
-    @property
-    def size(self) -> int:
-        """Return its size in bytes."""
-        return self.file.size
-
-    def range_arrived(self) -> bool:
-        """Count one range as arrived; return True for the last one."""
-        with self.lock:
-            self.left -= 1
-            return self.left == 0
 
 
 class PushStream(Stream):
@@ -60,9 +39,9 @@ class PushStream(Stream):
 
     mode = "receive"
 
-    def __init__(self, host: Host, ranges: RangeQueue[Outgoing], pushing: Pushing) -> None:
+    def __init__(self, host: Host | BulkHost, ranges: RangeQueue[Outgoing], pushing: Pushing) -> None:
         super().__init__(host, ranges, pushing.board)
-        self.pushing = pushing
+        self.pushing, self.landings = pushing, pushing.landings
 
     def _converse(self, channel: Channel) -> None:
         lines, unheard = ReplyLines(channel, silence_s=SILENCE_S), deque[Request[Outgoing]]()
@@ -92,14 +71,17 @@ class PushStream(Stream):
         row = one.file.file.row(self.pushing.plan.kind, self.pushing.by) | {
             "offset": one.begin, "n": one.end - one.begin, "lands": one.file.is_small,
         }  # fmt: skip
+        if not one.file.is_small:
+            self.landings.land(one.file)
         channel.write(json.dumps(row).encode() + b"\n")
         descriptor = os.open(self.pushing.root / one.file.file.path, os.O_RDONLY)
         try:
             place = one.begin
             while place < one.end:
-                size = min(PIECE_BYTES, one.end - place)
-                data = os.pread(descriptor, size, place)
-                channel.write(data.ljust(size, b"\0"))
+                size = channel.write_from(descriptor, place, min(PIECE_BYTES, one.end - place))
+                if not size:
+                    size = min(PIECE_BYTES, one.end - place)
+                    channel.write(bytes(size))
                 self.board.moved(size)
                 place += size
         finally:
@@ -112,11 +94,11 @@ class PushStream(Stream):
             one = request.pop(0)
             self._went_well()
             if got.why:
-                self.pushing.again(one.file, shown(got.why))
+                self.landings.again(one.file, shown(got.why))
             elif one.file.is_small:
-                self.pushing.landed(one.file)
-            elif one.file.range_arrived():
-                self.pushing.land(one.file)
+                self.landings.landed(one.file)
+            else:
+                one.file.arrived()
 
     def _why_it_ended(self, lines: ReplyLines) -> None:
         """The agent says so before it ends, as when its disk is full. Raises what it said."""
@@ -139,9 +121,7 @@ class Pushing:
         self.jobs, self.plan, self.sizes, self.most_streams = jobs, plan, sizes or Sizes(), most_streams
         self.root, self.by = jobs.workspace.root, jobs.identity.get("id", "")
         self.board = Board(plan.to_send, len(plan.needed))
-        self.failed: dict[str, str] = {}
-        self._left = 0
-        self._lock = threading.Lock()
+        self.landings = Landings(jobs, plan.kind, self.board)
         self._turn = Turn(jobs.workspace, f"t2v push to {plan.host}")
 
     def close(self) -> None:
@@ -175,23 +155,25 @@ class Pushing:
         plan = self.plan
         for attempt in range(1, ATTEMPTS + 1):
             yield from self._round(plan)
-            if not self.failed or self.board.closed.is_set():
+            failed = self.landings.failed
+            if not failed or self.board.closed.is_set():
                 return
-            path, why = next(iter(self.failed.items()))
+            path, why = next(iter(failed.items()))
             if attempt == ATTEMPTS:
                 raise Corrupt(
                     f"{shown(path)}: {why}, each of {ATTEMPTS} times", "push again once nothing is writing to it"
                 )
             yield self.board.row(Phase.NOTE, note=f"{shown(path)}: {why}; it is sent again")
-            plan = plan_files(self.jobs, self.plan.kind, list(self.failed), is_replacing=True)
+            plan = plan_files(self.jobs, self.plan.kind, list(failed), is_replacing=True, sends_all=True)
             self.board.expect(plan.to_send, len(plan.needed))
 
     def _round(self, plan: PushPlan) -> Iterator[TransferProgress]:
-        self.failed = {}
-        files = [Outgoing(file, there, self.sizes) for file, there in plan.needed]
-        self._left = len(files)
+        every = [Outgoing(file, there, self.sizes) for file, there in plan.needed]
+        files = [one for one in every if one.file.path not in plan.copies]
         if big := [one.file.row(plan.kind, self.by) for one in files if not one.is_small]:
             self.jobs.ask(BEGIN, files=big)
+        self.landings = Landings(self.jobs, plan.kind, self.board)
+        self.landings.expect(files, [one for one in every if one.file.path in plan.copies])
         ranges = RangeQueue(requests_for(files, self.sizes))
         streams = Streams(
             self.jobs.host, ranges, self.board, lambda host: PushStream(host, ranges, self), most=self.most_streams
@@ -199,7 +181,7 @@ class Pushing:
         try:
             for one in files:
                 if not one.left:  # all of it came before, and only its name is missing
-                    self.land(one)
+                    self.landings.land(one)
             if not ranges.is_over:
                 streams.start(plan.to_send)
             yield from self._watched(streams)
@@ -211,7 +193,7 @@ class Pushing:
 
     def _watched(self, streams: Streams) -> Iterator[TransferProgress]:
         row_t = 0.0
-        while self._left and not self.board.closed.wait(TICK_S):
+        while not self.landings.is_done and not self.board.closed.wait(TICK_S):
             yield from self.board.said()
             if time.monotonic() - row_t >= ROW_S:
                 row_t = time.monotonic()
@@ -228,14 +210,14 @@ class Pushing:
         """
         left: Request[Outgoing] = []
         for one in request:
+            if one.file.is_over:
+                continue
             if one.file.is_small or self.board.closed.is_set():
                 left.append(one)
                 continue
             gaps = self._gaps(one)
-            one.file.left += len(gaps) - 1
+            one.file.arrived(1 - len(gaps))
             left += [Range(one.file, begin, end) for begin, end in gaps]
-            if not gaps and not one.file.left:
-                self.land(one.file)
         self.board.undone(sum(one.end - one.begin for one in left))
         return left
 
@@ -247,34 +229,3 @@ class Pushing:
             outside = [(0, one.begin), (one.end, one.file.size)]
             return missing([*there, *outside], one.file.size, self.sizes.range_bytes)
         return [(one.begin, one.end)]
-
-    def land(self, one: Outgoing) -> None:
-        """Check a file that is all there and give it its name, while the streams go on with others."""
-        threading.Thread(target=self._land, args=(one,), name="land", daemon=True).start()
-
-    def _land(self, one: Outgoing) -> None:
-        timeout_s = SUMS_TIMEOUT_S + one.size / SLOW_HASH_BYTES_PER_S
-        try:
-            said = self.jobs.ask(LAND, PATIENCE_S, timeout_s, file=one.file.row(self.plan.kind, self.by))
-        except RemoteError as error:
-            self.board.fail(error)
-            return
-        if said.is_landed:
-            self.landed(one)
-        else:
-            self.again(one, shown(said.why))
-
-    def landed(self, one: Outgoing) -> None:
-        """Count a file as landed, and say so."""
-        with self._lock:
-            one.is_over = True
-            self._left -= 1
-        self.board.verified()
-        self.board.landed(one.file.path)
-
-    def again(self, one: Outgoing, why: str) -> None:
-        """Note why a file has to be sent again; it is over for this round."""
-        with self._lock:
-            one.is_over = True
-            self._left -= 1
-            self.failed[one.file.path] = why

@@ -15,9 +15,9 @@ import typer
 from remote.host_factory import host_named
 from remote.hosts.settings import LOCAL, read_hosts
 from remote.jobs.client import HostJobs
+from remote.transfer.links.bulk_host import WINDOW_BYTES
 from remote.transfer.plan.pull_plan import WORDS, ItemStatus, Plan, plan_pull
 from remote.transfer.progress import Phase, TransferProgress
-from remote.transfer.streams import WINDOW_BYTES
 from t2v_core.errors import InvalidRequest
 from t2v_core.events import ProgressEvent
 from t2v_core.format import duration, rate, scale, size, usd
@@ -284,6 +284,7 @@ def tell_push_plan(plan: PushPlan, teller: Narrator, outcome: Outcome) -> None:
             f"another workspace shares this folder of {plan.host}: {own}; --replace takes its files over", "yellow"
         )
     parts = [f"{len(plan.needed)} of {plan.total_files} files to send, {size(plan.to_send)}"]
+    parts += [f"{size(plan.to_copy)} there under other names"] if plan.copies else []
     parts += [f"{len(plan.gone)} to remove there: pushed earlier, deleted here"] if plan.gone else []
     parts += [f"about {duration(plan.seconds)}"] if plan.needed and plan.seconds is not None else []
     teller.say(f"{plan.host}: " + " · ".join(parts), "bold")

@@ -37,12 +37,13 @@ class Rules:
 class ChaosProxy:
     """Listens on its own port and passes on to `target`; a context manager.
 
-    passed: bytes that went to clients, over all connections
+    passed: bytes that went to clients, over all connections; sent: those that came from them
     """
 
     target: tuple[str, int]
     rules: Rules = field(default_factory=Rules)
     passed: int = 0
+    sent: int = 0
     _pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list, init=False)
 
     def __enter__(self) -> ChaosProxy:
@@ -140,6 +141,7 @@ class _Pump:
 
     def _treated(self, data: bytes) -> bytes:
         if not self.is_down:
+            self.proxy.sent += len(data)
             return data
         rules, begin = self.proxy.rules, self.proxy.passed
         if rules.corrupt_at is not None and begin <= rules.corrupt_at < begin + len(data):

@@ -111,6 +111,12 @@ class Sshd:
             time.sleep(0.02)
         raise RuntimeError(f"sshd did not start: {(self.folder / 'sshd.log').read_text()}")
 
+    @property
+    def pid(self) -> int:
+        """Of the listener."""
+        assert self._process is not None
+        return self._process.pid
+
     def sessions(self) -> list[int]:
         """Process ids of the connections' own servers, whose parent is the listener."""
         return children_of(self._process.pid) if self._process is not None else []

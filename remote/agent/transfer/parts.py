@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,6 +85,7 @@ class Part:
         self._lock = threading.RLock()
         self._file: int | None = None
         self._log: int | None = None
+        self._looked = 0  # so much of the journal was read
         self._is_given_up = False
 
     @property
@@ -105,7 +106,7 @@ class Part:
             else:
                 self._there = merged(known)
                 self._file = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
-                self._log = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+                self._log = os.open(self.journal, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
             os.ftruncate(self._file or 0, self.size)
 
     @staticmethod
@@ -121,7 +122,7 @@ class Part:
         """Never through a link: what lies there under this name may be anybody's."""
         header = json.dumps({"identity": self.identity, "size": self.size}) + "\n"
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        self._log = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._log = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         os.write(self._log, header.encode())
 
     def _descriptors(self) -> tuple[int, int]:
@@ -148,6 +149,20 @@ class Part:
                 _, log = self._descriptors()
                 os.write(log, b"[%d,%d]\n" % (begin, end))
                 self._there = merged([*self._there, (begin, end)])
+
+    def look(self) -> None:
+        """Take in what other processes have noted as written since the last look."""
+        with self._lock:
+            if self._is_given_up:
+                return
+            _, log = self._descriptors()
+            while data := os.pread(log, READ_BYTES, self._looked):
+                lines, newline, _ = data.rpartition(b"\n")  # a torn last line may still become a whole one
+                if not newline:
+                    return
+                self._looked += len(lines) + 1
+                came = [one for line in lines.split(b"\n") if (one := _interval(line, self.size))]
+                self._there = merged([*self._there, *came])
 
     def prefix(self) -> int:
         """Return how many bytes are there from the beginning on without a gap."""
@@ -210,7 +225,7 @@ class Part:
         """
         self.sync()
         with self._lock:
-            if self._is_given_up or not self._is_there_still():
+            if not self.is_there_still:
                 return False
             if mtime_ns is not None:
                 os.utime(self._descriptors()[0], ns=(mtime_ns, mtime_ns))
@@ -219,13 +234,16 @@ class Part:
             self.journal.unlink(missing_ok=True)
             return True
 
-    def _is_there_still(self) -> bool:
-        """What lies under `NAME.part` is what was written to."""
-        try:
-            there = self.path.lstat()
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(os.fstat(self._descriptors()[0]), there)
+    @property
+    def is_there_still(self) -> bool:
+        """Tell whether what lies under `NAME.part` is what was written to."""
+        with self._lock:
+            if self._is_given_up or self._file is None:
+                return False
+            try:
+                return os.path.samestat(os.fstat(self._file), self.path.lstat())
+            except FileNotFoundError:
+                return False
 
     def close(self) -> None:
         """Close its files; it opens by itself when it is written to."""
@@ -264,6 +282,29 @@ def _interval(line: bytes, size: int) -> Interval | None:
         return None
     begin, end = int(said[1]), int(said[2])
     return (begin, end) if begin < end <= size else None
+
+
+def copy_into(part: Part, source: Path) -> bool:
+    """Write the bytes of a file of this machine into a part, as if they had come, and note them as there.
+
+    Returns False, with nothing noted, when they are not those that its identity, a sha256, says, or cannot be read.
+    """
+    digest, offset = hashlib.sha256(), 0
+    part.open()
+    for data in _pieces(source):
+        part.write(offset, data)
+        digest.update(data)
+        offset += len(data)
+    if (offset, digest.hexdigest()) != (part.size, part.identity):
+        return False
+    part.done(0, part.size)
+    return True
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with suppress(OSError), path.open("rb") as source:
+        while data := source.read(READ_BYTES):
+            yield data
 
 
 class PrefixHash:

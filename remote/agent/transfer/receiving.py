@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..base.asked import arguments_in, take, workspace
 from ..base.files import Json, Problem
@@ -16,12 +16,12 @@ from ..base.whose import Asker, asker, introduce, name_of
 from ..base.wire import described, say_line
 from ..guard.busy import BusyMark
 from ..listing.looking import sha256_of
-from .parts import Part, PrefixHash, part_path, read_journal, tidy
-from .pushed import Pushed, mark_of, note, note_gone
+from .landing import CHANGED, TAKEN_OVER, finish, part_of, target_in
+from .parts import Part, part_path, read_journal, tidy
+from .pushed import Pushed, note, note_gone
+from .twins import Twins
 
 READ_BYTES = 1024 * 1024
-CHANGED = "it is not what its sha256 says; it may have been written to while it was sent"
-TAKEN_OVER = "another push took it over"
 
 
 def want(parameters: Json) -> Json:
@@ -30,14 +30,15 @@ def want(parameters: Json) -> Json:
     files: [{"path", "size", "sha256"}, …]
     kind:  what they are pushed as; what was pushed as that before and is in `files` no more is `gone`
     is_replacing: take also those that somebody else put here or edited, or that another workspace pushed
-    Returns {"needed": [{"at", "there"}], "refused", "gone"}: places in `files`, and for each the intervals that are
-    there of an earlier try.
+    Returns {"needed": [{"at", "there", "has_twin"}], "refused", "gone"}: places in `files`, and for each the intervals
+    that are there of an earlier try, and whether its bytes lie here under another name, so that `copy` will do.
     """
     root, kind, by = workspace(parameters), take(parameters, "kind", str), asker(parameters)
     is_replacing = take(parameters, "is_replacing", bool, False)
     introduce(root, by)
     pushed = Pushed(root, by.id)
     pushed.compact()
+    twins = Twins(root, pushed)
     needed: list[Json] = []
     refused: list[Json] = []
     names: set[str] = set()
@@ -54,7 +55,8 @@ def want(parameters: Json) -> Json:
             refused.append(refusal)
             continue
         there = read_journal(Part(path, row["sha256"], row["size"]).journal, row["sha256"], row["size"])
-        needed.append({"at": number, "there": there if there and part_path(path).exists() else []})
+        there = there if there and part_path(path).exists() else []
+        needed.append({"at": number, "there": there, "has_twin": twins.of(row) is not None})
     gone = [path for path in pushed.paths_of(kind) if path not in names and by.id in pushed.fitting(path)]
     return {"needed": needed, "refused": refused, "gone": gone, "disk_free_bytes": free_bytes(root)}
 
@@ -92,21 +94,6 @@ def why_not(path: Path, was_pushed: bool) -> str:
     return "it was edited there since it was pushed" if was_pushed else "there is another file of that name, not pushed"
 
 
-def target_in(root: Path, row: Json) -> Path:
-    """Return where it goes: below the workspace, not through a link, not into what t2v keeps there."""
-    path = arguments_in([take(row, "path", str)], "path")[0]
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or parts[0] == ".t2v":
-        raise Problem("asked-wrongly", f"{path!r} does not lie in the workspace")
-    folder = (root / path).parent
-    # A folder of the workspace itself may be a link to a larger disk, as `data` often is.
-    below = folder.resolve()
-    top = (root / parts[0]).resolve() if len(parts) > 1 else root
-    if top not in (below, *below.parents):
-        raise Problem("asked-wrongly", f"{folder} leads to {below}")
-    return root / path
-
-
 def begin(parameters: Json) -> Json:
     """Make the parts of files that will come in ranges. A range of a file without one came late, and is not wanted."""
     root = workspace(parameters)
@@ -126,11 +113,16 @@ def receive(parameters: Json) -> None:
     lands: it is the whole file, which gets its name at once
     """
     root, mark, number = workspace(parameters), BusyMark(), 0
+    part: Part | None = None
     try:
         while line := sys.stdin.buffer.readline():
             mark.touch()
             wanted = json.loads(line)
-            why = receive_whole(root, wanted) if take(wanted, "lands", bool) else receive_range(root, wanted, mark)
+            if take(wanted, "lands", bool):
+                why = receive_whole(root, wanted)
+            else:
+                part = same_or_next(part, part_of(root, wanted))
+                why = receive_range(part, wanted, mark)
             say_line({"got": number, "why": why})
             number += 1
     except EOFError:  # the link broke; what came is kept
@@ -139,11 +131,17 @@ def receive(parameters: Json) -> None:
         raise Problem(**described(error)) from None
     finally:
         mark.remove()
+        if part is not None:
+            part.close()
 
 
-def part_of(root: Path, row: Json) -> Part:
-    """Return the part of a file that comes. Raises Problem when its path is none in the workspace."""
-    return Part(target_in(root, row), take(row, "sha256", str), take(row, "size", int))
+def same_or_next(part: Part | None, wanted: Part) -> Part:
+    """Return the part of the range before while the same file goes on, so that its journal is read once."""
+    if part is not None:
+        if (part.path, part.identity) == (wanted.path, wanted.identity) and part.is_there_still:
+            return part
+        part.close()
+    return wanted
 
 
 def receive_whole(root: Path, row: Json) -> str:
@@ -161,19 +159,15 @@ def receive_whole(root: Path, row: Json) -> str:
         part.close()
 
 
-def receive_range(root: Path, row: Json, mark: BusyMark) -> str:
+def receive_range(part: Part, row: Json, mark: BusyMark) -> str:
     """Write a range into its part, or only read it where there is none. Raises EOFError when stdin ends before."""
-    part = part_of(root, row)
     place, is_wanted = take(row, "offset", int), part.path.exists()
-    try:
-        for data in _pieces(take(row, "n", int)):
-            if is_wanted:
-                part.write(place, data)
-                part.done(place, place + len(data))  # piece by piece: who is killed cannot say how far it came
-            place += len(data)
-            mark.touch()
-    finally:
-        part.close()
+    for data in _pieces(take(row, "n", int)):
+        if is_wanted:
+            part.write(place, data)
+            part.done(place, place + len(data))  # piece by piece: who is killed cannot say how far it came
+        place += len(data)
+        mark.touch()
     return ""
 
 
@@ -185,41 +179,6 @@ def _pieces(size: int) -> Iterator[bytes]:
             raise EOFError
         size -= len(data)
         yield data
-
-
-def land(parameters: Json) -> Json:
-    """Check a file that came in ranges, and give it its name."""
-    root, row = workspace(parameters), take(parameters, "file", dict)
-    part, mark = part_of(root, row), BusyMark()
-    if not part.path.exists():
-        return {"is_landed": False, "why": "it is not there"}
-    part.open()
-    try:
-        sha256 = PrefixHash(part)
-        while sha256.advance():
-            mark.touch()
-        if not sha256.is_whole:
-            return {"is_landed": False, "why": f"{part.size - sha256.done} bytes of it are not there"}
-        if sha256.hexdigest() != part.identity:
-            part.forget()
-            return {"is_landed": False, "why": CHANGED}
-        is_landed = finish(root, row, part)
-    finally:
-        mark.remove()
-        part.close()
-    return {"is_landed": is_landed, "why": "" if is_landed else TAKEN_OVER}
-
-
-def finish(root: Path, row: Json, part: Part) -> bool:
-    """Give a file its mode, a line that it is ours, and its name.
-
-    False when another push has taken it over meanwhile.
-    """
-    mode = take(row, "mode", int, 0o644) & 0o777
-    part.path.chmod(mode)
-    mark = mark_of(part.path.stat())
-    note(root, row["path"], take(row, "kind", str), part.identity, mark, take(row, "by", str, ""))
-    return part.land()
 
 
 def remove_gone(parameters: Json) -> Json:

@@ -21,8 +21,9 @@ from remote.gce.scp import GcloudWay
 from remote.text import stderr_reason
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
-from remote.transfer.carriers.argv import SshWay, gcloud_scp_argv, rsync_argv
+from remote.transfer.carriers.argv import gcloud_scp_argv, rsync_argv
 from remote.transfer.incoming import Incoming
+from remote.transfer.links.ssh_way import SshWay
 
 ATTEMPTS, PAUSE_S = 3, 2.0
 LOOK_S = 0.5

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from remote.errors import NotReady
@@ -14,17 +12,16 @@ from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from remote.transfer.arrivals import Arrivals
 from remote.transfer.board import Board
-from remote.transfer.carriers.argv import SshWay
 from remote.transfer.carriers.bucket import BucketCarrier
 from remote.transfer.carriers.programs import GcloudCarrier, RsyncCarrier
 from remote.transfer.fetch_stream import FetchStream
 from remote.transfer.incoming import Incoming
+from remote.transfer.links.ssh_way import ssh_way
 from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.pull_plan import Plan
 from remote.transfer.ranges import RangeQueue, Sizes, requests_for
 from remote.transfer.streams import Streams
 
-FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
 SSH, GCLOUD, RSYNC, BUCKET = "ssh", "gcloud", "rsync", "bucket"
 
 
@@ -75,17 +72,4 @@ def carrier(
     ranges = RangeQueue(requests_for(incoming, sizes))
     return Streams(
         host, ranges, board, lambda one: FetchStream(one, ranges, arrivals, board), most=most_streams
-    )  # fmt: skip
-
-
-def ssh_way(host: SSHHost) -> SshWay:
-    """Return how OpenSSH reaches the host as t2v itself does."""
-    route, credentials, keys = host.route, host.credentials, host.keys
-    is_pinned = keys.source == str(host.known_hosts.path)
-    return SshWay(
-        user=host.user, host=route.host, port=route.port, key_name=host.key_name if is_pinned else host.config.key_name,
-        known_hosts=Path(keys.source), identities=tuple(map(str, credentials.identity_files)),
-        certificates=tuple(map(str, credentials.certificate_files)), agent=credentials.agent,
-        is_identities_only=credentials.is_identities_only, proxy=tuple(route.proxy),
-        family=FAMILIES.get(route.family, "any"), bind_address=route.bind_address,
     )  # fmt: skip

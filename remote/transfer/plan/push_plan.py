@@ -20,6 +20,7 @@ from remote.transfer.plan.git_list import listed_by_git
 from remote.transfer.plan.memory import ArrivedFiles
 from remote.transfer.plan.names import STAGED
 from remote.transfer.plan.pull_plan import MARGIN_BYTES, SLOW_HASH_BYTES_PER_S
+from remote.transfer.ranges import SMALL_BYTES
 from t2v_core.disk.files import sha256
 from t2v_core.errors import InvalidRequest
 from t2v_core.format import size
@@ -55,6 +56,7 @@ class PushPlan:
     is_shared:   some of that was pushed from another workspace, whose folder there it is as well
     passed_over: (path, why): it is not sent
     gone:        what was pushed before and is no more; removed there in the end
+    copies:      paths of those needed whose bytes are there under another name, or will be once another of them is
     """
 
     host: str
@@ -67,22 +69,30 @@ class PushPlan:
     free_bytes: int
     seconds: float | None
     is_shared: bool = False
+    copies: frozenset[str] = frozenset()
 
     @property
     def to_send(self) -> int:
-        """Return the bytes that have to go, without those that an earlier try brought."""
-        return sum(file.size - sum(end - begin for begin, end in there) for file, there in self.needed)
+        """Return the bytes that have to go, without those that an earlier try brought, and without copies."""
+        return sum(_left(*one) for one in self.needed if one[0].path not in self.copies)
+
+    @property
+    def to_copy(self) -> int:
+        """Return the bytes that are copied there."""
+        return sum(file.size for file, _ in self.needed if file.path in self.copies)
 
     @property
     def fits(self) -> bool:
         """Tell whether the disk there has room for it, and a margin."""
-        return self.to_send == 0 or self.free_bytes >= self.to_send + MARGIN_BYTES
+        to_write = self.to_send + self.to_copy
+        return to_write == 0 or self.free_bytes >= to_write + MARGIN_BYTES
 
     def require_space(self) -> None:
         """Check the host's disk. Raises DiskFull before anything is sent that it cannot hold."""
         if not self.fits:
+            whole, free = size(self.to_send + self.to_copy), size(self.free_bytes)
             raise DiskFull(
-                f"{size(self.to_send)} would be pushed to {self.host}, which has {size(self.free_bytes)} free",
+                f"{whole} would be pushed to {self.host}, which has {free} free",
                 hint="free some space there, or set workdir in t2v.toml to a larger disk",
             )
 
@@ -110,8 +120,13 @@ def plan_push(jobs: HostJobs, what: Sequence[str], *, is_replacing: bool = False
     return replace(plan, passed_over=tuple((shown(path), why) for path, why in passed_over))
 
 
-def plan_files(jobs: HostJobs, kind: str, names: Sequence[str], *, is_replacing: bool) -> PushPlan:
-    """Plan for files of the workspace by name, as they are now. Raises as `plan_push`."""
+def plan_files(
+    jobs: HostJobs, kind: str, names: Sequence[str], *, is_replacing: bool, sends_all: bool = False
+) -> PushPlan:
+    """Plan for files of the workspace by name, as they are now. Raises as `plan_push`.
+
+    sends_all: also what is there under another name
+    """
     files = _looked_at(jobs.workspace, names)
     rows = [file.row(kind, jobs.identity.get("id", "")) for file in files]
     timeout_s = WANT_TIMEOUT_S + sum(file.size for file in files) / SLOW_HASH_BYTES_PER_S
@@ -119,14 +134,27 @@ def plan_files(jobs: HostJobs, kind: str, names: Sequence[str], *, is_replacing:
     if any(one.at >= len(files) for one in said.needed):
         raise bad_reply(jobs.host.name, WANT.name, "it wants other files than it was asked about")
     needed = tuple((files[one.at], one.there) for one in said.needed)
+    twins = frozenset(files[one.at].path for one in said.needed if one.has_twin)
     plan = PushPlan(
         host=jobs.host.name, kind=kind, total_files=len(files), needed=needed,
         refused=tuple((shown(one.path), shown(one.why)) for one in said.refused), passed_over=(),
         gone=said.gone if kind == CODE else (), free_bytes=said.disk_free_bytes, seconds=None,
         is_shared=any(one.is_anothers for one in said.refused),
+        copies=frozenset() if sends_all else twins | _seconds([file for file, _ in needed]),
     )  # fmt: skip
     rate = ArrivedFiles(jobs.workspace, jobs.host.name).bytes_per_s("up")
     return plan if rate is None else replace(plan, seconds=plan.to_send / rate)
+
+
+def _left(file: LocalFile, there: Sequence[Interval]) -> int:
+    return file.size - sum(end - begin for begin, end in there)
+
+
+def _seconds(files: Sequence[LocalFile]) -> frozenset[str]:
+    """The large ones whose bytes an earlier one has as well: once that one is there, they are copied."""
+    first: dict[str, str] = {}
+    large = [file for file in files if file.size > SMALL_BYTES]
+    return frozenset(file.path for file in large if first.setdefault(file.sha256, file.path) != file.path)
 
 
 def _below(workspace: Workspace, word: str, passed_over: list[tuple[str, str]]) -> Iterator[str]:

@@ -5,12 +5,10 @@ A checkpoint's manifest names the sha256 of each file, so nothing large is read 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from remote.agent.transfer.parts import READ_BYTES, Part
 from remote.replies.transfer import FarFile
 from remote.transfer.plan.offered import CHECKPOINTS, Unit
 from remote.transfer.ranges import SMALL_BYTES
@@ -60,27 +58,3 @@ def _manifests(folder: Path, depth: int) -> Iterator[Path]:
             for path in sorted(folder.iterdir()):
                 if path.is_dir() and not path.name.startswith("."):
                     yield from _manifests(path, depth - 1)
-
-
-def copy_twin(twin: Path, part: Part, file: FarFile) -> bool:
-    """Write the bytes of a file here into the part of one that is to come, as if they had come.
-
-    Returns False, with nothing of it counted as there, when they are not those that its sha256 says, or cannot be read.
-    Raises OSError when the disk does not take them.
-    """
-    digest, offset = hashlib.sha256(), 0
-    part.open()
-    for data in _pieces(twin):
-        part.write(offset, data)
-        digest.update(data)
-        offset += len(data)
-    if (offset, digest.hexdigest()) != (file.size, file.sha256):
-        return False
-    part.done(0, file.size)
-    return True
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with suppress(OSError), path.open("rb") as source:
-        while data := source.read(READ_BYTES):
-            yield data

@@ -209,7 +209,7 @@ def test_streams_are_added_as_long_as_each_makes_the_whole_quicker() -> None:
         now, done = now + LOOK_S, done + int(rate * LOOK_S)
         asked.append(growth.wants_one(streams, done, now))
     assert asked == [True, True, False, False]
-    assert [first_streams(size) for size in (0, 10**7, 5 * 10**7, 10**10)] == [1, 1, 2, 4]
+    assert [first_streams(size) for size in (0, 10**7, 5 * 10**7, 10**10)] == [1, 1, 2, 8]
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

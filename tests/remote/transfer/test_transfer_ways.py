@@ -32,14 +32,8 @@ from remote.gce.scp import GcloudWay
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import HostSettings
 from remote.jobs.client import HostJobs
-from remote.transfer.carriers.argv import (
-    SshWay,
-    gcloud_scp_argv,
-    literal,
-    quoted,
-    rsync_argv,
-    storage_cp_argv,
-)
+from remote.transfer.carriers.argv import gcloud_scp_argv, literal, rsync_argv, storage_cp_argv
+from remote.transfer.links.ssh_way import SshWay, quoted
 from remote.transfer.plan.pull_plan import plan_pull
 from remote.transfer.progress import TransferProgress
 from t2v_core.workspace import Workspace

@@ -23,7 +23,7 @@ from remote.agent.transfer.offers import incomplete
 from remote.agent.transfer.parts import read_journal
 from remote.hosts.agent_client import Agent, ProcessChannel
 from remote.hosts.known_hosts import Keys
-from remote.hosts.ssh_channel import _Opening
+from remote.hosts.ssh_channel import Opening
 from remote.hosts.ssh_connection import _ReadAhead, _Transport
 from remote.replies.questions import HELLO
 from remote.transfer.plan.memory import ArrivedFiles
@@ -68,7 +68,7 @@ def greeting_of_a_child(size: int) -> object:
 
 
 def greeting_over_ssh(size: int) -> object:
-    opening = _Opening("host", time.monotonic() + 60)
+    opening = Opening("host", time.monotonic() + 60)
     with running("", "{", size) as child:
         assert child.stdout is not None
         while data := child.stdout.read1(65536):

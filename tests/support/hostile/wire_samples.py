@@ -37,7 +37,9 @@ GUARD = {
 }  # fmt: skip
 ANSWERS = {
     "status": {"jobs": [ROW]}, "guard": GUARD, "offer": OFFER, "hello": {"logout": "", "user": "me"},
-    "want": {"needed": [{"at": 0, "there": [[0, 4]]}], "refused": [], "gone": ["a"], "disk_free_bytes": 4},
+    "want": {
+        "needed": [{"at": 0, "there": [[0, 4]], "has_twin": True}], "refused": [], "gone": ["a"], "disk_free_bytes": 4,
+    },
     "sums": {"files": [{"path": "a", **FILE}]}, "start": {"job": "j-1", "is_new": True, "state": "queued"},
     "stop": {"state": "stopped", "how": "stop file", "left": [3], "gpu_left": [{"pid": 3}]},
 }  # fmt: skip

@@ -34,7 +34,7 @@ from remote.guard import GuardState
 from remote.hosts.agent_client import Agent, ReplyLines, error_of, frames
 from remote.hosts.known_hosts import KnownHosts
 from remote.hosts.settings import read_hosts
-from remote.hosts.ssh_channel import _Opening
+from remote.hosts.ssh_channel import Opening
 from remote.jobs.metrics import MachineSample
 from remote.jobs.spool import Spool, known_rows
 from remote.replies import questions
@@ -92,6 +92,10 @@ class Replay:
 
     def write(self, data: bytes) -> None:  # whatever was asked
         self._asked.set()
+
+    def write_from(self, file: int, offset: int, size: int) -> int:
+        self._asked.set()
+        return size
 
     def read(self, size: int, timeout_s: float) -> bytes:
         self._asked.wait(timeout_s)
@@ -162,7 +166,7 @@ def _frames(folder: Path, data: bytes) -> object:
 
 
 def _greeting(folder: Path, data: bytes) -> object:
-    opening = _Opening("host", time.monotonic() + 60)
+    opening = Opening("host", time.monotonic() + 60)
     for at in range(0, len(data), 4096):
         if opening.takes(data[at : at + 4096]):
             return opening.greeting
