@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.screen.browser import chromium, needs_browser
+from support.screen.browser import needs_browser
 from support.screen.reported_runs import HOSTILE, add_run
 
 from t2v_tui.cli.main import main
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as one:
-        yield one
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.engine.results_world import moving_square
-from support.screen.browser import TIMEOUT_S, Served, chromium, needs_browser, served
+from support.screen.browser import TIMEOUT_S, Served, needs_browser, served
 
 from t2v_core.data.video.frames import write_video
 from t2v_core.events import ErrorEvent, ProgressEvent, read_events
@@ -22,12 +22,6 @@ PATIENCE_MS = TIMEOUT_S * 1000
 def page_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("web") / "workspace", "--max-upload-mb", "2") as up:
         yield up
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as one:
-        yield one
 
 
 class User:
@@ -192,7 +186,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_sentence_and_not_kept(
     file.write_bytes(clip.read_bytes()[:-200] if content is None else content)
     kept = sorted((page_up.root / "outputs/inputs").glob("*"))
     user.opens("Vid2Vid")
-    user.page.evaluate("document.querySelector('#upload input[type=file]').removeAttribute('accept')")
+    user.page.locator("#upload input[type=file]").evaluate("field => field.removeAttribute('accept')")
     user.uploads(file)
     user.page.wait_for_function("words => document.body.innerText.includes(words)", arg=words)
     assert sorted((page_up.root / "outputs/inputs").glob("*")) == kept

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.hosts.agent_here import wait_until
 from support.hosts.far_host import Far, far_host
-from support.screen.browser import Served, chromium, needs_browser, served
+from support.screen.browser import Served, needs_browser, served
 from test_web import User
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -23,10 +24,12 @@ def far(tmp_path: Path) -> Iterator[Far]:
 
 
 @contextmanager
-def page_of(far: Far, *flags: str) -> Iterator[tuple[Served, User]]:
+def page_of(far: Far, browser: Any, *flags: str) -> Iterator[tuple[Served, User]]:
     variables = {"XDG_CONFIG_HOME": str(far.config), "HOME": str(far.config)}
-    with served(far.here.root, *flags, **variables) as up, chromium() as browser:
-        yield up, User(browser, up.url)
+    with served(far.here.root, *flags, **variables) as up:
+        user = User(browser, up.url)
+        yield up, user
+        user.context.close()
 
 
 def all_ended(far: Far) -> bool:
@@ -34,8 +37,10 @@ def all_ended(far: Far) -> bool:
     return bool(jobs) and all((job / "exit.json").exists() for job in jobs)
 
 
-def test_the_work_runs_there_the_video_comes_here_and_nothing_goes_on_when_the_page_ends(far: Far) -> None:
-    with page_of(far, "--host", "vm") as (_, user):
+def test_the_work_runs_there_the_video_comes_here_and_nothing_goes_on_when_the_page_ends(
+    far: Far, browser: Any
+) -> None:
+    with page_of(far, browser, "--host", "vm") as (_, user):
         user.generate("a red circle moving right")
         path = user.wait_for("#status", "done").splitlines()[-1]
         assert user.plays("#video")
@@ -46,8 +51,8 @@ def test_the_work_runs_there_the_video_comes_here_and_nothing_goes_on_when_the_p
     wait_until(lambda: all_ended(far))
 
 
-def test_a_page_that_runs_there_is_seen_here_and_ends_with_the_command(far: Far) -> None:
-    with page_of(far, "--forward", "vm") as (_, user):
+def test_a_page_that_runs_there_is_seen_here_and_ends_with_the_command(far: Far, browser: Any) -> None:
+    with page_of(far, browser, "--forward", "vm") as (_, user):
         user.generate("a blue square growing")
         path = user.wait_for("#status", "done").splitlines()[-1]
         assert user.plays("#video")

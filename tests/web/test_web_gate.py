@@ -15,6 +15,7 @@ import pytest
 from support.engine.results_world import add_video
 from support.previous.old_system import old_adamw, old_model, save_old_checkpoint
 from support.screen.browser import TIMEOUT_S, Served, environment, served
+from support.warm.python import warm
 
 from remote.hosts.settings import LOCAL
 from t2v_core.workspace import Workspace
@@ -112,10 +113,12 @@ def test_a_huge_upload_is_refused_before_it_is_taken(guarded: Served) -> None:
 
 
 def ran(root: Path, *flags: str, code: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """code: run before it, in an interpreter of its own"""
     program = code + "import sys; from t2v_tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", program] if code else [warm(), "-m", "t2v_tui.cli.main"]
     return subprocess.run(
-        [sys.executable, "-c", program, "web", *flags], cwd=root, env=environment() | variables, capture_output=True,
-        text=True, timeout=120, check=False,
+        [*argv, "web", *flags], cwd=root, env=environment() | variables, capture_output=True, text=True,
+        timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.machines.gce_here import NAME, Gce, gce_here
 from support.machines.vm_here import vm_here
+from support.warm.python import warm
 
 from remote.cost.ledger import Session
 from remote.cost.meter import forecast_run, meter
@@ -46,7 +46,7 @@ def t2v(gce: Gce, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
     gce.write_settings(tmp_path, 'project = "proj"', 'zone = "us-central1-a"')
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "t2v_tui.cli.main", "--workspace", str(tmp_path), *words]
+        argv = [warm(), "-m", "t2v_tui.cli.main", "--workspace", str(tmp_path), *words]
         return subprocess.run(argv, env=gce.environment, capture_output=True, text=True, timeout=120, check=False)
 
     return run

@@ -19,6 +19,7 @@ import pytest
 from bench.sshd import Sshd
 from support.house.needs import PROGRAMS, needs
 from support.machines.small_disk import mounted
+from support.warm.python import warm
 
 from remote.errors import AgentNotRun, HostUnreachable
 from remote.hosts import agent_upload as loader
@@ -302,7 +303,7 @@ def test_one_such_host_is_no_reason_to_keep_quiet_about_the_others(sshd: Sshd, t
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("T2V_", "SSH_", "CLOUDSDK"))}
         kept |= {"XDG_CONFIG_HOME": str(config), "HOME": str(config)}
         return subprocess.run(
-            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=tmp_path, env=kept, stdin=subprocess.DEVNULL,
+            [warm(), "-m", "t2v_tui.cli.main", *words], cwd=tmp_path, env=kept, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 

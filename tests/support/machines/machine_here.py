@@ -18,6 +18,7 @@ from remote.hosts.settings import HostSettings
 from remote.hosts.ssh import SSHHost
 from remote.jobs.client import HostJobs
 from support.house.needs import needs
+from support.warm.python import warm
 from t2v_core.workspace import Workspace
 
 NOWHERE = Path("/nonexistent/config")
@@ -94,7 +95,7 @@ class MachineHere:
         kept |= {"XDG_CONFIG_HOME": str(self.config), "HOME": str(self.config)}
         kept |= {"PYTHONPATH": str(checkout)} if checkout else {}
         return subprocess.Popen(
-            [sys.executable, "-m", "t2v_tui.cli.main", *words], cwd=self.here.root, env=kept,
+            [warm(), "-m", "t2v_tui.cli.main", *words], cwd=self.here.root, env=kept,
             stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -21,6 +21,7 @@ from bench.machine_guest import MachineGuest
 
 from support.machines.gce_here import NAME, Gce, gce_here
 from support.machines.machine_here import needs_a_machine
+from support.warm.python import warm
 from t2v_core.workspace import Workspace
 
 USER, ALIAS = "me", "compute.4711001"
@@ -53,9 +54,10 @@ class MachineVm:
         return ours | ({"PYTHONPATH": f"{checkout}:{ours['PYTHONPATH']}"} if checkout else {})
 
     def t2v(self, *words: str, checkout: Path | None = None) -> subprocess.Popen[str]:
+        python = [sys.executable, "-P"] if checkout else [warm()]
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "t2v_tui.cli.main", *words], cwd=self.here.root,
-            env=self.environment(checkout), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*python, "-m", "t2v_tui.cli.main", *words], cwd=self.here.root, env=self.environment(checkout),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from support.house.needs import PROGRAMS, find
+from support.warm.python import warm
 
 CHROMIUM = find("chromium")
 TIMEOUT_S = 240.0
@@ -47,7 +47,7 @@ def environment() -> dict[str, str]:
 def served(root: Path, *flags: str, prefix: tuple[str, ...] = (), **variables: str) -> Iterator[Served]:
     """`t2v web` on a free port, ended as Ctrl-C ends it; the engine that it kept has then ended as well."""
     root.mkdir(parents=True, exist_ok=True)
-    command = [*prefix, sys.executable, "-m", "t2v_tui.cli.main", "web", "--port", "0", "--device", "cpu", *flags]
+    command = [*prefix, warm(), "-m", "t2v_tui.cli.main", "web", "--port", "0", "--device", "cpu", *flags]
     with (root / "web.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=root, env=environment() | variables, stdout=subprocess.PIPE, stderr=log, text=True

@@ -17,12 +17,13 @@ LIMITS = ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "RSS", "STACK
 GUARD = os.path.realpath(f"{os.path.dirname(__file__)}/../../bench/loopback_only")
 GANG = "T2V_GANG"
 PR_SET_PDEATHSIG = 1
-QUICK = ("t2v_tui.cli.main",)  # without the engine
+QUICK = ("t2v_tui.cli.main", "-X")  # without the engine: the command line, and Google's client
 READ_AT_IMPORT = ("CUDA_", "HF_", "PYTORCH_")
-SET_THERE = {("HF_HUB_OFFLINE", "1"), ("HF_HUB_DISABLE_PROGRESS_BARS", "1")}
+SET_THERE = {f"HF_HUB_{name}": "1" for name in ("OFFLINE", "DISABLE_PROGRESS_BARS", "DISABLE_TELEMETRY")}
+ON = ("1", "True")  # gradio's word for it
 LOADED = (
-    "accelerate", "av", "diffusers", "numpy", "paramiko", "peft", "PIL", "safetensors", "sitecustomize", "t2v_core",
-    "t2v_tui", "textual", "torch", "transformers", "typer",
+    "accelerate", "av", "diffusers", "google", "gradio", "numpy", "paramiko", "peft", "PIL", "safetensors",
+    "sitecustomize", "t2v_core", "t2v_tui", "textual", "torch", "transformers", "typer",
 )  # fmt: skip
 ROOT = os.path.realpath(f"{os.path.dirname(__file__)}/../../..")
 
@@ -38,7 +39,8 @@ def surroundings():
 
 def is_where_server_is(folder):
     """The same surroundings, the same modules, and what libraries read when they are imported."""
-    if any(name.startswith(READ_AT_IMPORT) and (name, value) not in SET_THERE for name, value in os.environ.items()):
+    read = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_IMPORT)}
+    if any(name not in SET_THERE or value not in ON for name, value in read.items()):
         return False
     if any(has_others(path) for path in (".", *os.environ.get("PYTHONPATH", "").split(":")) if path):
         return False

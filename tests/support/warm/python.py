@@ -1,5 +1,7 @@
 """A Python whose `-m t2v_core …` and `-m t2v_tui.cli.main …` are forks of one process that has imported them.
 
+So is the helper that asks Compute Engine, of whose CPU time importing Google's client is nearly all.
+
 Importing torch and diffusers takes 5 s of a core, and a fork 20 ms; a run of all tests starts the engine hundreds of
 times. `warm()` is the path of a program that stands for an interpreter, also in what is started by it. Whatever else it
 is asked for, the interpreter itself does.
@@ -22,15 +24,16 @@ import threading
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
-from support.warm.client import surroundings
+from support.warm.client import SET_THERE, surroundings
 
 VARIABLE = "WARM_PYTHON"
+HELPER = Path(__file__).parents[3] / "remote/gce/helper.py"
 LONGEST_PLACE = 90  # of a socket's address, 108 bytes
 PROGRAM = """\
 #!/bin/sh
-case "$LD_PRELOAD:$1 $2" in
-":-m t2v_core" | ":-m t2v_core.verbs."* | ":-m t2v_core.diagnosis"* | ":-m t2v_core.data.video."* | \\
-":-m t2v_tui.cli.main") exec {real} -I -S {client} {place} {real} "$0" "$@" ;;
+case "$LD_PRELOAD:$1 $2 $3 $4" in
+":-m t2v_core "* | ":-m t2v_core.verbs."* | ":-m t2v_core.diagnosis"* | ":-m t2v_core.data.video."* | \\
+":-m t2v_tui.cli.main "* | ":-P -X utf8 "{helper}) exec {real} -I -S {client} {place} {real} "$0" "$@" ;;
 esac
 exec {real} "$@"
 """
@@ -85,7 +88,7 @@ def _made(folder: Path) -> Path:
     (folder / "lib").symlink_to(Path(sys.prefix) / "lib")
     (folder / "pyvenv.cfg").write_text(f"home = {Path(sys.base_prefix) / 'bin'}\n")
     program, client = folder / "bin/python", Path(__file__).with_name("client.py")
-    words = {"real": sys.executable, "client": client, "place": folder}
+    words = {"real": sys.executable, "client": client, "place": folder, "helper": HELPER}
     program.write_text(PROGRAM.format(**{name: shlex.quote(str(word)) for name, word in words.items()}))
     program.chmod(0o755)
     return program
@@ -96,7 +99,7 @@ def _serve_when_asked(listeners: list[socket.socket], folder: Path) -> None:
     select.select(listeners, [], [])
     alive, _ends_with_us = os.pipe()
     files = [*(listener.fileno() for listener in listeners), alive]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(folder / "gradio"), **SET_THERE}
     environment["PYTHONPATH"] = f"{Path(__file__).parents[3]}:{Path(__file__).parents[2]}"
     with (folder / "log").open("wb") as log:
         subprocess.Popen(

@@ -35,13 +35,15 @@ def load() -> None:
 
     for name in (*PRELOAD, *COMMANDS, *VERBS):
         importlib.import_module(name)
+    with suppress(ImportError):  # without that extra, tests of the page are left out
+        importlib.import_module("t2v_tui.web.page")
     gc.collect()
     gc.freeze()  # else each fork copies these pages when it looks for garbage
 
 
 VERBS = (
     "t2v_core.verbs.drafts", "t2v_core.verbs.generate", "t2v_core.verbs.evaluate", "t2v_core.processes.elastic",
-    "t2v_core.data.video.preview", "t2v_core.diagnosis",
+    "t2v_core.data.video.preview", "t2v_core.diagnosis", "google.cloud.compute_v1",
 )  # fmt: skip
 
 
@@ -188,20 +190,27 @@ def take_surroundings(asked: dict[str, Any]) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """`python -m MODULE ARGUMENTS…`, and what an interpreter does at its end."""
-    _, module, *words = [os.fsdecode(word.encode("latin-1")) for word in arguments]
+    """`python -m MODULE ARGUMENTS…` or `python -P -X utf8 FILE`, and what an interpreter does at its end."""
+    option, *words = [os.fsdecode(word.encode("latin-1")) for word in arguments]
     atexit._clear()
     sys.path[:] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path] + sys.path
-    sys.path.insert(0, str(Path.cwd()))
-    for path in sys.path[1:]:
+    for path in sys.path:
         if (Path(path) / "sitecustomize.py").exists():
             runpy.run_path(f"{path}/sitecustomize.py")
-    sys.argv = [module, *words]
     warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
-    code = ended_by(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
+    code = ended_by(lambda: run_main(option, words))
     threading._shutdown()
     atexit._run_exitfuncs()
     return flushed(code)
+
+
+def run_main(option: str, words: list[str]) -> None:
+    if option == "-m":
+        sys.path.insert(0, str(Path.cwd()))
+        sys.argv = words
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(words[-1], run_name="__main__")
 
 
 def ended_by(act: Callable[[], Any]) -> int:
