@@ -204,7 +204,7 @@ def changed_word(truth: JobTruth, word: str, now: float) -> str:
     before, told_at, truth.last_word = truth.last_word, truth.told_at, word
     if word != before:
         truth.told_at = now
-    if before == "lost" and word == "stopped" and truth.stop_asked_at < told_at:
+    if before == "lost" and word == "stopped" and truth.stop_asked_at <= told_at:
         return ""  # the request was on its way when it was lost
     if before and before not in LIVE and word != before:
         return f"it was {before}"

@@ -74,3 +74,19 @@ class Truth:
     checkpoints: dict[Path, str] = field(default_factory=dict)
     faults: int = 0
     wrong: list[str] = field(default_factory=list)
+
+    def turn(self, one: JobTruth) -> tuple[int, ...]:
+        """The order in which jobs are begun: as they were taken, but what waits for a training comes after whoever goes
+        on with it."""
+        mine = (one.accepted,)
+        after = one.request.get("after")
+        first = self.jobs.get(one.directory.parent / after) if after else None
+        return mine if first is None else max(mine, self.turn(self.latest(first)) + mine)
+
+    def latest(self, one: JobTruth) -> JobTruth:
+        """Return the job that goes on with it, after however many preemptions."""
+        key, place = f"resumed-{one.directory.name}", one.directory.parent
+        later = [
+            other for other in self.jobs.values() if other.request["key"] == key and other.directory.parent == place
+        ]
+        return self.latest(later[0]) if later else one

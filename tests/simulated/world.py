@@ -212,9 +212,7 @@ class World:
                 waits = not other.begun and not any(
                     (other.directory / name).exists() for name in ("exit.json", "stop", "state.json")
                 )
-            # One that waits for the other, or for one that does, lets it go first.
-            is_after = mine.request["key"].startswith("resumed-") and other.request.get("after")
-            if is_beside and waits and other.accepted < mine.accepted and not is_after:
+            if is_beside and waits and self.truth.turn(other) < self.truth.turn(mine):
                 self.truth.wrong.append(f"{mine.directory.name} begins before {other.directory.name}, which was first")
 
     def has_succeeded(self, directory: Path) -> bool:
@@ -319,7 +317,7 @@ class World:
         """A client was told that a job has ended: from now on it has."""
         if truth is None or word in LIVE:
             return
-        was_on_its_way = (truth.last_word, word) == ("lost", "stopped") and truth.stop_asked_at < truth.told_at
+        was_on_its_way = (truth.last_word, word) == ("lost", "stopped") and truth.stop_asked_at <= truth.told_at
         if truth.last_word not in (*LIVE, "", word) and not was_on_its_way:
             self.truth.wrong.append(
                 f"{truth.directory.name} is told to be {word} ({reason}), and was {truth.last_word}"

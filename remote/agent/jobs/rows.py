@@ -220,12 +220,26 @@ def job_directories(jobs: Path) -> list[Path]:
     return sorted(filter(is_job, map(Path, job_paths(jobs))), key=place_of)
 
 
+def turn_of(directory: Path, request: Json) -> tuple[tuple[float, str], ...]:
+    """Return what jobs take their turns by, the smallest first: one that waits for another comes after it.
+
+    That is so from the start, but for a training that goes on with one: it is asked for last. Whoever waits for it is
+    then behind it, and holds up nobody who is before it.
+    """
+    mine = (place_of(directory, request),)
+    after = request.get("after")
+    first = successor_of(directory.parent / str(after)) if after else directory
+    if first == directory or not first.is_dir():
+        return mine
+    return max(mine, turn_of(first, read_json(first / "request.json") or {}) + mine)
+
+
 def earlier_gpu_jobs(directory: Path, mine: Json, *, waiting: bool) -> list[Path]:
-    """Return jobs that need the GPU, were asked for before this one and have not ended.
+    """Return jobs that need the GPU, have their turn before this one and have not ended.
 
     mine: this one's request; waiting: only those that wait as well
     """
-    place, found = place_of(directory, mine), []
+    turn, found = turn_of(directory, mine), []
     for name in os.listdir(directory.parent):  # noqa: PTH208 - of hundreds most have ended, and this is often asked
         if not JOB_ID.fullmatch(name) or os.path.exists(f"{directory.parent}/{name}/exit.json"):  # noqa: PTH110
             continue
@@ -233,9 +247,7 @@ def earlier_gpu_jobs(directory: Path, mine: Json, *, waiting: bool) -> list[Path
         request = read_json(other / "request.json")
         if is_elsewhere(other, request):  # it has GPUs of its own, and may be waiting for this very job
             continue
-        if request and request.get("needs_gpu") and place_of(other, request) < place:
-            if waits_for(request, directory):  # asked for before it, as before every training that goes on with another
-                continue
+        if request and request.get("needs_gpu") and turn_of(other, request) < turn:
             word = state_of_live(other, request)
             if word is None and is_supervised(other) and not awaits_room(other):
                 word = "ending"  # what it left behind may still hold the GPU's memory

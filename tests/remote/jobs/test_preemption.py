@@ -284,6 +284,25 @@ def test_what_waits_for_a_preempted_training_waits_for_the_one_that_goes_on_with
     assert spot.end_of(then)["state"] == "succeeded"
 
 
+def test_what_waits_for_a_training_that_goes_on_holds_up_nobody_who_was_there_before(
+    spot: Spot, metadata: MetadataServer
+) -> None:
+    before = spot.train()
+    then = spot.start("open('then', 'w')", after=before, needs_gpu=True)
+    other = spot.start("open('other', 'w')", needs_gpu=True)
+    spot.at_work(before)
+    metadata.flip()
+    assert spot.end_of(before)["state"] == "preempted"
+    spot.is_restarted(metadata)
+    (one,) = resume_preempted(spot)
+    assert spot.end_of(other)["state"] == "succeeded"
+    spot.at_work(one.job)
+    assert [spot.row(job)["place_in_queue"] for job in (one.job, then)] == [None, 1]
+    (spot.workspace / "go").touch()
+    assert spot.end_of(one.job)["state"] == "succeeded"
+    assert spot.end_of(then)["state"] == "succeeded"
+
+
 def test_what_waits_for_a_preempted_job_that_nobody_takes_up_is_not_started(
     spot: Spot, metadata: MetadataServer
 ) -> None:

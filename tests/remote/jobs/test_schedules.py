@@ -138,6 +138,24 @@ FOUND = {
             Step("power cut", 0, 0, 0),
         ),
     ),
+    "what waits for a training that went on holds up nobody for whom that training waits": Schedule(
+        7000518689,
+        NO_GUARD,
+        (Step("submit", 0, 0, 1), Step("submit", 0, 3, 0), Step("submit", 0, 9, 0), Step("preempt", 0, 0, 0)),
+    ),
+    "a request to stop and the loss of a job at one moment leave it stopped": Schedule(
+        7000514271,
+        NO_GUARD,
+        (
+            Step("submit", 0, 0, 0),
+            Step("submit", 0, 0, 1),
+            Step("submit", 0, 0, 0),
+            Step("kill", 0, 0, 0),
+            Step("submit", 0, 1, 2),
+            Step("ask stop", 0, 2, 0),
+            Step("kill", 2, 0, 2),
+        ),
+    ),
     "what waits for a training that went on may be refused the moment that one fails": Schedule(
         5076,
         TIMED,
