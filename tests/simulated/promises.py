@@ -170,6 +170,8 @@ def wrong_refusal(world: World, mine: JobTruth) -> str:
     """What waits for a training that preemption ended waits for the one that goes on, unless another was asked for."""
     jobs = {one.directory: one for one in world.truth.jobs.values() if one.directory.parent == mine.directory.parent}
     first = jobs[mine.directory.parent / mine.request["after"]]
+    if first.request["verb"] != "train":
+        return ""
     resumed = [one for one in jobs.values() if one.request["key"] == f"resumed-{first.directory.name}"]
     if any(state_of(one.directory)[0] not in LIVE for one in resumed):  # its `last_word` may be of the look before
         return ""  # that one has its own end

@@ -22,9 +22,10 @@ from ..jobs.detached import tend
 from ..jobs.rows import MADE_HERE, job_directories, state_of_live
 from .busy import MOMENT_BYTES, busy_folders
 from .records import is_number
-from .rules import EVERY_S
+from .rules import EVERY_S, LONGEST_GAP_S, GuardMemory
 
-# Something that leaves the time of its last use counts for so long after it: no use between two looks is overseen.
+# Something that leaves the time of its last use counts for so long after it, and longer where a look was killed: no use
+# between two looks is overseen.
 FRESH_S = max(10.0, 1.5 * min(EVERY_S, 60.0))
 TERMINALS, PROC = Path(os.environ.get("T2V_TERMINALS", "/dev")), Path(os.environ.get("T2V_PROC", "/proc"))
 JUST_ENDED = "has just ended"
@@ -35,8 +36,14 @@ SSH_SESSION = re.compile(r"sshd(?:-session)?: (?P<user>[^ ]+)@(?P<terminals>[^ @
 AGENT_MARK = b"t2v_agent"
 
 
-def job_signs(workspaces: Iterable[Path]) -> list[str]:
-    """Name the jobs that have not ended, or have since the look before: one may begin and end between two.
+def time_to_see(before: GuardMemory | None) -> float:
+    """Return for how many seconds a look looks back: to the one before, and a little further."""
+    since_s = 0.0 if before is None or before.boot_id != boot_id() else up_s() - before.looked_s
+    return max(FRESH_S, min(since_s, LONGEST_GAP_S))
+
+
+def job_signs(workspaces: Iterable[Path], fresh_s: float = FRESH_S) -> list[str]:
+    """Name the jobs that have not ended, or have in the last seconds: one may begin and end between two looks.
 
     Each is looked after meanwhile, so that a queue goes on without anybody who asks.
     """
@@ -45,7 +52,7 @@ def job_signs(workspaces: Iterable[Path]) -> list[str]:
         with suppress(FileNotFoundError, NotADirectoryError):
             (root / "jobs").stat()  # what is there and cannot be looked at is an error, and no end of its jobs
             for directory in job_directories(root / "jobs"):
-                word = None if is_elsewhere(directory) else tended(directory)
+                word = None if is_elsewhere(directory) else tended(directory, fresh_s)
                 if word is not None:
                     named = MADE_HERE.fullmatch(directory.name)
                     kind = "set-up" if named and named["verb"] == SET_UP_VERB else "job"
@@ -53,26 +60,26 @@ def job_signs(workspaces: Iterable[Path]) -> list[str]:
     return found
 
 
-def tended(directory: Path) -> str | None:
+def tended(directory: Path, fresh_s: float) -> str | None:
     """Return how a job stands that has not ended, or just now; None also of one whose files make no sense.
 
     What of such a one is alive is seen among the processes; a full disk may keep a queue from going on, and not this.
     """
     if (directory / "exit.json").exists():
-        return JUST_ENDED if has_just_ended(directory) else None
+        return JUST_ENDED if has_just_ended(directory, fresh_s) else None
     try:
         with suppress(OSError, Problem):
             if (directory / "request.json").exists():
                 tend(directory)
         word = None if (directory / "exit.json").exists() else state_of_live(directory)
-        return JUST_ENDED if has_just_ended(directory) else f"is {word}" if word is not None else None
+        return JUST_ENDED if has_just_ended(directory, fresh_s) else f"is {word}" if word is not None else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def has_just_ended(directory: Path) -> bool:
+def has_just_ended(directory: Path, fresh_s: float) -> bool:
     """Tell by when its end was written down: whoever reads of it does not keep the machine."""
-    return is_of_just_now(directory / "exit.json", read_json(directory / "exit.json"))
+    return is_of_just_now(directory / "exit.json", read_json(directory / "exit.json"), fresh_s)
 
 
 def process_signs(known: Sequence[str]) -> list[str]:
@@ -93,7 +100,7 @@ def process_signs(known: Sequence[str]) -> list[str]:
     return [f"job {job} is running" for job in missing] + (["an engine is running"] if engines else [])
 
 
-def transfer_signs() -> list[str]:
+def transfer_signs(fresh_s: float = FRESH_S) -> list[str]:
     """Find transfers by the marks that conversations leave while bytes move.
 
     Marks of processes that are gone are removed.
@@ -103,7 +110,7 @@ def transfer_signs() -> list[str]:
         if not mark.name.isdecimal() or process(int(mark.name)) is None:
             with suppress(OSError):  # a disk that is read-only, say
                 mark.unlink(missing_ok=True)
-        elif is_of_just_now(mark, moment_in(mark)):
+        elif is_of_just_now(mark, moment_in(mark), fresh_s):
             found.append("a transfer, or a request, of a moment ago")
     return found[:1]
 
@@ -175,22 +182,22 @@ def moment_in(mark: Path) -> Json | None:
         return None
 
 
-def is_of_just_now(path: Path, said: Json | None) -> bool:
+def is_of_just_now(path: Path, said: Json | None, fresh_s: float) -> bool:
     """Tell whether a file is of the last moments, by the time since boot that it keeps.
 
     One that an earlier t2v wrote keeps none, nor does a mark of which a full disk took nothing: their own time counts.
     """
     if said is not None and "boot_id" in said and is_number(said.get("up_s")):
-        return said["boot_id"] == boot_id() and 0 <= up_s() - said["up_s"] <= FRESH_S
+        return said["boot_id"] == boot_id() and 0 <= up_s() - said["up_s"] <= fresh_s
     try:
-        return is_fresh(path.stat().st_mtime)
+        return is_fresh(path.stat().st_mtime, fresh_s)
     except OSError:
         return False
 
 
-def is_fresh(stamp: float) -> bool:
+def is_fresh(stamp: float, fresh_s: float = FRESH_S) -> bool:
     """Tell whether a time is of the last moments by the wall clock: when that is set, one look is wrong."""
-    return abs(time.time() - stamp) <= FRESH_S
+    return abs(time.time() - stamp) <= fresh_s
 
 
 def pids() -> list[int]:

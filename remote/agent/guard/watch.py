@@ -6,7 +6,7 @@ It needs no network, no credentials and nobody who is connected. What is due is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -52,7 +52,7 @@ from .rules import (
     outlook,
     remembered,
 )
-from .signs import SessionSigns, gpu_signs, job_signs, process_signs, session_signs, transfer_signs
+from .signs import SessionSigns, gpu_signs, job_signs, process_signs, session_signs, time_to_see, transfer_signs
 
 # What is asked while somebody only looks on; it does not keep a machine alive.
 WATCHING = frozenset(
@@ -90,7 +90,7 @@ def one_look(told: Agreed, before: GuardMemory | None = None) -> Json:
     """Look, do what is due, and write down what was seen. before: what whoever looks remembers by itself."""
     rules, workspaces = told.rules, [Path(path) for path in told.workspaces]
     last = last_memory(before)
-    memory = after_look(last, read_signs(rules, workspaces, last.stamps if last is not None else None))
+    memory = after_look(last, read_signs(rules, workspaces, last))
     kept = kept_until_s()
     what = due(rules, memory, kept)
     state = {**memory._asdict(), "looked_t": time.time(), "error": None}
@@ -134,11 +134,12 @@ def look_at_all_events(told: Agreed, before: GuardMemory | None = None) -> Json:
         return {"did": POWER_OFF if is_over else "nothing", "error": why}
 
 
-def read_signs(rules: Rules, workspaces: Sequence[Path], stamps: Mapping[str, float] | None = None) -> Look:
+def read_signs(rules: Rules, workspaces: Sequence[Path], last: GuardMemory | None = None) -> Look:
     """Read every sign there is. One that cannot be read, or not in time, is unknown, which counts as busy.
 
-    stamps: of the terminals at the look before; None when there was none that kept them
+    last: what the look before has left, if there was one
     """
+    stamps, fresh_s = last.stamps if last is not None else None, time_to_see(last)
     unknown: list[str] = []
 
     def tried(name: str, signs: Callable[[], Seen], otherwise: Seen) -> Seen:
@@ -149,9 +150,9 @@ def read_signs(rules: Rules, workspaces: Sequence[Path], stamps: Mapping[str, fl
             return otherwise
 
     nothing: list[str] = []
-    jobs = tried("jobs", lambda: job_signs(workspaces), nothing)
+    jobs = tried("jobs", lambda: job_signs(workspaces, fresh_s), nothing)
     processes = tried("processes", lambda: process_signs(jobs), nothing)
-    transfers = tried("transfers", transfer_signs, nothing)
+    transfers = tried("transfers", lambda: transfer_signs(fresh_s), nothing)
     sessions = tried("SSH sessions", lambda: session_signs(stamps), SessionSigns(nothing, stamps))
     gpus = tried("GPUs", lambda: gpu_signs(rules.gpu_percent), (nothing, nothing))
     busy = (*jobs, *processes, *transfers, *sessions.busy, *gpus[0])

@@ -127,6 +127,11 @@ FOUND = {
         WATCHED,
         (Step("time", 9, 0, 0), Step("submit", 3, 0, 1), Step("clock", 0, 0, 0), Step("time", 10, 0, 0)),
     ),
+    "a look that was killed hides nothing from the next that was asked for just before": Schedule(
+        7000558118,
+        WATCHED,
+        (Step("time", 9, 0, 0), Step("submit", 3, 10, 0), Step("kill", 4, 0, 0), Step("time", 10, 0, 0)),
+    ),
     "a job that waits is stopped also where the disk takes no file for it": Schedule(
         7000000378,
         TIMED,
@@ -142,6 +147,17 @@ FOUND = {
         7000518689,
         NO_GUARD,
         (Step("submit", 0, 0, 1), Step("submit", 0, 3, 0), Step("submit", 0, 9, 0), Step("preempt", 0, 0, 0)),
+    ),
+    "what waits for a preempted job that is no training is refused": Schedule(
+        7000557563,
+        TIMED,
+        (
+            Step("submit", 0, 0, 0),
+            Step("time", 7, 0, 0),
+            Step("submit", 0, 3, 2),
+            Step("preempt", 0, 0, 0),
+            Step("submit", 0, 3, 1),
+        ),
     ),
     "a request to stop and the loss of a job at one moment leave it stopped": Schedule(
         7000514271,
