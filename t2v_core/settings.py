@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 from t2v_core.disk.plain_toml import read_toml
 from t2v_core.errors import InvalidRequest
 from t2v_core.specs import SPECS, SamplingSpec
-from t2v_core.validation import shown
+from t2v_core.validation import reason_of, shown
 from t2v_core.workspace import Workspace
 
 PREFIX = "T2V_"
@@ -248,7 +248,7 @@ def _check(verb: str, given: Mapping[str, _Given]) -> None:
         for wrong in error.errors():
             name = str(wrong["loc"][0]) if wrong["loc"] else ""
             if name in given and wrong["type"] != "extra_forbidden":
-                message = wrong["msg"][:1].lower() + wrong["msg"][1:]
+                message = reason_of(wrong["type"], wrong["msg"])
                 hint = _nearest_choice(fields[name], given[name].value) or _about(fields[name])
                 raise InvalidRequest(f"{given[name].origin} = {_shown(wrong['input'])}: {message}", hint) from error
 

@@ -9,6 +9,13 @@ from pydantic import BaseModel, ValidationError
 from t2v_core.disk.formats import UPDATE
 
 LONGEST_SHOWN = 200
+# pydantic says "unable to parse string as an integer".
+EXPECTED = {
+    "int_parsing": "a whole number is expected", "int_type": "a whole number is expected",
+    "int_from_float": "a whole number is expected", "float_parsing": "a number is expected",
+    "float_type": "a number is expected", "bool_parsing": "true or false is expected",
+    "bool_type": "true or false is expected", "string_type": "text is expected",
+}  # fmt: skip
 
 
 def sentence_of(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
@@ -25,7 +32,7 @@ def sentence_of(model: type[BaseModel], error: ValidationError) -> tuple[str, st
     hint = f"{name}: {described.description}" if described else ""
     if first["type"] == "missing":
         return f"{name} is missing", hint
-    return f"{name} = {shown(first['input'])}: {_lower_first(first['msg'])}", hint
+    return f"{name} = {shown(first['input'])}: {reason_of(first['type'], first['msg'])}", hint
 
 
 def shown(value: object) -> str:
@@ -40,5 +47,6 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def reason_of(kind: str, message: str) -> str:
+    """Return why pydantic refuses a value, by its kind of error and its message: `a whole number is expected`."""
+    return EXPECTED.get(kind) or message[:1].lower() + message[1:]

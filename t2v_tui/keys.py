@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding
 
 EVERYWHERE = ""
+LEAVE = "Leave"
 # What the footer shows within its first 80 columns whatever else there is.
 ALWAYS = ("help", "palette", "quit")
 
@@ -17,6 +18,13 @@ NAMES = {
     "right_square_bracket": "]", "plus": "+", "minus": "-", "equals_sign": "=", "shift+right": "S-right",
     "shift+left": "S-left", "at": "@", "full_stop": ".", "comma": ",",
 }  # fmt: skip
+
+
+# What an entry does itself, beside taking letters for text.
+OF_ENTRIES = frozenset(
+    ("left", "right", "up", "down", "home", "end", "pageup", "pagedown", "enter", "tab", "ctrl+u", "ctrl+d",
+     "shift+left", "shift+right")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -214,6 +222,23 @@ KEYS: tuple[Key, ...] = (
 def key_name(key: str) -> str:
     """Return a key as people write it: `question_mark` as `?`."""
     return NAMES.get(key) or (f"^{key[5:]}" if key.startswith("ctrl+") else key)
+
+
+def is_typed(key: str) -> bool:
+    """Tell whether an entry takes this key for text."""
+    return key == "space" or len(NAMES.get(key, key)) == 1
+
+
+def while_typing(keys: Iterable[Key]) -> list[Key]:
+    """Return the keys that work in an entry, which takes letters for text; `esc` of a screen or pane leaves it."""
+    found = []
+    for key in keys:
+        names = [name for name in key.keys.split(",") if not is_typed(name) and name not in OF_ENTRIES]
+        if names:
+            is_way_out = names == ["escape"] and key.where != EVERYWHERE
+            found.append(replace(key, keys=",".join(names), label=LEAVE if is_way_out else key.label))
+    ways_out = [key for key in found if key.label == LEAVE][:1]
+    return ways_out + [key for key in found if key.label != LEAVE]
 
 
 def keys_for(where: str, *, is_read_only: bool = False) -> list[Key]:

@@ -25,7 +25,7 @@ class Actions(Provider):
     async def discover(self) -> Hits:
         """Yield every action, before anything is typed."""
         for key in self._keys():
-            yield DiscoveryHit(self._line(key), partial(self._run, key), help=key.id)
+            yield DiscoveryHit(self._line(key), partial(self._run, key))
 
     async def search(self, query: str) -> Hits:
         """Yield the actions that match what was typed, each with its score."""
@@ -33,10 +33,11 @@ class Actions(Provider):
         for key in self._keys():
             line = self._line(key)
             if (score := matcher.match(line)) > 0:
-                yield Hit(score, matcher.highlight(line), partial(self._run, key), help=key.id)
+                yield Hit(score, matcher.highlight(line), partial(self._run, key))
 
     def _line(self, key: Key) -> str:
-        return f"{key.what}  ({key.shown})" if not key.label else f"{key.label}: {key.what}  ({key.shown})"
+        is_said = not key.label or key.label.lower() in key.what.lower()
+        return f"{key.what if is_said else f'{key.label}: {key.what}'}  ({key.shown})"
 
     async def _run(self, key: Key) -> None:
         if isinstance(screen := self.screen, Cockpit):

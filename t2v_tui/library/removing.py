@@ -42,7 +42,7 @@ def question_of_videos(videos: Sequence[VideoView], host: str) -> Question:
         where = LOCAL if here else host
         star = "★ a favourite, " if video.is_favourite else ""
         lines = (video.title, f"{star}{size(video.size_bytes)}", copies, way_back(where, video.size_bytes))
-        return Question(f"Delete {video.name} {'here' if here else f'on {host}'}", lines, "Delete", "y")
+        return Question(f"Delete {video.name} {'here' if here else f'on {host}'}?", lines, "Delete", "y")
     liked = sum(video.is_favourite for video in videos)
     names = [video.title for video in videos[:MOST_NAMED]]
     names += [f"and {len(videos) - MOST_NAMED} more"] if videos[MOST_NAMED:] else []
@@ -51,7 +51,7 @@ def question_of_videos(videos: Sequence[VideoView], host: str) -> Question:
     backs = [f"{_where(place, len(group))}: {way_back(place, _total(group), len(group))}" for place, group in groups]
     total = f"{size(_total(videos))} in all"
     stars = [f"★ {liked} of them {'is a favourite' if liked == 1 else 'are favourites'}."] if liked else []
-    return Question(f"Delete {len(videos)} videos", (*names, total, *stars, only, *backs), "Delete", "y")
+    return Question(f"Delete {len(videos)} videos?", (*names, total, *stars, only, *backs), "Delete", "y")
 
 
 def _where(host: str, count: int) -> str:
@@ -71,13 +71,13 @@ def question_of_checkpoints(views: Sequence[tuple[CheckpointPair, CheckpointView
     if len(views) == 1:
         pair, view = views[0]
         about = (f"{_kind(view)}{size(total)}", copies_of(pair, view, is_here=is_here), back)
-        return Question(f"Delete {pair.name} {where}", about, "Delete", "y")
+        return Question(f"Delete {pair.name} {where}?", about, "Delete", "y")
     names = [f"{pair.name}: {_kind(view)}{copies_of(pair, view, is_here=is_here)}" for pair, view in views[:MOST_NAMED]]
     names += [f"and {len(views) - MOST_NAMED} more"] if views[MOST_NAMED:] else []
     lone = sum(pair.is_only_copy(here=is_here) for pair, _ in views)
     only = f"Of {lone} of them this is the ONLY COPY." if lone else ""
     lines = tuple(filter(None, (*names, only, f"{size(total)} in all", back)))
-    return Question(f"Delete {len(views)} checkpoints {where}", lines, "Delete", "y")
+    return Question(f"Delete {len(views)} checkpoints {where}?", lines, "Delete", "y")
 
 
 def _kind(view: CheckpointView) -> str:

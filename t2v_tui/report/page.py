@@ -200,7 +200,7 @@ def _value(run: RunReport, name: str) -> str:
 def _data_in_html(run: RunReport) -> str:
     rows = [(_text(name), _text(value)) for name, value in run.data.rows]
     rows += [(_text(name), _text(value)) for name, value in _made_of(run)]
-    table = _html_table([("data set", _text(run.settings.get("data", "·"))), *rows])
+    table = _html_table([("data set", _text(run.settings.get("data", "–"))), *rows])
     text = f"<pre>{_text(run.data.text)}</pre>" if run.data.text else ""
     sheet = f'<img alt="clips of the data set" src="data:image/jpeg;base64,{run.data.sheet}">' if run.data.sheet else ""
     hint = "" if text else _nothing("nobody examined it: t2v data check does, and its report comes here")

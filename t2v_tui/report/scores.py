@@ -13,7 +13,7 @@ BOUNDS = {"clip_generated": ("clip_shuffled_floor", "clip_real_ceiling")}
 # What a score says of itself that has a column of its own; the rest is its stamp.
 COLUMNS = ("value", "interval_95", "real_floor", "real", "chance", "blindness")
 SHARE = "obeyed"
-UNKNOWN = "·"
+UNKNOWN = "–"
 
 
 @dataclass(frozen=True)

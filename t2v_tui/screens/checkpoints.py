@@ -39,7 +39,8 @@ from t2v_tui.widgets.transfers import Transfers
 from t2v_tui.widgets.video.player import Player
 
 COLUMNS = (
-    ("checkpoint", 12), ("step", 7), ("loss", 6), ("size", 7), ("here", 9), ("on host", 9), ("vids", 4), ("score", 6),
+    ("checkpoint", 12), ("   step", 7), ("  loss", 6), ("   size", 7), ("here", 9), ("on host", 9), ("vids", 4),
+    (" score", 6),
 )  # fmt: skip
 # The first that is known stands in the table; all of them below it.
 SCORES = ("all_obeyed_seen", "all_obeyed_unseen", "clip_generated")
@@ -62,11 +63,11 @@ def main_name(pair: CheckpointPair) -> str:
 
 
 def main_score(pair: CheckpointPair) -> str:
-    """Return `93 %` of prompts obeyed, or the CLIP score; a dash when neither is known."""
+    """Return `93%` of prompts obeyed, or the CLIP score; a dash when neither is known."""
     value = main_value(pair)
     if value is None:
-        return "—"
-    return f"{100 * value:.0f} %" if "obeyed" in main_name(pair) else f"{value:.3f}"
+        return "–"
+    return f"{value:.0%}" if "obeyed" in main_name(pair) else f"{value:.3f}"
 
 
 ORDERS: Mapping[str, Order[CheckpointPair]] = {
@@ -159,12 +160,12 @@ class CheckpointsScreen(MarkingScreen, LibraryScreen):
         is_marked = pair.name in self.marked
         return (
             Text(_cut_to(f"{MARK if is_marked else ''}{shown_name(pair.name)}", 12), "bold" if is_marked else ""),
-            Text(f"{'—' if view.step is None else grouped(view.step):>7}"),
-            Text(f"{'—' if view.loss is None else f'{view.loss:.4f}':>6}"),
+            Text(f"{'–' if view.step is None else grouped(view.step):>7}"),
+            Text(f"{'–' if view.loss is None else f'{view.loss:.4f}':>6}"),
             Text(f"{size(view.size_bytes):>7}"),
             _standing(pair.here),
             self._standing_there(pair),
-            Text(f"{len(pair.samples) or '—':>4}"),
+            Text(f"{len(pair.samples) or '–':>4}"),
             Text(f"{main_score(pair):>6}"),
         )
 
@@ -176,7 +177,7 @@ class CheckpointsScreen(MarkingScreen, LibraryScreen):
             is_quiet = is_off(self.cockpit.state.chosen)
             return Text(OFF if is_quiet else UNREACHABLE if there.why else NOT_ASKED, style="dim")
         if pair.here is not None and pair.there is not None and pair.there.is_complete and not pair.is_same:
-            return Text("≠ another", style="yellow" if pair.here.is_complete else "")
+            return Text("≠ differs", style="yellow" if pair.here.is_complete else "")
         return _standing(pair.there)
 
     def _show_chosen(self) -> None:

@@ -24,7 +24,7 @@ from t2v_tui.screens.run_table import LETTERS, RunTable
 from t2v_tui.store.runs import RunRow
 from t2v_tui.store.state import JobKey, State
 from t2v_tui.text import command_lines
-from t2v_tui.text.runs.run_comparison import NAME_CELLS, clipped
+from t2v_tui.text.runs.run_comparison import NAME_CELLS, clipped, comparison_width
 from t2v_tui.text.unreachable import instead_of_empty
 from t2v_tui.widgets.comparison import Comparison
 from t2v_tui.widgets.curve.chart import Look, Plotted, colour_of, said
@@ -41,8 +41,11 @@ DOTS = 4000
 VIEWS = ("both", "chart", "comparison")
 EMPTY = """No training yet, on any host.
 
-t   starts one; each is a row here, with its curve, its settings and what it cost.
-    space marks rows: their curves lie over each other, with the settings that differ."""
+t   starts one; each is a row here, with its curve,
+    its settings and what it cost
+
+space marks rows: their curves lie over each other,
+beside the settings that differ"""
 
 
 class RunsRead(Message):
@@ -124,7 +127,7 @@ class CompareScreen(Cockpit):
         view = "chart" if self.view == "both" and is_narrow else self.view
         charts, block = self.charts, self.query_one(Comparison)
         charts.display, block.display = view != "comparison", view != "chart"
-        width = 0 if view == "comparison" else 76 if self.size.width >= 180 else 60
+        width = 0 if view == "comparison" else comparison_width(len(keys), 84 if self.size.width >= 180 else 60)
         if width != self._comparison_width:  # to set it lays the whole screen out anew
             self._comparison_width = width
             block.styles.width = width or "1fr"

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from t2v_core.errors import EngineError
-from t2v_core.format import duration, grouped, size
+from t2v_core.format import counted, duration, grouped, size
 from t2v_tui.keys import bindings_for
 from t2v_tui.library.data_sets import DataSetView, Prepared, data_sets_here, data_sets_there
 from t2v_tui.library.folders import TRUSTED_S
@@ -192,7 +192,7 @@ class DataScreen(ListingScreen):
         if lost := not_heard(host, now_t, cells):
             return lost
         if name != host.name:
-            return f"{asked(host, now_t)}, for its data sets"
+            return asked(host, now_t, "its data sets")
         return f"✗ {name}: {why}" if why else f"on {name}: {', '.join(sets) or 'no data set'}"
 
     def _show_chosen(self) -> None:
@@ -225,7 +225,8 @@ class DataScreen(ListingScreen):
             box.entitle("work")
             words.say(Content.styled("Nothing was started yet.\np prepares, c checks, b builds.", "$text-muted"))
             return
-        box.entitle(f"{jobs[0].row.verb} on {jobs[0].key.host}")
+        host = jobs[0].key.host
+        box.entitle(f"{jobs[0].row.verb} {'here' if host == LOCAL else f'on {host}'}")
         words.say(work_in_words(jobs[0], state.runs.get(jobs[0].key), now_t, letters=self.cockpit.settings.ascii))
 
     # Keys
@@ -328,7 +329,7 @@ def said_of(one: DataSetView) -> dict[str, str]:
 def _data_set_row(one: DataSetView) -> tuple[Text, ...]:
     return (
         Text(one.name), Text(f"{grouped(one.clips):>7}"), Text(_prepared(one.latents)),
-        Text(f"{grouped(len(one.set_aside)) if one.set_aside else '—':>9}"),
+        Text(f"{grouped(len(one.set_aside)) if one.set_aside else '–':>9}"),
         _standing(one),
     )  # fmt: skip
 
@@ -342,8 +343,10 @@ def _standing(one: DataSetView) -> Text:
 def _prepared(parts: tuple[Prepared, ...]) -> str:
     """`9 000 train 1 000 test`, or shards where clips would take long to count."""
     if not parts:
-        return "—"
+        return "–"
     return " · ".join(
-        f"{grouped(part.clips)} {part.split}" if part.clips is not None else f"{part.shards} shards {part.split}"
+        f"{grouped(part.clips)} {part.split}"
+        if part.clips is not None
+        else f"{counted(part.shards, 'shard')} {part.split}"
         for part in parts
     )

@@ -64,7 +64,7 @@ class GenerateScreen(SamplingScreen):
             with Vertical(id="ask"):
                 with Pane(id="prompt-box", classes="one-line") as box:
                     box.entitle("prompt", "enter makes it · ↑ earlier ones")
-                    yield PromptInput(placeholder="what the video shows, or @FILE with a prompt a line", id="prompt")
+                    yield PromptInput(placeholder="what the video shows, or @FILE", id="prompt")
                 with Pane(id="settings") as box:
                     box.entitle("settings")
                     with Horizontal(classes="row"):

@@ -32,7 +32,7 @@ from t2v_tui.widgets.rows import RowList
 if TYPE_CHECKING:
     from t2v_tui.workers.services import Services
 
-COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("", None))
+COLUMNS = (("state", 12), ("  since", 7), ("verb", 11), ("host", 14), ("details", None))
 COLOURS = {"running": "accent", "starting": "accent", "succeeded": "success", "failed": "error", "lost": "error",
            "preempted": "warning", "stalled": "warning"}  # fmt: skip
 EMPTY = """No jobs yet, on any host.

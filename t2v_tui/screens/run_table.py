@@ -30,7 +30,7 @@ class RunTable(Pane):
         super().__init__(id="runs-pane")
         self.sort, self.is_reversed, self.by_data, self.wanted = "newest", False, False, ""
         self._columns: list[tuple[str, int]] = []
-        self._height = 0
+        self._height = -1  # of the style sheet
         self._keys: list[JobKey] = []
 
     def compose(self) -> ComposeResult:
@@ -84,10 +84,12 @@ class RunTable(Pane):
         return self._keys
 
     def _in_words(self, shown: int, count: int, marked: int) -> str:
-        """`runs 3 of 40 · 2 marked · by loss, reversed · with “dog”`."""
+        """`runs · 3 of 40 · 2 marked · by loss, reversed · with “dog”`."""
         parts = [
-            f"runs {shown} of {count}" if self.wanted else f"runs {shown}", f"{marked} marked" if marked else "",
-            f"by {self.sort}{', reversed' if self.is_reversed else ''}", "grouped by data" if self.by_data else "",
+            "runs", f"{shown} of {count}" if self.wanted else f"{shown}" if count else "",
+            f"{marked} marked" if marked else "",
+            f"by {self.sort}{', reversed' if self.is_reversed else ''}" if count else "",
+            "grouped by data" if self.by_data else "",
             f"with “{self.wanted}”" if self.wanted else "",
         ]  # fmt: skip
         return " · ".join(filter(None, parts))

@@ -140,7 +140,7 @@ class TrainScreen(LaunchKeys, Cockpit):
         mark = "▶" if job.key == state.shown else "+" if job.key in self.overlaid else " "
         day, _, tag = job.key.job.partition("-train-")
         name = f"{day[4:6]}{day[6:8]}-{day[9:13]} {tag}"
-        return Text(f"{mark}{JOB_GLYPHS.get(job.row.word, ' ')} {name:<14} {_how_far(job, run):>7}", no_wrap=True)
+        return Text(f"{mark}{JOB_GLYPHS.get(job.row.word, ' ')} {name:<14} {_how_far(job, run):>9}", no_wrap=True)
 
     def _show_curve(self, state: State, now_t: float) -> None:
         keys = [key for key in [state.shown, *self.overlaid] if key is not None]
@@ -328,7 +328,7 @@ def _how_far(job: JobView, run: RunView | None) -> str:
     if not row.has_ended:
         said = (float(event.step), float(event.total or 0)) if isinstance(event, StepEvent) else (0.0, 0.0)
         done, total = (run.done, run.total) if run and run.total else said
-        return f"{done / total:.0%}" if total else row.state[:7]
+        return f"{done / total:.0%}" if total else row.state
     result = Trained.of(event.extra) if isinstance(event, DoneEvent) else None
     loss = run.loss if run and run.loss is not None else result and result.loss
-    return f"{loss:.4f}" if loss is not None and row.state == "succeeded" else row.state[:7]
+    return f"{loss:.4f}" if loss is not None and row.state == "succeeded" else row.state

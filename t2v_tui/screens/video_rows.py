@@ -12,7 +12,7 @@ from t2v_tui.library.views import VideoView
 from t2v_tui.screens.bases.listing_screen import MARK
 from t2v_tui.store.order import Order
 
-COLUMNS = (("age", 6), ("where", 6), ("video", None))
+COLUMNS = (("   age", 6), ("where", 6), ("video", None))
 
 
 def number_of(value: object) -> float | None:
@@ -59,7 +59,7 @@ def facts_of(video: VideoView) -> Content:
     ]
     lines = [" · ".join(filter(None, part)) for part in (settings, made_by, form)]
     refined = f"refined from {spec['input']}" if spec.get("input") else ""
-    prompt = f"“{video.prompt}”" if video.prompt else "Nothing beside it says how it was made."
+    prompt = f"“{video.prompt}”" if video.prompt else "No .json beside it says how it was made."
     return Content.assemble(
         (f"{prompt}\n", "$foreground"), ("\n".join(filter(None, [*lines, refined, video.path])), "$text-muted")
     )

@@ -30,7 +30,7 @@ def before_curve(state: State, now_t: float) -> str:
 def _unknown(state: State, now_t: float) -> str:
     """It is remembered that it was shown, and nothing more."""
     host = state.hosts.get(state.shown.host) if state.shown else None
-    return f"{asked(host, now_t)}, for what became of {state.shown.job}" if host and state.shown else EMPTY
+    return asked(host, now_t, f"what became of {state.shown.job}") if host and state.shown else EMPTY
 
 
 def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> str:
@@ -52,7 +52,7 @@ def _of_job(state: State, job: JobView, run: RunView | None, now_t: float) -> st
         is_so = truth(host, now_t)
         lines.append(f"{is_so.glyph} {host.name} is not heard, {is_so.detail}")
     elif host is not None and waits(host):
-        lines.append(f"{asked(host, now_t)}, for its losses")
+        lines.append(asked(host, now_t, "its losses"))
     return "\n".join(filter(None, [*lines, "\nThe curve appears here with the first step."]))
 
 
@@ -87,7 +87,7 @@ def title_of(state: State, room: int | None = None) -> str:
     if run.unit and run.unit != "steps" and not job.row.has_ended:
         return f"{run.stage} · {run.done:g} of {run.total:g} {run.unit}"
     parts = ["loss" if run.loss is None else f"loss {run.loss:.4f}"]
-    less = [] if run.held_out_loss is None else [f"held out {run.held_out_loss:.4f}"]
+    less = [] if run.held_out_loss is None else [f"held-out {run.held_out_loss:.4f}"]
     parts += less
     if run.total:
         parts.append(f"step {grouped(run.done)} / {grouped(run.total)}")

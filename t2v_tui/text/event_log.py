@@ -122,7 +122,7 @@ def _arrow(hint: str) -> str:
 
 def _of_gpu(event: MachineEvent) -> list[str]:
     forms = {
-        "{:.0f} %": event.gpu_use_percent,
+        "{:.0f}%": event.gpu_use_percent,
         "{:.1f} GB": event.gpu_memory_gb,
         "{:.0f} °C": event.gpu_temperature_c,
         "{:.0f} W": event.gpu_power_w,

@@ -21,11 +21,11 @@ def is_lost(host: HostView) -> bool:
     return host.kind is not HostKind.LOCAL and host.link.reach is Reach.LOST and not is_off(host)
 
 
-def asked(host: HostView, now_t: float) -> str:
-    """Return `◌ asking a100-golden, 12 s so far`"""
+def asked(host: HostView, now_t: float, what: str = "") -> str:
+    """Return `◌ asking a100-golden for its jobs, 12 s so far`; what: `its jobs`"""
     link = host.link
     so_far = f", {ago(now_t - link.since_t)} so far" if link.reach is Reach.ASKING and link.since_t else ""
-    return f"◌ asking {host.name}{so_far}"
+    return f"◌ asking {host.name}{f' for {what}' if what else ''}{so_far}"
 
 
 def instead_of_empty(hosts: Sequence[HostView], what: str, now_t: float) -> str:
@@ -33,7 +33,7 @@ def instead_of_empty(hosts: Sequence[HostView], what: str, now_t: float) -> str:
 
     what: is asked for, as `its jobs`
     """
-    lines = [f"{asked(host, now_t)}, for {what}" for host in hosts if waits(host)]
+    lines = [asked(host, now_t, what) for host in hosts if waits(host)]
     for host in hosts:
         if is_lost(host):
             lines += [f"◐ {host.name} is not heard for {duration(now_t - host.link.since_t)}: {host.link.why}"]

@@ -13,11 +13,12 @@ from t2v_tui.text.runs.run_comparison import NAME_CELLS, Row, clipped, columns_i
 from t2v_tui.widgets.chrome import Block
 
 
-def _shown(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The settings that are not the same in all runs; of one run those that are not the usual ones."""
+def _shown(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
+    """The settings that are not the same in all runs whose settings are known; of one run the unusual ones."""
+    known = [one for one in settings if one]
     if len(settings) == 1:
-        return [(name, values[:1]) for name, values in differing([settings[0], with_defaults({})])]
-    return differing(settings)
+        return [(name, values[:1]) for name, values in differing([*known, with_defaults({})])] if known else []
+    return [(name, [one.get(name) for one in settings]) for name, _ in differing(known)]
 
 
 class Comparison(Block):
@@ -28,7 +29,7 @@ class Comparison(Block):
         self.first = 0
         self._titles: tuple[str, str] = ("", "")
         self._settings: Sequence[Mapping[str, Any]] = ()
-        self._differing: list[tuple[str, list[str]]] = []
+        self._differing: list[tuple[str, list[Any]]] = []
 
     def show_runs(
         self,
@@ -52,14 +53,16 @@ class Comparison(Block):
         sight = slice(self.first, self.first + fit)
         said = f"{self.first + 1}–{self.first + fit} of {len(runs)}: [ and ] show the others" if hidden else ""
         self._entitle(f"{len(runs)} runs" if len(runs) > 1 else "this run", said)
-        self.show(_content(comparison(runs, self._differing_in(settings), at_cursor), sight, width, marks))
+        unknown = sum(not one for one in settings)
+        rows = comparison(runs, self._differing_in(settings), at_cursor, unknown=unknown)
+        self.show(_content(rows, sight, width, marks))
 
-    def _differing_in(self, settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    def _differing_in(self, settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
         """To find it takes 2 ms for twenty runs, which a cursor that moves has no need of."""
         is_same = len(settings) == len(self._settings) and all(map(_is, settings, self._settings))
         if not is_same:
             self._settings = tuple(settings)
-            self._differing = _shown(settings) if all(settings) else []
+            self._differing = _shown(settings)
         return self._differing
 
     def _entitle(self, title: str, subtitle: str) -> None:

@@ -59,7 +59,7 @@ class Choice(Widget, can_focus=True):
     ]
     DEFAULT_CSS = """
     Choice { height: 1; width: 1fr; color: $foreground; text-wrap: nowrap; text-overflow: ellipsis; }
-    Choice:focus { background: $accent 25%; }
+    Choice:focus { background: $accent 25%; text-style: $block-cursor-text-style; }
     """
 
     class Changed(Message):

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from remote.power.state import Power
 from t2v_core.format import ago, part_of, size
-from t2v_tui.store.state import HostView
+from t2v_tui.store.state import HostKind, HostView
 from t2v_tui.text.headline import is_off, truth
 from t2v_tui.text.unreachable import asked, is_lost, waits
 from t2v_tui.widgets.chrome import Block
@@ -58,7 +58,8 @@ def not_looked_at(host: HostView, now_t: float) -> str:
         return f"○ {host.name} is off"
     if is_lost(host):
         return f"◐ {host.name} is not heard"
-    return asked(host, now_t) if waits(host) else f"◌ looking at {host.name} …"
+    name = "this machine" if host.kind is HostKind.LOCAL else host.name
+    return asked(host, now_t) if waits(host) else f"◌ looking at {name} …"
 
 
 def text_of(host: HostView, now_t: float) -> Content:
@@ -69,7 +70,7 @@ def text_of(host: HostView, now_t: float) -> Content:
     for gpu in host.machine.gpus[:4]:
         lines += _gpu(gpu, "gpu" if len(host.machine.gpus) == 1 else f"gpu{gpu.index}")
     if not host.machine.gpus:
-        lines += _bar("cpu", host.machine.cpu_percent / 100, f"{host.machine.cpu_percent:>4.0f} %")
+        lines += _bar("cpu", host.machine.cpu_percent / 100, f"{host.machine.cpu_percent:>4.0f}%")
     lines += _memory(host.machine)
     lines.append((f"{'disk':<{NAME + BAR}}", "$text-muted"))
     lines.append((f" {size(host.machine.disk_free_bytes):>8} free\n", ""))
@@ -80,7 +81,7 @@ def text_of(host: HostView, now_t: float) -> Content:
 
 def _gpu(gpu: GpuSample, name: str) -> list[tuple[str, str]]:
     heat = f"  {gpu.temperature_c:.0f} °C" if gpu.temperature_c is not None else ""
-    lines = _bar(name, _share(gpu.utilization_percent, 100), f"{_figure(gpu.utilization_percent)} %{heat}")
+    lines = _bar(name, _share(gpu.utilization_percent, 100), f"{_figure(gpu.utilization_percent)}%{heat}")
     used, total = gpu.memory_used_mib, gpu.memory_total_mib
     said = f"{part_of(used * MIB, total * MIB):>14}" if used is not None and total else "?"
     lines += _bar("vram", _share(used, total), said)

@@ -251,7 +251,8 @@ class Rows(RowList):
     """Rows of cells that are given whole, each as wide as it is to be."""
 
     DEFAULT_CSS = """
-    Rows .rows--cursor { color: $foreground; background: $block-cursor-background; text-style: bold; }
+    Rows .rows--cursor { color: $foreground; background: $block-cursor-background; }
+    Rows .rows--cursor { text-style: $block-cursor-text-style; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -272,6 +273,7 @@ class Rows(RowList):
             self.lay_out(keys, keys.index(chosen) if chosen in self._rows else self.cursor)
 
     def segments(self, key: str, style: Style, over: Style) -> Iterable[Segment]:
-        """Return a row; its cells keep their colours where the cursor is."""
+        """Return a row; its cells keep their colours where the cursor is, but for one that reverses them."""
         for cell in self._rows[key]:
-            yield Segment(cell.text, style + over + Style.parse(cell.style))
+            own = Style.parse(cell.style)
+            yield Segment(cell.text, style + (own + over if over.reverse else over + own))

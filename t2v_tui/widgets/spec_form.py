@@ -39,10 +39,7 @@ class SpecForm(VerticalScroll, can_focus=False):
     SpecForm .row:focus-within .name { color: $accent; }
     SpecForm Input, SpecForm Choice { width: 14; }
     SpecForm #in-model, SpecForm #in-base { width: 28; }
-    .-vast SpecForm Input { width: 28; }
-    .-vast SpecForm Choice { width: 28; }
     SpecForm .-roomy .about { display: none; }
-    .-vast SpecForm .-roomy .about { display: block; }
     SpecForm .about { width: 1fr; height: 1; color: $text-muted; padding-left: 2; }
     SpecForm .about { text-wrap: nowrap; text-overflow: ellipsis; }
     SpecForm .-invalid { color: $text-error; }

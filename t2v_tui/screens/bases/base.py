@@ -15,9 +15,10 @@ from textual.notifications import Notification
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 from textual.widgets._toast import Toast, ToastHolder
 
-from t2v_tui.keys import EVERYWHERE, Key, is_writing
+from t2v_tui.keys import EVERYWHERE, Key, is_writing, while_typing
 from t2v_tui.messages import FollowJob
 from t2v_tui.store.state import JobKey, State
 from t2v_tui.widgets.chrome import Footer, Headline, Tabs, TooSmall
@@ -155,7 +156,8 @@ class Cockpit(Screen[None]):
 
     def _show_keys(self) -> None:
         if self._is_made:
-            self.query_one(Footer).show_keys(self.footer_keys(), is_read_only=self.cockpit.state.is_read_only)
+            keys = while_typing(self.footer_keys()) if isinstance(self.focused, Input) else self.footer_keys()
+            self.query_one(Footer).show_keys(keys, is_read_only=self.cockpit.state.is_read_only)
 
     def footer_keys(self) -> list[Key]:
         """Return the keys by importance: of the screen, of the pane with the focus, then those that hold everywhere."""

@@ -224,7 +224,7 @@ class LibraryScreen(Cockpit):
             return f"✗ {self.host}: {there.why}" + (f" → {there.hint}" if there.hint else "")
         if there.is_read and waits(host) and there.seen_t:
             return f"{asked(host, now_t)}; as of {ago(now_t - there.seen_t)} ago"
-        return f"{asked(host, now_t)}, for what it has" if self.is_asking else ""
+        return asked(host, now_t, "what it has") if self.is_asking else ""
 
     @property
     def is_asking(self) -> bool:
@@ -240,7 +240,7 @@ class LibraryScreen(Cockpit):
         if self.has_host and there.why and not there.is_read and not is_off(host) and not is_lost(host):
             return f"Nothing is here, and {self.host} could not say what it has:\n✗ {there.why}\n→ {there.hint}"
         if self.is_asking and not waits(host):
-            return f"Nothing is here.\n{asked(host, now_t)}, for what it has"
+            return f"Nothing is here.\n{asked(host, now_t, 'what it has')}"
         waiting = instead_of_empty([host] if self.has_host and not there.is_read else [], "what it has", now_t)
         return f"Nothing is here.\n{waiting}" if waiting else empty
 

@@ -43,8 +43,10 @@ class CommandsPanel(Panel):
         """Lay out the list over the chosen line and a hint."""
         with Vertical(id="box", classes="tall"):
             yield Static(f"What keys did, as lines to type in {self.root}", id="title", markup=False)
+            if not self.ran:
+                yield Static(EMPTY, classes="empty", markup=False)
             yield ListTable((("ago", 8), ("line", None)), has_heads=False)
-            yield Static(EMPTY if not self.ran else "", id="whole", markup=False)
+            yield Static(id="whole", markup=False)
             yield Static("enter copies the line · esc closes", classes="hint", markup=False)
 
     def on_mount(self) -> None:

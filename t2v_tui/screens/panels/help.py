@@ -79,7 +79,7 @@ class Help(Panel):
 def _title(name: str) -> str:
     """A screen by its tab, a pane by its name."""
     entry = entry_of(name)
-    return entry.title if entry is not None else name.removesuffix("-pane") or "everywhere"
+    return entry.title if entry is not None else (name.removesuffix("-pane") or "everywhere").capitalize()
 
 
 def _lines(name: str, keys: Sequence[Key], *, shows_names: bool) -> list[Content]:

@@ -44,7 +44,7 @@ class TrainSettings(Panel):
     def compose(self) -> ComposeResult:
         """Lay out the form over a line for what is wrong, and the buttons."""
         with Vertical(id="box", classes="tall"):
-            yield Static("A training", id="title")
+            yield Static("The next training", id="title")
             yield SpecForm("train", NAMES, {}, choices=self.offered)
             yield Static("", id="said", markup=False)
             with Horizontal(id="buttons"):

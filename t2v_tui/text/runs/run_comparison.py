@@ -11,6 +11,7 @@ from t2v_tui.text.runs.run_table import UNKNOWN, cell, figure, setting
 
 FINALS = ("state", "steps", "held-out", "loss", "score", "cost", "duration")
 NAME_CELLS, LEAST_CELLS, MOST_CELLS = 18, 11, 18
+BORDER_CELLS = 4
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,38 @@ def comparison(
     runs: Sequence[RunRow],
     differing: Sequence[tuple[str, Sequence[Any]]],
     at_cursor: tuple[str, Sequence[float | None]] | None = None,
+    *,
+    unknown: int = 0,
 ) -> list[Row]:
     """Return the lines of a comparison.
 
     differing: (setting, its value in each run); of one run those that are not the usual ones
     at_cursor: where the cursor of the chart stands, in words, and each run's value there
+    unknown:   of how many of the runs no settings are known
     """
     rows = [Row("run", tuple(run.title for run in runs))]
     if at_cursor is not None:
         rows.append(Row(at_cursor[0], tuple(figure(value) for value in at_cursor[1])))
-    rows += [Row(name, tuple(cell(run, name) for run in runs)) for name in FINALS]
+    rows += [Row(name, tuple(cell(run, name).replace(" running ", " ") for run in runs)) for name in FINALS]
     rows = [row for row in rows if row.name == "run" or any(one != UNKNOWN for one in row.cells)]
     if len(runs) > 1 or differing:
-        of_one = "settings other than usual"
-        title = of_one if len(runs) == 1 else "settings that differ" if differing else "no setting differs"
-        rows.append(Row(title, is_head=True))
-        rows += [Row(name.replace("_", " "), tuple(setting(one) for one in values)) for name, values in differing]
+        rows.append(Row(_title_of(len(runs), unknown, is_any=bool(differing)), is_head=True))
+        rows += [
+            Row(name.replace("_", " "), tuple(setting(one).removeprefix("data/") for one in values))
+            for name, values in differing
+        ]
     if any(run.note for run in runs):
         rows.append(Row("note", tuple(run.note or UNKNOWN for run in runs)))
     return rows
+
+
+def _title_of(runs: int, unknown: int, *, is_any: bool) -> str:
+    if runs == 1:
+        return "settings other than usual"
+    if unknown >= runs - 1:
+        return "their settings are not known"
+    title = "settings that differ" if is_any else "no setting differs"
+    return f"{title} · those of {unknown} are not known" if unknown else title
 
 
 def columns_in(cells: int, runs: int) -> tuple[int, int]:
@@ -52,6 +66,11 @@ def columns_in(cells: int, runs: int) -> tuple[int, int]:
     room = cells - NAME_CELLS
     fit = max(1, min(runs, room // (LEAST_CELLS + 1)))
     return fit, max(LEAST_CELLS, min(MOST_CELLS, room // fit - 1))
+
+
+def comparison_width(runs: int, most: int) -> int:
+    """Return how many cells a pane of so many runs needs, with its border; the charts have what it leaves."""
+    return min(most, NAME_CELLS + max(1, runs) * (MOST_CELLS + 1) + BORDER_CELLS)
 
 
 def clipped(text: str, cells: int) -> str:

@@ -11,7 +11,7 @@ from t2v_tui.store.runs import RunRow
 from t2v_tui.store.state import LOCAL
 from t2v_tui.text.job_words import JOB_GLYPHS
 
-UNKNOWN = "·"
+UNKNOWN = "–"
 # Width in cells, and whether it is set to the right; a note has what is left.
 COLUMNS: dict[str, tuple[int, bool]] = {
     "state": (14, False), "name": (16, False), "preset": (11, False), "data": (12, False), "held-out": (8, True),
@@ -64,14 +64,14 @@ def figure(value: float | None) -> str:
 
 
 def score(row: RunRow) -> str:
-    """Return `93 %` of prompts obeyed, or the CLIP score."""
+    """Return `93%` of prompts obeyed, or the CLIP score."""
     if row.score is None:
         return UNKNOWN
-    return f"{100 * row.score:.0f} %" if "obeyed" in row.score_name else f"{row.score:.3f}"
+    return f"{row.score:.0%}" if "obeyed" in row.score_name else f"{row.score:.3f}"
 
 
 def setting(value: object) -> str:
-    """Return a setting's value as t2v.toml has it: `0.0001`, `flow`, `true`; a dot where a run has none."""
+    """Return a setting's value as t2v.toml has it: `0.0001`, `flow`, `true`; a dash where a run has none."""
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):

@@ -126,7 +126,7 @@ class ChartGrid(Pane):
             return (
                 f"no {said(figure)} is in the events of what is chosen"
                 if has_any
-                else "nothing is here of its events yet"
+                else "none of its events are here yet"
             )
         return NOT_PAID if self.look.axis is Axis.DOLLARS else NO_EPOCH
 

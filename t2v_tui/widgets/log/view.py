@@ -49,7 +49,7 @@ class LogView(Vertical):
     LogView .log--error { color: $text-error; }
     LogView .log--warning { color: $text-warning; }
     LogView .log--debug { color: $text-muted; }
-    LogView .log--found { background: $warning 40%; text-style: bold; }
+    LogView .log--found { background: $warning; color: $background; text-style: bold; }
     LogView .log--current { background: $accent 25%; }
     LogView .log--marked { background: $accent 45%; }
     """

@@ -45,7 +45,7 @@ class Sheet(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     Sheet { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     Sheet .sheet--title { color: $text-muted; }
-    Sheet .sheet--chosen { color: $foreground; background: $accent 30%; }
+    Sheet .sheet--chosen { color: $foreground; background: $accent 30%; text-style: $block-cursor-text-style; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"sheet--title", "sheet--chosen"}
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_text_names_its_line(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[train]\n\nepochs = "many"\n', "line 3: epochs = 'many': input should be a valid integer"),
+        ('[train]\n\nepochs = "many"\n', "line 3: epochs = 'many': a whole number is expected"),
         ("[train]\nepochs = true\n", "line 2: epochs = true: true or false does not fit"),
         ("seed = [1, 2]\n", "line 1: seed: one value is expected, not a list"),
         ("[train]\nseed = 2026-11-22\n", "line 2: seed: one value is expected, not a date"),

@@ -248,9 +248,10 @@ def test_a_score_is_of_the_last_run_that_had_written_that_checkpoint_by_then() -
 def test_a_comparison_says_how_runs_ended_and_what_differs() -> None:
     lines = table_lines(comparison(ROWS[:2], [("learning_rate", [1e-4, None])], ("loss @ 5", [0.1, None])))
     assert "loss @ 5" in lines[1]
-    assert any(line.startswith("learning rate") and "0.0001" in line and line.endswith("·") for line in lines)
+    assert any(line.startswith("learning rate") and "0.0001" in line and line.endswith("–") for line in lines)
     assert not any(line.startswith("score") for line in lines)
     assert "no setting differs" in "\n".join(table_lines(comparison(ROWS[:2], [])))
+    assert "their settings are not known" in "\n".join(table_lines(comparison(ROWS[:2], [], unknown=1)))
 
 
 def test_the_column_of_the_order_is_in_sight_in_the_narrowest_terminal() -> None:

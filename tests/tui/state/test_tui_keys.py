@@ -10,7 +10,7 @@ import pytest
 from t2v_core.errors import InvalidRequest
 from t2v_core.settings import values_for
 from t2v_core.workspace import Workspace
-from t2v_tui.keys import EVERYWHERE, KEYS, key_of, keys_for, with_keymap
+from t2v_tui.keys import EVERYWHERE, KEYS, key_of, keys_for, while_typing, with_keymap
 from t2v_tui.registry import SCREENS
 from t2v_tui.settings import read_tui
 
@@ -52,6 +52,12 @@ def test_read_only_leaves_nothing_that_writes() -> None:
     for where in {key.where for key in KEYS}:
         assert not [key for key in keys_for(where, is_read_only=True) if key.writes]
     assert key_of("start") not in keys_for(EVERYWHERE, is_read_only=True)
+
+
+def test_while_a_text_is_typed_only_keys_that_are_no_text_are_shown_with_the_way_out_first() -> None:
+    keys = [*keys_for("generate"), *keys_for("log-pane"), *keys_for(EVERYWHERE)]
+    shown = [(key.shown, key.label) for key in while_typing(keys) if key.label]
+    assert shown == [("esc", "Leave"), ("^g", "Generate"), ("f1", "Help"), ("^p", "Palette"), ("^q", "Quit")]
 
 
 def test_keys_are_what_the_user_says(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,19 @@ async def test_marked_runs_lie_over_each_other_with_what_differs(root: Path) -> 
         assert "learning rate" in said
         await pilot.press("u", "G")
         assert [(one.letter, one.name) for one in chart.plotted] == [("", screen.rows[screen.compared()[0]].title)]
+
+
+@on_screen
+async def test_what_differs_is_told_of_those_whose_settings_are_known(root: Path) -> None:
+    async with app_of(root).run_test(size=(200, 60)) as pilot:
+        screen = await read_whole(pilot)
+        await pilot.press("space", "j", "space", "j", "space")
+        first = screen.marked[0]
+        screen.known[first] = replace(screen.known[first], settings={})
+        screen.redraw()
+        said = str(screen.query_one("#comparison").render())
+        assert "settings that differ · those of 1 are not known" in said
+        assert [line.split()[2] for line in said.splitlines() if line.startswith("learning rate")] == ["–"]
 
 
 @on_screen

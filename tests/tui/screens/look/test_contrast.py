@@ -88,6 +88,22 @@ async def test_every_text_of_every_screen_can_be_read_as_it_is_drawn(tmp_path: P
 
 
 @on_screen
+@pytest.mark.parametrize("theme", THEMES)
+async def test_what_was_found_in_a_log_can_be_read(tmp_path: Path, theme: Theme) -> None:
+    settings = Tui()
+    settings.theme, settings.animation = theme.name, False
+    app = CockpitApp(Workspace(tmp_path), services=None, settings=settings, state=live(), now=lambda: NOW, first="log")
+    journal = app.files.journal_of(RUN)
+    journal.parent.mkdir(parents=True)
+    journal.write_text("03:00:20 WARN the data loader waits\n")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("slash", *"loader", "enter")
+        await eventually(pilot, lambda: "loader" in texts_drawn(app).values())
+        pair = next(pair for pair, text in texts_drawn(app).items() if text == "loader")
+        assert contrast(*map(Color.parse, pair)) >= LEAST
+
+
+@on_screen
 async def test_without_colour_all_is_grey_and_the_cursor_is_told_by_more_than_a_shade(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ async def test_marked_videos_are_deleted_together_and_come_back_together(tmp_pat
             await eventually(pilot, lambda: isinstance(app.screen, Confirm))
             assert isinstance(app.screen, Confirm)
             question = app.screen.question
-            assert question.title == "Delete 2 videos"
+            assert question.title == "Delete 2 videos?"
             assert "Of 2 of them this is the ONLY COPY." in question.lines
             await pilot.press("y")
             await eventually(pilot, lambda: len(screen.rows) == 3)
@@ -207,7 +207,7 @@ async def test_marked_videos_of_both_places_go_where_each_is(far: Far) -> None:
 def test_the_question_says_of_which_the_only_copy_goes() -> None:
     videos = [VideoView(f"outputs/{name}.mp4", 1000, 0.0, is_here=True, is_there=name == "b") for name in "abcdefg"]
     question = question_of_videos(videos, "vm")
-    assert question.title == "Delete 7 videos"
+    assert question.title == "Delete 7 videos?"
     assert "and 2 more" in question.lines
     assert "Of 6 of them this is the ONLY COPY." in question.lines
 
