@@ -5,7 +5,7 @@ Times are Unix seconds by this machine's clock unless a job's row says them (tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -134,8 +134,8 @@ class Curve:
     samples:     steps at which videos were made
     """
 
-    steps: tuple[int, ...] = ()
-    losses: tuple[float, ...] = ()
+    steps: Sequence[float] = ()
+    losses: Sequence[float] = ()
     held_out: tuple[tuple[int, float], ...] = ()
     checkpoints: tuple[int, ...] = ()
     samples: tuple[int, ...] = ()

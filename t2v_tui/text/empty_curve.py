@@ -77,7 +77,7 @@ def why_it_ended(state: State) -> str:
 def title_of(state: State, room: int | None = None) -> str:
     """Return `loss · step 12 410 / 50 000 · 1.31 it/s · 7:12 left`
 
-    room: characters; where they are few the held-out loss is left out, then the rate
+    room: characters; where they are few the held-out loss is left out, then the rate, or the steps of an ended one
     """
     run, job = state.shown_run, state.shown_job
     if job is not None and job.row.verb != "train":
@@ -100,6 +100,7 @@ def title_of(state: State, room: int | None = None) -> str:
         elif not run.total:
             parts.append(run.stage or f"{job.row.state}: {job_in_words(job.row)}".removesuffix(": "))
     else:
+        less += parts[-1:] if run.total else []
         parts.append(f"{JOB_GLYPHS.get(job.row.word, '')} {job.row.word}")
     for part in less:
         if room is not None and len(" · ".join(parts)) > room:

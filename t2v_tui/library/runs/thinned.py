@@ -54,6 +54,9 @@ class _Column:
         self.sums[-1] += sum(values)
         self.counts[-1] += len(values)
 
+    def own(self) -> None:
+        self.lows, self.highs, self.sums, self.counts = self.lows[:], self.highs[:], self.sums[:], self.counts[:]
+
     def cut(self, rows: int) -> None:
         for part in (self.lows, self.highs, self.sums, self.counts):
             del part[rows:]
@@ -78,6 +81,7 @@ class Thinned:
         self.columns: dict[str, _Column] = {}
         self.width = 1
         self._in_last = 0
+        self._is_shared = False
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -89,6 +93,7 @@ class Thinned:
 
         values: as many of each figure as there are steps; None where a point has none
         """
+        self._own()
         rising = times if self.by_time else steps
         begin = 0
         for end in (*_breaks(rising), len(rising)):
@@ -98,19 +103,27 @@ class Thinned:
             begin = end
 
     def line(self, name: str) -> Line | None:
-        """Return a figure as it stands, in arrays of its own but for those of steps and times; None without it."""
-        column = self.columns.get(name)
-        if column is None:
-            return None
-        return Line(self.steps, self.times, column.lows[:], column.highs[:], column.sums[:], column.counts[:])
+        """Return a figure as it stands; None without it."""
+        return self.lines().get(name)
 
     def lines(self) -> dict[str, Line]:
-        """Return all of them as they stand; they share their steps and times."""
-        steps, times = self.steps[:], self.times[:]
+        """Return all of them as they stand and stay, in arrays that are copied when more points come.
+
+        So of runs that have ended there is one copy, which nobody writes to.
+        """
+        self._is_shared = True
         return {
-            name: Line(steps, times, one.lows[:], one.highs[:], one.sums[:], one.counts[:])
+            name: Line(self.steps, self.times, one.lows, one.highs, one.sums, one.counts)
             for name, one in self.columns.items()
         }
+
+    def _own(self) -> None:
+        """Write from now on to arrays that nobody else has."""
+        if self._is_shared:
+            self._is_shared = False
+            self.steps, self.times = self.steps[:], self.times[:]
+            for column in self.columns.values():
+                column.own()
 
     def _cut(self, value: float) -> None:
         rising = self.times if self.by_time else self.steps

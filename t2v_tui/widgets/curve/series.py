@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 # Each level of the pyramid has a value for so many of the level below: 100,000 points are 6,250, 390, 24 and 1.
 FAN = 16
 
 
 class Series:
-    """y over rising x. A point at or before the last cuts off what was said there: a resumed run says it again."""
+    """y over rising x. A point at or before the last cuts off what was said there: a resumed run says it again.
 
-    def __init__(self) -> None:
-        self.xs, self.ys = array("d"), array("d")
+    xs: of another series, which this one has values for as well
+    """
+
+    def __init__(self, xs: array[float] | None = None) -> None:
+        self.xs, self.ys = array("d") if xs is None else xs, array("d")
         self._lows: list[array[float]] = [self.ys]
         self._highs: list[array[float]] = [self.ys]
 
@@ -32,6 +35,13 @@ class Series:
                 first = min(first, self._cut(x))
             self.xs.append(x)
             self.ys.append(y)
+        self._raise_pyramid(first)
+
+    def follow(self, ys: Sequence[float]) -> None:
+        """Give the last points their values, once the series that the xs are of has been extended."""
+        first = len(self.xs) - len(ys)
+        del self.ys[first:]
+        self.ys.extend(ys)
         self._raise_pyramid(first)
 
     def _cut(self, x: float) -> int:
@@ -85,20 +95,21 @@ class Averaged:
 
     def __init__(self, decay: float = 0.98) -> None:
         self.decay = decay
-        self.raw, self.average = Series(), Series()
+        self.raw = Series()
+        self.average = Series(self.raw.xs)
 
     def extend(self, points: Iterable[tuple[float, float]]) -> None:
         """Add points to both. Values that are no number are passed over."""
         for stretch in rising((x, y) for x, y in points if math.isfinite(y)):
             self.raw.extend(stretch)
-            self.average.extend(self._averages(stretch))
+            self.average.follow(list(self._averages(stretch)))
 
-    def _averages(self, stretch: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    def _averages(self, stretch: list[tuple[float, float]]) -> Iterator[float]:
         before = bisect_left(self.average.xs, stretch[0][0])
         mean = self.average.ys[before - 1] if before else 0.0
-        for count, (x, y) in enumerate(stretch, before + 1):
+        for count, (_, y) in enumerate(stretch, before + 1):
             mean += (y - mean) * (1 - self.decay) / (1 - self.decay**count)
-            yield x, mean
+            yield mean
 
 
 def rising(points: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:

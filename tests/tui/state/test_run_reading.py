@@ -65,6 +65,16 @@ def test_a_long_table_keeps_its_size_and_every_peak() -> None:
     assert line.steps[-1] == len(values)
 
 
+def test_what_was_told_stays_as_it_was_when_more_comes() -> None:
+    table = Thinned(64)
+    table.extend(range(1, 50), range(1, 50), {"loss": [float(step) for step in range(1, 50)]})
+    told = table.line("loss")
+    assert told is not None
+    before = [list(part) for part in (told.steps, told.times, told.lows, told.highs, told.sums, told.counts)]
+    table.extend(range(30, 500), range(30, 500), {"loss": [0.0] * 470, "grad_norm": [1.0] * 470})
+    assert [list(part) for part in (told.steps, told.times, told.lows, told.highs, told.sums, told.counts)] == before
+
+
 def test_what_comes_piece_by_piece_is_what_comes_at_once() -> None:
     values = [math.sin(step / 50) for step in range(3000)]
     at_once, _ = line_of(values, most=256)
