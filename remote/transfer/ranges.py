@@ -10,7 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 from remote.agent.transfer.parts import Interval, missing
 
-RANGE_BYTES = 32 * 1024 * 1024
+# Small enough that all streams end at the same time, and the sum keeps up with what comes from the beginning on.
+RANGE_BYTES = 4 * 1024 * 1024
 # Files up to here come whole, many in one request: a round trip for each would cost more than its bytes.
 SMALL_BYTES = 1024 * 1024
 BATCH_BYTES, BATCH_FILES = 4 * 1024 * 1024, 128

@@ -20,14 +20,14 @@ from remote.transfer.links.bulk_host import BulkHost, Programs
 from remote.transfer.ranges import RangeQueue
 
 R = TypeVar("R")
-MOST_STREAMS, FIRST_STREAMS = 8, 8
+MOST_STREAMS, FIRST_STREAMS = 16, 8
 # Below that a connection of its own costs more than it brings.
 ALONE_BYTES = 2 * 1024 * 1024
 HERE_BYTES = 64 * 1024 * 1024
-WORTH_BYTES = 16 * 1024 * 1024
+WORTH_BYTES = 4 * 1024 * 1024
 SILENCE_S = 30.0  # a disk there may take its time; that the link holds is asked on its own
-# A stream is added when the one before made the whole quicker by so much.
-GROWTH, LOOK_S = 1.06, 1.5
+# Half as many are added when those before made the whole quicker by so much: where packets are lost, each is slow.
+GROWTH, LOOK_S = 1.15, 2.0
 WORTH_S = 3.0  # a connection takes half a second at 50 ms
 NEIGHBOUR_S, MISSES = 3.0, 3
 
@@ -115,26 +115,29 @@ def first_streams(to_send: int) -> int:
 
 
 class Growth:
-    """When one more stream is worth it: as long as the one before made the whole quicker."""
+    """When more streams are worth it: as long as those added last made the whole quicker."""
 
     def __init__(self, most: int = MOST_STREAMS) -> None:
         self.most = most
         self._best = 0.0
         self._looked_t, self._looked_bytes = time.monotonic(), 0
-        self._is_over = False
+        self._is_settling, self._is_over = True, False
 
-    def wants_one(self, streams: int, done_bytes: int, now: float | None = None) -> bool:
-        """Tell whether one more is worth it. streams: at work; done_bytes: so far, by all of them"""
+    def wants(self, streams: int, done_bytes: int, now: float | None = None) -> int:
+        """Return how many more are worth it. streams: at work; done_bytes: so far, by all of them"""
         now = time.monotonic() if now is None else now
         if self._is_over or now - self._looked_t < LOOK_S:
-            return False
+            return 0
         rate = (done_bytes - self._looked_bytes) / (now - self._looked_t)
         self._looked_t, self._looked_bytes = now, done_bytes
+        if self._is_settling:  # they connect, and what they fill first are buffers
+            self._is_settling = False
+            return 0
         if rate < self._best * GROWTH or streams >= self.most:
             self._is_over = rate > 0
-            return False
-        self._best = rate
-        return rate > 0
+            return 0
+        self._best, self._is_settling = rate, True
+        return min(self.most - streams, max(1, streams // 2)) if rate else 0
 
 
 class Streams:
@@ -180,13 +183,14 @@ class Streams:
         self._streams[-1].start()
 
     def look(self) -> None:
-        """Add a connection if that is worth it; to be called now and then while bytes come."""
+        """Add connections if that is worth it; to be called now and then while bytes come."""
         if not self.board.streams and not self.ranges.is_over:
             self._add()
         left_s = self.board.row().left_s
         is_worth_it = self._is_growing and self.ranges.has_waiting and left_s is not None and left_s > WORTH_S
-        if is_worth_it and self._growth.wants_one(self.board.streams, self.board.done_bytes):
-            self._add()
+        if is_worth_it:
+            for _ in range(self._growth.wants(self.board.streams, self.board.done_bytes)):
+                self._add()
 
     def close(self) -> None:
         """Close the queue and every connection that was made for this."""

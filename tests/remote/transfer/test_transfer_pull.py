@@ -202,14 +202,14 @@ def test_transfers_of_one_workspace_queue_and_say_for_whom(far: Far) -> None:
 
 
 def test_streams_are_added_as_long_as_each_makes_the_whole_quicker() -> None:
-    growth, now, done = Growth(most=8), 0.0, 0
+    growth, now, done = Growth(most=10), 0.0, 0
     growth._looked_t = 0.0
     asked = []
-    for streams, rate in ((1, 30), (2, 60), (3, 61), (3, 90)):
+    for streams, rate in ((4, 900), (4, 30), (6, 900), (6, 45), (9, 900), (9, 46), (9, 90)):  # buffers are filled first
         now, done = now + LOOK_S, done + int(rate * LOOK_S)
-        asked.append(growth.wants_one(streams, done, now))
-    assert asked == [True, True, False, False]
-    assert [first_streams(size) for size in (0, 10**7, 5 * 10**7, 10**10)] == [1, 1, 2, 8]
+        asked.append(growth.wants(streams, done, now))
+    assert asked == [0, 2, 0, 3, 0, 0, 0]
+    assert [first_streams(size) for size in (0, 10**7, 5 * 10**7, 10**10)] == [1, 2, 8, 8]
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
