@@ -18,6 +18,8 @@ from remote.agent.base.bundle import bundle
 from remote.agent.base.units import RUN
 from remote.agent.guard.signs import AGENT_MARK
 
+# How the line begins that a login shell gets, which some servers echo where they refuse it.
+SHELL = "exec sh -c"
 AGENT = Path(__file__).parents[1] / "agent"
 # Found anywhere in what comes: a login shell may have printed something before it, also without an end of line.
 NEED = b"t2v needs its agent\n"
@@ -185,7 +187,7 @@ def command(arguments: Sequence[str], pythons: Sequence[str] = (), *, is_careful
         'exec "$p" -I -S -X utf8 -c "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv[1])))" '
         f'{packed} {AGENT_MARK.decode()}; fi; done; echo "{NO_PYTHON}" >&2; exit 127'
     )
-    return f"exec sh -c '{script}'"
+    return f"{SHELL} '{script}'"
 
 
 def _word(path: str) -> str:

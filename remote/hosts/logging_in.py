@@ -185,7 +185,10 @@ class LoggingIn:
         return kind(f"{self.route} does not let {self.credentials.user} in: {self._tried()}", MEND)
 
     def _tried(self) -> str:
-        parts = [f"it accepts none of: {', '.join(self.offered)}"] if self.offered else ["there was no key to offer"]
+        nothing = (
+            "there was no key to offer" if self.credentials.uses_keys else "PubkeyAuthentication no rules out keys"
+        )
+        parts = [f"it accepts none of: {', '.join(self.offered)}"] if self.offered else [nothing]
         parts += [f"{path} has a passphrase" for path in self.has_passphrase]
         if not self.offered or self.credentials.certificate_files:
             parts += self.troubles

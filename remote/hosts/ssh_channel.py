@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from remote.errors import AgentNotRun, HostUnreachable
-from remote.hosts.agent_upload import NEED, NO_PYTHON, NO_ROOM, upload
+from remote.hosts.agent_upload import NEED, NO_PYTHON, NO_ROOM, SHELL, upload
 from remote.text import shown
 from t2v_core.disk.plain_json import table
 
@@ -25,8 +25,10 @@ END_TIMEOUT_S = 2.0
 LOOK_S = 0.2
 PIECE_BYTES = 128 * 1024  # paramiko copies the rest of what it is given for every packet
 MOST_NOISE_BYTES = 2**20
-KEPT_STDERR_BYTES = 4096
+KEPT_BYTES = 16384  # our own line is a third of it
 GREETING = re.compile(rb'\{"agent":[^\n]{1,2000}\n')
+# At the end of a line: whoever echoes our own has the words in its middle.
+IS_NO_PYTHON = re.compile(rf"{NO_PYTHON}(?:: (.+) is (\S+))?\s*$", re.MULTILINE)
 NOT_AVAILABLE = re.compile("not (currently )?available|nologin|may not log ?in", re.IGNORECASE)
 
 
@@ -94,7 +96,7 @@ class SSHChannel:
                 data = self._channel.recv_stderr(65536)
                 if not data:
                     return
-                opening.stderr = (opening.stderr + data)[-KEPT_STDERR_BYTES:]
+                opening.stderr = (opening.stderr + data)[-KEPT_BYTES:]
 
     def _exit_status(self) -> int | None:
         ended = self._channel.status_event.wait(END_TIMEOUT_S) and self._channel.exit_status >= 0
@@ -173,7 +175,7 @@ class Opening:
             )
         if time.monotonic() > self.deadline:
             raise self.too_late()
-        self._data = self._data[-4096:]
+        self._data = self._data[-KEPT_BYTES:]
         return False
 
     def too_late(self) -> HostUnreachable:
@@ -186,9 +188,10 @@ class Opening:
     def not_run(self, status: int | None) -> AgentNotRun:
         """Return an error with what the host said, and what to do about it."""
         said = (self._data + b"\n" + self.stderr).decode(errors="replace")
-        if NO_PYTHON in said:
+        if lacking := IS_NO_PYTHON.search(said):
+            older = f": {shown(lacking[1])} is {shown(lacking[2])}" if lacking[1] else ""
             return AgentNotRun(
-                f"{self.name} has no python3 of version 3.9 or newer{self._older(said)}",
+                f"{self.name} has no python3 of version 3.9 or newer{older}",
                 "install one there, or name one: python = in t2v.toml", exit_status=status,
             )  # fmt: skip
         if NO_ROOM in said:
@@ -209,13 +212,10 @@ class Opening:
         return f"; it said: {said}" if (said := self._said()) else "; it said nothing"
 
     def _said(self) -> str:
-        """Its last line, of stderr if there is one."""
+        """Its last line, of stderr if there is one, without what it repeats of ours."""
         for data in (self.stderr, self._data):
             lines = [line.strip() for line in data.decode(errors="replace").splitlines() if line.strip()]
             if lines:
-                return shown(lines[-1][-200:])
+                own, is_echo, _ = lines[-1].partition(f"{SHELL} '")
+                return shown(f"{own[-180:]}{SHELL} …" if is_echo else lines[-1][-200:])
         return ""
-
-    def _older(self, said: str) -> str:
-        older = re.search(rf"{NO_PYTHON}: (\S+) is (\S+)", said)
-        return f": {shown(older[1])} is {shown(older[2])}" if older else ""

@@ -20,7 +20,7 @@ from remote.hosts.known_hosts import Keys, fingerprint
 from remote.hosts.logging_in import MEND, LoggingIn
 from remote.hosts.ssh_config import Credentials
 from remote.hosts.ssh_socket import Route, Way, dial
-from remote.text import LOG_IN, NOT_LOGGED_IN
+from remote.text import LOG_IN, NOT_LOGGED_IN, shown
 
 # What it says of a socket that was closed under it would stand on the terminal; we say it in our own words.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -30,8 +30,20 @@ STAND_IN = "host"
 BANNER_TIMEOUT_S = 10.0
 MOST_BEFORE_BANNER_BYTES = 2**20
 BANNER = re.compile(rb"^SSH-[^\n]*\n", re.MULTILINE)
+HANDSHAKE_TIMEOUT_S = 15.0
 AUTH_TIMEOUT_S = 40.0  # a key in hardware waits for a finger
+ERRNO = re.compile(r"\[Errno \d+\] ")
+# What paramiko cannot do and a server requires, with what to ask its owner for.
+IN_COMMON = re.compile(r"no acceptable (kex algorithm|host key|ciphers|macs)")
+OURS = {
+    "kex algorithm": ("KexAlgorithms", "curve25519-sha256@libssh.org"),
+    "host key": ("HostKeyAlgorithms", "ssh-ed25519"),
+    "ciphers": ("Ciphers", "aes128-gcm@openssh.com"), "macs": ("MACs", "hmac-sha2-256-etm@openssh.com"),
+}  # fmt: skip
 NO_BANNER = "Error reading SSH protocol banner"  # also said when it was waited for in vain
+# What we send first is read by nobody then, so that the end is a reset.
+HANGS_UP = re.compile(rf"{NO_BANNER}(\[Errno \d+\] Connection reset by peer)?")
+FLOODS = "bytes and no SSH banner"
 # From a cut link to LinkLost: at most a pause and the patience, 13 s. A keepalive whose answer nobody counts, which is
 # what paramiko's own is, was not noticed in 45 s.
 PAUSE_S, PATIENCE_S = 4.0, 9.0
@@ -59,6 +71,7 @@ class _Transport(paramiko.Transport):
         kinds = {one.split()[0].replace("ssh-rsa", "rsa-sha2-") for one in known}
         security.key_types = sorted(security.key_types, key=lambda kind: not kind.startswith(tuple(kinds)))
         self.packetizer.REKEY_BYTES = self.packetizer.REKEY_PACKETS = NEVER
+        self.handshake_timeout = HANDSHAKE_TIMEOUT_S
         self.farewell = ""
 
     def _parse_disconnect(self, m: paramiko.Message) -> None:
@@ -91,6 +104,12 @@ class _ReadAhead:
         self._place += len(data)
         return data
 
+    @property
+    def first_words(self) -> str:
+        """The first line of what came in the place of a banner; "" when nothing did, or a banner."""
+        lines = (line.strip() for line in (self._before_banner or b"").decode(errors="replace").splitlines())
+        return shown(next(filter(None, lines), "")[:200])
+
     def _look_for_banner(self) -> None:
         """paramiko waits for the end of a line without an end, and keeps all of it: also of one that begins well."""
         assert self._before_banner is not None
@@ -98,7 +117,7 @@ class _ReadAhead:
         if BANNER.search(self._before_banner):
             self._before_banner = None
         elif len(self._before_banner) > MOST_BEFORE_BANNER_BYTES or time.monotonic() > self._banner_by:
-            raise OSError(f"it has sent {len(self._before_banner)} bytes and no SSH banner")
+            raise OSError(f"it has sent {len(self._before_banner)} {FLOODS}")
 
     def _acknowledge(self) -> None:
         """At once: while we log in the server holds back each small packet until we have the one before, for 40 ms."""
@@ -162,9 +181,9 @@ class Link:
         self.lost_because = ""
         self.has_answered = threading.Event()
         self._way = way
-        user = credentials.user
+        user, self._ahead = credentials.user, _ReadAhead(way.sock)
         options: dict[str, Any] = {
-            "sock": _ReadAhead(self._way.sock),
+            "sock": self._ahead,
             "banner_timeout": BANNER_TIMEOUT_S,
             "auth_timeout": AUTH_TIMEOUT_S,
             "auth_strategy": LoggingIn(credentials, str(route)),
@@ -178,22 +197,25 @@ class Link:
 
     def _open(self, user: str) -> None:
         try:
-            with _our_errors(self.route, user):
+            with _our_errors(self.route, user, self._ahead):
                 self._connection.open()
         except (HostKeyRefused, AuthFailed):
             self.close()
             raise
         except HostUnreachable as error:
+            code = self._way.code()
             self.close()
-            raise self._by_way_of(error) from error
+            raise self._by_way_of(error, code) from error
 
-    def _by_way_of(self, error: HostUnreachable) -> HostUnreachable:
-        """A program that was to get there knows better why it did not."""
-        if not (said := self._way.last_word):
-            return error
-        program = self.route.program
-        hint = LOG_IN if NOT_LOGGED_IN.search(said) else f"by hand: {self.route.by_hand}"
-        return HostUnreachable(f"{program} cannot reach {self.route}: {said}", hint)
+    def _by_way_of(self, error: HostUnreachable, code: int | None) -> HostUnreachable:
+        """A program that was to get there knows better why it did not. code: with which it ended by itself"""
+        program, hint = self.route.program, f"by hand: {self.route.by_hand}"
+        if said := self._way.last_word:
+            hint = LOG_IN if NOT_LOGGED_IN.search(said) else hint
+            return HostUnreachable(f"{program} cannot reach {self.route}: {said}", hint)
+        if code is not None and not self._ahead.first_words:
+            return type(error)(f"{program} cannot reach {self.route}: it ended with code {code} and no word", hint)
+        return type(error)(f"{error.message}, by way of {program}", hint) if program else error
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -242,7 +264,7 @@ def _no_ssh_config() -> Config:
 
 
 @contextmanager
-def _our_errors(route: Route, user: str) -> Iterator[None]:
+def _our_errors(route: Route, user: str, ahead: _ReadAhead) -> Iterator[None]:
     """Turn what paramiko raises while connecting into our errors."""
     began = time.monotonic()
     try:
@@ -253,11 +275,26 @@ def _our_errors(route: Route, user: str) -> Iterator[None]:
         # A connection that ends while we log in is an AuthenticationException as well, and says nothing of our key.
         if isinstance(error, paramiko.AuthenticationException) and "transport shut down" not in str(error):
             raise AuthFailed(f"{route} does not let {user} in: {error}", MEND) from error
-        is_soon = time.monotonic() - began < BANNER_TIMEOUT_S / 2
-        if str(error) == NO_BANNER and is_soon:
-            raise HungUp(f"{route} hangs up without a word", "is its SSH server up?") from error
-        said = str(error) or type(error).__name__
-        raise HostUnreachable(f"{route} does not speak SSH as it should: {said}", "is its SSH server up?") from error
+        took_s, said = time.monotonic() - began, f"; it said: {ahead.first_words}" if ahead.first_words else ""
+        if HANGS_UP.fullmatch(str(error)) and took_s < BANNER_TIMEOUT_S / 2:
+            why = f"{route} hangs up before its SSH banner{said}" if said else f"{route} hangs up without a word"
+            raise HungUp(why, "is its SSH server up, and at that port?") from error
+        if lacking := IN_COMMON.search(str(error)):
+            setting, one = OURS[lacking[1]]
+            why = f"{route} and t2v have no {lacking[1].removesuffix('s')} in common"
+            raise HostUnreachable(why, f"let its sshd allow {one} as well: {setting} in its sshd_config") from error
+        why = f"{route} does not speak SSH as it should: {_word(error, took_s)}{said}"
+        raise HostUnreachable(why, "is its SSH server up?") from error
+
+
+def _word(error: Exception, took_s: float) -> str:
+    """Say what went wrong in fewer words than paramiko, which has none at all for an end and for a silence."""
+    said = str(error)
+    if said.startswith(NO_BANNER):
+        return said.removeprefix(NO_BANNER) if said.endswith(FLOODS) else "no SSH banner came"
+    if isinstance(error, EOFError) and not said:
+        return f"silence for {took_s:.0f} s" if took_s > BANNER_TIMEOUT_S else "it ends the connection"
+    return ERRNO.sub("", said) or type(error).__name__
 
 
 def key_line(key: paramiko.PKey) -> str:
@@ -268,10 +305,11 @@ def key_line(key: paramiko.PKey) -> str:
 def shown_key(route: Route) -> str:
     """Return the key a host shows, without logging in: `type base64`. Raises HostUnreachable."""
     way = dial(route)
-    transport = _Transport(way.sock)
+    ahead = _ReadAhead(way.sock)
+    transport = _Transport(ahead)
     try:
         transport.banner_timeout = BANNER_TIMEOUT_S
-        with _our_errors(route, ""):
+        with _our_errors(route, "", ahead):
             transport.start_client(timeout=BANNER_TIMEOUT_S)
         return key_line(transport.get_remote_server_key())
     finally:

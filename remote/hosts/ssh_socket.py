@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -23,6 +24,7 @@ CONNECT_TIMEOUT_S = 10.0
 USER_TIMEOUT_MS = 12_000
 MOST_STDERR_BYTES = 16_384
 END_TIMEOUT_S = 5.0
+ENDED_TIMEOUT_S = 0.2  # whose end of the socket is closed is gone, but not yet to be waited for
 T = TypeVar("T")
 
 
@@ -69,6 +71,14 @@ class Way:
     program: subprocess.Popen[bytes] | None = None
     stderr: IO[bytes] | None = None
     last_word: str = ""
+
+    def code(self) -> int | None:
+        """Return the exit code of the program when it ended by itself, now or any moment; else None."""
+        if self.program is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            return self.program.wait(timeout=ENDED_TIMEOUT_S)
+        return None
 
     def close(self) -> None:
         """Close the socket, end the program, and keep its last word."""
@@ -126,6 +136,9 @@ def _directly(route: Route) -> socket.socket:
     except UnicodeError as error:  # longer than a name may be, or with an empty part
         raise HostUnreachable(f"{route.host!r} cannot be the name of a machine", "check the address") from error
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL and route.bind_address:
+            here = f"this machine does not have the address {route.bind_address}, from which {route} is to be reached"
+            raise HostUnreachable(here, "check BindAddress in ~/.ssh/config") from error
         raise HostUnreachable(f"{route} refuses the connection: {error.strerror}", "is its SSH server up?") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -20,7 +20,7 @@ START_TIMEOUT_S = 10.0
 
 # The account's login shell reads its rc files before any command; a test must not depend on what they do. A guard that
 # a test starts there must not switch off the machine that runs the test.
-CONFIG = """
+CONFIG = """{settings}
 Port {port}
 ListenAddress {address}
 HostKey {folder}/{host_key}
@@ -46,6 +46,7 @@ class Sshd:
     folder: keys, configuration and the server's log
     inside: what to put before its command, as for another network namespace; address: where it listens in there
     guard_every_s: how often a guard that is started over it looks
+    settings: lines of its configuration that go before ours
     programs: a folder that comes first on the PATH there; variables: more of what a login there has
     """
 
@@ -55,6 +56,7 @@ class Sshd:
     address: str = "127.0.0.1"
     inside: Sequence[str] = ()
     guard_every_s: float = 60.0
+    settings: str = ""
     programs: Path | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     _program: str = field(default="", init=False)
@@ -94,7 +96,7 @@ class Sshd:
         more = "".join(f" {name}={value}" for name, value in {**path, **self.variables}.items())
         text = CONFIG.format(
             port=self.port, address=self.address, folder=self.folder, host_key=self.host_key, home=self.home,
-            guard_every_s=self.guard_every_s, more=more,
+            guard_every_s=self.guard_every_s, more=more, settings=self.settings,
         )  # fmt: skip
         (self.folder / "sshd_config").write_text(text)
         with (self.folder / "sshd.log").open("ab") as log:

@@ -164,7 +164,45 @@ def generated(dice: random.Random, world: World) -> tuple[str, list[str]]:
     return "".join(parts) + last, names
 
 
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("true", "true cannot reach .*: it ended with code 0 and no word"),
+        ("sh -c 'exit 7'", "sh cannot reach .*: it ended with code 7 and no word"),
+        ("sh -c 'echo no way in >&2; exit 7'", "sh cannot reach .*: no way in"),
+        (
+            "/no/such/program %h",
+            "/no/such/program cannot reach .*: No such file|/no/such/program cannot reach .* not found",
+        ),
+        ("sh -c 'echo Welcome; sleep 0.1'", "it said: Welcome, by way of sh"),
+        ("sleep 600", "no SSH banner came, by way of sleep"),
+    ],
+)
+def test_a_program_that_does_not_lead_there_is_named_with_what_it_did(
+    world: World, monkeypatch: pytest.MonkeyPatch, program: str, sentence: str
+) -> None:
+    monkeypatch.setattr("remote.hosts.ssh_connection.BANNER_TIMEOUT_S", 2.0)
+    world.write(filled(f"Host gpu\n HostName 127.0.0.1\n Port B\n IdentityFile GOOD\n ProxyCommand {program}\n", world))
+    with pytest.raises(HostUnreachable, match=sentence) as caught:
+        world.host("gpu").open(["serve"])
+    assert caught.value.hint.startswith("by hand: ")
+
+
+def test_an_address_that_this_machine_does_not_have_is_named(world: World) -> None:
+    world.write(filled("Host gpu\n HostName 127.0.0.1\n Port B\n IdentityFile GOOD\n BindAddress 203.0.113.9\n", world))
+    with pytest.raises(HostUnreachable, match=r"does not have the address 203\.0\.113\.9") as caught:
+        world.host("gpu").open(["serve"])
+    assert "BindAddress" in caught.value.hint
+
+
 # Keys
+
+
+def test_keys_that_the_file_rules_out_are_not_said_to_be_missing(world: World) -> None:
+    text = "Host gpu\n HostName 127.0.0.1\n Port B\n IdentityFile GOOD\n PubkeyAuthentication no\n"
+    world.write(filled(text, world))
+    with pytest.raises(AuthFailed, match="PubkeyAuthentication no rules out keys"):
+        world.host("gpu").open(["serve"])
 
 
 def test_an_agent_of_its_own_and_a_key_with_a_passphrase(world: World, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from support.hosts.agent_here import agent_of_the_test
 from support.house.under_load import slowed
 
 from remote.agent.base.bundle import bundle
-from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable, LinkLost
+from remote.errors import AuthFailed, HostKeyChanged, HostKeyUnknown, HostUnreachable, HungUp, LinkLost
 from remote.hosts import agent_upload as loader
 from remote.hosts.known_hosts import KnownHosts, fingerprint
 from remote.hosts.settings import HostSettings
@@ -195,6 +195,97 @@ def test_a_closed_port_and_a_silent_server_are_unreachable(sshd: Sshd, proxy: Ch
     with pytest.raises(HostUnreachable, match="does not speak SSH"):
         host_at(proxy.port, sshd, known).open(["serve"])
     assert time.monotonic() - began < slowed(15)
+
+
+@pytest.fixture
+def stranger(sshd: Sshd, tmp_path: Path) -> Iterator[Callable[[Callable[[socket.socket], object]], SSHHost]]:
+    """A host at a server of the test's own, which does with each connection what it is told to."""
+    with ExitStack() as stack:
+
+        def make(does: Callable[[socket.socket], object]) -> SSHHost:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                with suppress(OSError):
+                    while True:
+                        connection = listening.accept()[0]
+                        with connection, suppress(OSError):
+                            does(connection)
+
+            threading.Thread(target=serve, daemon=True).start()
+            return host_at(listening.getsockname()[1], sshd, KnownHosts(tmp_path / "known_hosts"))
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "before its SSH banner; it said: HTTP/1.1 400 Bad Request$"),
+        (b"\r\n\r\nNot allowed at this time\r\n", "before its SSH banner; it said: Not allowed at this time$"),
+        (b"Exceeded MaxStartups\r\n", "before its SSH banner; it said: Exceeded MaxStartups$"),
+        (b"\xff\x00\x1b[31m", "before its SSH banner; it said: "),
+        (b"", "hangs up without a word$"),
+    ],
+)
+def test_what_a_server_says_in_the_place_of_a_banner_is_told_and_it_is_asked_again(
+    stranger: Callable[..., SSHHost], said: bytes, sentence: str
+) -> None:
+    """It may have been one login too many at a time. What we sent is read by nobody, so it ends with a reset."""
+    asked = []
+
+    def does(connection: socket.socket) -> None:
+        asked.append(connection.recv(1))
+        connection.sendall(said)
+
+    with pytest.raises(HungUp, match=sentence) as caught:
+        stranger(does).open(["serve"])
+    assert len(asked) == 3
+    assert "\x1b" not in caught.value.message
+
+
+def test_a_server_that_falls_silent_behind_its_banner_is_said_so(
+    stranger: Callable[..., SSHHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remote.hosts.ssh_connection.BANNER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("remote.hosts.ssh_connection.HANDSHAKE_TIMEOUT_S", 2.0)
+
+    def does(connection: socket.socket) -> None:
+        connection.sendall(b"SSH-2.0-x\r\n")
+        while connection.recv(65536):
+            pass
+
+    with pytest.raises(HostUnreachable, match=r"as it should: silence for \d+ s"):
+        stranger(does).open(["serve"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "what", "ours"),
+    [
+        ("Ciphers chacha20-poly1305@openssh.com", "cipher", "aes128-gcm@openssh.com as well: Ciphers"),
+        ("Ciphers aes256-ctr\nMACs umac-128-etm@openssh.com", "mac", "hmac-sha2-256-etm@openssh.com as well: MACs"),
+        ("KexAlgorithms sntrup761x25519-sha512@openssh.com", "kex algorithm", "curve25519-sha256@libssh.org as well"),
+    ],
+)
+def test_a_server_with_which_we_have_no_algorithm_in_common_is_told_what_it_lacks(
+    tmp_path: Path, setting: str, what: str, ours: str
+) -> None:
+    server = Sshd(tmp_path / "sshd", settings=setting)
+    server.start()
+    try:
+        with pytest.raises(HostUnreachable, match=f"and t2v have no {what} in common") as caught:
+            host_at(server.port, server, KnownHosts(tmp_path / "known_hosts")).open(["serve"])
+        assert ours in caught.value.hint
+        # It is so: with the one that is named we get in.
+        server.stop()
+        server.settings = f"{setting},{ours.split(maxsplit=1)[0]}"
+        server.start()
+        host = host_at(server.port, server, KnownHosts(tmp_path / "known_hosts"))
+        host.known_hosts.pin(host.key_name, [server.public_host_key])
+        assert host.open(["serve"]).greeting
+        host.close()
+    finally:
+        server.kill()
 
 
 # The agent's way there
