@@ -30,6 +30,10 @@ NARRATION = ("debug", "Pseudo", "OpenSSH_")
 NO_ACCOUNT = "No user exists for uid"
 NO_SSH = "there is no ssh program here: only the plain Host lines of ~/.ssh/config count"
 
+# As of another program under that name, which is no mistake in the user's file.
+NOT_OPENSSH = "the ssh program here is not OpenSSH's: only the plain Host lines of ~/.ssh/config count"
+IS_UNKNOWN = re.compile(r"^Dropbear |(unknown|illegal|invalid|unrecognized) option\b.*\bG\b", re.MULTILINE)
+
 Times = tuple[tuple[str, int], ...]
 Question = tuple[str, str | None, int | None, str | None, str | None]
 
@@ -85,8 +89,15 @@ def _asked(question: Question, name: str, user: str | None, port: int | None, fi
     if done.returncode:
         if NO_ACCOUNT in said:
             return replace(_without_openssh(name, user, port, file), trouble=f"ssh does not run here: {NO_ACCOUNT}")
+        if IS_UNKNOWN.search(said):
+            return replace(_without_openssh(name, user, port, file), trouble=NOT_OPENSSH)
         raise SshConfigWrong(f"OpenSSH cannot say how to reach {name}: {_why(said)}", f"by hand: ssh -G {name}")
-    config = config_of(os.fsdecode(done.stdout), name, file=file)
+    try:
+        config = config_of(os.fsdecode(done.stdout), name, file=file)
+    except (KeyError, ValueError):
+        return replace(_without_openssh(name, user, port, file), trouble=NOT_OPENSSH)
+    if not config.user.isprintable():  # bytes that are no UTF-8, which nobody can log in as
+        raise SshConfigWrong(f"the User of {name} in ~/.ssh/config is not UTF-8", "write the file anew as UTF-8")
     read = tuple(READ_LINE.findall(said))
     files = _looked_at(file, read)
     if _times(_looked_at(file, ())) == before and not any(_is_changeable(path) for path in read):

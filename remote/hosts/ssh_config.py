@@ -94,10 +94,12 @@ def unasked(name: str, *, host: str = "", user: str = "", port: int = SSH_PORT) 
 
 
 def config_of(answer: str, name: str, *, file: Path | None = None) -> ClientConfig:
-    """Return what the lines of `ssh -G` say."""
+    """Return what the lines of `ssh -G` say. Raises KeyError, ValueError for what is no answer of OpenSSH's."""
     said = _lines(answer)
     one = {key: values[-1] for key, values in said.items()}
-    host, port, user = one.get("hostname", name), int(one.get("port", SSH_PORT)), one["user"]
+    host, port, user = one["hostname"] or name, int(one["port"]), one["user"]
+    if not 0 < port < 2**16:
+        raise ValueError(f"{port} is no port")
     tokens = _tokens(name, host, port, user, one)
     checking = one.get("stricthostkeychecking", "ask")
     known = [word for key in ("userknownhostsfile", "globalknownhostsfile") for word in _words(one.get(key, ""))]

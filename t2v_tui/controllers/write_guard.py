@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,15 @@ class WriteGuard:
 
     def __init__(self, app: App[Any], live: LiveState, root: Path) -> None:
         self.app, self.live, self.root, self.is_gone = app, live, root, False
-        self._was = identity_of(root)
+        self._was: tuple[int, int] | None = None
+        self._know()
+
+    def _know(self) -> None:
+        """Hold the folder open: else the next one of its name is given its number by most file systems."""
+        self._was = identity_of(self.root)
+        with suppress(OSError):
+            held = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
+            weakref.finalize(self, os.close, held)
 
     def may_change(self) -> bool:
         """Tell whether anything may be started, ended or written; else say why not."""
@@ -32,10 +43,9 @@ class WriteGuard:
 
     def find_gone(self) -> bool:
         """Look for the workspace, and say so when it is gone; True once, the first time that it is."""
-        is_now = identity_of(self.root)
         if self._was is None:
-            self._was = is_now
-        elif is_now != self._was and not self.is_gone:
+            self._know()
+        elif identity_of(self.root) != self._was and not self.is_gone:
             self.is_gone = True
             self._say_gone()
             return True

@@ -5,6 +5,7 @@ Real servers on loopback, the real ssh beside us, one configuration for both.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -342,6 +343,36 @@ def test_a_configuration_that_waits_for_ever_has_a_deadline(world: World, monkey
     monkeypatch.setattr(openssh, "ASK_TIMEOUT_S", 1.0)
     world.write('Match exec "sleep 60"\n User me\n')
     with pytest.raises(HostUnreachable, match="does not answer within 1 s"):
+        world.host("gpu", pinned=False).open(["serve"])
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "exit 0",
+        "echo hello world",
+        "head -c 3000 /dev/urandom",
+        "echo user me; echo port ssh; echo hostname h",
+        "echo user me; echo port 99999999999999999999; echo hostname h",
+        "echo 'ssh: Warning: Ignoring unknown option -G' >&2; echo 'Dropbear SSH client v2022.83' >&2; exit 1",
+        "echo 'ssh: illegal option -- G' >&2; exit 255",
+    ],
+)
+def test_another_program_under_that_name_is_said_to_be_none(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    world.write(filled("Host gpu\n HostName 127.0.0.1\n Port B\n IdentityFile GOOD\n", world))
+    assert world.ours("gpu") == str(world.servers[1].home)
+    assert "is not OpenSSH's" in world.host("gpu").config.trouble
+
+
+def test_a_user_that_is_no_utf_8_is_a_sentence(world: World) -> None:
+    text = "Host gpu\n HostName 127.0.0.1\n Port B\n IdentityFile GOOD\n User für\n"
+    world.write(filled(text, world), encoding="latin-1")
+    with pytest.raises(SshConfigWrong, match=r"the User of gpu in .* is not UTF-8"):
         world.host("gpu", pinned=False).open(["serve"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from t2v_tui.library.on_host import checkpoints_there, described_there, videos_t
 from t2v_tui.library.views import CheckpointView, VideoView
 from t2v_tui.screens.bases.library_screen import LibraryScreen
 from t2v_tui.screens.videos import VideosScreen
-from t2v_tui.store.state import JobKey, LinkView, Reach
+from t2v_tui.store.state import JobKey, LinkView, Reach, State
 from t2v_tui.text.event_log import line_of
 from t2v_tui.workers.asked_for import spec_of
 from t2v_tui.workers.services import Services
@@ -91,6 +92,31 @@ def test_a_queue_names_its_jobs_with_their_host_away(tmp_path: Path) -> None:
     assert spec_of(services, job)["prompt"] == "a red circle"
     services.close()
     assert spec_of(Services(workspace), job)["seed"] == 7
+
+
+def made_anew(root: Path) -> None:
+    root.mkdir()
+
+
+def a_file(root: Path) -> None:
+    root.write_text("a file")
+
+
+@pytest.mark.parametrize("put", [made_anew, a_file, lambda _: None], ids=["another folder", "a file", "nothing"])
+@on_screen
+async def test_whatever_stands_in_the_place_of_a_deleted_workspace_is_not_it(
+    tmp_path: Path, put: Callable[[Path], object]
+) -> None:
+    root = tmp_path / "mine"
+    root.mkdir()
+    app = CockpitApp(Workspace(root), services=None, state=State(root), first="train")
+    async with app.run_test(size=(120, 40)):
+        assert not app.guard.find_gone()
+        shutil.rmtree(root)
+        put(root)
+        app.guard.find_gone()
+        assert app.guard.is_gone
+        assert not app.guard.may_change()
 
 
 @on_screen
