@@ -24,7 +24,7 @@ from t2v_core.disk.files import remove_directory, sha256, sync
 from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.background_save import BackgroundSaver
-from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.optimizers.optimizer import optimizer_tensors
 
 HELD, IN_ALL, TORCH = "t2v: loop held", "t2v: in all", "torch.save + fsync"
 TORCH_HASHED = "… + sha256, as t2v has"

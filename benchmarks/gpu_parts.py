@@ -23,7 +23,7 @@ from t2v_core.models.denoisers.by_name import denoiser_config, make_denoiser
 from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
-from t2v_core.training.optimizer import make_optimizer
+from t2v_core.training.optimizers.optimizer import make_optimizer
 
 Row = dict[str, Any]
 TEXT_TOKENS, STEPS_OF_A_VIDEO = 16, 50

@@ -26,7 +26,7 @@ from t2v_core.models.denoisers.by_name import denoiser_config
 from t2v_core.models.denoisers.video_transformer import VideoTransformer
 from t2v_core.presets import PRESET_MODELS
 from t2v_core.training.forecast.flops import flops_per_clip
-from t2v_core.training.optimizer import make_optimizer
+from t2v_core.training.optimizers.optimizer import make_optimizer
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OURS, PREVIOUS = "t2v", "previous"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,9 +145,10 @@ def quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
-    from transformers.utils import logging as transformers_logging  # 0.3 s that nothing else here needs
+    if sys.modules.get("transformers", warnings) is not None:  # it is not put off, as in an estimate
+        from transformers.utils import logging as transformers_logging  # 0.3 s that nothing else here needs
 
-    transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

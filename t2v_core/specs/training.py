@@ -79,8 +79,10 @@ class TrainSpec(Spec):
     )
     batch_size: int = Field(2, ge=1, le=65536, description="clips per forward pass, on each device")
     gradient_accumulation: int = Field(4, ge=1, le=65536, description="forward passes per optimiser step")
-    optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="muon: Muon for the layers' weights, AdamW for everything else"
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
+        "adamw",
+        description="adamw8bit: AdamW with its moments in 8 bits (needs bitsandbytes), the default of a LoRA of "
+        "--model on a GPU where that is installed; muon: Muon for the layers' weights, AdamW for everything else",
     )
     learning_rate: float = Field(1e-4, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0, le=100, description="of AdamW")
@@ -212,6 +214,14 @@ class EstimateSpec(TrainSpec):
     )
     height: int | None = Field(None, ge=16, le=4096, description="for an open model's videos, in pixels")
     width: int | None = Field(None, ge=16, le=4096, description="for an open model's videos, in pixels")
+    buckets: str | None = Field(
+        None,
+        description="open model: sizes and lengths as of t2v preprocess --buckets, the largest of which decides about "
+        "memory",
+    )
+    stride: int | None = Field(
+        None, ge=1, le=MANY, description="as of t2v preprocess: which clips are long enough for which bucket"
+    )
     gpu: str | None = Field(None, description="estimate for this GPU, such as L4 or A100-80GB (default: this machine)")
     probe: bool = Field(True, description="measure three real steps here, if they fit into --probe-seconds")
     probe_seconds: float = Field(120.0, gt=0, le=86_400, description="roughly how long the measured steps may take")

@@ -27,7 +27,7 @@ from t2v_core.job import Job
 from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.presets import NOT_FOR_OPEN
 from t2v_core.specs import TrainSpec, all_values, make_spec
-from t2v_core.training.optimizer import restore_optimizer
+from t2v_core.training.optimizers.optimizer import restore_optimizer
 from t2v_core.training.run import TrainingRun, fingerprint
 from t2v_core.training.setup import build
 from t2v_core.training.sharding import parts_of
@@ -44,7 +44,7 @@ TRAJECTORY = (
 )  # fmt: skip
 
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq", "state1", "state2")
 
 
 def restore(spec: TrainSpec, job: Job) -> TrainingRun:

@@ -33,13 +33,16 @@ from t2v_core.training.background_save import BackgroundSaver
 from t2v_core.training.base.base import Base
 from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
-from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.optimizers.optimizer import optimizer_tensors
 from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.sharding import gathered, is_sharded
 from t2v_core.training.trackers.tracker import Tracker
 from t2v_core.training.trained import trained
 from t2v_core.training.tricks.chosen import Tricks
 from t2v_core.version import __version__
+
+# What a run says of how it learns, where that is not AdamW.
+OPTIMIZERS = {"adamw": "", "adamw8bit": ", AdamW in 8 bits", "muon": ", Muon"}
 
 
 @dataclass
@@ -129,7 +132,8 @@ class TrainingRun:
         return (
             f"{self._what()}, {self.spec.objective}, {self.plain_model.over_time}, {self._clips()}, "
             f"steps {self.step} → {self.total_steps} ({self.plan.steps_per_epoch} an epoch), "
-            f"{self.accelerator.device}, {self.accelerator.mixed_precision}{self._division()}"
+            f"{self.accelerator.device}, {self.accelerator.mixed_precision}{OPTIMIZERS[self.spec.optimizer]}"
+            f"{self._division()}"
         )
 
     def _clips(self) -> str:

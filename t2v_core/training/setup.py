@@ -35,7 +35,9 @@ from t2v_core.training.data import ahead_for, in_reading_order, open_store
 from t2v_core.training.distillation.teacher import Teacher
 from t2v_core.training.ema import EMA
 from t2v_core.training.forecast.flops import flops_per_clip
-from t2v_core.training.optimizer import make_optimizer
+from t2v_core.training.optimizers.eight_bits import NAME as EIGHT_BITS
+from t2v_core.training.optimizers.eight_bits import require_it
+from t2v_core.training.optimizers.optimizer import make_optimizer
 from t2v_core.training.pace.clock import StepClock
 from t2v_core.training.run import TrainingRun
 from t2v_core.training.sharding import shard
@@ -49,6 +51,9 @@ from t2v_core.training.tricks.power_averages import snapshots
 # has died, whoever started them ends the rest.
 PATIENCE = timedelta(hours=4)
 MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+# What takes a step of a whole tensor.
+WHOLE = {"muon": "makes a step of a whole matrix", EIGHT_BITS: "packs a whole tensor"}
 
 
 def start_run(spec: TrainSpec, job: Job) -> TrainingRun:
@@ -127,7 +132,7 @@ def _begun(spec: TrainSpec, job: Job) -> tuple[Objective, Accelerator]:
     _set_arithmetic(spec)
     _require_whole_model(spec)
     objective = _objective(spec)
-    _require_whole_matrices(spec)
+    _require_optimizer(spec)
     require_fitting(spec)
     require_tracker(spec)
     accelerator = _accelerator(spec)
@@ -205,11 +210,13 @@ def _require_enough_passes(plan: BatchPlan, processes: int, *, is_sharded: bool)
         )
 
 
-def _require_whole_matrices(spec: TrainSpec) -> None:
-    """Raise InvalidRequest where Muon would see parts of a matrix."""
-    if spec.shard and spec.optimizer == "muon":
+def _require_optimizer(spec: TrainSpec) -> None:
+    """Raise InvalidRequest for 8 bits where they cannot be had, and what would see parts of a tensor only."""
+    if spec.optimizer == EIGHT_BITS:
+        require_it(pick_device(spec.device))
+    if spec.shard and spec.optimizer in WHOLE:
         raise InvalidRequest(
-            "--optimizer muon makes a step of a whole matrix, and --shard divides it among processes",
+            f"--optimizer {spec.optimizer} {WHOLE[spec.optimizer]}, and --shard divides it among processes",
             hint="leave --shard out, or add --optimizer adamw",
         )
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from t2v_core.data.annotations.msrvtt import Annotations, join_splits, report
 from t2v_core.data.quarantine import Quarantine
-from t2v_core.errors import InvalidRequest
 from t2v_core.events.results import Preprocessed
 from t2v_core.job import Job
 from t2v_core.processes.alone import DATASET_LOCK, alone
 from t2v_core.processes.process_group import ProcessGroup, joined
-from t2v_core.settings import flag_name
 from t2v_core.specs import OnOverlap, PreprocessSpec
+from t2v_core.training.base.sense import require_open_model
 from t2v_core.workspace import Dataset
 
 if TYPE_CHECKING:
@@ -48,12 +47,7 @@ def _require_sense(spec: PreprocessSpec, job: Job) -> None:
         if passed_over := [name for name in ENCODERS if name in spec.model_fields_set]:
             job.events.warning(f"{' and '.join(passed_over)} of t2v's own models: {spec.model} has encoders of its own")
         return
-    for name in OPEN_ONLY:
-        if name in spec.model_fields_set and getattr(spec, name) != type(spec).model_fields[name].default:
-            raise InvalidRequest(
-                f"{flag_name(name)} is for an open model, and none is named",
-                hint=f"leave {flag_name(name)} out, or name one with --model",
-            )
+    require_open_model(spec, OPEN_ONLY)
 
 
 def _encoders(spec: PreprocessSpec, group: ProcessGroup, job: Job) -> tuple[PreprocessSpec, Encoders]:

@@ -16,6 +16,8 @@ ELSEWHERE = {
     "t2v export shared/style --format comfyui", "t2v train --log-with trackio",
     "WANDB_MODE=offline t2v train --log-with wandb", "t2v train --log-with wandb", "t2v-tui --web",
     "t2v train --lora --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --data data/mine --quantize int8",
+    "t2v train --lora --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --data data/mine --optimizer adamw8bit "
+    "--checkpoints checkpoints/packed",
     "t2v train --hosts a,b", "t2v jobs --host b", "t2v logs PART --host b",
     "t2v train --hosts a,b --processes auto", "t2v train --hosts a,b --min-hosts 1 --detach",
     "t2v train --latents gs://my-bucket/t2v/data/msr-vtt --latents-cache-gb 200",

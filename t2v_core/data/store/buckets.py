@@ -29,6 +29,11 @@ class Bucket:
         return self.height, self.width
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return (frames, height, width)."""
+        return self.frames, self.height, self.width
+
+    @property
     def name(self) -> str:
         """Return it as `--buckets` has it, such as 832x480x81."""
         return f"{self.width}x{self.height}x{self.frames}"

@@ -226,13 +226,21 @@ class OpenModel(ABC):
     @property
     def text_width(self) -> int:
         """Return the values of a token of text."""
-        config = self.parts.config("text_encoder")
-        return int(getattr(config, "d_model", None) or config.hidden_size)
+        return self._width("text_encoder")
 
     @property
     def pooled_width(self) -> int:
         """Return the values of a prompt as a whole; 0 where the family has none."""
-        return int(self.parts.config("text_encoder_2").hidden_size) if "text_encoder_2" in self.parts.names else 0
+        return self._width("text_encoder_2") if "text_encoder_2" in self.parts.names else 0
+
+    def _width(self, name: str) -> int:
+        """As its file says, which is read sooner than its class is imported; else as that has it."""
+        said = self.parts.said(name)
+        width = said.get("d_model") or said.get("hidden_size")
+        if isinstance(width, int):
+            return width
+        config = self.parts.config(name)
+        return int(getattr(config, "d_model", None) or config.hidden_size)
 
     def prompting(self) -> Any:
         """Return diffusers' own pipeline with the text encoders and nothing else: it knows templates and padding."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import diffusers
 import torch
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
 
 from t2v_core.errors import InvalidRequest
@@ -60,14 +60,24 @@ class CogVideoX(OpenModel):
             hidden_states=x.transpose(1, 2),
             encoder_hidden_states=text.tokens,
             timestep=timesteps.long(),
-            image_rotary_emb=self._rotary(transformer, x) if self.is_5b else None,
+            image_rotary_emb=self.rotary(transformer, x) if self.is_5b else None,
             return_dict=False,
         )[0]
         return answer.transpose(1, 2)
 
-    def _rotary(self, transformer: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        own = diffusers.CogVideoXPipeline(None, None, self.parts.empty("vae"), transformer, None)
-        side = self.ratios[1]
-        return own._prepare_rotary_positional_embeddings(
-            x.shape[3] * side, x.shape[4] * side, x.shape[2], device=x.device
+    def rotary(self, transformer: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines of positions: of the size that it was made for, others take the middle."""
+        config, patch = transformer.config, self.patch
+        grid = (x.shape[3] // patch, x.shape[4] // patch)
+        made_for = (config.sample_height // patch, config.sample_width // patch)
+        scale = min(own / side for own, side in zip(made_for, grid, strict=True))
+        sizes = [min(own, round(side * scale)) for own, side in zip(made_for, grid, strict=True)]
+        starts = [round((own - size) / 2) for own, size in zip(made_for, sizes, strict=True)]
+        ends = [start + size for start, size in zip(starts, sizes, strict=True)]
+        return get_3d_rotary_pos_embed(
+            embed_dim=config.attention_head_dim,
+            crops_coords=(tuple(starts), tuple(ends)),
+            grid_size=grid,
+            temporal_size=x.shape[2],
+            device=x.device,
         )

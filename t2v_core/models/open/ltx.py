@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,9 +37,8 @@ class LTX(OpenModel):
         """Ask the transformer for a sequence, and give it back as a video."""
         frames, height, width = x.shape[2:]
         time, side = self.ratios
-        patches = (transformer.config.patch_size, transformer.config.patch_size_t)
         answer = transformer(
-            hidden_states=diffusers.LTXPipeline._pack_latents(x, *patches),
+            hidden_states=x.flatten(2).transpose(1, 2),
             timestep=timesteps,
             encoder_hidden_states=text.tokens,
             encoder_attention_mask=text.mask,
@@ -50,7 +48,7 @@ class LTX(OpenModel):
             rope_interpolation_scale=(time / self.fps, side, side),
             return_dict=False,
         )[0]
-        return diffusers.LTXPipeline._unpack_latents(answer, frames, height, width, *patches)
+        return answer.transpose(1, 2).unflatten(2, (frames, height, width))
 
     def pixels_of(self, vae: Any, z: Tensor) -> Tensor:
         """Decode; a VAE since 0.9.1 is told how noisy the latents are: not at all, as diffusers has it by default."""

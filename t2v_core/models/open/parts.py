@@ -16,6 +16,7 @@ from safetensors import safe_open
 from t2v_core.disk.plain_json import read_table
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.compiling import compile_layers
+from t2v_core.models.lean_imports import bring_back
 from t2v_core.models.loading import UNLOADABLE, pick_dtype, quiet
 from t2v_core.models.lora.files import Lora, put_beside
 from t2v_core.models.open.layout import INDEX, TEXT, TRANSFORMERS, part_names
@@ -78,6 +79,15 @@ class Parts:
         """Return the configuration of a part, with the defaults of its class."""
         return self.empty(name).config
 
+    def kind(self, name: str) -> str:
+        """Return the class of a part, by its name in its library."""
+        return str(self.index[name][1])
+
+    def said(self, name: str) -> dict[str, Any]:
+        """Return what the `config.json` of a part says; its class may have defaults beside."""
+        with self._told_of(name):
+            return read_table(self.folder / name / "config.json")
+
     def count(self, name: str) -> int:
         """Return how many parameters a part has."""
         return sum(parameter.numel() for parameter in self.empty(name).parameters())
@@ -122,6 +132,8 @@ class Parts:
 
     def _class(self, name: str) -> Any:
         library, kind = self.index[name]
+        if library == "transformers":
+            bring_back()
         if library not in LIBRARIES or not hasattr(importlib.import_module(library), kind):
             raise InvalidRequest(
                 f"{self.folder / INDEX} names a {name} that is not known here: {library}.{kind}",

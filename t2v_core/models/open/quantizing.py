@@ -51,7 +51,12 @@ def quantizable(part: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 def quantized_bytes(part: nn.Module, how: str, plain: int) -> int:
     """Return what the weights of a part take. plain: bytes of a value that stays as it is"""
     inside = sum(layer.weight.numel() for _, layer in quantizable(part))
-    return int(inside * BYTES[how]) + (sum(p.numel() for p in part.parameters()) - inside) * plain
+    return packed_bytes(inside, sum(p.numel() for p in part.parameters()), how, plain)
+
+
+def packed_bytes(inside: int, weights: int, how: str, plain: int) -> int:
+    """Return what so many weights take, of which those inside blocks are packed. plain: bytes of one that is not"""
+    return int(inside * BYTES[how]) + (weights - inside) * plain
 
 
 def quantize(part: nn.Module, how: str, dtype: torch.dtype) -> None:

@@ -22,8 +22,11 @@ from t2v_core.models.open.layout import TRANSFORMERS
 from t2v_core.models.open.parts import Placing, arithmetic
 from t2v_core.models.open.quantizing import require_installed, unpack_anew
 from t2v_core.presets import NOT_FOR_OPEN, OPEN_TUNING
+from t2v_core.processes.member import is_on_several_machines
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import Base
+from t2v_core.training.optimizers.eight_bits import NAME as EIGHT_BITS
+from t2v_core.training.optimizers.eight_bits import is_there_for
 
 SpecT = TypeVar("SpecT", bound=TrainSpec)
 
@@ -38,9 +41,16 @@ def suited_to_open(spec: SpecT, model: OpenModel, warn: Warn) -> SpecT:
     own = {name: fields[name].default for name in NOT_FOR_OPEN} | {"objective": objective}
     if passed_over := [name for name in own if name in spec.model_fields_set and getattr(spec, name) != own[name]]:
         warn(f"{' and '.join(passed_over)} of t2v's own models: {model.name} has its own, and learns {objective}")
-    usual = OPEN_TUNING | ({"precision": "fp32"} if exact else {})
+    usual = OPEN_TUNING | ({"precision": "fp32"} if exact else {}) | _usual_optimizer(spec)
     unsaid = {name: value for name, value in usual.items() if name not in spec.model_fields_set}
     return spec.model_copy(update=unsaid | own)
+
+
+def _usual_optimizer(spec: TrainSpec) -> dict[str, str]:
+    """An adapter's moments are in 8 bits on a GPU with the package, but where machines may differ in it."""
+    device = pick_device(spec.device)
+    may_be = spec.lora and device.type == "cuda" and not spec.shard and not is_on_several_machines()
+    return {"optimizer": EIGHT_BITS} if may_be and is_there_for(device) else {}
 
 
 def open_base(spec: TrainSpec, store: LatentStore, device: torch.device, dtype: torch.dtype) -> Base:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from t2v_core.errors import InvalidRequest
-from t2v_core.specs import TrainSpec
+from t2v_core.settings import flag_name
+from t2v_core.specs import EstimateSpec, PreprocessSpec, TrainSpec
 
 LORA_ONLY = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
 
@@ -19,6 +22,16 @@ def _require_quantizable(spec: TrainSpec) -> None:
             f"--quantize {spec.quantize} and --shard exclude each other: packed weights are not divided",
             hint="leave one out",
         )
+
+
+def require_open_model(spec: PreprocessSpec | EstimateSpec, names: Iterable[str]) -> None:
+    """Raise InvalidRequest for a setting, of those named, that only open models have, where none is named."""
+    for name in names if spec.model is None else ():
+        if name in spec.model_fields_set and getattr(spec, name) != type(spec).model_fields[name].default:
+            raise InvalidRequest(
+                f"{flag_name(name)} is for an open model, and none is named",
+                hint=f"leave {flag_name(name)} out, or name one with --model",
+            )
 
 
 def require_sense(spec: TrainSpec) -> None:

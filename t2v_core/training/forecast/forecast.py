@@ -18,6 +18,7 @@ from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.gpus import Gpu
 from t2v_core.training.forecast.machines import Machine
 from t2v_core.training.forecast.memory import BYTES, StepMemory, StepShape, step_memory
+from t2v_core.training.optimizers.eight_bits import moments_bytes
 
 HELD_OUT_TIMESTEPS = 4  # of each held-out clip, once an epoch; see training/callbacks/held_out_loss.py
 FORWARD_SHARE = 1 / 3  # of a training step: the backward pass is twice the forward one
@@ -38,6 +39,7 @@ def memory_of(spec: TrainSpec, config: Mapping[str, Any], facts: DataFacts, mach
         latents=_held_latents(spec, facts, machine),
         lora=lora_settings(spec),
         averages=3 if spec.power_averages else 1,
+        optimizer=spec.optimizer,
     )
     return divided(memory, processes_of(spec)) if spec.shard else memory
 
@@ -101,7 +103,7 @@ def disk_of(spec: TrainSpec, parameters: int, facts: DataFacts, folder: Path, th
 
     folder: of the checkpoints; there_already: bytes of them that lie there and will make room
     """
-    checkpoint = 4 * BYTES * parameters  # weights, averages, two moments
+    checkpoint = 2 * BYTES * parameters + moments_bytes((parameters,), spec.optimizer)  # weights, averages, moments
     steps_end_early = spec.max_steps is not None
     written = 1 if steps_end_early else ceil(spec.epochs / spec.checkpoint_every)
     # The next one is complete before the one it replaces goes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,8 @@ from t2v_core.models.denoisers.denoiser import Denoiser
 from t2v_core.models.live_bytes import LiveBytes
 from t2v_core.models.lora.adapter import Adapter, LoraSettings
 from t2v_core.training.forecast.flops import TEXT_TOKENS
+from t2v_core.training.optimizers.eight_bits import NAME as EIGHT_BITS
+from t2v_core.training.optimizers.eight_bits import moments_bytes
 from t2v_core.training.trained import trained
 
 # AdamW's moments and the averaged weights are float32, whatever the arithmetic; so are the weights themselves.
@@ -103,6 +105,7 @@ def step_memory(
     latents: int,
     lora: LoraSettings | None = None,
     averages: int = 1,
+    optimizer: str = "adamw",
 ) -> StepMemory:
     """Reckon one training step of the denoiser that `config` describes, on a `cpu`, `cuda` or `mps` device.
 
@@ -113,21 +116,26 @@ def step_memory(
     model = without_data(config, lora)
     sizes = [parameter.numel() for parameter in trained(model).values()]
     weights = sum(sizes) * BYTES
-    # On CUDA, AdamW takes the root of all second moments at once; elsewhere it goes through the weights one by one.
-    scratch = weights if device == "cuda" else 2 * max(sizes) * BYTES
     held = activations(config, step)
     return StepMemory(
         weights=sum(parameter.numel() for parameter in model.parameters()) * BYTES,
         gradients=weights,
-        adam=2 * weights,
+        adam=moments_bytes(sizes, optimizer),
         ema=averages * weights,
         activations=held.peak,
         framework=framework,
-        scratch=scratch,
+        scratch=scratch_bytes(sizes, optimizer, device),
         allocator=_allocator_bytes(held, weights, model) if device == "cpu" else 0,
         latents=latents,
         accumulates=step.gradient_accumulation > 1,
     )
+
+
+def scratch_bytes(sizes: Sequence[int], optimizer: str, device: str) -> int:
+    """Return what the optimiser's step takes beside its state. sizes: values of each tensor that is trained"""
+    # On CUDA, AdamW takes the root of all second moments at once; elsewhere it goes through the weights one by one.
+    at_once = device == "cuda" and optimizer != EIGHT_BITS
+    return (sum(sizes) if at_once else 2 * max(sizes)) * BYTES
 
 
 def parameter_count(config: Mapping[str, Any], lora: LoraSettings | None = None) -> int:

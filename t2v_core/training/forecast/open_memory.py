@@ -22,7 +22,9 @@ from t2v_core.models.open.quantizing import quantized_bytes
 from t2v_core.specs import TrainSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.forecast.machines import Machine
-from t2v_core.training.forecast.memory import BYTES, StepMemory, StepShape
+from t2v_core.training.forecast.memory import BYTES, StepMemory, StepShape, scratch_bytes
+from t2v_core.training.optimizers.eight_bits import NAME as EIGHT_BITS
+from t2v_core.training.optimizers.eight_bits import moments_bytes
 from t2v_core.training.trained import trained
 
 Shape = tuple[int, int, int, int]
@@ -37,22 +39,25 @@ def open_step_memory(
     framework: int,
     lora: LoraSettings | None,
     quantize: str = "none",
+    optimizer: str = "adamw",
 ) -> StepMemory:
     """Reckon one training step of an open model: of one expert where there are two, which take turns.
 
     shape: of a clip's latents; lora: of the adapter, None where all of the transformer is trained
     quantize: how weights beside an adapter are packed; a layer at work has its own unpacked
+    optimizer: by its name
     """
-    weights, learned, largest = _sizes(model, lora, quantize)
+    weights, sizes = _sizes(model, lora, quantize)
+    learned = sum(sizes)
     unpacked = 0 if quantize == "none" else largest_layer(model) * model.dtype.itemsize
     return StepMemory(
         weights=weights,
         gradients=learned * BYTES,
-        adam=2 * learned * BYTES,
+        adam=moments_bytes(sizes, optimizer),
         ema=learned * BYTES,
         activations=_activations(model, shape, step, lora) + unpacked,
         framework=framework,
-        scratch=learned * BYTES if device == "cuda" else 2 * largest * BYTES,
+        scratch=scratch_bytes(sizes, optimizer, device),
         accumulates=step.gradient_accumulation > 1,
     )
 
@@ -62,7 +67,14 @@ def open_memory_of(spec: TrainSpec, model: OpenModel, facts: DataFacts, machine:
     step = StepShape(spec.batch_size, machine.dtype, spec.gradient_checkpointing, spec.gradient_accumulation)
     framework, lora = machine.framework_bytes, lora_settings(spec)
     return open_step_memory(
-        model, facts.shape, step, device=machine.device, framework=framework, lora=lora, quantize=spec.quantize
+        model,
+        facts.shape,
+        step,
+        device=machine.device,
+        framework=framework,
+        lora=lora,
+        quantize=spec.quantize,
+        optimizer=spec.optimizer,
     )
 
 
@@ -74,6 +86,7 @@ def open_advice(spec: TrainSpec, memory: StepMemory, machine: Machine) -> list[s
         "--lora" * (not spec.lora),
         "--gradient-checkpointing" * (not spec.gradient_checkpointing),
         "--quantize int8" * (spec.lora and spec.quantize == "none"),
+        f"--optimizer {EIGHT_BITS}" * (not spec.lora and spec.optimizer == "adamw"),
         "--batch-size 1" * (spec.batch_size > 1),
     ]
     smaller = "fewer --frames or a smaller --height and --width of t2v preprocess, or a GPU with more memory (--gpu)"
@@ -82,12 +95,12 @@ def open_advice(spec: TrainSpec, memory: StepMemory, machine: Machine) -> list[s
 
 def trained_parameters(model: OpenModel, lora: LoraSettings | None) -> int:
     """Return how many parameters are trained, of all transformers."""
-    return _sizes(model, lora)[1]
+    return sum(_sizes(model, lora)[1])
 
 
-def _sizes(model: OpenModel, lora: LoraSettings | None, quantize: str = "none") -> tuple[int, int, int]:
-    """Bytes of all weights, how many parameters are trained, and how many the largest of those has."""
-    weights, learned, largest = 0, 0, 0
+def _sizes(model: OpenModel, lora: LoraSettings | None, quantize: str = "none") -> tuple[int, list[int]]:
+    """Bytes of all weights, and how many values each tensor has that is trained."""
+    weights, sizes = 0, []
     for name in (name for name in TRANSFORMERS if name in model.parts.names):
         size = BYTES if lora is None else torch.empty(0, dtype=model.parts.dtype_of(name)).element_size()
         plain = model.parts.count(name) * size
@@ -96,8 +109,8 @@ def _sizes(model: OpenModel, lora: LoraSettings | None, quantize: str = "none") 
             own = _transformer(model, name, {}, lora)
         counts = [parameter.numel() for parameter in trained(own).values()]
         weights += sum(counts) * BYTES if lora is not None else 0
-        learned, largest = learned + sum(counts), max(largest, *counts)
-    return weights, learned, largest
+        sizes += counts
+    return weights, sizes
 
 
 def _activations(model: OpenModel, shape: Shape, step: StepShape, lora: LoraSettings | None) -> int:

@@ -10,7 +10,9 @@ from t2v_core.events.estimated import Estimated
 from t2v_core.events.open_estimated import OpenEstimated
 from t2v_core.job import Job
 from t2v_core.specs import EstimateSpec
-from t2v_core.training.base.sense import require_sense
+from t2v_core.training.base.sense import require_open_model, require_sense
+
+OPEN_ONLY = ("height", "width", "buckets")
 
 
 def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
@@ -20,6 +22,7 @@ def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
 
     Raises InvalidRequest for settings that contradict each other, and as each kind of estimate.
     """
+    require_open_model(spec, OPEN_ONLY)
     if spec.checkpoint is not None:
         if spec.model is not None:
             raise InvalidRequest("--checkpoint and --model are two models", "name the one whose video is meant")
@@ -33,10 +36,17 @@ def estimate(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
             require_sense(spec)
         return estimate_training(spec, job)
     require_sense(spec)
+    return _of_open(spec, job)
+
+
+def _of_open(spec: EstimateSpec, job: Job) -> Estimated | OpenEstimated:
     if spec.lora:
         from t2v_core.verbs.open.estimate_training import estimate_open_training
 
         return estimate_open_training(spec, job)
-    from t2v_core.verbs.open.estimate import estimate_open
+    from t2v_core.models.lean_imports import lean_imports  # torch
 
-    return estimate_open(spec, job)
+    with lean_imports():
+        from t2v_core.verbs.open.estimate import estimate_open
+
+        return estimate_open(spec, job)

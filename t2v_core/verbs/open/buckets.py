@@ -1,4 +1,4 @@
-"""What `preprocess --buckets` asks for, as the family takes it."""
+"""What `--buckets` of preprocess and estimate asks for, as the family takes it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from t2v_core.data.store.buckets import Bucket, read_buckets
 from t2v_core.errors import InvalidRequest
 from t2v_core.models.open.base import OpenModel
 from t2v_core.settings import flag_name
-from t2v_core.specs import PreprocessSpec
+from t2v_core.specs import EstimateSpec, PreprocessSpec
 
 AUTO = "auto"
 ELSEWHERE = ("frames", "size", "height", "width")
 
 
-def buckets_asked(spec: PreprocessSpec, model: OpenModel) -> tuple[Bucket, ...]:
+def buckets_asked(spec: PreprocessSpec | EstimateSpec, model: OpenModel) -> tuple[Bucket, ...]:
     """Return the buckets of a spec that asks for some.
 
     Raises InvalidRequest for one that the family cannot take, with the nearest that it can, and beside another size or

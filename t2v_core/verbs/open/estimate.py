@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 
 from t2v_core.events.estimated import MachinePart
@@ -11,12 +13,13 @@ from t2v_core.models.open.base import OpenModel
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.finding import find_open_model
 from t2v_core.models.open.licence import licence_of
-from t2v_core.models.open.memory.footprint import footprint
+from t2v_core.models.open.memory.footprint import count_of, footprint
 from t2v_core.models.open.memory.placing import SHARE, ways_of
 from t2v_core.models.open.parts import Placing
 from t2v_core.specs import EstimateSpec
 from t2v_core.training.forecast.gpus import find_gpu
 from t2v_core.training.forecast.machines import Machine, other_machine, this_machine
+from t2v_core.verbs.open.buckets import buckets_asked
 
 ARITHMETIC = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 CARDS_BYTES = (24 * 10**9, 40 * 10**9, 80 * 10**9)
@@ -45,7 +48,7 @@ def estimate_open(spec: EstimateSpec, job: Job) -> OpenEstimated:
         height=height,
         width=width,
         parts=tuple(
-            OpenPart(name=name, parameters=model.parts.count(name), weights_bytes=size)
+            OpenPart(name=name, parameters=count_of(model, name), weights_bytes=size)
             for name, size in need.weights.items()
         ),
         sampling_bytes=need.sampling,
@@ -78,7 +81,13 @@ def found_for(spec: EstimateSpec) -> tuple[OpenModel, Machine]:
 
 
 def shape_asked(spec: EstimateSpec, model: OpenModel) -> tuple[int, int, int]:
-    """Return frames, height and width; the makers' where nothing was said. Raises InvalidRequest."""
+    """Return frames, height and width: of the largest bucket, or the makers' where nothing was said.
+
+    Raises InvalidRequest.
+    """
+    if spec.buckets is not None:
+        shapes = sorted(bucket.shape for bucket in buckets_asked(spec, model))
+        return max(shapes, key=lambda shape: prod(model.latent_shape(*shape)))
     rows, columns = model.usual.size
     frames = spec.frames if "frames" in spec.model_fields_set else model.usual.frames
     height, width = spec.height or rows, spec.width or columns

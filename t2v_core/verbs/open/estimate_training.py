@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from math import prod
 
 from t2v_core.events.estimated import (
     DataFacts,
@@ -13,7 +12,6 @@ from t2v_core.events.estimated import (
     MachinePart,
     MemoryPart,
     ModelPart,
-    ShapeShare,
     TimePart,
 )
 from t2v_core.job import Job
@@ -22,14 +20,13 @@ from t2v_core.models.open.denoiser import flops_of
 from t2v_core.specs import EstimateSpec
 from t2v_core.training.base.base import lora_settings
 from t2v_core.training.base.open import suited_to_open
-from t2v_core.training.data import facts_asked
 from t2v_core.training.forecast.forecast import LARGEST_BATCH, duration_of, pace_of_table
 from t2v_core.training.forecast.gpus import ASSUMED_MFU
 from t2v_core.training.forecast.machines import Machine
 from t2v_core.training.forecast.open_memory import open_advice, open_memory_of, trained_parameters
 from t2v_core.training.preflight import disk_advice, disk_for
-from t2v_core.verbs.open.estimate import found_for, shape_asked
-from t2v_core.workspace import Workspace
+from t2v_core.verbs.open.data_facts import facts_for, shares_of
+from t2v_core.verbs.open.estimate import found_for
 
 
 def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
@@ -40,12 +37,12 @@ def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
     model, machine = found_for(spec)
     spec = suited_to_open(spec, model, job.events.warning)
     machine = replace(machine, dtype=model.dtype)
-    facts = _facts(spec, model, job.workspace)
+    facts = facts_for(spec, model, job.workspace)
     job.events.stage("estimate", f"a LoRA of {spec.model} on {machine.name}; {facts.source}")
     memory = open_memory_of(spec, model, facts, machine)
     parameters = trained_parameters(model, lora_settings(spec))
     disk = disk_for(spec, parameters, facts, job.workspace)
-    flops = sum(share.clips * flops_of(model, share.shape) for share in _shares(facts)) / max(1, facts.clips)
+    flops = sum(share.clips * flops_of(model, share.shape) for share in shares_of(facts)) / max(1, facts.clips)
     time = None
     if machine.gpu is not None:
         pace = pace_of_table(spec, flops, machine.gpu, machine.arithmetic, ASSUMED_MFU)
@@ -61,31 +58,6 @@ def estimate_open_training(spec: EstimateSpec, job: Job) -> Estimated:
         largest_batch=_largest_batch(spec, model, facts, machine),
         advice=(*open_advice(spec, memory, machine), *disk_advice(disk)),
     )
-
-
-def _facts(spec: EstimateSpec, model: OpenModel, workspace: Workspace) -> DataFacts:
-    """The data set as it was made for the model, else as it would be."""
-    facts = facts_asked(spec, workspace)
-    shape = model.latent_shape(*shape_asked(spec, model))
-    if facts.is_preprocessed and (facts.shape[1], facts.text_dim) == (shape[1], model.text_width):
-        return facts
-    latents = facts.latents_bytes * prod(shape) // prod(facts.shape)
-    text = facts.text_bytes * model.text_width // facts.text_dim
-    return replace(
-        facts,
-        shape=shape,
-        text_dim=model.text_width,
-        pooled_dim=model.pooled_width,
-        latents_bytes=latents,
-        text_bytes=text,
-        is_preprocessed=False,
-        shares=(),
-        source=facts.source.removesuffix(", not preprocessed yet") + ", not preprocessed for this model yet",
-    )
-
-
-def _shares(facts: DataFacts) -> tuple[ShapeShare, ...]:
-    return facts.shares or (ShapeShare(shape=facts.shape, clips=max(1, facts.clips)),)
 
 
 def _largest_batch(spec: EstimateSpec, model: OpenModel, facts: DataFacts, machine: Machine) -> int:

@@ -28,7 +28,7 @@ from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.encoders import TextEmbedding
 from t2v_core.specs import TrainSpec
 from t2v_core.training.loss import prediction_error
-from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.optimizers.optimizer import optimizer_tensors
 from t2v_core.training.trainer import Trainer
 from t2v_core.verbs.train import train
 from t2v_core.workspace import Dataset

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -122,3 +124,62 @@ def test_what_buckets_cannot_be_is_one_sentence(workspace: Path, model: Path, tm
     assert own.sentence == "the data set has clips of 3 sizes and lengths, and t2v's own models take one"
     bare = through_the_door(workspace, "preprocess", data="data/mixed", buckets=BUCKETS, device="cpu")
     assert bare.sentence == "--buckets is for an open model, and none is named"
+
+
+def test_an_estimate_of_buckets_to_come_takes_the_largest_and_adds_up_all_clips(
+    workspace: Path, model: Path, tmp_path: Path
+) -> None:
+    given = {"model": str(model), "lora": True, "gpu": "L4", "probe": False, "held_out_clips": 0, "batch_size": 1}
+
+    def estimated(data: Path, **values: Any) -> Estimated:
+        ended = through_the_door(tmp_path, "estimate", **given | {"data": str(data)} | values)
+        result = Estimated.of(ended.done)
+        assert result is not None
+        return result
+
+    made = estimated(workspace / "data/mixed")
+    bare = tmp_path / "bare"
+    for name in ("videos", "annotations"):
+        shutil.copytree(workspace / "data/mixed" / name, bare / name)
+    to_come = estimated(bare, buckets=BUCKETS)
+    assert "in 3 buckets as 12 of them are" in to_come.data.source
+    assert (made.data.is_preprocessed, to_come.data.is_preprocessed) == (True, False)
+    assert (to_come.data.shape, set(to_come.data.shares)) == (made.data.shape, set(made.data.shares))
+    assert to_come.memory.activations_bytes == made.memory.activations_bytes
+    assert (to_come.time, to_come.data.clips) == (made.time, made.data.clips)
+    one = estimated(bare, buckets="64x32x9")
+    assert (one.data.clips, one.data.shares) == (9, ())  # those of the other aspect ratio are cut, short ones left out
+    per_clip = one.data.latents_bytes / one.data.clips
+    shares = {share.shape: share.clips for share in to_come.data.shares}
+    sizes = sum(clips * math.prod(shape) for shape, clips in shares.items()) / math.prod(made.data.shape)
+    assert to_come.data.latents_bytes == pytest.approx(per_clip * sizes, rel=1e-3)
+    assert estimated(tmp_path / "nothing", buckets=BUCKETS).data.clips == 9000
+    assert estimated(workspace / "data/mixed", buckets=BUCKETS).data == made.data
+    assert not estimated(workspace / "data/mixed", buckets="64x64x9").data.is_preprocessed
+
+
+def test_an_estimate_of_a_video_takes_the_largest_bucket(model: Path, tmp_path: Path) -> None:
+    given = {"model": str(model), "gpu": "L4", "probe": False}
+    largest = through_the_door(tmp_path, "estimate", **given, buckets=BUCKETS).done
+    assert (largest["frames"], largest["height"] * largest["width"]) == (9, 64 * 32)
+    alone = through_the_door(tmp_path, "estimate", **given, frames=9, height=32, width=64).done
+    assert largest["sampling_bytes"] == alone["sampling_bytes"]
+
+
+def test_what_an_estimate_of_buckets_cannot_be_is_one_sentence(workspace: Path, model: Path, tmp_path: Path) -> None:
+    for lora in (False, True):
+        for values, sentence in (
+            ({"buckets": "64x30x9"}, "--buckets: LTX-Video cannot take 64x30x9; its frames are"),
+            ({"buckets": "64x32"}, "--buckets: 64x32 is no size and length"),
+            ({"buckets": BUCKETS, "frames": 9}, "--buckets names every size and length, and --frames another one"),
+        ):
+            ended = through_the_door(tmp_path, "estimate", model=str(model), lora=lora, probe=False, **values)
+            assert ended.sentence.startswith(sentence)
+    bare = shutil.copytree(workspace / "data/mixed/videos", tmp_path / "long/videos").parent
+    shutil.copytree(workspace / "data/mixed/annotations", bare / "annotations")
+    long = {"data": str(bare), "model": str(model), "lora": True, "buckets": "64x32x97"}
+    ended = through_the_door(tmp_path, "estimate", **long)
+    assert ended.sentence == "--buckets: none of 12 clips that were looked at fills one of 64x32x97"
+    for name, value in (("buckets", BUCKETS), ("height", 32), ("width", 32)):
+        ended = through_the_door(tmp_path, "estimate", preset="tiny", **{name: value})
+        assert ended.sentence == f"--{name} is for an open model, and none is named"

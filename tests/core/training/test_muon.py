@@ -13,7 +13,7 @@ from torch import nn
 
 from t2v_core.errors import InvalidRequest
 from t2v_core.specs import make_spec
-from t2v_core.training.muon import Muon, orthogonal
+from t2v_core.training.optimizers.muon import Muon, orthogonal
 from t2v_core.verbs.train import train
 
 

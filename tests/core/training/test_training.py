@@ -25,7 +25,7 @@ from t2v_core.models.denoisers.by_name import make_denoiser
 from t2v_core.specs import TrainSpec
 from t2v_core.training.callbacks.held_out_loss import HeldOutLoss
 from t2v_core.training.callbacks.order import training_callbacks
-from t2v_core.training.optimizer import optimizer_tensors
+from t2v_core.training.optimizers.optimizer import optimizer_tensors
 from t2v_core.training.resume import restore
 from t2v_core.training.setup import model_config
 from t2v_core.training.trainer import Trainer

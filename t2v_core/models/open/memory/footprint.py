@@ -18,8 +18,9 @@ from t2v_core.models.conditioning import Conditioning
 from t2v_core.models.live_bytes import CUDA_CONTEXT_BYTES, LiveBytes
 from t2v_core.models.loading import quiet
 from t2v_core.models.open.base import OpenModel
-from t2v_core.models.open.layout import TRANSFORMERS
-from t2v_core.models.open.quantizing import PACKAGES, quantizable, quantized_bytes
+from t2v_core.models.open.layout import TEXT, TRANSFORMERS
+from t2v_core.models.open.memory.text_sizes import TextSizes, text_sizes
+from t2v_core.models.open.quantizing import PACKAGES, packed_bytes, quantizable, quantized_bytes
 
 DEPTHS = ("num_layers", "num_single_layers", "num_refiner_layers")
 # Frames of latents that are simulated where there are more. VAEs take one, two or three at a time, the first of them
@@ -82,17 +83,32 @@ def footprint(model: OpenModel, frames: int, height: int, width: int) -> Footpri
 def weights_of(model: OpenModel) -> dict[str, int]:
     """Return the bytes of each part's weights, as they are computed with."""
     return {
-        name: model.parts.count(name) * _bytes(model, name)
+        name: count_of(model, name) * _bytes(model, name)
         for name in model.parts.names
         if not name.startswith(("tokenizer", "scheduler"))
     }
 
 
+def count_of(model: OpenModel, name: str) -> int:
+    """Return how many weights a part has."""
+    sizes = _text_sizes(model, name)
+    return model.parts.count(name) if sizes is None else sizes.weights
+
+
+def _text_sizes(model: OpenModel, name: str) -> TextSizes | None:
+    return text_sizes(model.parts.kind(name), model.parts.said(name)) if name in TEXT else None
+
+
 def _quantized(model: OpenModel, how: str, weights: dict[str, int]) -> dict[str, int]:
     """What is smaller then: transformers and text encoders."""
-    return {
-        name: quantized_bytes(model.parts.empty(name), how, _bytes(model, name)) for name in weights if name != "vae"
-    }
+    found = {}
+    for name in (name for name in weights if name != "vae"):
+        sizes, plain = _text_sizes(model, name), _bytes(model, name)
+        if sizes is None:
+            found[name] = quantized_bytes(model.parts.empty(name), how, plain)
+        else:
+            found[name] = packed_bytes(sizes.inside, sizes.weights, how, plain)
+    return found
 
 
 def largest_layer(model: OpenModel) -> int:
