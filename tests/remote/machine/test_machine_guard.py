@@ -233,6 +233,10 @@ def test_a_push_keeps_it_as_long_as_bytes_move(m: MachineHere) -> None:
     keeps_it_while_it_moves(m, "push", m.here.root)
 
 
+def somebody_types(guard: GuardState) -> bool:
+    return any("at work in pts/" in why for why in guard.busy)
+
+
 @on_a_machine
 def test_a_terminal_in_which_somebody_types_keeps_it_and_one_that_is_left_open_does_not(m: MachineHere) -> None:
     get_guard(m)
@@ -251,8 +255,9 @@ def test_a_terminal_in_which_somebody_types_keeps_it_and_one_that_is_left_open_d
     typing = threading.Thread(target=types)
     typing.start()
     try:
+        until(m, lambda: somebody_types(status(m)))  # a login may take longer than the machine may be idle
         keep(m, 0)
-        assert any("at work in pts/" in why for why in looks_pass(m).busy)
+        assert somebody_types(looks_pass(m))
         is_left.set()
         m.machine.wait_until_off()
     finally:

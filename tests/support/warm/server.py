@@ -54,6 +54,7 @@ class Server:
         self.selector = selectors.DefaultSelector()
         self.listener = listener
         self.open: set[int] = {listener.fileno(), alive}
+        self.links: dict[int, int] = {}  # of each fork whose client is there; a number that was closed is another's soon
         self.selector.register(listener, selectors.EVENT_READ, self.accept)
         self.selector.register(alive, selectors.EVENT_READ, lambda: os._exit(0))
 
@@ -95,8 +96,9 @@ class Server:
             os.close(fd)
         client.setblocking(False)
         link, ended = client.detach(), os.pidfd_open(pid)
+        self.links[pid] = link
         self.watch(link, lambda: self.pass_on(link, pid))
-        self.watch(ended, lambda: self.end(pid, link, ended))
+        self.watch(ended, lambda: self.end(pid, ended))
 
     def pass_on(self, link: int, pid: int) -> None:
         numbers = b""
@@ -105,11 +107,11 @@ class Server:
         for number in numbers:
             os.kill(pid, number)
         if not numbers:  # the kernel kills the fork
-            self.forget(link)
+            self.forget(self.links.pop(pid))
 
-    def end(self, pid: int, link: int, ended: int) -> None:
+    def end(self, pid: int, ended: int) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if link in self.open:
+        if (link := self.links.pop(pid, None)) is not None:
             with suppress(OSError):  # nobody waits any more
                 os.write(link, code.to_bytes(8, "big", signed=True))
             self.forget(link)

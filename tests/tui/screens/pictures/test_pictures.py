@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.house.under_load import slowed
 from support.screen.pixel_terminal import PixelTerminal, pixel_terminal
 from support.screen.tmux_here import tmux
 
@@ -199,11 +201,23 @@ def test_inside_tmux_the_terminal_around_it_is_asked_and_shown(video: Path, tmp_
             one.wait_until(lambda: one.received.count(PLACEHOLDER.encode()) >= 48 * 24)
             one.wait_until(lambda: any(keys.get("a") == "p" for keys, _ in one.graphics))
             assert len(one.frames()) == 1
+            # While its terminal is behind, tmux throws away what comes, our frames as well, and draws all anew later.
+            one.wait_until(lambda: has_settled(server))
             one.type(b"p")
             one.wait_until(lambda: len(selected(one)) > 2 * FRAMES)
             assert len(one.frames()) == FRAMES
     finally:
         subprocess.run([*server, "kill-server"], check=False, capture_output=True, timeout=30)
+
+
+def has_settled(server: list[str]) -> bool:
+    """Whether tmux has nothing more to draw and its terminal has all of it."""
+    asked = [*server, "list-clients", "-F", "#{client_written} #{client_discarded}"]
+    looks = []
+    for pause_s in (0.0, slowed(0.5)):
+        time.sleep(pause_s)
+        looks.append(subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout)
+    return looks[0] == looks[1]
 
 
 # In parts
