@@ -54,7 +54,9 @@ class Server:
         self.selector = selectors.DefaultSelector()
         self.listener = listener
         self.open: set[int] = {listener.fileno(), alive}
-        self.links: dict[int, int] = {}  # of each fork whose client is there; a number that was closed is another's soon
+        self.links: dict[
+            int, int
+        ] = {}  # of each fork whose client is there; a number that was closed is another's soon
         self.selector.register(listener, selectors.EVENT_READ, self.accept)
         self.selector.register(alive, selectors.EVENT_READ, lambda: os._exit(0))
 
