@@ -1,8 +1,8 @@
 """No verb ends in a traceback, hangs, or loses anything, whatever it is given: each field and each place is tried once.
 
 The commands, their fields and the places come from the command tree and from a workspace that the commands made, so a
-new one is here at once. `python benchmarks/hostile_verbs.py` tries every value in each; this is one of each, drawn by a
-seed that stands still.
+new one is here at once. `python benchmarks/faults/hostile_verbs.py` tries every value in each; this is one of each,
+drawn by a seed that stands still.
 """
 
 from __future__ import annotations

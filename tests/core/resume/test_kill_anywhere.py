@@ -1,6 +1,6 @@
 """Whatever ends a job at whatever moment, it can be taken up; nothing is lost but what was made since the last save.
 
-A few of each here; `python benchmarks/kill_anywhere.py` does a hundred, with these same functions.
+A few of each here; `python benchmarks/faults/kill_anywhere.py` does a hundred, with these same functions.
 """
 
 from __future__ import annotations

@@ -276,7 +276,7 @@ def test_times_are_said_as_people_plan() -> None:
 
 
 # Presets as they are, or narrower and shorter: what they hold is then in the same proportions, and a core computes them
-# in a second or two. At full size: benchmarks/estimate.py.
+# in a second or two. At full size: benchmarks/engine/estimate.py.
 NARROW = {"hidden_size": 384, "num_layers": 3, "num_heads": 6}
 MEASURED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("tiny", {}, {"frames": 8, "size": 64, "batch_size": 16}),

@@ -79,7 +79,7 @@ def test_two_hosts_learn_what_two_processes_of_one_learn(hosts: Hosts) -> None:
 
 
 def test_after_a_host_is_lost_both_go_on_from_the_last_checkpoint(hosts: Hosts) -> None:
-    """Whichever host it is, and whether its network answers for it; benchmarks/lost_hosts.py tries 20 moments."""
+    """Whichever host it is, and whether its network answers; benchmarks/faults/lost_hosts.py tries 20 moments."""
     rng = random.Random(SEED)
     trials = [one_trial(hosts, rng, number) for number in range(2)]
     assert {trial.victim for trial in trials} == {"a", "b"}, f"seed {SEED} tries only one of them"

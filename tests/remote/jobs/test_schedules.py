@@ -1,6 +1,6 @@
 """Random schedules of everything that happens to a host: the agent's promises hold after every step.
 
-The agent's own code runs on a simulated machine (`simulated/`). Many more than here: benchmarks/schedules.py.
+The agent's own code runs on a simulated machine (`simulated/`). Many more than here: benchmarks/faults/schedules.py.
 """
 
 from __future__ import annotations

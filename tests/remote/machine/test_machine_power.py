@@ -1,6 +1,6 @@
 """A real machine loses its power, or is restarted, at a random moment: the ending is named and everything goes on.
 
-benchmarks/power_cuts.py makes forty of these trials.
+benchmarks/faults/power_cuts.py makes forty of these trials.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Faults put into real jobs at random: kills, a disk that fills, flipped bytes, a clock that jumps.
 
 Each takes the dice it is to use and how often, and checks after each fault that the job can be taken up and that
-nothing is lost but what was made since the last save. `benchmarks/kill_anywhere.py` runs them a hundred times each.
+nothing is lost but what was made since the last save. `benchmarks/faults/kill_anywhere.py` runs each a hundred times.
 """
 
 from __future__ import annotations

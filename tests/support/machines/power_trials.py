@@ -1,6 +1,6 @@
 """Work on a real machine that loses its power, or is restarted, at a random moment; and what is asked of the work then.
 
-Used by tests/remote/machine/test_machine_power.py for a few trials, by benchmarks/power_cuts.py for forty.
+Used by tests/remote/machine/test_machine_power.py for a few trials, by benchmarks/faults/power_cuts.py for forty.
 """
 
 from __future__ import annotations
