@@ -100,9 +100,9 @@ class Stream:
         return read_reply(kind, lines.said(), self.host.name, self.mode)
 
     def _close_channel(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        channel, self._channel = self._channel, None  # whoever ends it all may be here at the same time
+        if channel is not None:
+            channel.close()
 
     def close(self) -> None:
         """End whatever it waits for."""

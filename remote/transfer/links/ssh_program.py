@@ -64,8 +64,10 @@ class SshProgram(ProcessChannel):
         return None
 
     def _why(self) -> str:
-        said = os.pread(self._stderr.fileno(), MOST_STDERR_BYTES, 0).decode(errors="replace")
-        return stderr_reason(said) or "it was closed"
+        with suppress(ValueError):  # it was closed here meanwhile
+            said = os.pread(self._stderr.fileno(), MOST_STDERR_BYTES, 0).decode(errors="replace")
+            return stderr_reason(said) or "it was closed"
+        return "it was closed"
 
     def close(self) -> None:
         """Close its input, by which it ends: what was written still gets there when that takes no second."""
