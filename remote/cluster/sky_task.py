@@ -73,7 +73,7 @@ def sky_task(
 
     spec: what was asked, with paths of the workspace there
     release: zip of this t2v (`Release.bundle`), on this machine; data: folder of the data set here, sent along where
-        there is no bucket
+        there is no bucket, and the spec names no address of latents
     """
     return {
         "name": f"t2v-{job}",
@@ -87,14 +87,15 @@ def sky_task(
 
 
 def _mounts(request: SkyRequest, spec: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
+    is_read_there = not spec.get("latents")
     if request.bucket is None:
         there = str(spec.get("data", "data/msr-vtt"))
-        return {} if data is None else {f"{HOME}/workspace/{there}": str(data)}
+        return {f"{HOME}/workspace/{there}": str(data)} if data is not None and is_read_there else {}
     root = request.bucket.rstrip("/")
-    return {
-        f"{HOME}/workspace/data": {"source": f"{root}/data", "mode": "MOUNT"},
-        f"{HOME}/workspace/checkpoints": {"source": f"{root}/checkpoints", "mode": "MOUNT_CACHED"},
-    }
+    checkpoints = {f"{HOME}/workspace/checkpoints": {"source": f"{root}/checkpoints", "mode": "MOUNT_CACHED"}}
+    if not is_read_there:
+        return checkpoints
+    return {f"{HOME}/workspace/data": {"source": f"{root}/data", "mode": "MOUNT"}} | checkpoints
 
 
 SETUP = f"""set -e

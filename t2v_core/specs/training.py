@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 from t2v_core.presets import PRESET_TRAINING
 from t2v_core.specs.base import (
@@ -65,7 +65,7 @@ class TrainSpec(Spec):
     latents: str | None = Field(
         None,
         description="address of a folder with the data set's latents/ and text_embeddings/ (gs://bucket/folder, s3://, "
-        "https:// and others of fsspec), read in place of --data",
+        "https:// and others of fsspec), read in place of --data; '' with --resume goes back to --data",
     )
     latents_cache: Path = Field(Path(".t2v/latents-cache"), description="folder here through which --latents is read")
     latents_cache_gb: float = Field(
@@ -176,6 +176,12 @@ class TrainSpec(Spec):
         0, ge=0, le=1000, description="how often a run restarts from its last checkpoint after a process died"
     )
     device: str = Field("auto", description="auto, cpu, cuda, mps")
+
+    @field_validator("latents")
+    @classmethod
+    def _none_is_none(cls, value: str | None) -> str | None:
+        """A run that was begun with an address is told by an empty one to leave it."""
+        return value or None
 
     @model_validator(mode="wrap")
     @classmethod

@@ -110,6 +110,20 @@ def test_with_room_for_some_each_shard_comes_once_an_epoch(server: RangeServer, 
     assert differing(whole, cut / "checkpoints/checkpoint_epoch_3") == []
 
 
+def test_a_run_from_a_bucket_goes_back_to_the_folder_when_it_is_told_to(
+    server: RangeServer, data: Path, tmp_path: Path
+) -> None:
+    steady = {"lr_schedule": "constant", "warmup_steps": 0}
+    whole = train(tmp_path / "here", data, **steady)
+    far = {"latents": server.url, "latents_cache_gb": PLENTY_GB, **steady}
+    ended = run_warm(tmp_path, "train", **asked(data=str(data), epochs=3, max_steps=14, **far))
+    assert ended.code == 0
+    server.asked = []
+    ended = run_warm(tmp_path, "train", resume=True, max_steps=33, latents="")
+    assert (ended.code, server.asked) == (0, [])
+    assert differing(whole, tmp_path / "checkpoints/checkpoint_epoch_3") == []
+
+
 def test_a_fetch_goes_on_from_where_it_broke_off(
     server: RangeServer, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:

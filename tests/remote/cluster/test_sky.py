@@ -55,6 +55,22 @@ def test_what_skypilot_would_not_read_is_said_here(changes: dict[str, Any], word
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("bucket", ["gs://some-bucket/t2v", None])
+def test_no_data_goes_along_where_latents_are_read_at_an_address(bucket: str | None) -> None:
+    """Neither the folder here nor the bucket's."""
+    asked = {
+        "verb": "train",
+        "job": "20261201-000000-train-3f2a",
+        "release": Path("/r.zip"),
+        "data": Path("/here/data"),
+    }
+    there = request(bucket=bucket, is_spot=False)
+    for spec, has_data in (({"data": "data/a"}, True), ({"data": "data/a", "latents": "gs://some-bucket/a"}, False)):
+        mounts = sky_task(there, spec=spec, **asked)["file_mounts"]
+        assert any("/workspace/data" in place for place in mounts) == has_data
+        assert any("/workspace/checkpoints" in place for place in mounts) == (bucket is not None)
+
+
 @pytest.mark.slow
 def test_the_task_is_one_by_skypilot_s_own_schemas(tmp_path: Path) -> None:
     """In an environment of their own; nothing of it can come into this one."""

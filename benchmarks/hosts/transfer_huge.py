@@ -1,7 +1,7 @@
 """One file of 20 GiB (sparse there) comes home through a cut line, a laptop that sleeps, and a kill of either end.
 
-python benchmarks/transfer_huge.py                       20 GiB at 50 ms; needs as much disk, and root
-python benchmarks/transfer_huge.py --gib 2 --sleep-s 5   a look
+python benchmarks/hosts/transfer_huge.py                       20 GiB at 50 ms; needs as much disk, and root
+python benchmarks/hosts/transfer_huge.py --gib 2 --sleep-s 5   a look
 
 The line is down for 15 s; every process here is stopped for two minutes, by which the far end's connections are gone;
 the SSH server and all its sessions are killed and it starts again; t2v is killed with its programs and begun anew. What
@@ -23,8 +23,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:1] = [str(TESTS.with_name("benchmarks")), str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
+TESTS = Path(__file__).parents[2] / "tests"
+sys.path[:1] = [str(Path(__file__).parent), str(TESTS.parent), str(TESTS), str(TESTS.with_name("setup"))]
 
 from bench.wan import Line
 from cpu_group import CpuGroup, cpu_group
