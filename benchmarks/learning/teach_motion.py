@@ -1,10 +1,14 @@
 """A motion that the shipped model never saw, taught from 24 clips: what it costs, and what is forgotten of the rest.
 
+<<<<<<< HEAD:benchmarks/learning/teach_motion.py
 python benchmarks/learning/teach_motion.py [--known 0] [--known 48] [--workspace DIR]
+=======
+python benchmarks/teach_motion.py [--known 48] [--known 216] [--scale 1] [--scale 1.3] [--workspace DIR]
+>>>>>>> e6df9c2 (A LoRA of 24 new clips that keeps the old world, measured):benchmarks/teach_motion.py
 
 The clips show each colour and shape moving right and down at once, which no clip of the world does. Beside them lie
 `--known` clips of the world as it was, and an adapter is trained on both. What is drawn is read from its pixels, with
-the same prompts and noise before and after.
+the same prompts and noise before and after, with the adapter counted as often as each `--scale` says.
 
 Not a colour: the shipped VAE was trained on the world's six. It gives back cyan, pink and grey clips in other colours,
 all of 24, and turns tints of one between two known ones into either; no denoiser can draw what its VAE cannot.
@@ -60,8 +64,9 @@ class Taught:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--known", type=int, action="append", help="several make several rows (default: 48)")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--known", type=int, action="append", help="several make several trainings (default: 216)")
+    parser.add_argument("--scale", type=float, action="append", help="of the adapter, a row each (default: 1 and 1.3)")
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--targets", default="all")
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -76,12 +81,15 @@ def main() -> None:
         run(workspace, "shapes", **SHAPES, clips=1, test_clips=TEST_CLIPS)
         print_what_the_vae_keeps()
         names = [f"{kind} {word}" for kind in ("new", "old") for word in WORDS]
-        print(f"{'known clips':12}" + "".join(f"{name:>16}" for name in (*names, "CPU minutes")), flush=True)
+        print(f"{'known, scale':14}" + "".join(f"{name:>16}" for name in (*names, "CPU minutes")), flush=True)
         print_row("before", drawn_new(asked.seeds, None), known_world(workspace, asked, None), None)
-        for known in asked.known or [48]:
+        for known in asked.known or [216]:
             taught = Taught(known, asked.steps, asked.rank, asked.targets, asked.rate, asked.batch_size)
             adapter, minutes = teach(workspace, taught)
-            print_row(str(known), drawn_new(asked.seeds, adapter), known_world(workspace, asked, adapter), minutes)
+            for scale in asked.scale or [1.0, 1.3]:
+                lora = AskedLora(adapter, scale)
+                new, old = drawn_new(asked.seeds, lora), known_world(workspace, asked, lora)
+                print_row(f"{known}, {scale:g}", new, old, minutes)
 
 
 def new_clips() -> list[tuple[Scene, Clip]]:
@@ -156,9 +164,9 @@ def add_clips(dataset: Path, *, is_alone: bool) -> None:
     write_json(file, rows)
 
 
-def drawn_new(seeds: int, adapter: Path | None) -> dict[str, float]:
+def drawn_new(seeds: int, lora: AskedLora | None) -> dict[str, float]:
     """Draw each colour and shape in the new motion; return the share of videos that show each word."""
-    loras = [] if adapter is None else [AskedLora(adapter)]
+    loras = [] if lora is None else [lora]
     pipeline = load_pipeline(open_checkpoint(Path("embedded")), device="cpu", precision="auto", loras=loras)
     found = []
     for seed in range(seeds):
@@ -167,19 +175,19 @@ def drawn_new(seeds: int, adapter: Path | None) -> dict[str, float]:
     return {word: sum(one[at] for one in found) / len(found) for at, word in enumerate(WORDS)}
 
 
-def known_world(workspace: Path, asked: argparse.Namespace, adapter: Path | None) -> dict[str, float]:
+def known_world(workspace: Path, asked: argparse.Namespace, lora: AskedLora | None) -> dict[str, float]:
     """Score prompts of the world as it was, half of them of combinations kept out of training."""
-    lora = {} if adapter is None else {"lora": str(adapter)}
+    beside = {} if lora is None else {"lora": f"{lora.path}:{lora.scale}"}
     given = {"checkpoint": "embedded", "prompts": asked.prompts // 2, "seeds": asked.seeds}
     values: dict[str, float] = {}
     for combinations in ("seen", "unseen"):  # test clips take turns: every other one would be of one kind only
-        values |= scores(run(workspace, "evaluate", **SHAPES, **given, combinations=combinations, **lora))
+        values |= scores(run(workspace, "evaluate", **SHAPES, **given, combinations=combinations, **beside))
     return {word: sum(values[f"{word}_obeyed_{group}"] for group in ("seen", "unseen")) / 2 for word in WORDS}
 
 
 def print_row(name: str, new: dict[str, float], old: dict[str, float], minutes: float | None) -> None:
     figures = "".join(f"{values[word]:16.3f}" for values in (new, old) for word in WORDS)
-    print(f"{name:12}{figures}" + (f"{minutes:16.1f}" if minutes is not None else ""), flush=True)
+    print(f"{name:14}{figures}" + (f"{minutes:16.1f}" if minutes is not None else ""), flush=True)
 
 
 def cpu_seconds_of_jobs() -> float:
