@@ -150,7 +150,7 @@ class TrainScreen(LaunchKeys, Cockpit):
             self._drawn = drawn
             self.query_one(Curve).show(runs[:MOST_OVERLAID])
         pane = self.query_one("#main", Pane)
-        title = "start" if state.launch else title_of(state, pane.size.width)
+        title = "start" if state.launch else title_of(state, pane.size.width - 2)
         link_why = state.shown_run.link_why if state.shown_run else ""
         alarm = alarm_in_words(state.shown_job.row, now_t) if state.shown_job else ""
         subtitle = why_it_ended(state) or alarm or not_heard_of(state, state.shown, now_t, pane.size.width - 2)
