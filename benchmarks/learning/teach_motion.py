@@ -1,10 +1,6 @@
 """A motion that the shipped model never saw, taught from 24 clips: what it costs, and what is forgotten of the rest.
 
-<<<<<<< HEAD:benchmarks/learning/teach_motion.py
-python benchmarks/learning/teach_motion.py [--known 0] [--known 48] [--workspace DIR]
-=======
-python benchmarks/teach_motion.py [--known 48] [--known 216] [--scale 1] [--scale 1.3] [--workspace DIR]
->>>>>>> e6df9c2 (A LoRA of 24 new clips that keeps the old world, measured):benchmarks/teach_motion.py
+python benchmarks/learning/teach_motion.py [--known 48] [--known 216] [--scale 1] [--scale 1.3] [--workspace DIR]
 
 The clips show each colour and shape moving right and down at once, which no clip of the world does. Beside them lie
 `--known` clips of the world as it was, and an adapter is trained on both. What is drawn is read from its pixels, with
