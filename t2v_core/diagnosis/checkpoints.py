@@ -14,7 +14,7 @@ from t2v_core.checkpoints.old_names import old_files, wrong_with
 from t2v_core.diagnosis.check import Check, bad, good, odd
 from t2v_core.diagnosis.settings import bytes_of
 from t2v_core.diagnosis.values import MAX_HEADER_BYTES, not_finite
-from t2v_core.disk.files import LEFT_BEHIND, STAGING, incompleteness, is_running
+from t2v_core.disk.files import STAGING, incompleteness, left_behind
 from t2v_core.disk.formats import CHECKPOINT_FORMAT, is_later, later_in_words
 from t2v_core.disk.opening import open_file
 from t2v_core.disk.plain_json import read_table, table
@@ -146,10 +146,10 @@ def _header_problem(file: Path) -> str | None:
 
 def examine_leftovers(folders: Iterable[Path]) -> Iterator[Check]:
     """Examine staging files of processes that do not run any more."""
-    left = [path for folder in folders for path in sorted(folder.glob(f"{STAGING}*")) if _is_left(path)]
+    left = [path for folder in folders for path in sorted(folder.glob(f"{STAGING}*")) if left_behind(path)]
     back = [path for path in left if _comes_back(path)]
     for path in back:
-        name = LEFT_BEHIND.fullmatch(path.name)
+        name = left_behind(path)
         target = path.with_name(name["name"]) if name else path
         line = f"mv {shlex.quote(str(path))} {shlex.quote(str(target))}"
         yield odd("leftovers", f"{path.name} was moved aside for a replacement that never came", line)
@@ -162,12 +162,7 @@ def examine_leftovers(folders: Iterable[Path]) -> Iterator[Check]:
         yield good("leftovers", "no unfinished files of ended processes")
 
 
-def _is_left(path: Path) -> bool:
-    parts = LEFT_BEHIND.fullmatch(path.name)
-    return parts is not None and not is_running(int(parts["pid"]))
-
-
 def _comes_back(path: Path) -> bool:
     """It is the only one of its name: its successor was to take its place and did not get there."""
-    parts = LEFT_BEHIND.fullmatch(path.name)
+    parts = left_behind(path)
     return parts is not None and parts["aside"] == "old-" and not path.with_name(parts["name"]).exists()

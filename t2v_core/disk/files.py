@@ -15,6 +15,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,11 @@ WRONG_PLACE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG,
     errno.ELOOP,
 )  # fmt: skip
-LEFT_BEHIND = re.compile(rf"{re.escape(STAGING)}(?P<pid>\d+)(?:\.\d+)?-(?P<aside>old-|gone-)?(?P<name>.+)")
+# Several machines may see one folder, and each counts its processes by itself.
+MACHINE_ID_FILE = Path(os.environ.get("T2V_MACHINE_ID_FILE", "/etc/machine-id"))
+LEFT_BEHIND = re.compile(
+    rf"{re.escape(STAGING)}(?:(?P<machine>[0-9a-f]{{8}})\.)?(?P<pid>\d+)(?:\.\d+)?-(?P<aside>old-|gone-)?(?P<name>.+)"
+)
 # safetensors has its own error type and says the operating system's number in its text only.
 OS_ERROR = re.compile(r"\(os error (\d+)\)$")
 
@@ -68,8 +73,21 @@ def staged_file(path: Path, *, land: Land = os.replace, mode: int = 0o666) -> It
 
 
 def _staging_name(path: Path) -> Path:
-    """One that no other process and no other thread of this one takes, though they write the same file."""
-    return path.with_name(f"{STAGING}{os.getpid()}.{next(_STAGED)}-{path.name}")
+    """One that no other process of any machine, and no other thread of this one, takes for the same file."""
+    return path.with_name(f"{STAGING}{_this_process()}.{next(_STAGED)}-{path.name}")
+
+
+def _this_process() -> str:
+    return f"{this_machine()}.{os.getpid()}"
+
+
+@cache
+def this_machine() -> str:
+    """Name this machine by eight hexadecimal digits, the first of those by which the agent knows it."""
+    said = ""
+    with suppress(OSError):
+        said = MACHINE_ID_FILE.read_text().strip()
+    return hashlib.sha256(f"t2v {said or os.uname().nodename}".encode()).hexdigest()[:8]
 
 
 def land_new(partial: Path, path: Path) -> None:
@@ -139,7 +157,7 @@ def replace_directory(new: Path, path: Path) -> None:
     `rename` cannot replace a directory that holds files, so the old one steps aside first.
     """
     if path.exists():
-        old = path.with_name(f"{STAGING}{os.getpid()}-old-{path.name}")
+        old = path.with_name(f"{STAGING}{_this_process()}-old-{path.name}")
         path.replace(old)
         new.replace(path)
         shutil.rmtree(old)
@@ -149,19 +167,19 @@ def replace_directory(new: Path, path: Path) -> None:
 
 def remove_directory(path: Path) -> None:
     """Remove a directory so that a kill on the way never leaves half of it under its name."""
-    gone = path.with_name(f"{STAGING}{os.getpid()}-gone-{path.name}")
+    gone = path.with_name(f"{STAGING}{_this_process()}-gone-{path.name}")
     path.replace(gone)
     shutil.rmtree(gone)
 
 
 def sweep_staging(folder: Path) -> None:
-    """Clear away what killed processes left under staging names; what is of one that still runs here stays.
+    """Clear away what killed processes of this machine left under staging names; what is another machine's stays.
 
     A directory that had just stepped aside for its successor, when that did not get there any more, comes back.
     """
     for path in folder.glob(f"{STAGING}*"):
-        parts = LEFT_BEHIND.match(path.name)
-        if parts is None or is_running(int(parts["pid"])):
+        parts = left_behind(path)
+        if parts is None:
             continue
         if parts["aside"] == "old-" and not path.with_name(parts["name"]).exists():
             path.replace(path.with_name(parts["name"]))
@@ -169,6 +187,14 @@ def sweep_staging(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def left_behind(path: Path) -> re.Match[str] | None:
+    """Return the parts of a staging name, by LEFT_BEHIND; None while its process runs, and for another machine's."""
+    parts = LEFT_BEHIND.fullmatch(path.name)
+    if parts is None or (parts["machine"] or this_machine()) != this_machine() or is_running(int(parts["pid"])):
+        return None
+    return parts
 
 
 def is_running(pid: int) -> bool:
@@ -297,7 +323,7 @@ def sync(path: Path) -> None:
 
 def require_writable(folder: Path) -> None:
     """Make `folder` and a file in it, and take the file away. Raises InvalidRequest when that cannot be done."""
-    probe = folder / f"{STAGING}{os.getpid()}-probe"
+    probe = folder / f"{STAGING}{_this_process()}-probe"
     with _disk_errors(folder):
         make_folder(folder)
         make_new(probe)

@@ -12,7 +12,7 @@ from unittest import mock
 
 from remote.agent import __main__ as serving
 from remote.agent import supervisor
-from remote.agent.base import bounded, files, machine, processes, units
+from remote.agent.base import bounded, machine, processes, units
 from remote.agent.base.elsewhere import this_machine
 from remote.agent.guard import agreed as guard_agreed
 from remote.agent.guard import busy
@@ -61,7 +61,6 @@ def world_in(folder: Path, seed: int, guard_by: str) -> Iterator[World]:
         (supervisor, "close_standard_files", lambda: None), (guard_timer, "close_standard_files", lambda: None),
         (supervisor, "libc", lambda: libc(world)), (supervisor, "oom_kills", dict),
         (bounded, "threading", types.SimpleNamespace(Thread=NoThread)), (machine, "nvidia_smi", lambda: None),
-        (files, "threading", types.SimpleNamespace(get_ident=world.kernel.number_of_thread)),
         (serving, "say_line", world.hear), (units, "ANSWERS", {}), (guard, "MARK", None),
         (supervisor, "QUEUE_POLL_S", QUEUE_POLL_S),
     ]  # fmt: skip

@@ -50,7 +50,6 @@ class Task:
     order: int
     thread: greenlet | None = None  # once it has begun
     is_ready: Callable[[], bool] | None = None
-    number: int = 0
     polled_from: float = 0.0
     polled_at: int = -1
     is_over: bool = False
@@ -98,7 +97,6 @@ class Process:
     start_ticks: int = 0  # unique, since the numbers of an earlier boot come again
     dies_in: int | None = None  # calls of the system from now
     said: list[Any] = field(default_factory=list)
-    threads: int = 0  # that it has begun
 
 
 class Kernel:
@@ -135,15 +133,9 @@ class Kernel:
 
     def thread(self, process: Process, work: Callable[[], object], after_s: float = 0.0) -> Task:
         self.order += 1
-        process.threads += 1
-        task = Task(process, work, self.now + after_s, self.order, number=process.threads)
+        task = Task(process, work, self.now + after_s, self.order)
         self.tasks.append(task)
         return task
-
-    def number_of_thread(self) -> int:
-        """As threading.get_ident: another for each thread of a process, and the same again in another process."""
-        assert self.current is not None
-        return self.current.number
 
     def asks(self) -> bool:
         """Whether it is the machine that asks the system for something, and not the test or a thread beside it."""

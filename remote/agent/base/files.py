@@ -6,7 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,8 +46,8 @@ class Problem(Exception):
 
 def write_whole(path: Path, content: str, mode: int = 0o644) -> None:
     """Write a file under a staging name, sync it, rename it; the folder's entry is synced as well."""
-    partial = path.with_name(f".partial-{os.getpid()}-{threading.get_ident()}-{path.name}")
-    partial.unlink(missing_ok=True)  # of one that was killed, and had the same number
+    # Machines that see one folder have processes of the same numbers.
+    partial = path.with_name(f".partial-{os.urandom(8).hex()}-{path.name}")
     exclusively = os.O_EXCL | os.O_NOFOLLOW
     try:
         with open(

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ..base.asked import arguments_in, take, workspace
+from ..base.elsewhere import this_machine
 from ..base.files import Json, Problem
 
 # What people make with the engine and can make again; settings, data and jobs are nobody's to remove from afar.
@@ -40,7 +41,7 @@ def gone(path: Path) -> bool:
     A kill on the way never leaves half of a folder under its name.
     """
     if path.is_dir() and not path.is_symlink():
-        aside = path.with_name(f".partial-{os.getpid()}-gone-{path.name}")
+        aside = path.with_name(f".partial-{this_machine()['id'][:8]}.{os.getpid()}-gone-{path.name}")
         path.replace(aside)
         shutil.rmtree(aside)
         return True

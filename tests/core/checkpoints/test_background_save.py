@@ -134,7 +134,7 @@ def caught_writing(workspace: Path, **values: Any) -> tuple[Child, Path]:
             continue
         child.signal(signal.SIGSTOP)
         time.sleep(0.02)  # a stop signal takes its time to reach all threads
-        partial = list((workspace / "checkpoints").glob(f".partial-{child.process.pid}.*-checkpoint_*"))
+        partial = list((workspace / "checkpoints").glob(f".partial-*.{child.process.pid}.*-checkpoint_*"))
         if partial:
             return child, partial[0]
         child.signal(signal.SIGCONT)

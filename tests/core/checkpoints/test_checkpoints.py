@@ -23,7 +23,7 @@ from support.machines.small_disk import mounted
 
 from t2v_core.checkpoints.checkpoints import latest_checkpoint, list_checkpoints, remove_superseded, save_checkpoint
 from t2v_core.checkpoints.open import open_checkpoint
-from t2v_core.disk.files import incompleteness, seal, staged_directory, sweep_staging
+from t2v_core.disk.files import incompleteness, seal, staged_directory, sweep_staging, this_machine
 from t2v_core.disk.tensor_file import write_tensors
 from t2v_core.errors import InvalidRequest, WorkFailed
 from t2v_core.specs import TrainSpec
@@ -263,9 +263,13 @@ def test_clearing_away_spares_the_living_and_brings_back_what_had_stepped_aside(
     path.rename(tmp_path / f".partial-{dead.pid}-old-{path.name}")
     (tmp_path / f".partial-{dead.pid}-{path.name}").mkdir()
     (tmp_path / f".partial-{dead.pid}.12-{path.name}").mkdir()
-    (tmp_path / ".partial-1-checkpoint_step_9").mkdir()  # process 1 is always there
+    (tmp_path / f".partial-{this_machine()}.{dead.pid}.12-{path.name}").mkdir()
+    spared = [".partial-1-checkpoint_step_9"]  # process 1 is always there
+    spared += [f".partial-0123abcd.{dead.pid}.1-checkpoint_step_8"]  # another machine sees this folder, and writes
+    for name in spared:
+        (tmp_path / name).mkdir()
     sweep_staging(tmp_path)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".partial-1-checkpoint_step_9", path.name]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*spared, path.name])
     assert steps_of(tmp_path) == [7]
 
 

@@ -138,14 +138,16 @@ def test_a_link_under_a_staging_name_is_not_written_through(tmp_path: Path) -> N
     assert not (tmp_path / "a.json").is_symlink()
 
 
-def test_the_agent_s_staging_name_is_not_written_through_either(tmp_path: Path) -> None:
-    import threading
-
+def test_the_agent_s_staging_name_is_not_written_through_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
-    (tmp_path / f".partial-{os.getpid()}-{threading.get_ident()}-a.json").symlink_to(victim)
-    write_whole(tmp_path / "a.json", "new")
-    assert (victim.read_text(), (tmp_path / "a.json").read_text()) == ("untouched", "new")
+    monkeypatch.setattr(os, "urandom", bytes)  # nobody guesses a name; it is not written through all the same
+    (tmp_path / f".partial-{'00' * 8}-a.json").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a.json", "new")
+    assert victim.read_text() == "untouched"
 
 
 def test_a_link_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
