@@ -57,6 +57,7 @@ PROGRAMS = {
     "chromium": Program("chromium"),
     "libatomic": Program("libatomic1"),
     "linux.uml": Program("user-mode-linux"),
+    "mkfs.ext4": Program("e2fsprogs"),
     "debootstrap": Program("debootstrap", as_root=True),
     "systemd-nspawn": Program("systemd-container", as_root=True),
     "slurmctld": Program("slurmctld", as_root=True),

@@ -52,6 +52,15 @@ def is_elsewhere(directory: Path, request: Json | None = None) -> bool:
     return machine_of(directory, request).get("id") not in (None, this_machine()["id"])
 
 
+def look_anew(folder: Path) -> None:
+    """Have a file system of the network ask its server what is in a folder.
+
+    It does when the folder is opened. A name that was not there it takes for not there for half a minute else.
+    """
+    with suppress(OSError):
+        os.close(os.open(folder, os.O_RDONLY))
+
+
 def is_heard_of(directory: Path) -> bool:
     """Tell whether a job of another machine shows that it is alive: it holds its lock, or wrote something lately."""
     if is_supervised(directory):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from ..base.asked import arguments_in, expanded, job_directory, take, workspace
-from ..base.elsewhere import this_machine
+from ..base.elsewhere import is_elsewhere, look_anew, machine_of, this_machine
 from ..base.files import ENVIRONMENT, Json, Problem, exclusive, read_json, sync_folder, write_json, write_whole
 from ..base.keys import JOB_ID, place_of_key
 from ..base.private import make_private, require_shut
@@ -37,6 +37,7 @@ def start_job(parameters: Json) -> Json:
     known.parent.mkdir(exist_ok=True)
     introduce(jobs.parent, asker(parameters))
     with exclusive(jobs / ".lock") as lock:
+        look_anew(known.parent)
         job = known.read_text() if known.exists() else free_job_id(jobs, request["verb"])
         directory = jobs / job
         is_new = not (directory / "request.json").exists()
@@ -161,11 +162,20 @@ def require_own(directory: Path, parameters: Json) -> None:
         )  # fmt: skip
 
 
+def require_here(directory: Path) -> None:
+    """Raise Problem for a job that goes on on another machine: of its processes none is seen here."""
+    if is_elsewhere(directory) and state_of(directory)[0] in ("queued", "starting", "running"):
+        where = machine_of(directory).get("name") or "another machine"
+        sentence = f"job {directory.name} is one of {where}, which sees this folder as well"
+        raise Problem("asked-wrongly", sentence, "stop it there: t2v stop, with --host for that machine")
+
+
 def stop(parameters: Json) -> Json:
     """Stop a job by a process of its own, so that it is carried through when the link is lost meanwhile."""
     grace_s = float(take(parameters, "grace_s", float, STOP_GRACE_S))
     directory = job_directory(parameters)
     require_own(directory, parameters)
+    require_here(directory)
     limit_s = grace_s + 2 * SIGNAL_PATIENCE_S + 4 * KILL_PATIENCE_S + DETACH_TIMEOUT_S
     ended = detached("end", {"directory": str(directory), "grace_s": grace_s}, timeout_s=limit_s)
     if ended.get("state") == "queued" and not (directory / "stop").exists():

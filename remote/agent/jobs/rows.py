@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base.elsewhere import is_elsewhere, is_heard_of, silence_in_words
+from ..base.elsewhere import is_elsewhere, is_heard_of, look_anew, silence_in_words
 from ..base.files import Json, read_json
 from ..base.keys import JOB_ID, place_of_key, resumption_key
 from ..base.processes import boot_id, has_own_supervisor, is_supervised, main_process
@@ -118,6 +118,7 @@ def job_row(directory: Path) -> Json:
     try:
         written_ns = (directory / "exit.json").stat().st_mtime_ns
     except OSError:
+        look_anew(directory)
         return fresh_row(directory)
     row = fresh_row(directory)
     ENDED_ROWS[str(directory)] = EndedRow(written_ns, place_of(directory), row)
