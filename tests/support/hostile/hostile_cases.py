@@ -109,6 +109,8 @@ def case_of_place(path: str, form: str, command: Command) -> Case:
     """Something else in a place of the workspace."""
     folder, _, name = path.rpartition("/")
     names = (path, name, folder or path, path.split("/", maxsplit=1)[0])
+    if command.words[:1] == ("ask",):  # of the job that is there, which is over, nothing can be asked in any workspace
+        names += ("has ended already",)
     return Case(f"{form} in {path}: {command}", words_with(command), names, place=(path, form))
 
 
