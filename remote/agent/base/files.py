@@ -63,6 +63,11 @@ def write_whole(path: Path, content: str, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def at_once(path: str, flags: int) -> int:
+    """Open as `open` does, without waiting for whoever would write to a pipe in a file's place."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def sync_folder(path: Path) -> None:
     """Sync a folder: until then a power cut may take a name that was given in it."""
     folder = os.open(path, os.O_RDONLY)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..base.files import Json, read_json
+from ..base.files import Json, at_once, read_json
 from ..base.plain_json import MOST_LINE_BYTES, read_bytes, table
 from ..base.processes import boot_id, signal_name
 from ..base.streams import CHUNK_BYTES, segments_of
@@ -56,7 +56,7 @@ def last_alarm(lines: Sequence[bytes]) -> Json | None:
 
 def last_lines(directory: Path) -> list[bytes]:
     """Return the whole lines at the end of `events.jsonl`, newest first; none where nothing can be read."""
-    with suppress(OSError), (directory / "events.jsonl").open("rb") as file:
+    with suppress(OSError), open(directory / "events.jsonl", "rb", opener=at_once) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - CHUNK_BYTES))
         data = file.read()
         return data[: data.rfind(b"\n") + 1].splitlines()[::-1]
@@ -68,7 +68,7 @@ def last_line(directory: Path) -> str:
     segments = segments_of(directory, "log")
     if not segments:
         return ""
-    with suppress(OSError), segments[-1].path.open("rb") as file:
+    with suppress(OSError), open(segments[-1].path, "rb", opener=at_once) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
         said = file.read().replace(b"\0", b"")  # what a power cut leaves of lines that were not yet on the disk
         lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]

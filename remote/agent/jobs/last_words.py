@@ -59,7 +59,7 @@ def sync_streams(directory: Path) -> None:
     """Sync what the job wrote before how it ended: else a power cut leaves a `done` that no event tells."""
     for name in ("events.jsonl", "log"):
         with suppress(OSError):  # it wrote none
-            descriptor = os.open(directory / name, os.O_RDONLY)
+            descriptor = os.open(directory / name, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 os.fsync(descriptor)
             finally:

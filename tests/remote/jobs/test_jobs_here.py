@@ -198,6 +198,17 @@ def test_a_job_that_never_got_beyond_its_folder_is_on_its_way_for_a_moment_only(
     assert job_row(job.directory)["state"] == "lost"
 
 
+@pytest.mark.parametrize("name", ["events.jsonl", "log"])
+def test_a_pipe_in_the_place_of_a_job_s_file_keeps_nobody_waiting(job: JobHandle, name: str) -> None:
+    for ended in (False, True):
+        (job.directory / name).unlink(missing_ok=True)
+        os.mkfifo(job.directory / name)
+        (job.directory / "state.json").write_text('{"pid": 1, "boot_id": "another"}')
+        if ended:
+            (job.directory / "exit.json").write_text('{"code": 0, "reason": "done"}')
+        assert job_row(job.directory)["state"] == ("succeeded" if ended else "lost")
+
+
 def test_an_interpreter_that_is_not_there_is_one_sentence(job: JobHandle) -> None:
     with pytest.raises(Exception, match="cannot start /no/such/python: No such file"):
         run_here(job, argv=["/no/such/python"]).start()
