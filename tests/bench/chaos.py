@@ -22,7 +22,7 @@ class Rules:
     stall_after: bytes towards the client, over all connections, until no more pass that way; None: never
     cut_after:   bytes towards the client until the connection is reset; None: never
     corrupt_at:  number of the byte towards the client that is flipped; None: none
-    bytes_per_s: each way of a connection; None: as fast as it goes
+    bytes_per_s: each way, over all connections; None: as fast as it goes
     """
 
     delay_s: float = 0.0
@@ -45,6 +45,8 @@ class ChaosProxy:
     passed: int = 0
     sent: int = 0
     _pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list, init=False)
+    _free_at: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0}, init=False)
+    _taking_turns: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __enter__(self) -> ChaosProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -73,6 +75,14 @@ class ChaosProxy:
             self._pairs.append((client, server))
             for source, sink, is_down in ((client, server, False), (server, client, True)):
                 _Pump(self, source, sink, is_down=is_down).start()
+
+    def wait_for_room(self, size: int, *, is_down: bool) -> None:
+        """Wait until so many bytes have passed at the rate of the link."""
+        rate = self.rules.bytes_per_s
+        if rate is not None:
+            with self._taking_turns:
+                free_at = self._free_at[is_down] = max(self._free_at[is_down], time.monotonic()) + size / rate
+            time.sleep(max(0.0, free_at - time.monotonic()))
 
     def cut(self) -> None:
         """Reset every open connection, both ways."""
@@ -117,8 +127,7 @@ class _Pump:
     def _write(self) -> None:
         with suppress(OSError):
             while data := self._next():
-                if (rate := self.proxy.rules.bytes_per_s) is not None:
-                    time.sleep(len(data) / rate)
+                self.proxy.wait_for_room(len(data), is_down=self.is_down)
                 self.sink.sendall(self._treated(data))
                 if self._is_cut():
                     self.proxy.cut()

@@ -46,8 +46,8 @@ class Problem(Exception):
 
 def write_whole(path: Path, content: str, mode: int = 0o644) -> None:
     """Write a file under a staging name, sync it, rename it; the folder's entry is synced as well."""
-    # Machines that see one folder have processes of the same numbers.
-    partial = path.with_name(f".partial-{os.urandom(8).hex()}-{path.name}")
+    # Machines that see one folder have processes of the same numbers, and one may have no entropy yet.
+    partial = path.with_name(f".partial-{os.getpid()}.{time.monotonic_ns()}-{path.name}")
     exclusively = os.O_EXCL | os.O_NOFOLLOW
     try:
         with open(

@@ -69,8 +69,8 @@ def boot_id() -> str | None:
 
 
 def up_s() -> float:
-    """Return the seconds since boot, those asleep included. Nobody sets them, and a restart begins them anew."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    """Return the seconds since boot, on Linux with those asleep. Nobody sets them, and a restart begins them anew."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def this_moment() -> Json:

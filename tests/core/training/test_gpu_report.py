@@ -26,7 +26,7 @@ def test_a_line_becomes_an_event_with_what_is_known() -> None:
     assert event.plain() == {
         "gpu_use_percent": 97.0, "gpu_memory_gb": 41.943, "gpu_temperature_c": 68.0, "gpu_power_w": 312.45,
     }  # fmt: skip
-    assert line_of(event).endswith("gpu 97 % 41.9 GB 68 °C 312 W")
+    assert line_of(event).endswith("gpu 97% 41.9 GB 68 °C 312 W")
     assert event_in("[N/A], [N/A], [N/A], [N/A]") is None
     assert event_in("Unable to determine the device handle") is None
     again = Event.from_line(event.to_line())

@@ -126,7 +126,7 @@ def last_stop(m: MachineHere) -> str:
 
 @contextmanager
 def slow_link(m: MachineHere) -> Iterator[None]:
-    """What is typed here goes at 1 MB/s over each of its connections while the context lasts."""
+    """What is typed here goes at 1 MB/s, over however many connections, while the context lasts."""
     with ChaosProxy(("127.0.0.1", m.machine.port), Rules(bytes_per_s=1e6)) as link:
         m.known_hosts.pin(m.host("me", port=link.port).key_name, [m.machine.public_host_key])
         settings = m.here.root / "t2v.toml"
