@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -84,7 +85,15 @@ def one_trial(hosts: Hosts, rng: random.Random, number: int = 0) -> Trial:
 
 
 def _until_stopped(hosts: Hosts, other: str) -> float:
-    """Seconds until the newest job of the other host has ended."""
-    began, newest = time.monotonic(), hosts.far[other].jobs_there()[-1].parent
+    """Seconds until the newest job of the other host has ended. In a folder of both lie the jobs of both."""
+    of_it = [spec.parent for spec in hosts.far[other].jobs_there() if _host_of(spec.parent) == other]
+    began, newest = time.monotonic(), of_it[-1]
     wait_until((newest / "exit.json").exists)
     return time.monotonic() - began
+
+
+def _host_of(job: Path) -> str:
+    """By its place in the gang; "" of a job that has none."""
+    said = json.loads((job / "request.json").read_text())["env"].get("T2V_PLACE")
+    place = json.loads(said) if said else {"hosts": [""], "rank": 0}
+    return str(place["hosts"][place["rank"]])
