@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,8 +144,8 @@ def test_the_agent_s_staging_name_is_not_written_through_either(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
-    monkeypatch.setattr(os, "urandom", bytes)  # nobody guesses a name; it is not written through all the same
-    (tmp_path / f".partial-{'00' * 8}-a.json").symlink_to(victim)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 5)  # who guesses it: it is not written through all the same
+    (tmp_path / f".partial-{os.getpid()}.5-a.json").symlink_to(victim)
     with pytest.raises(FileExistsError):
         write_whole(tmp_path / "a.json", "new")
     assert victim.read_text() == "untouched"

@@ -288,7 +288,8 @@ def test_stop_leaves_nothing_of_a_job_that_hides_and_is_deaf(here: Here) -> None
 
 
 def test_strays_of_a_job_that_ended_by_itself_are_ended_too(here: Here) -> None:
-    job = here.start(DEAF.replace("time.sleep(600)\n", "time.sleep(0)\n").replace("IGN", "DFL"))
+    until_there = "while not (os.path.exists('daemon') and os.path.exists('nameless')): time.sleep(0.01)\n"
+    job = here.start(DEAF.replace("time.sleep(600)\n", until_there).replace("IGN", "DFL"))
     assert here.end_of(job)["code"] == 0
     assert [pid for name in ("daemon", "nameless") if is_alive(pid := int((here.workspace / name).read_text()))] == []
 
