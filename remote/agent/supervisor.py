@@ -43,7 +43,7 @@ from .jobs.endings import (
 )
 from .jobs.last_words import mark_awaiting_room, write_exit
 from .jobs.preemption import is_going_down, watch_for_preemption
-from .jobs.rows import BESIDE, earlier_gpu_jobs, state_of, successor_of
+from .jobs.rows import BESIDE, earlier_gpu_jobs, state_of, successor_of, waited_for
 from .jobs.succession import to_be_resumed
 
 QUEUE_POLL_S = 0.2
@@ -146,8 +146,10 @@ def wait_for_turn(directory: Path, request: Json) -> str | None:
         is_in_line = request.get("needs_gpu") and not (directory / BESIDE).exists()
         ahead = earlier_gpu_jobs(directory, request, waiting=False) if is_in_line else []
         if request.get("after"):
-            first = successor_of(directory.parent / request["after"])
-            word = state_of(first)[0] if first.is_dir() else "lost"
+            first = next(waited_for(directory.parent, request), None)
+            if first is None:
+                return f"not started: job {request['after']} did not succeed (lost)"
+            word = state_of(first)[0]
             is_over = word not in ("queued", "starting", "running", "succeeded")
             # Looked for last: one may have begun to go on with it meanwhile.
             if is_over and first != to_be_resumed(directory.parent) and first == successor_of(first):

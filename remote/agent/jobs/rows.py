@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from .last_words import PREEMPTED, awaits_room
 
 # Its file in a job's directory says that the job does not wait for its turn at the GPU.
 BESIDE = "beside"
+MOST_NAME_BYTES = 255
 # A supervisor says that it is at work within 0.1 s; on a machine that swaps it may take long.
 DETACH_TIMEOUT_S = 30.0
 MADE_HERE = re.compile(r"\d{8}-\d{6}-(?P<verb>[a-z0-9-]+)-[0-9a-f]+")
@@ -90,13 +91,24 @@ def successor_of(directory: Path) -> Path:
     return directory
 
 
+def waited_for(jobs: Path, request: Json) -> Iterator[Path]:
+    """Yield the job after which a request's is to begin, or whoever goes on with it; then that one's, and so on.
+
+    Each comes once, and a name that no job has ends it, whatever a damaged file says.
+    """
+    seen: set[Path] = set()
+    while JOB_ID.fullmatch(after := str(request.get("after") or "")) and len(after) <= MOST_NAME_BYTES:
+        first = successor_of(jobs / after)
+        if first in seen or not first.is_dir():
+            return
+        seen.add(first)
+        yield first
+        request = read_json(first / "request.json") or {}
+
+
 def waits_for(request: Json, directory: Path) -> bool:
     """Tell whether the job of a request is to begin after this one has succeeded, or after one that is."""
-    after = request.get("after")
-    if not after:
-        return False
-    first = successor_of(directory.parent / str(after))
-    return first == directory or waits_for(read_json(first / "request.json") or {}, directory)
+    return directory in waited_for(directory.parent, request)
 
 
 class EndedRow(NamedTuple):
@@ -227,12 +239,12 @@ def turn_of(directory: Path, request: Json) -> tuple[tuple[float, str], ...]:
     That is so from the start, but for a training that goes on with one: it is asked for last. Whoever waits for it is
     then behind it, and holds up nobody who is before it.
     """
+    turn: tuple[tuple[float, str], ...] = ()
+    for job in reversed(list(waited_for(directory.parent, request))):
+        own = (place_of(job),)
+        turn = max(own, turn + own)
     mine = (place_of(directory, request),)
-    after = request.get("after")
-    first = successor_of(directory.parent / str(after)) if after else directory
-    if first == directory or not first.is_dir():
-        return mine
-    return max(mine, turn_of(first, read_json(first / "request.json") or {}) + mine)
+    return max(mine, turn + mine)
 
 
 def earlier_gpu_jobs(directory: Path, mine: Json, *, waiting: bool) -> list[Path]:

@@ -31,6 +31,7 @@ from support.hosts.programs import (
 )
 from support.machines.memory_group import memory_group
 
+from remote.agent.jobs.rows import job_row
 from remote.errors import JobNotFound, LinkLost, Refused
 
 shared, here, another = agent_of_module, here_with_agent, another_agent
@@ -242,6 +243,22 @@ def test_a_job_whose_folder_somebody_removes_does_not_keep_its_supervisor(here: 
     began = time.monotonic()
     wait_until(lambda: not is_alive(state["supervisor"]))
     assert time.monotonic() - began < 30  # a full disk is waited for, a minute; a folder is not
+
+
+NO_JOBS = {"long": "9" * 300, "up": "../..", "nul": "a\0b", "none": "", "circle": "B", "own": "A"}
+
+
+@pytest.mark.parametrize("after", NO_JOBS.values(), ids=NO_JOBS)
+def test_a_damaged_file_that_names_no_job_to_wait_for_hinders_no_look(tmp_path: Path, after: str) -> None:
+    names = {"A": "20270115-080000-train-aaaa", "B": "20270115-080001-train-bbbb"}
+    for name, waits in ((names["A"], after), (names["B"], names["A"])):
+        (tmp_path / name).mkdir()
+        request = {"queued_t": 1.0, "needs_gpu": True, "after": names.get(waits, waits), "verb": "train"}
+        (tmp_path / name / "request.json").write_text(json.dumps(request))
+    a, b = (tmp_path / name for name in names.values())
+    assert [job_row(one)["state"] for one in (a, b)] == ["queued", "queued"]
+    if after not in names:
+        assert [job_row(one)["place_in_queue"] for one in (a, b)] == [1, 2]
 
 
 def test_after_waits_for_success_and_ends_without_it(here: Here) -> None:
