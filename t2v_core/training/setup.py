@@ -84,9 +84,7 @@ def build(
     objective, accelerator = _begun(spec, job)
     store = open_store(spec, job.workspace)
     _require_one_shape(spec, store)
-    if accelerator.is_main_process:
-        require_writable(folder)  # now, not after an epoch
-        sweep_staging(folder)
+    _make_ready(folder, accelerator)
     training, held_out = split_held_out(store.video_ids, spec.held_out_clips)
     plan = _plan(spec, store, training, job, accelerator, begun_with=begun_with, at_once=at_once)
     teacher = Teacher.of(spec, store, job, accelerator.device)
@@ -125,6 +123,12 @@ def build(
         store.keep([0, *held_out])
     _compile(run, job)
     return run
+
+
+def _make_ready(folder: Path, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        require_writable(folder)  # now, not after an epoch
+        sweep_staging(folder)
 
 
 def _begun(spec: TrainSpec, job: Job) -> tuple[Objective, Accelerator]:

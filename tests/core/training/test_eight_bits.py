@@ -11,18 +11,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from support.engine.engine import job_here
-from support.engine.open_models import save_open_model
 from support.engine.training_set import differing
+from support.engine.wan_set import wan_and_its_clips
 from support.engine.warm_engine import begin
 from support.hosts.door import through_the_door
 from torch import nn
 
-from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.events.estimated import Estimated
 from t2v_core.models.open.families import open_model
 from t2v_core.models.open.parts import Placing
-from t2v_core.specs import ShapesSpec, TrainSpec
+from t2v_core.specs import TrainSpec
 from t2v_core.training.base.open import suited_to_open
 from t2v_core.training.optimizers.eight_bits import LEAST_VALUES, NAME, PACKAGE, moments_bytes
 from t2v_core.training.optimizers.optimizer import make_optimizer, optimizer_tensors, restore_optimizer
@@ -33,12 +31,7 @@ needs_it = pytest.mark.skipif(find_spec(PACKAGE) is None, reason=f"needs {PACKAG
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("eight-bits")
-    save_open_model("wan", root / "wan")
-    make_set(ShapesSpec(data=Path("data"), clips=6, test_clips=2, frames=9, size=32), job_here(root))
-    given: dict[str, Any] = {"data": "data", "model": "wan", "frames": 9, "size": 32, "device": "cpu"}
-    assert through_the_door(root, "preprocess", **given).code == 0
-    return root
+    return wan_and_its_clips(tmp_path_factory.mktemp("eight-bits"))
 
 
 def asked(**values: Any) -> dict[str, Any]:

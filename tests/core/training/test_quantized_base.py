@@ -8,26 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from support.engine.engine import job_here
-from support.engine.open_models import save_open_model
 from support.engine.training_set import differing
+from support.engine.wan_set import wan_and_its_clips
 from support.hosts.door import through_the_door
 from torch import nn
 
-from t2v_core.data.shapes.shapes_set import make_set
 from t2v_core.events.estimated import Estimated
 from t2v_core.models.open.quantizing import PACKAGES, quantize, unpack_anew
-from t2v_core.specs import ShapesSpec
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("quantized")
-    save_open_model("wan", root / "wan")
-    make_set(ShapesSpec(data=Path("data"), clips=6, test_clips=2, frames=9, size=32), job_here(root))
-    given: dict[str, Any] = {"data": "data", "model": "wan", "frames": 9, "size": 32, "device": "cpu"}
-    assert through_the_door(root, "preprocess", **given).code == 0
-    return root
+    return wan_and_its_clips(tmp_path_factory.mktemp("quantized"))
 
 
 def asked(**values: Any) -> dict[str, Any]:

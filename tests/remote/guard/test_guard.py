@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.hosts.agent_here import agent, is_alive, wait_until
-from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h
+from support.hosts.guarded import HOUR, MINUTE, Guarded, up_h
 
 from remote.agent.guard.rules import (
     ASK_JOBS,
@@ -201,12 +201,6 @@ def test_the_countdown_says_when_and_why() -> None:
 )
 def test_a_state_that_is_none_is_forgotten(said: dict[str, Any] | None) -> None:
     assert remembered(said) is None
-
-
-@pytest.fixture
-def vm(tmp_path: Path) -> Iterator[Guarded]:
-    with guarded(tmp_path / "vm") as vm:
-        yield vm
 
 
 # Keeping, asking, installing

@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.hosts.agent_here import WAITS, Here, agent, is_alive, wait_until
-from support.hosts.guarded import HOUR, MINUTE, Guarded, guarded, up_h
+from support.hosts.guarded import HOUR, MINUTE, Guarded, up_h
 from test_guard import BUSY, Machine
 
 from remote.agent.guard.rules import NOTHING, POWER_OFF
@@ -29,12 +28,6 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 CLOCK = "import time; _now = time.time; time.time = lambda: _now() + {jump}\n"
-
-
-@pytest.fixture
-def vm(tmp_path: Path) -> Iterator[Guarded]:
-    with guarded(tmp_path / "vm") as vm:
-        yield vm
 
 
 @pytest.fixture
